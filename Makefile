@@ -1,0 +1,15 @@
+.PHONY: setup format check test floor wheel lock proto docs
+PY ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
+
+setup:  ; python3 dev.py setup
+format: ; $(PY) -m ruff format . && $(PY) -m ruff check --fix .
+check:  ; $(PY) -m tools.check
+test:   ; $(PY) -m pytest -q -m "not slow and not packaging"
+floor:  ; $(PY) -m pytest -q
+wheel:  ; $(PY) -m pytest -q -m packaging
+lock:   ; $(PY) -m tools.lock
+proto:  ; $(PY) -m tools.gen_proto
+docs:   ; $(PY) -m tools.gen_docs
+
+# A target is one line over a Python file, and comes with the file:
+#   blind crash kill powercut mutants interop fuzz bench

@@ -1,0 +1,98 @@
+"""Everything that a door can ask of this node, in one place: the use cases, and what it is."""
+
+from collections.abc import Mapping, Sequence
+
+from api.broker.context import BrokerContext
+from api.broker.fetch import Fetch
+from api.broker.produce import Produce
+from api.broker.producer_ids import InitProducer
+from api.broker.resolve import Resolve
+from api.broker.search import Searches
+from api.broker.subscribe import Subscribe
+from api.broker.topics import Topics
+from cluster.controller.image import MetadataImage, TopicImage
+from cluster.controller.topics import CreateTopic, DeleteTopic
+from cluster.shell.hosted_partition import HostedPartition
+from model.errors import RequestError
+from model.ids import NodeId, TopicId
+from model.principal import Principal
+
+
+class Broker:
+    """The use cases of one node. Loop only."""
+
+    def __init__(
+        self,
+        context: BrokerContext,
+        *,
+        auto_create_topics: bool,
+        topic_defaults: Mapping[str, str],
+    ) -> None:
+        """Serve what the context holds.
+
+        `topic_defaults`: what this node's configuration sets for topics, by the setting's name.
+        """
+        self.context = context
+        self.auto_create_topics = auto_create_topics
+        self.topic_defaults = topic_defaults
+        searches = Searches(context)
+        self.produce = Produce(context)
+        self.fetch = Fetch(context)
+        self.resolve = Resolve(context, searches)
+        self.subscribe = Subscribe(context, self.fetch, searches)
+        self.topics = Topics(context, self.resolve, auto_create_topics)
+        self.init_producer_id = InitProducer(context)
+        self._endpoints: dict[str, tuple[str, int]] = {}
+
+    @property
+    def image(self) -> MetadataImage:
+        """The newest metadata that this node has applied."""
+        return self.context.quorum.image
+
+    @property
+    def node_id(self) -> NodeId:
+        """This node's number."""
+        return self.context.node
+
+    @property
+    def cluster_id(self) -> str:
+        """The cluster's name."""
+        return self.image.cluster_id
+
+    def partition(self, topic: str, number: int) -> HostedPartition:
+        """Return a partition.
+
+        Raises:
+            RequestError: UNKNOWN_TOPIC, UNKNOWN_PARTITION.
+        """
+        return self.context.partitions.get(topic, number)
+
+    def partition_by_id(self, topic_id: TopicId, number: int) -> HostedPartition:
+        """Return a partition of a topic by its id; raises as `partition`."""
+        return self.context.partitions.get_by_id(topic_id, number)
+
+    def advertise(self, listener: str, host: str, port: int) -> None:
+        """Tell clients of a listener to come here: known once it listens."""
+        self._endpoints[listener] = (host, port)
+
+    def kafka_endpoint(self, listener: str) -> tuple[str, int]:
+        """Return the host and port that clients of a listener are told."""
+        return self._endpoints[listener]
+
+    async def create_topics(
+        self, principal: Principal, topics: Sequence[CreateTopic]
+    ) -> list[TopicImage | RequestError]:
+        """Create topics, one answer each."""
+        return await self.topics.create(principal, topics)
+
+    async def delete_topics(
+        self, principal: Principal, topics: Sequence[DeleteTopic]
+    ) -> list[TopicImage | RequestError]:
+        """Delete topics, one answer each: what was deleted."""
+        return await self.topics.delete(principal, topics)
+
+    async def ensure_topics(
+        self, principal: Principal, names: Sequence[str]
+    ) -> list[TopicImage | RequestError]:
+        """Create those that are absent, as topics are on first use; one answer each."""
+        return await self.topics.ensure(principal, names)

@@ -1,0 +1,70 @@
+"""What the use cases share: this node's clocks, disk, memory and partitions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from logstore.log_directory import LogDirectory
+
+from api.broker.memory import MemoryBudget
+from cluster.controller.port import QuorumPort
+from cluster.shell.disk_writer import DiskWriter
+from cluster.shell.partitions import Partitions
+from cluster.shell.tick import Tick
+from cluster.shell.worker import Worker
+from logstore.append_clock import AppendClock
+from model.ids import AppendTimeMs, NodeId
+from model.ports import Clock, Spawn
+
+ResultT = TypeVar("ResultT")
+
+
+@dataclass(slots=True)
+class BrokerContext:
+    """The parts of a node that use cases work with; assembled in `api/node`. Loop only."""
+
+    node: NodeId
+    clock: Clock
+    tick: Tick
+    spawn: Spawn
+    append_clock: AppendClock
+    directory: LogDirectory
+    writer: DiskWriter
+    read_pool: Worker
+    memory: MemoryBudget
+    partitions: Partitions
+    quorum: QuorumPort
+
+    def append_time(self) -> AppendTimeMs:
+        """Return the append time of a batch that is accepted now."""
+        return self.append_clock.read(self.clock.monotonic_ms(), self.clock.wall_ms())
+
+    def closed_time(self) -> AppendTimeMs:
+        """Return the append time below which this node appends nothing any more.
+
+        It stays closed over a crash: the clock reserves time ahead in the journal (CLOCK), and
+        tells no more than what is reserved.
+        """
+        now = self.append_time()
+        if self.append_clock.needs_reserve(now):
+            self.directory.reserve_clock(self.append_clock.reserve_until(now))
+            self.writer.ask()
+        return self.append_clock.closed_time(now)
+
+    def check_room(self, size_bytes: int) -> None:
+        """Refuse a batch for which there is no memory or no disk.
+
+        Raises:
+            RequestError: OVERLOADED, DISK_FULL, STORAGE_ERROR: nothing was appended.
+        """
+        self.memory.check(size_bytes)
+        self.directory.accepts(size_bytes)
+
+    def accepted(self, size_bytes: int) -> None:
+        """Note that a batch is in the tail now; it is written at the end of the tick."""
+        self.memory.take(size_bytes)
+        self.writer.ask()
+
+    async def in_thread(self, job: Callable[[], ResultT]) -> ResultT:
+        """Run what may wait for the disk in the read pool and await it."""
+        return await self.read_pool.run(job)

@@ -1,0 +1,349 @@
+"""Read on from offsets in many partitions; wait a while when there is too little.
+
+Nothing at or above the high watermark is ever shown. Bytes come from the in-memory tail, from the
+page cache without waiting, or from the read pool: the loop never waits for a disk.
+
+Invariants:
+    FETCH_ANSWERS_ONCE      a fetch that was not cancelled has exactly one answer.
+    FETCH_BELOW_MARK        nothing at or above the high watermark leaves.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple, TypeAlias
+
+from logstore.partition_log import ReadPlan, ReadResult
+
+from api.broker.context import BrokerContext
+from cluster.shell.hosted_partition import HostedPartition
+from model.errors import ErrorCode, RequestError
+from model.ids import LeaderEpoch, MonotonicMs, Offset
+from model.principal import Principal
+
+
+class Want(NamedTuple):
+    """What is asked of one partition; an error that the door met already is passed through."""
+
+    partition: HostedPartition | RequestError
+    offset: Offset
+    max_bytes: int
+    leader_epoch: int = -1
+    """The asker's leader epoch; -1 = not told."""
+
+
+class Fetched(NamedTuple):
+    """One partition's part of the answer."""
+
+    error: RequestError | None
+    buffers: Sequence[bytes | bytearray | memoryview]
+    """Whole batches, as stored; the first may begin below the offset asked for."""
+    size_bytes: int
+    next_offset: Offset
+    """Where to go on; the offset asked for when there is nothing yet."""
+    high_watermark: Offset
+    last_stable_offset: Offset
+    log_start: Offset
+
+
+Done: TypeAlias = Callable[[Sequence[Fetched]], None]
+UNKNOWN = Offset(-1)
+
+
+class Fetch:
+    """The use case; one for each node."""
+
+    def __init__(self, context: BrokerContext) -> None:
+        """Read this node's partitions."""
+        self._node = context
+
+    def __call__(
+        self,
+        principal: Principal,
+        wants: Sequence[Want],
+        *,
+        min_bytes: int,
+        max_bytes: int,
+        max_wait_ms: int,
+        done: Done,
+    ) -> Callable[[], None]:
+        """Answer through `done`, at once or within `max_wait_ms`; return what cancels it.
+
+        One batch is returned even if it is larger than `max_bytes`, so that every reader gets on.
+        Errors stand in the rows: OFFSET_OUT_OF_RANGE (with log_start_offset and high_watermark),
+        FENCED_EPOCH, UNKNOWN_EPOCH, CORRUPT_LOG, and those that `wants` brought along.
+        """
+        del principal  # every principal may read until there are access rules
+        running = _Running(self._node, wants, min_bytes=min_bytes, max_bytes=max_bytes, done=done)
+        running.begin(max_wait_ms)
+        return running.cancel
+
+    async def wait(
+        self,
+        principal: Principal,
+        wants: Sequence[Want],
+        *,
+        min_bytes: int,
+        max_bytes: int,
+        max_wait_ms: int,
+    ) -> Sequence[Fetched]:
+        """Do the same for callers that are tasks; cancelling the task cancels the fetch."""
+        answer: asyncio.Future[Sequence[Fetched]] = asyncio.get_running_loop().create_future()
+        cancel = self(
+            principal,
+            wants,
+            min_bytes=min_bytes,
+            max_bytes=max_bytes,
+            max_wait_ms=max_wait_ms,
+            done=answer.set_result,
+        )
+        try:
+            return await answer
+        finally:
+            cancel()
+
+
+class _Running:
+    """One fetch that is under way."""
+
+    __slots__ = (
+        "_cancel_timer",
+        "_done",
+        "_ended",
+        "_max_bytes",
+        "_min_bytes",
+        "_node",
+        "_pending",
+        "_results",
+        "_waiting",
+        "_wants",
+        "_woken",
+    )
+
+    def __init__(
+        self,
+        node: BrokerContext,
+        wants: Sequence[Want],
+        *,
+        min_bytes: int,
+        max_bytes: int,
+        done: Done,
+    ) -> None:
+        self._node = node
+        self._wants = wants
+        self._min_bytes = min_bytes
+        self._max_bytes = max_bytes
+        self._done = done
+        self._results: list[Fetched | None] = []
+        self._pending = 0
+        self._ended = False
+        self._woken = False
+        self._waiting = False
+        self._cancel_timer: Callable[[], None] | None = None
+
+    def begin(self, max_wait_ms: int) -> None:
+        """Read once; wait if that was too little and there is time."""
+        if max_wait_ms > 0 and self._min_bytes > 0:
+            deadline = MonotonicMs(self._node.clock.monotonic_ms() + max_wait_ms)
+            self._read(lambda: self._wait_until(deadline))
+        else:
+            self._read(self._finish)
+
+    def cancel(self) -> None:
+        """Forget the fetch: nobody is there to hear."""
+        self._ended = True
+        self._stop_waiting()
+
+    def _enough(self) -> bool:
+        size = 0
+        for result in self._results:
+            if result is not None:
+                if result.error is not None:
+                    return True
+                size += result.size_bytes
+        return size >= self._min_bytes
+
+    def _wait_until(self, deadline: MonotonicMs) -> None:
+        if self._ended:
+            return
+        if self._enough():
+            self._finish()
+            return
+        self._cancel_timer = self._node.clock.call_at(deadline, self._time_is_up)
+        self._watch()
+
+    def _watch(self) -> None:
+        self._waiting = True
+        for want in self._wants:
+            if isinstance(want.partition, HostedPartition):
+                want.partition.unwatch(self._wake)
+                want.partition.watch(want.offset, self._wake)
+
+    def _wake(self) -> None:
+        """Something was committed: read again, once, when this tick has gathered all there is."""
+        if not self._woken and not self._ended:
+            self._woken = True
+            self._node.tick.at_end(self._read_again)
+
+    def _read_again(self) -> None:
+        self._woken = False
+        if not self._ended and not self._pending:
+            self._read(self._finish_if_enough)
+
+    def _finish_if_enough(self) -> None:
+        if self._ended:
+            return
+        if self._enough():
+            self._finish()
+        else:
+            self._watch()
+
+    def _time_is_up(self) -> None:
+        self._cancel_timer = None
+        if self._ended:
+            return
+        if self._pending:
+            self._min_bytes = 0
+            return
+        self._finish()
+
+    def _finish(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self._stop_waiting()
+        self._done([result for result in self._results if result is not None])
+
+    def _stop_waiting(self) -> None:
+        if self._waiting:
+            self._waiting = False
+            for want in self._wants:
+                if isinstance(want.partition, HostedPartition):
+                    want.partition.unwatch(self._wake)
+        if self._cancel_timer is not None:
+            self._cancel_timer()
+            self._cancel_timer = None
+
+    def _read(self, then: Callable[[], None]) -> None:
+        """Read every partition; go on with `then` when the last has its part."""
+        self._results = [None] * len(self._wants)
+        room = self._max_bytes
+        self._pending = 1
+        for slot, want in enumerate(self._wants):
+            if isinstance(want.partition, RequestError):
+                self._results[slot] = _refused(want.partition, None, want.offset)
+                continue
+            try:
+                found = self._read_one(
+                    want, min(want.max_bytes, room), first=room == self._max_bytes
+                )
+            except RequestError as refusal:
+                self._results[slot] = _refused(refusal, want.partition, want.offset)
+                continue
+            if isinstance(found, ReadPlan):
+                self._pending += 1
+                self._node.read_pool.submit(
+                    found.blocking,
+                    partial(self._arrived, (slot, want), then),
+                    partial(self._failed, (slot, want), then),
+                )
+                room = max(0, room - want.max_bytes)
+            else:
+                self._results[slot] = found
+                room = max(0, room - found.size_bytes)
+        self._one_less(then)
+
+    def _read_one(self, want: Want, max_bytes: int, *, first: bool) -> Fetched | ReadPlan:
+        partition = want.partition
+        assert isinstance(partition, HostedPartition), "FETCH_ANSWERS_ONCE"
+        _check_epoch(partition, want.leader_epoch)
+        mark = partition.high_watermark
+        if want.offset == mark or (max_bytes <= 0 and not first):
+            if not partition.log_start <= want.offset <= mark:
+                raise _out_of_range(partition, want.offset)
+            return _fetched(partition, want.offset, None)
+        if not partition.log_start <= want.offset < mark:
+            raise _out_of_range(partition, want.offset)
+        found = partition.log.read(want.offset, max_bytes, end=mark)
+        if isinstance(found, ReadPlan):
+            now = found.now()
+            if now is None:
+                return found
+            found = now
+        return _fetched(partition, want.offset, found)
+
+    def _arrived(
+        self, asked: tuple[int, Want], then: Callable[[], None], result: ReadResult
+    ) -> None:
+        slot, want = asked
+        if not self._ended:
+            assert isinstance(want.partition, HostedPartition), "FETCH_ANSWERS_ONCE"
+            self._results[slot] = _fetched(want.partition, want.offset, result)
+            self._one_less(then)
+
+    def _failed(self, asked: tuple[int, Want], then: Callable[[], None], error: Exception) -> None:
+        slot, want = asked
+        if not isinstance(error, RequestError):
+            raise error
+        if not self._ended:
+            assert isinstance(want.partition, HostedPartition), "FETCH_ANSWERS_ONCE"
+            self._results[slot] = _refused(error, want.partition, want.offset)
+            self._one_less(then)
+
+    def _one_less(self, then: Callable[[], None]) -> None:
+        self._pending -= 1
+        if self._pending == 0:
+            then()
+
+
+def _fetched(partition: HostedPartition, offset: Offset, result: ReadResult | None) -> Fetched:
+    mark = partition.high_watermark
+    buffers: Sequence[bytes | bytearray | memoryview] = ()
+    size, next_offset = 0, offset
+    if result is not None:
+        assert result.next_offset <= mark, "FETCH_BELOW_MARK"
+        buffers, size, next_offset = result.buffers, result.size_bytes, result.next_offset
+    return Fetched(
+        None, buffers, size, next_offset, mark, partition.last_stable_offset, partition.log_start
+    )
+
+
+def _refused(error: RequestError, partition: HostedPartition | None, offset: Offset) -> Fetched:
+    if partition is None:
+        return Fetched(error, (), 0, offset, UNKNOWN, UNKNOWN, UNKNOWN)
+    return Fetched(
+        error,
+        (),
+        0,
+        offset,
+        partition.high_watermark,
+        partition.last_stable_offset,
+        partition.log_start,
+    )
+
+
+def _check_epoch(partition: HostedPartition, asked: int) -> None:
+    """Refuse an asker whose view of the leadership differs (KIP-320)."""
+    if asked < 0 or asked == partition.leader_epoch:
+        return
+    code = ErrorCode.FENCED_EPOCH if asked < partition.leader_epoch else ErrorCode.UNKNOWN_EPOCH
+    raise RequestError(
+        code,
+        f"{partition.topic.name}/{partition.number}: leader epoch {asked}, "
+        f"here it is {partition.leader_epoch}",
+        leader_epoch=str(LeaderEpoch(partition.leader_epoch)),
+        asked_epoch=str(asked),
+    )
+
+
+def _out_of_range(partition: HostedPartition, offset: Offset) -> RequestError:
+    start, mark = partition.log_start, partition.high_watermark
+    return RequestError(
+        ErrorCode.OFFSET_OUT_OF_RANGE,
+        f"{partition.topic.name}/{partition.number}: offset {offset} is outside [{start}, {mark}]",
+        topic=partition.topic.name,
+        partition=str(partition.number),
+        offset=str(offset),
+        log_start_offset=str(start),
+        high_watermark=str(mark),
+    )

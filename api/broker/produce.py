@@ -1,0 +1,196 @@
+"""Append one batch to one partition, and answer when it is as durable as its producer asked for.
+
+The hot path: a plain call, no task, nothing copied but the batch itself, nothing decoded unless the
+topic bounds event times. `done` is called exactly once, on the loop: at once for a refusal, else
+when the batch is written (`LEADER`) or committed (`ALL`), or when the wait has lasted too long.
+
+Invariants:
+    PRODUCE_ANSWERS_ONCE    every accepted batch has exactly one answer.
+"""
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Final, NamedTuple, TypeAlias
+
+from api.broker.context import BrokerContext
+from cluster.replication.append import decide
+from cluster.shell.hosted_partition import Ack, HostedPartition
+from logstore.producer_state import Duplicate
+from logstore.validate import check_produced
+from model.errors import ErrorCode, MalformedError, RequestError, StorageFailed
+from model.ids import AppendTimeMs, MonotonicMs, Offset
+from model.principal import Principal
+from model.record import peek_size
+
+TIMEOUT_MS_MAX: Final = 300_000
+"""Longest wait for an ack; more than any client's delivery timeout makes sense of, ms."""
+
+
+class Acks(IntEnum):
+    """What an acknowledgement waits for; numbered as Kafka does."""
+
+    NONE = 0
+    LEADER = 1
+    ALL = -1
+
+
+class Produced(NamedTuple):
+    """What became of a batch that is in the log."""
+
+    base_offset: Offset | None
+    """The first record's true offset; None with `Acks.NONE`."""
+    append_time: AppendTimeMs | None
+    log_start: Offset
+    duplicate: bool
+    """It was there already; offset and append time are those of the first write."""
+    log_append_time: bool
+    """The topic stamps records with the append time."""
+
+
+Done: TypeAlias = Callable[[Produced | RequestError], None]
+
+
+class Produce:
+    """The use case; one for each node."""
+
+    def __init__(self, context: BrokerContext) -> None:
+        """Append through this node's log directory."""
+        self._node = context
+        self._waiting: set[HostedPartition] = set()
+        self._next_look: MonotonicMs | None = None
+
+    def __call__(
+        self,
+        principal: Principal,
+        partition: HostedPartition,
+        records: memoryview,
+        *,
+        acks: Acks,
+        timeout_ms: int,
+        done: Done,
+    ) -> None:
+        """Append `records`, one whole batch; it is copied before this returns.
+
+        `done` gets `Produced` or the refusal: CORRUPT_BATCH, RECORD_TOO_LARGE,
+        TIMESTAMP_OUT_OF_RANGE, UNSUPPORTED_COMPRESSION, the producer's sequence errors, DISK_FULL,
+        OVERLOADED, NOT_ENOUGH_REPLICAS: *not done*. REQUEST_TIMED_OUT, STORAGE_ERROR: *unknown*.
+        """
+        del principal  # every principal may append until there are access rules
+        try:
+            self._accept(partition, records, acks=acks, timeout_ms=timeout_ms, done=done)
+        except RequestError as refusal:
+            done(refusal)
+
+    def _accept(
+        self,
+        partition: HostedPartition,
+        records: memoryview,
+        *,
+        acks: Acks,
+        timeout_ms: int,
+        done: Done,
+    ) -> None:
+        node = self._node
+        log = partition.log
+        size = len(records)
+        try:
+            whole = peek_size(records, 0) == size
+        except MalformedError as malformed:
+            raise RequestError(ErrorCode.CORRUPT_BATCH, str(malformed)) from malformed
+        if not whole:
+            raise RequestError(
+                ErrorCode.CORRUPT_BATCH, f"{size} bytes are not exactly one record batch"
+            )
+        header = check_produced(records, max_message_bytes=log.settings.max_message_bytes)
+        node.check_room(size)
+        now = node.append_time()
+        verdict = decide(log, header, records, now=now)
+        if isinstance(verdict, Duplicate):
+            ack = Ack(
+                self._teller(partition, done),
+                verdict.base_offset,
+                verdict.append_time,
+                duplicate=True,
+            )
+            # Acks leave in offset order: one for a batch that is still on its way waits with the
+            # newest. The first write's own ack is parked at its true end.
+            end = verdict.end_offset
+            end = end if end <= partition.high_watermark else log.log_end
+            self._park(partition, ack, end, acks=acks, timeout_ms=timeout_ms)
+            return
+        batch = bytearray(records)
+        if log.settings.log_append_time:
+            node.stamp(batch, now)
+        appended = log.append([batch], leader_epoch=partition.leader_epoch, append_time=now)
+        partition.appended(appended.end_offset, now)
+        node.accepted(size)
+        ack = Ack(self._teller(partition, done), appended.base_offset, now, duplicate=False)
+        self._park(partition, ack, appended.end_offset, acks=acks, timeout_ms=timeout_ms)
+
+    def _park(
+        self, partition: HostedPartition, ack: Ack, end: Offset, *, acks: Acks, timeout_ms: int
+    ) -> None:
+        if acks is Acks.NONE:
+            ack.tell(ack, None)
+            return
+        reached, waiting = (
+            (partition.log.written_end, partition.written_acks)
+            if acks is Acks.LEADER
+            else (partition.high_watermark, partition.committed_acks)
+        )
+        if end <= reached:
+            ack.tell(ack, None)
+            return
+        wait = min(max(timeout_ms, 0), TIMEOUT_MS_MAX)
+        deadline = MonotonicMs(self._node.clock.monotonic_ms() + wait)
+        waiting.park(end, deadline, ack)
+        self._waiting.add(partition)
+        if self._next_look is None or deadline < self._next_look:
+            self._next_look = deadline
+            self._node.clock.call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        """Answer those that have waited long enough; look again when the next may have."""
+        now = self._node.clock.monotonic_ms()
+        if self._next_look is None or now < self._next_look:
+            return
+        self._next_look = None
+        for partition in list(self._waiting):
+            for ack in partition.expire(now):
+                late = RequestError(
+                    ErrorCode.REQUEST_TIMED_OUT,
+                    f"{partition.topic.name}/{partition.number}: not committed in time",
+                )
+                ack.tell(ack, late)
+            if partition.next_deadline is None:
+                self._waiting.discard(partition)
+        deadlines = [p.next_deadline for p in self._waiting]
+        known = [deadline for deadline in deadlines if deadline is not None]
+        if known:
+            self._next_look = min(known)
+            self._node.clock.call_at(self._next_look, self._expire)
+
+    def fail(self, failed: StorageFailed) -> None:
+        """The disk failed: everybody who waits has an unknown outcome (P44)."""
+        for partition in list(self._waiting):
+            for ack in partition.fail():
+                ack.tell(ack, RequestError(ErrorCode.STORAGE_ERROR, str(failed)))
+        self._waiting.clear()
+
+    @staticmethod
+    def _teller(partition: HostedPartition, done: Done) -> Callable[[Ack, Exception | None], None]:
+        def tell(ack: Ack, error: RequestError | None) -> None:
+            if error is not None:
+                done(error)
+            else:
+                done(
+                    Produced(
+                        ack.base_offset,
+                        ack.append_time,
+                        partition.log_start,
+                        ack.duplicate,
+                        partition.log.settings.log_append_time,
+                    )
+                )
+
+        return tell

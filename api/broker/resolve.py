@@ -1,0 +1,141 @@
+"""Turn a place into an offset; exactly, also when it is a time (P36)."""
+
+from typing import NamedTuple
+
+from api.broker.context import BrokerContext
+from api.broker.place import (
+    AfterEarliest,
+    Ago,
+    AtOffset,
+    AtTime,
+    BeforeLatest,
+    Earliest,
+    Latest,
+    MaxTimestamp,
+    Place,
+)
+from api.broker.search import Searches
+from cluster.shell.hosted_partition import HostedPartition
+from logstore.time_search import Found, max_timestamp, offset_for_time
+from model.errors import ErrorCode, RequestError
+from model.ids import AppendTimeMs, LeaderEpoch, Offset
+from model.principal import Principal
+from model.record import ClockKind
+
+
+class Resolved(NamedTuple):
+    """Where a place lies in one partition, as of now."""
+
+    offset: Offset | None
+    """None: no record at or after the time asked for exists."""
+    time_ms: int | None
+    """The found record's time on the clock asked for; None where no record was looked at."""
+    truncated: bool
+    """Retention or trimming removed history between the place asked for and the answer."""
+    log_start: Offset
+    high_watermark: Offset
+    last_stable_offset: Offset
+    leader_epoch: LeaderEpoch
+    """Of the record at the offset, where that is known; else the partition's."""
+    closed_time: AppendTimeMs
+    """On the append clock an answer "none" is final for times up to this."""
+
+
+class Resolve:
+    """The use case; one for each node."""
+
+    def __init__(self, context: BrokerContext, searches: Searches) -> None:
+        """Look into this node's partitions."""
+        self._node = context
+        self._searches = searches
+
+    async def __call__(
+        self, principal: Principal, partition: HostedPartition, place: Place
+    ) -> Resolved:
+        """Find the place among the committed records.
+
+        Raises:
+            RequestError: OFFSET_OUT_OF_RANGE (beyond the end), INVALID_REQUEST, CORRUPT_LOG.
+        """
+        del principal
+        match place:
+            case AtTime(time_ms, clock):
+                return await self._at_time(partition, time_ms, clock)
+            case Ago(before_ms, clock):
+                now = self._now(clock)
+                return await self._at_time(partition, now - before_ms, clock)
+            case MaxTimestamp():
+                search = max_timestamp(partition.log, end=partition.high_watermark)
+                found = await self._searches.run(partition.log, search)
+                if isinstance(found, Found):
+                    return self._answer(partition, found.offset, found.time)
+                return self._answer(partition, None, truncated=found.truncated)
+            case _:
+                return self._by_offset(partition, place)
+
+    def _now(self, clock: ClockKind) -> int:
+        if clock is ClockKind.APPEND:
+            return self._node.append_time()
+        return self._node.clock.wall_ms()
+
+    def _by_offset(self, partition: HostedPartition, place: Place) -> Resolved:
+        start, end = partition.log_start, partition.high_watermark
+        match place:
+            case Earliest():
+                return self._answer(partition, start)
+            case Latest():
+                return self._answer(partition, end)
+            case AfterEarliest(offsets) if offsets >= 0:
+                return self._answer(partition, min(Offset(start + offsets), end))
+            case BeforeLatest(offsets) if offsets >= 0:
+                return self._answer(partition, max(Offset(end - offsets), start))
+            case AtOffset(offset) if 0 <= offset <= end:
+                return self._answer(partition, max(Offset(offset), start), truncated=offset < start)
+            case AtOffset(offset) if offset > end:
+                raise RequestError(
+                    ErrorCode.OFFSET_OUT_OF_RANGE,
+                    f"{partition.topic.name}/{partition.number}: offset {offset} lies beyond "
+                    f"the end, {end}",
+                    topic=partition.topic.name,
+                    partition=str(partition.number),
+                    offset=str(offset),
+                    log_start_offset=str(start),
+                    high_watermark=str(end),
+                )
+            case _:
+                raise RequestError(
+                    ErrorCode.INVALID_REQUEST, f"{place}: negative; count from 0", field="seek"
+                )
+
+    async def _at_time(
+        self, partition: HostedPartition, time_ms: int, clock: ClockKind
+    ) -> Resolved:
+        closed = partition.closed_time(self._node.closed_time())
+        search = offset_for_time(partition.log, time_ms, clock, end=partition.high_watermark)
+        found = await self._searches.run(partition.log, search)
+        if isinstance(found, Found):
+            return self._answer(
+                partition, found.offset, found.time, truncated=found.truncated, closed=closed
+            )
+        return self._answer(partition, None, truncated=found.truncated, closed=closed)
+
+    def _answer(
+        self,
+        partition: HostedPartition,
+        offset: Offset | None,
+        time_ms: int | None = None,
+        *,
+        truncated: bool = False,
+        closed: AppendTimeMs | None = None,
+    ) -> Resolved:
+        epoch = None if offset is None else partition.log.leader_epochs.epoch_at(offset)
+        return Resolved(
+            offset,
+            time_ms,
+            truncated,
+            partition.log_start,
+            partition.high_watermark,
+            partition.last_stable_offset,
+            partition.leader_epoch if epoch is None else epoch,
+            partition.closed_time(self._node.closed_time()) if closed is None else closed,
+        )

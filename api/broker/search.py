@@ -1,0 +1,106 @@
+"""Carries out what searches by time ask for, without ever stopping the loop.
+
+A search decides, this does: bytes come from the page cache or from the read pool, and the loop has
+a turn after 2 ms of decoding.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Final, TypeVar
+
+from api.broker.context import BrokerContext
+from logstore.partition_log import PartitionLog
+from logstore.searchable import (
+    AnswerT,
+    NeedBlock,
+    NeedIndex,
+    NeedTimes,
+    Reply,
+    Search,
+    SegmentGone,
+    Step,
+)
+from logstore.segment_view import SegmentView
+from model.errors import StorageFailed
+
+ResultT = TypeVar("ResultT")
+
+SLICE_MS: Final = 2
+"""Decoding on the loop gives way after so long."""
+
+
+class Searches:
+    """Runs searches of one node; any number at once, each a task of its own. Loop only."""
+
+    def __init__(self, context: BrokerContext) -> None:
+        """Read through this node's read pool."""
+        self._node = context
+
+    async def run(self, log: PartitionLog, search: Search[AnswerT]) -> AnswerT:
+        """Return a search's answer.
+
+        Raises:
+            RequestError: CORRUPT_LOG.
+            StorageFailed: the disk refused a read.
+        """
+        del log  # the search's steps carry their segments
+        clock = self._node.clock
+        began = clock.monotonic_ms()
+        try:
+            step = next(search)
+            while True:
+                try:
+                    reply = await self._carry_out(step)
+                except SegmentGone as gone:
+                    step = search.throw(gone)
+                else:
+                    step = search.send(reply)
+                if clock.monotonic_ms() - began >= SLICE_MS:
+                    await self.turn()
+                    began = clock.monotonic_ms()
+        except StopIteration as answer:
+            found: AnswerT = answer.value
+            return found
+
+    async def turn(self) -> None:
+        """Let everything else that is ready have its turn."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._node.tick.at_end(partial(_settle, ended))
+        await ended
+
+    async def _carry_out(self, step: Step) -> Reply:
+        match step:
+            case NeedBlock(SegmentView() as segment, position, end):
+                if not segment.is_current:
+                    raise SegmentGone
+                block = segment.block_now(position, end)
+                if block is None:
+                    block = await self._in_thread(segment, partial(segment.block, position, end))
+                if len(block) != end - position:
+                    raise SegmentGone
+                return block
+            case NeedIndex(SegmentView() as segment):
+                return await self._node.in_thread(segment.index_file)
+            case NeedTimes(SegmentView() as segment):
+                await self._in_thread(segment, segment.load_times)
+                times = segment.times()
+                if times is None:
+                    raise SegmentGone
+                return times
+            case _:
+                return None
+
+    async def _in_thread(self, segment: SegmentView, job: Callable[[], ResultT]) -> ResultT:
+        """Read in the pool; a segment that went meanwhile is no failed disk."""
+        try:
+            return await self._node.in_thread(job)
+        except StorageFailed as failed:
+            if segment.is_current:
+                raise
+            raise SegmentGone from failed
+
+
+def _settle(ended: "asyncio.Future[None]") -> None:
+    if not ended.done():  # the waiting task may have been cancelled
+        ended.set_result(None)

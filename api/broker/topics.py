@@ -1,0 +1,190 @@
+"""Create, describe, grow, trim and delete topics.
+
+Changes go through the controller quorum and are answered when this node has applied them: a topic
+that was just created can be written at once.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from api.broker.context import BrokerContext
+from api.broker.resolve import Place, Resolve
+from cluster.controller.image import TopicImage
+from cluster.controller.partitions import AddPartitions
+from cluster.controller.topics import CreateTopic, DeleteTopic
+from cluster.shell.hosted_partition import HostedPartition
+from model.errors import ErrorCode, RequestError
+from model.ids import Offset, TopicId, TopicName
+from model.principal import Principal
+from model.suggest import did_you_mean
+
+AUTO_CREATED_PARTITIONS: Final = 4
+"""What Kafka's clients and their suites expect of a topic that is made on first use."""
+
+
+class Trimmed(NamedTuple):
+    """One partition's move; `after` is None when `error` says why it did not move."""
+
+    partition: HostedPartition
+    before: Offset
+    after: Offset | None
+    error: RequestError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The use case; one for each node."""
+
+    node: BrokerContext
+    resolve: Resolve
+    auto_create: bool
+    """Topics come into being when a Kafka client names them."""
+
+    def get(self, principal: Principal, name: str) -> TopicImage:
+        """Return a topic.
+
+        Raises:
+            RequestError: UNKNOWN_TOPIC, with the nearest name.
+        """
+        del principal
+        topics = self.node.quorum.image.topics
+        found = topics.get(TopicName(name))
+        if found is None:
+            near = did_you_mean(name, topics)
+            metadata = {"topic": name} | ({"did_you_mean": near} if near else {})
+            raise RequestError(
+                ErrorCode.UNKNOWN_TOPIC,
+                f'topic "{name}" does not exist',
+                retry_delay_ms=None,
+                **metadata,
+            )
+        return found
+
+    def get_by_id(self, principal: Principal, topic_id: TopicId) -> TopicImage:
+        """Return a topic by its id.
+
+        Raises:
+            RequestError: UNKNOWN_TOPIC.
+        """
+        del principal
+        found = self.node.quorum.image.topics_by_id.get(topic_id)
+        if found is None:
+            raise RequestError(
+                ErrorCode.UNKNOWN_TOPIC,
+                f"no topic has the id {topic_id.hex()}",
+                topic_id=topic_id.hex(),
+            )
+        return found
+
+    def list(self, principal: Principal) -> Sequence[TopicImage]:
+        """Return every topic, by name."""
+        del principal
+        return sorted(self.node.quorum.image.topics.values(), key=lambda topic: topic.name)
+
+    async def create(
+        self, principal: Principal, requests: Sequence[CreateTopic]
+    ) -> list[TopicImage | RequestError]:
+        """Create topics; each has its own outcome, in the order of the requests."""
+        del principal
+        proposals = [self._created(request) for request in requests]
+        return list(await asyncio.gather(*proposals))
+
+    async def delete(
+        self, principal: Principal, requests: Sequence[DeleteTopic]
+    ) -> list[TopicImage | RequestError]:
+        """Delete topics and their records; each has its own outcome."""
+        del principal
+
+        async def one(request: DeleteTopic) -> TopicImage | RequestError:
+            try:
+                return await self.node.quorum.propose(request)
+            except RequestError as refusal:
+                return refusal
+
+        return list(await asyncio.gather(*(one(request) for request in requests)))
+
+    async def ensure(
+        self, principal: Principal, names: Sequence[str]
+    ) -> list[TopicImage | RequestError]:
+        """Return topics by name, and create those that do not exist where that is switched on.
+
+        A topic that cannot be had has its own refusal: an illegal name, or UNKNOWN_TOPIC.
+        """
+        topics = self.node.quorum.image.topics
+        missing = [name for name in dict.fromkeys(names) if name not in topics]
+        refused: dict[str, RequestError] = {}
+        if self.auto_create and missing:
+            wanted = [
+                CreateTopic(name=name, partitions=AUTO_CREATED_PARTITIONS) for name in missing
+            ]
+            for name, outcome in zip(missing, await self.create(principal, wanted), strict=True):
+                if isinstance(outcome, RequestError):
+                    refused[name] = outcome
+        return [self._found(principal, name, refused.get(name)) for name in names]
+
+    def _found(
+        self, principal: Principal, name: str, refusal: RequestError | None
+    ) -> TopicImage | RequestError:
+        """Return a topic; another client may have created it while ours was refused."""
+        try:
+            return self.get(principal, name)
+        except RequestError as unknown:
+            return refusal or unknown
+
+    async def add_partitions(self, principal: Principal, request: AddPartitions) -> TopicImage:
+        """Grow a topic.
+
+        Raises:
+            RequestError: UNKNOWN_TOPIC, INVALID_PARTITION_COUNT, LIMIT_EXCEEDED.
+        """
+        del principal
+        topic = await self.node.quorum.propose(request)
+        if not request.validate_only:
+            await self._written()
+        return topic
+
+    async def trim(
+        self,
+        principal: Principal,
+        partitions: Sequence[HostedPartition],
+        before: Place,
+        *,
+        validate_only: bool = False,
+    ) -> list[Trimmed]:
+        """Move log starts forward to a place: records below it are gone when this answers.
+
+        A place at the end means the high watermark; never beyond it (OFFSET_OUT_OF_RANGE).
+        """
+        rows: list[Trimmed] = []
+        for partition in partitions:
+            start = partition.log_start
+            try:
+                found = await self.resolve(principal, partition, before)
+            except RequestError as refusal:
+                rows.append(Trimmed(partition, start, None, refusal))
+                continue
+            after = max(start, found.high_watermark if found.offset is None else found.offset)
+            rows.append(Trimmed(partition, start, after))
+        if not validate_only:
+            moved = [row for row in rows if row.after is not None and row.after > row.before]
+            for row in moved:
+                if row.after is not None:
+                    row.partition.log.trim(row.after)
+            if moved:
+                await self.node.writer.checkpointed()
+        return rows
+
+    async def _created(self, request: CreateTopic) -> TopicImage | RequestError:
+        try:
+            topic = await self.node.quorum.propose(request)
+        except RequestError as refusal:
+            return refusal
+        if not request.validate_only:
+            await self._written()
+        return topic
+
+    async def _written(self) -> None:
+        """Wait until the new partitions' directories are there."""
+        await self.node.writer.flushed()

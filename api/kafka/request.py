@@ -1,0 +1,85 @@
+"""One request on its way through the listener, and its place in the row of answers."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from api.kafka.frame import I32
+
+if TYPE_CHECKING:
+    from api.kafka.broker_port import BrokerPort
+    from api.kafka.connection import KafkaConnection
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+
+class Request:
+    """What a handler gets, and answers exactly once: now, or later on the loop.
+
+    `frame` and whatever was sliced from it are valid only until the handler returns. Answers leave
+    in the order of the requests, whichever is ready first: that is Kafka's contract.
+    """
+
+    __slots__ = (
+        "answer",
+        "at",
+        "cancel",
+        "connection",
+        "correlation_id",
+        "flexible",
+        "frame",
+        "version",
+    )
+
+    def __init__(
+        self, connection: "KafkaConnection", frame: memoryview, head: tuple[int, int, int, bool]
+    ) -> None:
+        """Take the frame; `head`: version, correlation id, where the body begins, flexible."""
+        self.connection = connection
+        self.frame = frame
+        self.version, self.correlation_id, self.at, self.flexible = head
+        self.answer: list[Buffer] | None = None
+        self.cancel: Callable[[], None] | None = None
+        """What ends a wait for nobody, once the client has gone."""
+
+    def respond(self, body: bytes) -> None:
+        """Answer; the header is v1 for flexible versions, else v0."""
+        if self.flexible:
+            self._put([I32.pack(len(body) + 5) + I32.pack(self.correlation_id) + b"\0" + body])
+        else:
+            self._put([I32.pack(len(body) + 4) + I32.pack(self.correlation_id) + body])
+
+    def respond_plain(self, body: bytes) -> None:
+        """Answer under a header of v0, as ApiVersions does in every version (KIP-511)."""
+        self.flexible = False
+        self.respond(body)
+
+    def respond_parts(self, parts: list[Buffer]) -> None:
+        """Answer with a body that lies in several buffers; none is copied here."""
+        size = sum(map(len, parts)) + (5 if self.flexible else 4)
+        head = I32.pack(size) + I32.pack(self.correlation_id)
+        self._put([head + b"\0" if self.flexible else head, *parts])
+
+    def needs_no_answer(self) -> None:
+        """Leave the row of answers: the client waits for none."""
+        self.connection.forget(self)
+
+    def _put(self, answer: list[Buffer]) -> None:
+        self.answer = answer
+        self.cancel = None
+        self.connection.answered(answer)
+
+
+class Api(NamedTuple):
+    """One API key: which versions are served, and by whom."""
+
+    key: int
+    name: str
+    version_min: int
+    version_max: int
+    flexible_from: int
+    """First version with compact lengths and tagged fields."""
+    request_bytes_max: int
+    parse: Callable[[Request], Any]
+    """Read the body. Raises MalformedError: nothing of the request was done."""
+    handle: "Callable[[BrokerPort, Request, Any], None]"
+    """Do what the parsed body asks for, and see to the answer."""

@@ -1,0 +1,28 @@
+"""The real clocks, and timers of the running loop."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from model.ids import MonotonicMs, WallMs
+
+
+class SystemClock:
+    """`model.ports.Clock` over the machine's clocks."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take the loop whose timers `call_at` uses."""
+        self._loop = loop
+
+    def monotonic_ms(self) -> MonotonicMs:
+        """CLOCK_MONOTONIC, ms."""
+        return MonotonicMs(time.monotonic_ns() // 1_000_000)
+
+    def wall_ms(self) -> WallMs:
+        """CLOCK_REALTIME, ms since 1970 UTC."""
+        return WallMs(time.time_ns() // 1_000_000)
+
+    def call_at(self, when: MonotonicMs, wake: Callable[[], None]) -> Callable[[], None]:
+        """Wake at or after `when`, on the loop; return what cancels it."""
+        delay_s = max(0, when - self.monotonic_ms()) / 1000
+        return self._loop.call_later(delay_s, wake).cancel

@@ -1,0 +1,216 @@
+"""Metadata records: bytes out, bytes in.
+
+Format: docs/formats/metadata_records.md. Each record carries its type and the version of that
+type; a type or version that this program does not know was written by a newer one, and is refused
+rather than skipped: metadata that is not understood is never taken for absent (P46).
+"""
+
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
+
+from cluster.controller.configs import TopicKind
+from cluster.controller.fields import (
+    FieldReader,
+    endpoints,
+    optional_string,
+    partitions,
+    string,
+    string_map,
+)
+from cluster.controller.records import (
+    BrokerRegistered,
+    ClusterFormed,
+    MetadataRecord,
+    PartitionsAdded,
+    PartitionsChanged,
+    ProducerIdsAllocated,
+    TopicConfigured,
+    TopicCreated,
+    TopicDeleted,
+    TopicFilesRemoved,
+)
+from model.errors import DirectoryExit, DirectoryRefused, MalformedError
+from model.ids import NodeId, ProducerId, RegistrationEpoch, TopicId, TopicName, WallMs
+
+ID_BYTES: Final = 16
+_HEAD: Final = struct.Struct(">IBB")  # bytes of the whole record, type, version
+_INT32: Final = struct.Struct(">i")
+_MS: Final = struct.Struct(">q")
+_BROKER: Final = struct.Struct(">i16sqB")
+_TOPIC: Final = struct.Struct(">BqI")  # kind, created, config version
+_VERSION: Final = struct.Struct(">I")
+_BLOCK: Final = struct.Struct(">iqq")
+_KINDS: Final = {1: TopicKind.LOG, 2: TopicKind.EVENTSTORE, 3: TopicKind.TABLE}
+_KIND_NUMBERS: Final = {kind: number for number, kind in _KINDS.items()}
+
+
+def encode(records: Iterable[MetadataRecord]) -> bytes:
+    """Return the records' bytes, one after the other."""
+    return b"".join(_encode(record) for record in records)
+
+
+def decode(payload: bytes) -> Iterator[MetadataRecord]:
+    """Yield the records of a log entry or snapshot.
+
+    Raises:
+        MalformedError: not what was written.
+        DirectoryRefused: exit 13, a type or version that only a newer program writes.
+    """
+    at = 0
+    while at < len(payload):
+        if len(payload) - at < _HEAD.size:
+            raise MalformedError("metadata record", at, "cut short")
+        size, number, version = _HEAD.unpack_from(payload, at)
+        if not _HEAD.size <= size <= len(payload) - at:
+            raise MalformedError("metadata record", at, f"length {size}")
+        if (number, version) not in _DECODE:
+            raise DirectoryRefused(
+                DirectoryExit.NEWER_FORMAT,
+                f"a metadata record of type {number} version {version} was written by a newer "
+                "release; start that one",
+            )
+        reader = FieldReader(payload, at + _HEAD.size, at + size)
+        yield _DECODE[number, version](reader)
+        reader.finish()
+        at += size
+
+
+def _encode(record: MetadataRecord) -> bytes:
+    number, body_of = _ENCODE[type(record)]
+    body = body_of(record)
+    return _HEAD.pack(_HEAD.size + len(body), number, 1) + body
+
+
+def _formed(record: ClusterFormed) -> bytes:
+    return string(record.cluster_id) + _MS.pack(record.formed_at)
+
+
+def _registered(record: BrokerRegistered) -> bytes:
+    fixed = _BROKER.pack(record.node, record.directory, record.registration_epoch, record.clean)
+    rest = (endpoints(record.endpoints), optional_string(record.rack), string(record.version))
+    return b"".join((fixed, *rest))
+
+
+def _created(record: TopicCreated) -> bytes:
+    return b"".join(
+        (
+            record.topic_id,
+            string(record.name),
+            _TOPIC.pack(_KIND_NUMBERS[record.kind], record.created_at, record.config_version),
+            b"\1" if record.internal else b"\0",
+            string_map(record.config),
+            partitions(record.partitions),
+        )
+    )
+
+
+def _placed(record: PartitionsAdded | PartitionsChanged) -> bytes:
+    return record.topic_id + partitions(record.partitions)
+
+
+def _configured(record: TopicConfigured) -> bytes:
+    return record.topic_id + _VERSION.pack(record.config_version) + string_map(record.config)
+
+
+def _topic_only(record: TopicDeleted | TopicFilesRemoved) -> bytes:
+    return record.topic_id
+
+
+def _allocated(record: ProducerIdsAllocated) -> bytes:
+    return _BLOCK.pack(record.node, record.first, record.count)
+
+
+def _read_formed(reader: FieldReader) -> ClusterFormed:
+    return ClusterFormed(cluster_id=reader.string(), formed_at=WallMs(reader.unpack(_MS)[0]))
+
+
+def _read_registered(reader: FieldReader) -> BrokerRegistered:
+    return BrokerRegistered(
+        node=NodeId(reader.unpack(_INT32)[0]),
+        directory=reader.fixed(ID_BYTES),
+        registration_epoch=RegistrationEpoch(reader.unpack(_MS)[0]),
+        clean=reader.flag(),
+        endpoints=reader.endpoints(),
+        rack=reader.optional_string(),
+        version=reader.string(),
+    )
+
+
+def _read_created(reader: FieldReader) -> TopicCreated:
+    topic_id, name = TopicId(reader.fixed(ID_BYTES)), TopicName(reader.string())
+    kind, created_at, config_version = reader.unpack(_TOPIC)
+    if kind not in _KINDS:
+        raise MalformedError("metadata record", 0, f"topic kind {kind}")
+    created = TopicCreated(
+        topic_id=topic_id,
+        name=name,
+        kind=_KINDS[kind],
+        internal=reader.flag(),
+        created_at=WallMs(created_at),
+        config_version=config_version,
+        config=reader.string_map(),
+        partitions=reader.partitions(),
+    )
+    if not created.partitions:
+        raise MalformedError("metadata record", 0, f'topic "{name}" without a partition')
+    return created
+
+
+def _read_added(reader: FieldReader) -> PartitionsAdded:
+    return PartitionsAdded(topic_id=TopicId(reader.fixed(ID_BYTES)), partitions=reader.partitions())
+
+
+def _read_changed(reader: FieldReader) -> PartitionsChanged:
+    return PartitionsChanged(
+        topic_id=TopicId(reader.fixed(ID_BYTES)), partitions=reader.partitions()
+    )
+
+
+def _read_configured(reader: FieldReader) -> TopicConfigured:
+    return TopicConfigured(
+        topic_id=TopicId(reader.fixed(ID_BYTES)),
+        config_version=reader.unpack(_VERSION)[0],
+        config=reader.string_map(),
+    )
+
+
+def _read_deleted(reader: FieldReader) -> TopicDeleted:
+    return TopicDeleted(topic_id=TopicId(reader.fixed(ID_BYTES)))
+
+
+def _read_files_removed(reader: FieldReader) -> TopicFilesRemoved:
+    return TopicFilesRemoved(topic_id=TopicId(reader.fixed(ID_BYTES)))
+
+
+def _read_allocated(reader: FieldReader) -> ProducerIdsAllocated:
+    node, first, count = reader.unpack(_BLOCK)
+    if first < 0 or count <= 0:
+        raise MalformedError("metadata record", 0, f"{count} producer ids from {first}")
+    return ProducerIdsAllocated(node=NodeId(node), first=ProducerId(first), count=count)
+
+
+# A function takes exactly the record type that it stands beside.
+_ENCODE: Final[dict[type, tuple[int, Callable[[Any], bytes]]]] = {
+    ClusterFormed: (1, _formed),
+    BrokerRegistered: (2, _registered),
+    TopicCreated: (3, _created),
+    PartitionsAdded: (4, _placed),
+    PartitionsChanged: (5, _placed),
+    TopicConfigured: (6, _configured),
+    TopicDeleted: (7, _topic_only),
+    TopicFilesRemoved: (8, _topic_only),
+    ProducerIdsAllocated: (9, _allocated),
+}
+_DECODE: Final[dict[tuple[int, int], Callable[[FieldReader], MetadataRecord]]] = {
+    (1, 1): _read_formed,
+    (2, 1): _read_registered,
+    (3, 1): _read_created,
+    (4, 1): _read_added,
+    (5, 1): _read_changed,
+    (6, 1): _read_configured,
+    (7, 1): _read_deleted,
+    (8, 1): _read_files_removed,
+    (9, 1): _read_allocated,
+}
+"""By type and version."""

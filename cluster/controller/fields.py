@@ -1,0 +1,155 @@
+"""Fields of metadata records: the primitives that docs/formats/metadata_records.md names.
+
+Integers are big-endian. A string is u16 length and UTF-8, an optional one begins with a byte 0 or
+1, a list with its u32 count; a map is a list of pairs of strings, in rising order of the first.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+from cluster.controller.image import Endpoint, PartitionImage
+from model.errors import MalformedError
+from model.ids import LeaderEpoch, NodeId
+
+ItemT = TypeVar("ItemT")
+
+_U16: Final = struct.Struct(">H")
+_U32: Final = struct.Struct(">I")
+_ENDPOINT_PORT: Final = struct.Struct(">H")
+_PARTITION: Final = struct.Struct(">iiiHHH")  # number, leader, epoch; replicas, ISR, ELR: how many
+_NO_LEADER: Final = -1
+
+
+def string(text: str) -> bytes:
+    """Return a string's bytes."""
+    encoded = text.encode()
+    return _U16.pack(len(encoded)) + encoded
+
+
+def optional_string(text: str | None) -> bytes:
+    """Return an optional string's bytes."""
+    return b"\0" if text is None else b"\1" + string(text)
+
+
+def string_map(pairs: Mapping[str, str]) -> bytes:
+    """Return a map's bytes; the same map has the same bytes."""
+    rows = [string(key) + string(value) for key, value in sorted(pairs.items())]
+    return _U32.pack(len(rows)) + b"".join(rows)
+
+
+def endpoints(rows: tuple[Endpoint, ...]) -> bytes:
+    """Return a list of endpoints: listener, host, u16 port."""
+    encoded = [
+        string(row.listener) + string(row.host) + _ENDPOINT_PORT.pack(row.port) for row in rows
+    ]
+    return _U32.pack(len(rows)) + b"".join(encoded)
+
+
+def partitions(rows: tuple[PartitionImage, ...]) -> bytes:
+    """Return a list of partitions: i32 number, i32 leader (-1: none), i32 epoch, node lists."""
+    encoded = [_U32.pack(len(rows))]
+    for row in rows:
+        leader = _NO_LEADER if row.leader is None else row.leader
+        counts = (len(row.replicas), len(row.isr), len(row.elr))
+        encoded.append(_PARTITION.pack(row.number, leader, row.leader_epoch, *counts))
+        encoded.append(struct.pack(f">{sum(counts)}i", *row.replicas, *row.isr, *row.elr))
+    return b"".join(encoded)
+
+
+class FieldReader:
+    """Reads one record's body from front to back. Every method raises MalformedError."""
+
+    __slots__ = ("_at", "_body", "_end")
+
+    def __init__(self, body: bytes, start: int, end: int) -> None:
+        """Read the bytes from `start` to `end`."""
+        self._body = body
+        self._at = start
+        self._end = end
+
+    def unpack(self, fields: struct.Struct) -> tuple[int, ...]:
+        """Return fixed-width integers."""
+        values: tuple[int, ...] = fields.unpack_from(self._body, self._take(fields.size))
+        return values
+
+    def fixed(self, size: int) -> bytes:
+        """Return that many bytes."""
+        at = self._take(size)
+        return self._body[at : at + size]
+
+    def string(self) -> str:
+        """Return a string."""
+        (size,) = self.unpack(_U16)
+        at = self._at
+        try:
+            return self.fixed(size).decode()
+        except UnicodeDecodeError as wrong:
+            raise MalformedError("metadata record", at, "not UTF-8") from wrong
+
+    def optional_string(self) -> str | None:
+        """Return an optional string."""
+        return self.string() if self.flag() else None
+
+    def flag(self) -> bool:
+        """Return a byte that is 0 or 1."""
+        at = self._at
+        byte = self.fixed(1)[0]
+        if byte > 1:
+            raise MalformedError("metadata record", at, f"{byte} is neither 0 nor 1")
+        return bool(byte)
+
+    def string_map(self) -> Mapping[str, str]:
+        """Return a map; its keys rise, none stands there twice."""
+        at = self._at
+        pairs = self._list(lambda: (self.string(), self.string()), least_bytes=4)
+        keys = [key for key, _ in pairs]
+        if keys != sorted(set(keys)):
+            raise MalformedError("metadata record", at, "keys of a map out of order")
+        return MappingProxyType(dict(pairs))
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Return a list of endpoints."""
+        return self._list(self._endpoint, least_bytes=6)
+
+    def partitions(self) -> tuple[PartitionImage, ...]:
+        """Return a list of partitions."""
+        return self._list(self._partition, least_bytes=_PARTITION.size)
+
+    def finish(self) -> None:
+        """Refuse bytes that no field took."""
+        if self._at != self._end:
+            raise MalformedError("metadata record", self._at, f"{self._end - self._at} bytes more")
+
+    def _endpoint(self) -> Endpoint:
+        listener, host = self.string(), self.string()
+        return Endpoint(listener, host, self.unpack(_ENDPOINT_PORT)[0])
+
+    def _partition(self) -> PartitionImage:
+        at = self._at
+        number, leader, epoch, replicas, isr, elr = self.unpack(_PARTITION)
+        if number < 0 or leader < _NO_LEADER or epoch < 0 or not replicas:
+            raise MalformedError("metadata record", at, f"partition {number}")
+        nodes = self.unpack(struct.Struct(f">{replicas + isr + elr}i"))
+        return PartitionImage(
+            number,
+            None if leader == _NO_LEADER else NodeId(leader),
+            LeaderEpoch(epoch),
+            tuple(map(NodeId, nodes[:replicas])),
+            tuple(map(NodeId, nodes[replicas : replicas + isr])),
+            tuple(map(NodeId, nodes[replicas + isr :])),
+        )
+
+    def _list(self, item: Callable[[], ItemT], *, least_bytes: int) -> tuple[ItemT, ...]:
+        (count,) = self.unpack(_U32)
+        if count * least_bytes > self._end - self._at:
+            raise MalformedError("metadata record", self._at, f"a list of {count}")
+        return tuple(item() for _ in range(count))
+
+    def _take(self, size: int) -> int:
+        at = self._at
+        if size > self._end - at:
+            raise MalformedError("metadata record", at, f"{size} bytes needed")
+        self._at = at + size
+        return at

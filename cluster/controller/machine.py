@@ -1,0 +1,149 @@
+"""The metadata machine: one place where requests are decided and records are replayed.
+
+Deciding reads the state and returns records; replaying is the only change of state, and leader,
+follower and restart share it. What is decided is replayed at once, ahead of the disk, so that the
+next decision sees it; nobody outside hears of it before it is committed: whoever hosts the machine
+publishes only images that `freeze` made of a state whose records are durable.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeVar
+
+from cluster.controller.alter_config import (
+    AlterTopicConfig,
+    alter_topic_config,
+    replay_configured,
+)
+from cluster.controller.brokers import (
+    FormCluster,
+    RegisterBroker,
+    form_cluster,
+    register_broker,
+    replay_formed,
+    replay_registered,
+)
+from cluster.controller.image import MetadataDelta, MetadataImage
+from cluster.controller.partitions import (
+    AddPartitions,
+    add_partitions,
+    replay_added,
+    replay_changed,
+)
+from cluster.controller.producer_ids import (
+    AllocateProducerIds,
+    allocate_producer_ids,
+    replay_allocated,
+)
+from cluster.controller.records import (
+    BrokerRegistered,
+    ClusterFormed,
+    MetadataRecord,
+    PartitionsAdded,
+    PartitionsChanged,
+    ProducerIdsAllocated,
+    TopicConfigured,
+    TopicCreated,
+    TopicDeleted,
+    TopicFilesRemoved,
+)
+from cluster.controller.request import Circumstances, Request
+from cluster.controller.state import MetadataState
+from cluster.controller.topics import (
+    CreateTopic,
+    DeleteTopic,
+    TopicRemoved,
+    create_topic,
+    delete_topic,
+    replay_created,
+    replay_deleted,
+    replay_files_removed,
+    topic_removed,
+)
+from model.ids import Index, NodeId, ProducerId
+from model.result import Result
+
+AnswerT = TypeVar("AnswerT")
+
+# The request's type and the answer's are bound to each other by `Request[AnswerT]`.
+Decide = Callable[[MetadataState, Any, Circumstances], Result[MetadataRecord, Any]]
+Replay = Callable[[MetadataState, Any], None]
+
+DECIDE: Final[Mapping[type, Decide]] = {
+    AddPartitions: add_partitions,
+    AllocateProducerIds: allocate_producer_ids,
+    AlterTopicConfig: alter_topic_config,
+    CreateTopic: create_topic,
+    DeleteTopic: delete_topic,
+    FormCluster: form_cluster,
+    RegisterBroker: register_broker,
+    TopicRemoved: topic_removed,
+}
+REPLAY: Final[Mapping[type, Replay]] = {
+    BrokerRegistered: replay_registered,
+    ClusterFormed: replay_formed,
+    PartitionsAdded: replay_added,
+    PartitionsChanged: replay_changed,
+    ProducerIdsAllocated: replay_allocated,
+    TopicConfigured: replay_configured,
+    TopicCreated: replay_created,
+    TopicDeleted: replay_deleted,
+    TopicFilesRemoved: replay_files_removed,
+}
+NOBODY: Final = NodeId(-1)
+
+
+class ControllerMachine:
+    """The metadata, as far as its log has been replayed."""
+
+    def __init__(self, defaults: Mapping[str, str]) -> None:
+        """Start empty on a node with those defaults for its topics, by topic setting's name."""
+        self._state = MetadataState(defaults)
+
+    def handle(
+        self, request: Request[AnswerT], circumstances: Circumstances
+    ) -> Result[MetadataRecord, AnswerT]:
+        """Decide one request; changes nothing.
+
+        Raises:
+            RequestError: refused. The refusal may rest on what is not committed yet.
+        """
+        return DECIDE[type(request)](self._state, request, circumstances)
+
+    def replay(self, record: MetadataRecord) -> None:
+        """Apply one record: the only change of state."""
+        REPLAY[type(record)](self._state, record)
+
+    def freeze(self, applied: Index) -> tuple[MetadataImage, MetadataDelta]:
+        """Return the state as an immutable image, and what changed since the last call."""
+        return self._state.freeze(applied)
+
+
+def snapshot(image: MetadataImage) -> Iterator[MetadataRecord]:
+    """Yield records that bring an empty machine to an image. Safe in any thread."""
+    if image.cluster_id:
+        yield ClusterFormed(cluster_id=image.cluster_id, formed_at=image.formed_at)
+    for broker in image.brokers.values():
+        yield BrokerRegistered(
+            node=broker.node,
+            directory=broker.directory,
+            registration_epoch=broker.registration_epoch,
+            clean=True,
+            endpoints=broker.endpoints,
+            rack=broker.rack,
+            version=broker.version,
+        )
+    for topic in image.topics.values():
+        yield TopicCreated(
+            topic_id=topic.topic_id,
+            name=topic.name,
+            kind=topic.kind,
+            internal=topic.internal,
+            created_at=topic.created_at,
+            config_version=topic.config_version,
+            config=topic.config,
+            partitions=topic.partitions,
+        )
+    for topic_id in sorted(image.deleted):
+        yield TopicDeleted(topic_id=topic_id)
+    if image.next_producer_id:
+        yield ProducerIdsAllocated(node=NOBODY, first=ProducerId(0), count=image.next_producer_id)

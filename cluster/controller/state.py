@@ -1,0 +1,211 @@
+"""The metadata while it changes: what the machine replays into and decides upon.
+
+Ahead of the committed image by whatever is on its way to the disk, so that the next decision sees
+the one before. Only `replay` calls the methods that change it.
+
+Invariants:
+    METADATA_TOPIC_EXISTS         a record changes a topic that is there.
+    METADATA_NAME_IS_FREE         two topics never share a name, nor an id, at any time.
+    METADATA_PARTITIONS_NUMBERED  a topic's partitions count from 0 without a gap.
+    METADATA_EPOCH_NEVER_FALLS    leader epochs of a partition only rise.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from cluster.controller.configs import TopicSettings, parse
+from cluster.controller.image import (
+    EMPTY,
+    BrokerImage,
+    MetadataDelta,
+    MetadataImage,
+    PartitionImage,
+    TopicImage,
+)
+from cluster.controller.records import ClusterFormed, TopicCreated
+from model.errors import ErrorCode, RequestError
+from model.ids import Index, NodeId, ProducerId, TopicId, TopicName, WallMs
+
+
+class MetadataState:
+    """Mutable; one owner. Its values (topics, brokers) are immutable and shared with images."""
+
+    def __init__(self, defaults: Mapping[str, str]) -> None:
+        """Start empty on a node with those defaults for its topics, by topic setting's name."""
+        self.defaults = defaults
+        self.cluster_id = ""
+        self.formed_at = WallMs(0)
+        self.topics: dict[TopicName, TopicImage] = {}
+        self.topics_by_id: dict[TopicId, TopicImage] = {}
+        self.brokers: dict[NodeId, BrokerImage] = {}
+        self.deleted: frozenset[TopicId] = frozenset()
+        self.next_producer_id = ProducerId(0)
+        self.replicas_held: dict[NodeId, int] = {}
+        """Replicas on each node, of all topics."""
+        self._image = EMPTY
+        self._touched: dict[TopicId, None] = {}
+        self._brokers_touched: dict[NodeId, None] = {}
+        self._settings: dict[tuple[frozenset[tuple[str, str]], int], TopicSettings] = {}
+
+    def topic(self, name: str) -> TopicImage:
+        """Return the topic of a name.
+
+        Raises:
+            RequestError: UNKNOWN_TOPIC.
+        """
+        topic = self.topics.get(TopicName(name))
+        if topic is None:
+            shown = name[:249].encode("unicode_escape").decode("ascii")
+            raise RequestError(ErrorCode.UNKNOWN_TOPIC, f'there is no topic "{shown}"', topic=shown)
+        return topic
+
+    def topic_by_id(self, topic_id: TopicId) -> TopicImage:
+        """Return the topic of an id.
+
+        Raises:
+            RequestError: UNKNOWN_TOPIC.
+        """
+        topic = self.topics_by_id.get(topic_id)
+        if topic is None:
+            shown = topic_id.hex()
+            detail = f"there is no topic with the id {shown}"
+            raise RequestError(ErrorCode.UNKNOWN_TOPIC, detail, topic_id=shown)
+        return topic
+
+    def settings_of(self, config: Mapping[str, str], replication_factor: int) -> TopicSettings:
+        """Return the settings in force under a config; most topics share a few of them."""
+        key = (frozenset(config.items()), replication_factor)
+        settings = self._settings.get(key)
+        if settings is None:
+            settings = parse(config, defaults=self.defaults, replication_factor=replication_factor)
+            if len(self._settings) >= 1_000:  # a cache, bounded: begin anew
+                self._settings.clear()
+            self._settings[key] = settings
+        return settings
+
+    def new_image(self, created: TopicCreated) -> TopicImage:
+        """Return the topic that a record describes."""
+        return TopicImage(
+            name=created.name,
+            topic_id=created.topic_id,
+            kind=created.kind,
+            partitions=created.partitions,
+            config=created.config,
+            config_version=created.config_version,
+            settings=self.settings_of(created.config, len(created.partitions[0].replicas)),
+            created_at=created.created_at,
+            internal=created.internal,
+        )
+
+    def form(self, formed: ClusterFormed) -> None:
+        """Take the cluster's identity."""
+        self.cluster_id = formed.cluster_id
+        self.formed_at = formed.formed_at
+
+    def add_topic(self, topic: TopicImage) -> None:
+        """Add a topic."""
+        assert topic.name not in self.topics, "METADATA_NAME_IS_FREE"
+        assert topic.topic_id not in self.topics_by_id, "METADATA_NAME_IS_FREE"
+        assert topic.topic_id not in self.deleted, "METADATA_NAME_IS_FREE"
+        self._put(topic)
+        self._count(topic.partitions, 1)
+
+    def add_partitions(self, topic_id: TopicId, added: tuple[PartitionImage, ...]) -> None:
+        """Let a topic grow."""
+        topic = self._existing(topic_id)
+        self._put(replace(topic, partitions=topic.partitions + added))
+        self._count(added, 1)
+
+    def change_partitions(self, topic_id: TopicId, changed: tuple[PartitionImage, ...]) -> None:
+        """Replace some partitions of a topic."""
+        topic = self._existing(topic_id)
+        partitions = list(topic.partitions)
+        for partition in changed:
+            before = partitions[partition.number]
+            assert partition.leader_epoch >= before.leader_epoch, "METADATA_EPOCH_NEVER_FALLS"
+            partitions[partition.number] = partition
+            self._count((before,), -1)
+            self._count((partition,), 1)
+        self._put(replace(topic, partitions=tuple(partitions)))
+
+    def configure(self, topic_id: TopicId, version: int, config: Mapping[str, str]) -> None:
+        """Replace a topic's config."""
+        topic = self._existing(topic_id)
+        settings = self.settings_of(config, topic.replication_factor)
+        self._put(replace(topic, config=config, config_version=version, settings=settings))
+
+    def delete_topic(self, topic_id: TopicId) -> None:
+        """Forget a topic; remember its id until its files are gone."""
+        topic = self.topics_by_id.pop(topic_id, None)  # None: a snapshot tells of an earlier one
+        if topic is not None:
+            del self.topics[topic.name]
+            self._touched[topic_id] = None
+            self._count(topic.partitions, -1)
+        self.deleted |= {topic_id}
+
+    def files_removed(self, topic_id: TopicId) -> None:
+        """Forget a deleted topic's id."""
+        self.deleted -= {topic_id}
+
+    def register(self, broker: BrokerImage) -> None:
+        """Take a node's newest registration."""
+        self.brokers[broker.node] = broker
+        self._brokers_touched[broker.node] = None
+
+    def freeze(self, applied: Index) -> tuple[MetadataImage, MetadataDelta]:
+        """Return the state as an image, and what has changed since the last one."""
+        before = self._image
+        delta = self._delta(before)
+        image = replace(
+            before,
+            applied=applied,
+            cluster_id=self.cluster_id,
+            formed_at=self.formed_at,
+            deleted=self.deleted,
+            next_producer_id=self.next_producer_id,
+        )
+        if self._touched:
+            image = replace(
+                image,
+                topics=MappingProxyType(self.topics.copy()),
+                topics_by_id=MappingProxyType(self.topics_by_id.copy()),
+            )
+        if self._brokers_touched:
+            image = replace(image, brokers=MappingProxyType(self.brokers.copy()))
+        self._touched.clear()
+        self._brokers_touched.clear()
+        self._image = image
+        return image, delta
+
+    def _delta(self, before: MetadataImage) -> MetadataDelta:
+        created, changed, deleted = [], [], []
+        for topic_id in self._touched:
+            was, now = before.topics_by_id.get(topic_id), self.topics_by_id.get(topic_id)
+            if now is None:
+                if was is not None:  # else it came and went within one batch
+                    deleted.append(topic_id)
+            elif was is None:
+                created.append(now)
+            else:
+                changed.append(now)
+        brokers = tuple(self.brokers[node] for node in self._brokers_touched)
+        return MetadataDelta(
+            created=tuple(created), changed=tuple(changed), deleted=tuple(deleted), brokers=brokers
+        )
+
+    def _existing(self, topic_id: TopicId) -> TopicImage:
+        assert topic_id in self.topics_by_id, "METADATA_TOPIC_EXISTS"
+        return self.topics_by_id[topic_id]
+
+    def _put(self, topic: TopicImage) -> None:
+        numbers = [partition.number for partition in topic.partitions]
+        assert numbers == list(range(len(numbers))), "METADATA_PARTITIONS_NUMBERED"
+        self.topics[topic.name] = topic
+        self.topics_by_id[topic.topic_id] = topic
+        self._touched[topic.topic_id] = None
+
+    def _count(self, partitions: tuple[PartitionImage, ...], change: int) -> None:
+        for partition in partitions:
+            for node in partition.replicas:
+                self.replicas_held[node] = self.replicas_held.get(node, 0) + change

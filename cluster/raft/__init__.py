@@ -1,0 +1,1 @@
+"""Log, vote and snapshots of the controller quorum on disk; knows entries, not their meaning."""

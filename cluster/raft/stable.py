@@ -1,0 +1,94 @@
+"""What a member of the quorum keeps on disk, opened together and checked against each other.
+
+Format: docs/formats/metadata_log.md. Every call blocks.
+"""
+
+from dataclasses import dataclass
+
+from cluster.raft.entry import Entry, EntryKind
+from cluster.raft.entry_log import DIRECTORY, Dropped, EntryLog
+from cluster.raft.quorum_state import NAME, QuorumState, load, save
+from cluster.raft.snapshot import Snapshot, newest
+from cluster.raft.voters import Voter, encode_voters
+from model.errors import DirectoryExit, DirectoryRefused
+from model.ids import Index, Term
+from model.ports import Disk, Rand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stable:
+    """Vote, snapshot and log of one member, as its disk holds them."""
+
+    disk: Disk
+    state: QuorumState
+    snapshot: Snapshot | None
+    log: EntryLog
+    dropped: tuple[Dropped, ...]
+    """What opening the log has cut off."""
+
+
+def open_stable(disk: Disk, rand: Rand, *, me: Voter, file_bytes_max: int) -> Stable:
+    """Open what is there; a directory without anything becomes the first voter of a new quorum.
+
+    Raises:
+        DirectoryRefused: damaged or incomplete (exit 11), another directory's or of a quorum with
+            other voters (exit 12), a newer format (exit 13).
+        OSError: the disk failed.
+    """
+    disk.make_directory(DIRECTORY)
+    state = load(disk, DIRECTORY)
+    if state is None:
+        # SYNC: nothing inside counts before the directory itself is durable; a process killed
+        # here before may have made it and not synced it.
+        disk.sync_directory("")
+        state = QuorumState(term=Term(0), voted_for=None, directory=me.directory, voters=(me,))
+        if any(not name.startswith(NAME) for name in disk.list(DIRECTORY)):
+            detail = f"{DIRECTORY}/{NAME} is missing beside a log: this node may not vote"
+            raise DirectoryRefused(DirectoryExit.FAILED, detail)
+    _check_identity(state, me)
+    snapshot = newest(disk, DIRECTORY)
+    after = (Index(0), Term(0)) if snapshot is None else (snapshot.last_index, snapshot.last_term)
+    log, dropped = EntryLog.open(disk, rand, after=after, file_bytes_max=file_bytes_max)
+    if log.last_term > state.term:
+        detail = (
+            f"{DIRECTORY}/{NAME} knows term {state.term}, the log is in term {log.last_term}: "
+            "the file is an older one, so this node may not vote"
+        )
+        raise DirectoryRefused(DirectoryExit.FAILED, detail)
+    return Stable(disk=disk, state=state, snapshot=snapshot, log=log, dropped=dropped)
+
+
+def begin_term_alone(stable: Stable) -> Term:
+    """Vote for oneself in a new term, and begin it in the log; durable when this returns.
+
+    The first entry of all is the quorum's configuration; every term begins with an empty entry,
+    which commits all that stands before it (Raft 5.4.2). Raises OSError.
+    """
+    (me,) = stable.state.voters
+    term = Term(stable.state.term + 1)
+    state = QuorumState(
+        term=term, voted_for=me.node, directory=me.directory, voters=stable.state.voters
+    )
+    save(stable.disk, DIRECTORY, state)
+    log = stable.log
+    entries: list[Entry] = []
+    if log.last_index == 0:
+        voters = encode_voters(state.voters)
+        entries.append(Entry(term, Index(1), EntryKind.VOTERS, voters))
+    index = Index(log.last_index + len(entries) + 1)
+    log.append([*entries, Entry(term, index, EntryKind.LEADER, b"")])
+    return term
+
+
+def _check_identity(state: QuorumState, me: Voter) -> None:
+    """Refuse files that were copied from elsewhere, and a quorum that is not ours alone."""
+    if state.directory != me.directory:
+        detail = (
+            f"{DIRECTORY}/{NAME} belongs to the directory {state.directory.hex()}, this one is "
+            f"{me.directory.hex()}: it was copied, so this node may not vote"
+        )
+        raise DirectoryRefused(DirectoryExit.FENCED, detail)
+    if state.voters != (me,):
+        names = ", ".join(f"node {voter.node}" for voter in state.voters)
+        detail = f"the quorum of this directory is {names}; node {me.node} alone cannot lead it"
+        raise DirectoryRefused(DirectoryExit.FENCED, detail)

@@ -1,0 +1,164 @@
+"""The two threads of a log directory: one writes rounds, one makes checkpoints.
+
+The loop never waits for the disk. It takes a round at the end of a tick and hands it to the writer
+thread, which writes and syncs it; while that runs, the next round gathers. The checkpointer makes
+partition files durable behind the journal, removes what retention and deletion freed, and looks
+after the free space. What to write is decided in `logstore`, which knows no thread.
+
+A failed write or sync takes the directory offline at once (P44): nothing is tried again, and the
+owner is told once.
+
+Invariants:
+    ONE_ROUND_AT_A_TIME        positions come back in the order in which rounds were taken.
+    ONE_CHECKPOINT_AT_A_TIME   so do checkpoints.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias
+
+from logstore.log_directory import LogDirectory
+from logstore.partition_log import PartitionLog
+
+from cluster.shell.tick import Tick
+from cluster.shell.worker import Handover, Worker
+from logstore.round import CheckpointJob, CheckpointResult, RoundResult
+from model.ids import AppendTimeMs, MonotonicMs
+from model.ports import Clock
+
+Moved: TypeAlias = Callable[[Iterable[PartitionLog]], None]
+
+CHECK_MS: Final = MonotonicMs(1_000)
+"""How often a checkpoint that falls due by time, and the free space, are looked at; ms."""
+
+
+class DiskWriter:
+    """Rounds and checkpoints of one log directory. Loop only; the work is done in its threads."""
+
+    def __init__(
+        self,
+        directory: LogDirectory,
+        *,
+        clock: Clock,
+        tick: Tick,
+        handover: Handover,
+        moved: Moved,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        """Own the directory's disk from now on.
+
+        `moved` is told, on the loop, which partitions' positions a round has moved; `failed` is
+        told once, with the error that took the directory offline.
+        """
+        self._directory = directory
+        self._clock = clock
+        self._tick = tick
+        self._moved = moved
+        self._failed = failed
+        self._writer = Worker("writer", handover)
+        self._checkpointer = Worker("checkpointer", handover)
+        self._asked = False
+        self._writing = False
+        self._checkpointing = False
+        self._watching = False
+        self._offline = False
+        self._idle: list[Callable[[], None]] = []
+
+    @property
+    def offline(self) -> bool:
+        """A write or sync has failed: nothing is taken any more."""
+        return self._offline
+
+    def ask(self) -> None:
+        """Something was accepted: write it at the end of this tick, or when the disk is free."""
+        if not self._asked:
+            self._asked = True
+            self._tick.at_end(self._end_of_tick)
+
+    def when_idle(self, call: Callable[[], None]) -> None:
+        """Call once when nothing is left to write: at once if that is so now."""
+        self._idle.append(call)
+        self._begin_round()
+
+    def close(self, clock_floor: AppendTimeMs | None) -> None:
+        """End the threads; blocks. With a floor, mark the directory as stopped cleanly first.
+
+        The caller has waited for `when_idle`. Without a floor the next start recovers.
+        """
+        self._writer.close()
+        self._checkpointer.close()
+        if clock_floor is None or self._offline:
+            return
+        job = self._directory.take_checkpoint(self._clock.monotonic_ms(), all_partitions=True)
+        if job is not None:
+            self._directory.finish_checkpoint(self._directory.run_checkpoint(job))
+        self._directory.mark_clean(clock_floor)
+
+    def _end_of_tick(self) -> None:
+        self._asked = False
+        self._begin_round()
+
+    def _begin_round(self) -> None:
+        if self._writing or self._offline:
+            return
+        work = self._directory.take_round(self._clock.monotonic_ms())
+        if work is None:
+            self._begin_checkpoint()
+            self._tell_idle()
+            return
+        self._writing = True
+        self._writer.submit(lambda: self._directory.run_round(work), self._end_round, self._fail)
+
+    def _end_round(self, result: RoundResult) -> None:
+        assert self._writing, "ONE_ROUND_AT_A_TIME"
+        self._writing = False
+        moved = self._directory.finish_round(result)
+        self._moved(moved)
+        self._watch()
+        self._begin_round()
+
+    def _begin_checkpoint(self) -> None:
+        now = self._clock.monotonic_ms()
+        if self._checkpointing or self._offline or not self._directory.checkpoint_due(now):
+            return
+        job = self._directory.take_checkpoint(now)
+        if job is not None:
+            self._checkpointing = True
+            self._checkpointer.submit(
+                lambda: self._run_checkpoint(job), self._end_checkpoint, self._fail
+            )
+
+    def _run_checkpoint(self, job: CheckpointJob) -> CheckpointResult:
+        result = self._directory.run_checkpoint(job)
+        self._directory.poll_free()
+        return result
+
+    def _end_checkpoint(self, result: CheckpointResult) -> None:
+        assert self._checkpointing, "ONE_CHECKPOINT_AT_A_TIME"
+        self._checkpointing = False
+        self._directory.finish_checkpoint(result)
+        self._begin_round()
+
+    def _watch(self) -> None:
+        """Look again in a while, as long as something waits for a checkpoint."""
+        if self._watching or self._offline:
+            return
+        self._watching = True
+        self._clock.call_at(MonotonicMs(self._clock.monotonic_ms() + CHECK_MS), self._look)
+
+    def _look(self) -> None:
+        self._watching = False
+        self._begin_round()
+        self._begin_checkpoint()
+        if self._directory.has_unsynced():
+            self._watch()
+
+    def _tell_idle(self) -> None:
+        if self._idle and not self._writing and not self._checkpointing:
+            calls, self._idle = self._idle, []
+            for call in calls:
+                call()
+
+    def _fail(self, error: Exception) -> None:
+        if not self._offline:
+            self._offline = True
+            self._failed(error)

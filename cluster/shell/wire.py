@@ -1,0 +1,347 @@
+"""Length-prefixed frames over one TCP connection: bytes in, whole frames out, one write a tick.
+
+A frame is an i32 length (big-endian) and as many bytes. The Kafka protocol is framed so, and so
+are the links between nodes. Frames are handed over where they lie in the connection's one read
+buffer; nothing is copied and nothing is allocated per frame. What the owner has to send is asked
+for once, at the end of the tick, and leaves in one write.
+
+Bounds (P53, P55, P58): a length above the limit is refused before anything is allocated for it;
+the buffer grows with the bytes that really came, at most fourfold; while the owner, the socket or
+the node's memory cannot take more, frames stay where they are, and the socket is read until the
+buffer is full and no further: so the end of a connection is noticed while its owner waits.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntFlag
+from struct import Struct
+from typing import Final, Protocol, TypeAlias, cast
+
+from cluster.shell.tick import Tick
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+LENGTH: Final = Struct(">i")
+PREFIX_BYTES: Final = LENGTH.size
+GROWTH: Final = 4  # a client makes us hold at most so many times what it has sent
+JOINED_BYTES_MAX: Final = 64 << 10  # up to here one copy is cheaper than a gathering write
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireLimits:
+    """What one connection may hold, in bytes."""
+
+    frame_bytes_max: int
+    """Longer frames are refused on their length."""
+    read_buffer_bytes: int
+    """Size of the buffer of a quiet connection."""
+    kept_buffer_bytes_max: int
+    """A buffer that had to grow beyond this is given back when it is empty."""
+    unwritten_bytes_max: int
+    """With more than this waiting in the socket's buffer, no further frame is handled."""
+
+
+class Memory(Protocol):
+    """What all doors of a node may hold together (P53)."""
+
+    @property
+    def congested(self) -> bool:
+        """Handle no more requests now."""
+        ...
+
+    def take(self, size_bytes: int) -> None:
+        """Count bytes that are held from now on."""
+        ...
+
+    def give_back(self, size_bytes: int) -> None:
+        """Count bytes that were let go."""
+        ...
+
+    def when_relieved(self, call: Callable[[], None]) -> None:
+        """Call once when it is no longer congested."""
+        ...
+
+
+class Hold(IntFlag):
+    """Why no further frame is handled now."""
+
+    OWNER = 1
+    SOCKET = 2
+    MEMORY = 4
+    CLOSED = 8
+
+
+class FrameConnection(asyncio.BufferedProtocol):
+    """One connection. A subclass says what a frame means and what there is to send. Loop only.
+
+    `received_bytes` and `written_bytes` only grow: whoever watches for stalls compares them.
+    """
+
+    def __init__(self, limits: WireLimits, memory: Memory, tick: Tick) -> None:
+        """Hold one small buffer until frames need a larger one."""
+        self.limits = limits
+        self.received_bytes = 0
+        self.written_bytes = 0
+        self._memory = memory
+        self._tick = tick
+        self._transport: asyncio.Transport | None = None
+        self._view = memoryview(bytearray(limits.read_buffer_bytes))
+        self._start = 0  # where the first byte not yet handled lies
+        self._filled = 0  # where the next byte from the socket goes
+        self._holds = Hold(0)
+        self._reading = True
+        self._taking = False
+        self._ending = False  # close as soon as the owner has sent what is due
+        self._flush_due = False
+
+    # What a subclass provides.
+
+    def opened(self, host: str) -> None:
+        """The connection stands; `host` is the peer's address without its port."""
+        raise NotImplementedError
+
+    def frame(self, frame: memoryview) -> None:
+        """Handle one whole frame, without its length. It is valid only until this returns."""
+        raise NotImplementedError
+
+    def refused(self, length: int) -> None:
+        """A length was negative or above the limit; the connection ends without an answer."""
+        raise NotImplementedError
+
+    def gather(self) -> list[Buffer]:
+        """Return what is to be sent now. Called at the end of a tick, after `flush_later`."""
+        raise NotImplementedError
+
+    def flushed(self) -> None:
+        """What `gather` returned is with the socket: the place to go on from."""
+        raise NotImplementedError
+
+    def settled(self) -> bool:
+        """Tell whether an ending connection owes its peer nothing more."""
+        raise NotImplementedError
+
+    def closed(self, error: Exception | None) -> None:
+        """The connection is gone; `error` if it was not its orderly end."""
+        raise NotImplementedError
+
+    # What a subclass may ask for.
+
+    def flush_later(self) -> None:
+        """Send what `gather` returns at the end of this tick."""
+        if not self._flush_due:
+            self._flush_due = True
+            self._tick.at_end(self._flush)
+
+    def hold(self) -> None:
+        """Handle no further frame until `release`."""
+        self._holds |= Hold.OWNER
+
+    def release(self) -> None:
+        """Go on with the frames that have come meanwhile."""
+        if self._holds & Hold.OWNER:
+            self._let_go(Hold.OWNER)
+
+    def end(self) -> None:
+        """Handle no further frame; close once everything owed is sent."""
+        self._ending = True
+        self._holds |= Hold.OWNER
+        self.flush_later()
+
+    def abort(self) -> None:
+        """Close at once; what was not sent is lost."""
+        self._holds |= Hold.CLOSED
+        if self._transport is not None:
+            self._transport.abort()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something can still be sent."""
+        return not self._holds & Hold.CLOSED
+
+    @property
+    def is_held(self) -> bool:
+        """Whether frames wait for the owner, the socket or memory."""
+        return bool(self._holds)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes received and not yet handled."""
+        return self._filled - self._start
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Size of the read buffer."""
+        return len(self._view)
+
+    @property
+    def unwritten_bytes(self) -> int:
+        """Bytes that the peer has not yet taken."""
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    # What the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to read."""
+        # Not every loop's transport derives from asyncio's class; all of them behave like it.
+        self._transport = stream = cast(asyncio.Transport, transport)
+        stream.set_write_buffer_limits(high=self.limits.unwritten_bytes_max)
+        peer = stream.get_extra_info("peername")
+        self.opened(str(peer[0]) if isinstance(peer, tuple) else "")
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the next bytes go; never empty, for a full buffer stops the reading."""
+        return self._view[self._filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Hand over the frames that are now whole."""
+        self._filled += nbytes
+        self.received_bytes += nbytes
+        if self._memory.congested:
+            self._wait_for_memory()
+        self._take()
+
+    def pause_writing(self) -> None:
+        """The peer reads more slowly than we answer."""
+        self._holds |= Hold.SOCKET
+
+    def resume_writing(self) -> None:
+        """The peer has taken most of it."""
+        self._let_go(Hold.SOCKET)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give everything back."""
+        self._holds |= Hold.CLOSED
+        self._replace_buffer(memoryview(bytearray(0)))
+        self._start = self._filled = 0
+        self.closed(exc)
+
+    # Frames.
+
+    def _take(self) -> None:
+        """Hand over whole frames until there is none or something holds them."""
+        if self._taking:
+            return
+        self._taking = True
+        view = self._view
+        while not self._holds:
+            body = self._start + PREFIX_BYTES
+            if body > self._filled:
+                break
+            (length,) = LENGTH.unpack_from(view, self._start)
+            if not 0 <= length <= self.limits.frame_bytes_max:
+                self._refuse(length)
+                break
+            if body + length > self._filled:
+                break
+            self._start = body + length
+            self.frame(view[body : body + length])
+        self._taking = False
+        if not self._holds & Hold.CLOSED:
+            self._make_room()
+
+    def _refuse(self, length: int) -> None:
+        self.refused(length)
+        self.end()
+
+    def _let_go(self, hold: Hold) -> None:
+        """Take one reason away; go on if it was the last."""
+        self._holds &= ~hold
+        if self._ending or self._holds:
+            return
+        self._take()
+
+    # The read buffer.
+
+    def _make_room(self) -> None:
+        """See to it that the next read has somewhere to go, or stop reading."""
+        waiting = self._filled - self._start
+        capacity = len(self._view)
+        if not waiting:
+            self._start = self._filled = 0
+            if capacity > self.limits.kept_buffer_bytes_max:
+                self._replace_buffer(memoryview(bytearray(self.limits.read_buffer_bytes)))
+        elif self._start and capacity - self._filled < capacity // GROWTH:
+            self._view[:waiting] = self._view[self._start : self._filled]
+            self._start, self._filled = 0, waiting
+        if self._filled == len(self._view):
+            self._grow_or_stop()
+        elif not self._reading:
+            self._set_reading(wanted=True)
+
+    def _grow_or_stop(self) -> None:
+        """The buffer is full, and its first byte begins a frame.
+
+        Either whole frames are held back: then there is no more reading until they are handled;
+        or the one frame is longer than the buffer: then the buffer grows with it.
+        """
+        (length,) = LENGTH.unpack_from(self._view, 0)
+        if self._holds or length + PREFIX_BYTES <= self._filled:
+            self._set_reading(wanted=False)
+            return
+        capacity = min(length + PREFIX_BYTES, len(self._view) * GROWTH)
+        if self._memory.congested:
+            self._wait_for_memory()
+            self._set_reading(wanted=False)
+            return
+        self._memory.take(capacity - self.limits.read_buffer_bytes)
+        grown = memoryview(bytearray(capacity))
+        grown[: self._filled] = self._view[: self._filled]
+        self._replace_buffer(grown)
+        self._set_reading(wanted=True)
+
+    def _wait_for_memory(self) -> None:
+        """Leave frames where they are until the node has relief."""
+        if not self._holds & Hold.MEMORY:
+            self._holds |= Hold.MEMORY
+            self._memory.when_relieved(self._relieved)
+
+    def _relieved(self) -> None:
+        if not self._holds & Hold.CLOSED:
+            self._let_go(Hold.MEMORY)
+
+    def _replace_buffer(self, view: memoryview) -> None:
+        """Change the buffer; give the old one's share of the budget back."""
+        extra = len(self._view) - self.limits.read_buffer_bytes
+        self._view = view
+        if extra > 0:
+            self._memory.give_back(extra)
+
+    def shrink(self) -> None:
+        """Go back to the small buffer if nothing is in the large one: for quiet connections."""
+        if not self._filled and len(self._view) > self.limits.read_buffer_bytes:
+            self._replace_buffer(memoryview(bytearray(self.limits.read_buffer_bytes)))
+
+    def _set_reading(self, *, wanted: bool) -> None:
+        if wanted is self._reading or self._transport is None or self._transport.is_closing():
+            return
+        self._reading = wanted
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    # Writing.
+
+    def _flush(self) -> None:
+        """Write what there is in one go; end if this was to be the last."""
+        self._flush_due = False
+        if self._transport is None or self._holds & Hold.CLOSED:
+            return
+        self._write(self._transport, self.gather())
+        if not self._ending:
+            self.flushed()
+        elif self.settled():
+            self._transport.close()
+
+    def _write(self, transport: asyncio.Transport, parts: list[Buffer]) -> None:
+        if not parts:
+            return
+        size = sum(map(len, parts))
+        self.written_bytes += size
+        if len(parts) == 1:
+            transport.write(parts[0])
+        elif size <= JOINED_BYTES_MAX:
+            transport.write(b"".join(parts))
+        else:
+            transport.writelines(parts)

@@ -1,0 +1,247 @@
+"""Searching a log by event time, which records carry in any order.
+
+A segment or block whose bounds exclude an answer is passed by; of the others the records are read.
+A block of unknown bounds is read whole, and its exact bounds are learned, so that every block is
+read once for this reason. What a producer claims in a batch's header is never looked at.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from logstore.block_scan import (
+    Choose,
+    Hit,
+    Scan,
+    Scanned,
+    first_reaching,
+    greatest,
+    last_below,
+)
+from logstore.event_bounds import INT64_MIN
+from logstore.index_load import load_index
+from logstore.offset_index import OffsetIndex
+from logstore.searchable import (
+    Search,
+    SearchableLog,
+    SearchableSegment,
+    SegmentGone,
+    Visible,
+    overlapping,
+    read_block,
+)
+from model.ids import Offset, Position
+
+READ_BYTES_MAX: Final = 256 << 10
+"""Neighbouring blocks of unknown bounds are read together up to this size."""
+
+
+def first_event(log: SearchableLog, time: int, visible: Visible) -> Search[Hit | None]:
+    """Find the visible record of the smallest offset whose event time is `time` or later."""
+    choose = first_reaching(time)
+    for segment in overlapping(log, visible):
+        known = segment.event_bounds
+        if known is not None and known.latest < time:
+            continue
+        part = yield from _open(log, segment, visible)
+        row = part.index.next_reaching(part.first, time)
+        while row is not None and row < part.stop:
+            found = yield from part.scan_row(row, choose)
+            if found.hit is not None:
+                return found.hit
+            row = part.index.next_reaching(row + 1, time)
+        found = yield from part.scan_rest(choose)
+        if found.hit is not None:
+            return found.hit
+    return None
+
+
+def last_event(log: SearchableLog, time: int, visible: Visible) -> Search[Hit | None]:
+    """Find the visible record of the greatest offset whose event time lies before `time`."""
+    choose = last_below(time)
+    for segment in reversed(overlapping(log, visible)):
+        known = segment.event_bounds
+        if known is not None and known.earliest >= time:
+            continue
+        part = yield from _open(log, segment, visible)
+        found = yield from part.scan_rest(choose)
+        if found.hit is not None:
+            return found.hit
+        row = part.index.last_below(part.stop - 1, time)
+        while row is not None and row >= part.first:
+            found = yield from part.scan_row(row, choose, backward=True)
+            if found.hit is not None:
+                return found.hit
+            row = part.index.last_below(row - 1, time)
+    return None
+
+
+def any_event(log: SearchableLog, visible: Visible) -> Search[bool]:
+    """Tell whether any visible record has an event time."""
+    for segment in overlapping(log, visible):
+        known = segment.event_bounds
+        if known is not None and known.empty:
+            continue
+        part = yield from _open(log, segment, visible)
+        row = part.index.next_reaching(part.first, INT64_MIN)
+        while row is not None and row < part.stop:
+            bounds = part.index.row(row).bounds
+            if row in part.inner and bounds.known and not bounds.empty:
+                return True
+            found = yield from part.scan_row(row, greatest)
+            if found.hit is not None:
+                return True
+            row = part.index.next_reaching(row + 1, INT64_MIN)
+        found = yield from part.scan_rest(greatest)
+        if found.hit is not None:
+            return True
+    return False
+
+
+def latest_event(log: SearchableLog, visible: Visible) -> Search[Hit | None]:
+    """Find the visible record with the greatest event time, the first of several."""
+    latest = INT64_MIN
+    for segment in overlapping(log, visible):
+        known = segment.event_bounds
+        whole = visible.start <= segment.base_offset and segment.end_offset <= visible.end
+        if known is not None and (whole or known.latest < latest):
+            latest = max(latest, known.latest) if whole else latest
+            continue
+        part = yield from _open(log, segment, visible)
+        yield from part.learn_all()
+        latest = max(latest, part.index.latest_of(part.inner))
+        for row in part.edges:
+            found = yield from part.scan_row(row, greatest)
+            latest = max(latest, found.hit.time) if found.hit else latest
+        found = yield from part.scan_rest(greatest)
+        latest = max(latest, found.hit.time) if found.hit else latest
+    return (yield from first_event(log, latest, visible))
+
+
+def sweep(log: SearchableLog) -> Search[int]:
+    """Learn the bounds of every block that no query has read yet; return how many that were.
+
+    For the time when the event loop has nothing to do. It can be dropped between any two steps.
+    """
+    everything = Visible(log.log_start, Offset(1 << 63))
+    learned = 0
+    for segment in overlapping(log, everything):
+        if segment.event_bounds is None:
+            part = yield from _open(log, segment, everything)
+            learned += yield from part.learn_all()
+    return learned
+
+
+def _open(log: SearchableLog, segment: SearchableSegment, visible: Visible) -> "Search[_Part]":
+    index = yield from load_index(log, segment)
+    return _Part(log, segment, index=index, visible=visible)
+
+
+class _Part:
+    """The rows of one segment whose blocks can hold visible records, and the bytes behind them."""
+
+    __slots__ = (
+        "_block", "_block_at", "_generation", "_log", "_rest", "_scan", "_segment", "_visible",
+        "first", "index", "stop",
+    )  # fmt: skip
+
+    def __init__(
+        self, log: SearchableLog, segment: SearchableSegment, *, index: OffsetIndex,
+        visible: Visible,
+    ) -> None:  # fmt: skip
+        """Find the first row, and the row behind the last."""
+        self._log = log
+        self._segment = segment
+        self._visible = visible
+        self._scan = Scan(visible)
+        self._generation = index.generation
+        self._block: memoryview = memoryview(b"")
+        self._block_at = Position(0)
+        self.index = index
+        rows = index.rows_within(segment.size_bytes)
+        last = index.row_of(Offset(visible.end - 1))
+        self.first = index.row_of(visible.start)
+        self.stop = min(rows, last + 1)
+        self._rest = index.end_of(rows - 1) if rows else Position(0)
+        if self.stop < rows:
+            self._rest = Position(segment.size_bytes)  # the end lies before it
+
+    @property
+    def edges(self) -> Iterator[int]:
+        """The rows that may hold records which are not visible: the first and the last."""
+        rows = dict.fromkeys((self.first, self.stop - 1))
+        return (row for row in rows if self.first <= row < self.stop)
+
+    @property
+    def inner(self) -> range:
+        """The rows of which every record is visible."""
+        first = self.first
+        if first < self.stop and self.index.row(first).offset < self._visible.start:
+            first += 1
+        return range(first, max(first, self.stop - 1))
+
+    def scan_row(self, row: int, choose: Choose, *, backward: bool = False) -> Search[Scanned]:
+        """Read a block. Neighbours that must be read as well come with it."""
+        position, end = self.index.row(row)[1:3]
+        if not self._block_at <= position < end <= self._block_at + len(self._block):
+            run = range(row, row + 1)
+            if not self.index.row(row).bounds.known:
+                run = self._run_before(row) if backward else self._run_after(row)
+            yield from self._read(self.index.row(run.start).position, self.index.end_of(run[-1]))
+        block = self._block[position - self._block_at : end - self._block_at]
+        found = yield from self._scan.block(block, choose)
+        self._same_index()
+        if not self.index.row(row).bounds.known:
+            self.index.set_bounds(row, found.bounds)
+            self._log.learned(self._segment)
+        return found
+
+    def scan_rest(self, choose: Choose) -> Search[Scanned]:
+        """Read the batches behind the rows."""
+        if self._rest < self._segment.size_bytes:
+            yield from self._read(self._rest, Position(self._segment.size_bytes))
+        else:
+            self._block = memoryview(b"")
+        return (yield from self._scan.block(self._block, choose))
+
+    def learn_all(self) -> Search[int]:
+        """Read every block whose bounds are not known; return how many that were."""
+        learned = 0
+        row = self.index.next_unknown(self.first)
+        while row is not None and row < self.stop:
+            yield from self.scan_row(row, greatest)
+            learned += 1
+            row = self.index.next_unknown(row + 1)
+        return learned
+
+    def _read(self, position: Position, end: Position) -> Search[None]:
+        self._block = yield from read_block(self._segment, position, end)
+        self._block_at = position
+        self._same_index()
+
+    def _run_after(self, row: int) -> range:
+        """Return the row and the neighbours behind it that are read together."""
+        position = self.index.row(row).position
+        stop = row + 1
+        while (
+            stop < self.stop
+            and not self.index.row(stop).bounds.known
+            and self.index.end_of(stop) - position <= READ_BYTES_MAX
+        ):
+            stop += 1
+        return range(row, stop)
+
+    def _run_before(self, row: int) -> range:
+        """Return the neighbours before the row that are read together with it, and the row."""
+        end = self.index.end_of(row)
+        start = row
+        while start > self.first:
+            before = self.index.row(start - 1)
+            if before.bounds.known or end - before.position > READ_BYTES_MAX:
+                break
+            start -= 1
+        return range(start, row + 1)
+
+    def _same_index(self) -> None:
+        """Begin again if the segment was cut: the row numbers mean something else now."""
+        if self.index.generation != self._generation:
+            raise SegmentGone

@@ -1,0 +1,233 @@
+"""The plan of a commit round: what is written and synced, and whose positions move (pure).
+
+Which run may go now is decided by `logstore.carriage`; what may not, waits for a checkpoint, which
+is asked for. The bounds of a round keep the latency of everyone in it, and its journal part always
+fits one journal file.
+
+Invariants:
+    ROUND_RUN_FITS_JOURNAL    no run that the journal carries is larger than an empty round.
+"""
+
+from typing import NamedTuple
+
+from logstore.journal_entry import APPEND_BYTES, HEAD_BYTES
+from logstore.partition_log import PartitionLog
+from logstore.round import Carrier, Cut, CutDone, FileWrite, Part, Run
+from logstore.segment import Segment
+from logstore.times import TimesRow, encode_row
+
+SMALL_ENTRY_BYTES = HEAD_BYTES + 8
+
+
+class Room(NamedTuple):
+    """What a round still takes."""
+
+    journal_bytes: int
+    all_bytes: int
+
+
+class Taken(NamedTuple):
+    """One partition's part of a round."""
+
+    part: Part | None
+    journal_bytes: int
+    all_bytes: int
+    entries: int
+    waits: bool
+    """A checkpoint must come first."""
+    left: bool
+    """The round is full: the rest goes with the next one."""
+
+
+class _Taking:
+    """Gathers one partition's part."""
+
+    def __init__(self, log: PartitionLog, room: Room, direct_bytes_min: int) -> None:
+        self.log = log
+        self.room = room
+        self.direct_bytes_min = direct_bytes_min
+        self.part = Part(log.id, log.filed_end)
+        self.journal_bytes = self.all_bytes = self.entries = 0
+        self.carriers: set[Carrier] = set()
+        self.waits = self.left = False
+
+    def runs(self) -> None:
+        """Take runs as long as the carriage allows and the round has room."""
+        pending = self.log.pending
+        while pending:
+            run = pending[0]
+            if run.carrier is Carrier.JOURNAL and run.size_bytes >= self.direct_bytes_min:
+                run.carrier = Carrier.DIRECT
+            if not self._may_go(run.carrier):
+                self.waits = True
+                return
+            cost = 0 if run.carrier is Carrier.FILES else APPEND_BYTES + 8
+            if run.carrier is Carrier.JOURNAL:
+                cost = APPEND_BYTES + run.size_bytes
+            if not self._fits(cost, run.size_bytes):
+                self.left = True
+                return
+            pending.popleft()
+            self._take(run, cost)
+
+    def cut(self) -> None:
+        """Take the truncation, as the last thing that is done for the partition in this round."""
+        log = self.log
+        if log.cut is None or log.cutting or log.pending:
+            return
+        carriage = log.carriage
+        free = carriage.may_cut and log.checkpointing is None
+        if not free or self.carriers - {Carrier.JOURNAL}:
+            self.waits = self.waits or carriage.unsaved or log.checkpointing is not None
+            self.left = not self.waits
+            return
+        if not self._fits(SMALL_ENTRY_BYTES, 0):
+            self.left = True
+            return
+        kept = [segment for segment in log.segment_list if segment.base_offset < log.cut]
+        gone = log.segment_list[len(kept) :]
+        self.part.cut = Cut(
+            log.directory_name,
+            log.cut,
+            kept[-1].base_offset if kept else None,
+            tuple(segment.base_offset for segment in gone),
+        )
+        log.cutting = True
+        self._entry(SMALL_ENTRY_BYTES)
+
+    def delete(self) -> None:
+        """Take the deletion."""
+        log = self.log
+        if not log.carriage.may_cut or log.checkpointing is not None:
+            self.waits = True
+        elif not self._fits(HEAD_BYTES, 0):
+            self.left = True
+        else:
+            self.part.delete = True
+            self._entry(HEAD_BYTES)
+
+    def _may_go(self, carrier: Carrier) -> bool:
+        carriage = self.log.carriage
+        others = self.carriers - {carrier}
+        match carrier:
+            case Carrier.JOURNAL:
+                return carriage.may_journal and Carrier.FILES not in others
+            case Carrier.DIRECT:
+                return carriage.may_direct and Carrier.FILES not in others
+            case Carrier.FILES:
+                return carriage.may_file and not others
+
+    def _fits(self, journal_bytes: int, size_bytes: int) -> bool:
+        all_bytes = self.all_bytes + size_bytes
+        return self.journal_bytes + journal_bytes <= self.room.journal_bytes and (
+            all_bytes <= self.room.all_bytes
+        )
+
+    def _take(self, run: Run, cost: int) -> None:
+        self.carriers.add(run.carrier)
+        self.part.runs.append(run)
+        self.part.end_offset = run.end_offset
+        self.all_bytes += run.size_bytes
+        if run.carrier is Carrier.FILES:
+            self._add_times(run)
+        else:
+            self._entry(cost)
+
+    def _entry(self, cost: int) -> None:
+        self.journal_bytes += cost
+        self.entries += 1
+
+    def _add_times(self, run: Run) -> None:
+        """Add the rows that cover a run, closed at its end: they are written before it."""
+        segment = _segment_at(self.log, run)
+        position = segment.times_bytes
+        rows = segment.unfiled_rows(run.end_offset)
+        closing = encode_row(TimesRow(run.end_offset, run.leader_epoch, run.append_time))
+        segment.times_bytes += len(closing)
+        self.part.times.append(FileWrite(segment.times_name, position, rows + closing))
+
+
+def take_part(log: PartitionLog, room: Room, *, direct_bytes_min: int) -> Taken:
+    """Take from a partition what the next round does for it. Loop only."""
+    taking = _Taking(log, room, direct_bytes_min)
+    part = taking.part
+    log.taken()
+    if not log.directory_made and not log.deleted:
+        part.make_directory = log.directory_name
+        log.directory_made = True
+    if log.deleted:
+        taking.delete()
+    else:
+        taking.runs()
+        taking.cut()
+    wanted = part.runs or part.cut or part.delete or part.make_directory
+    return Taken(
+        part if wanted else None,
+        taking.journal_bytes,
+        taking.all_bytes,
+        taking.entries,
+        taking.waits,
+        taking.left,
+    )
+
+
+def entries_placed(log: PartitionLog, part: Part, *, first: int) -> int:
+    """Note the journal sequences that a part got, from `first` on; return the next one."""
+    carriage = log.carriage
+    end = first + sum(run.carrier is not Carrier.FILES for run in part.runs)
+    if any(run.carrier is Carrier.DIRECT for run in part.runs):
+        carriage.direct_end = end
+    if part.cut is not None or part.delete:
+        end += 1
+    if part.cut is not None:
+        carriage.cut_end = end
+    if end > first:
+        carriage.entries_placed(first, end)
+    elif part.runs:
+        carriage.files_end = part.end_offset
+    return end
+
+
+def finish_part(log: PartitionLog, part: Part, done: CutDone | None, *, now: int) -> None:
+    """Move a partition's positions to where a finished round has brought them. Loop only.
+
+    `now`: monotonic ms when the round was taken.
+    """
+    for run in part.runs:
+        segment = _segment_at(log, run)
+        segment.written_bytes = run.position + run.size_bytes
+    if part.runs:
+        log.filed_end = part.end_offset
+        reached = part.end_offset if log.cut is None else min(part.end_offset, log.cut)
+        log.written_end = max(log.written_end, reached)
+        if part.runs[-1].carrier is not Carrier.FILES:
+            log.flushed_end = max(log.flushed_end, reached)
+        elif log.unsynced_since is None:
+            log.unsynced_since = now
+    if part.cut is not None:
+        _finish_cut(log, part.cut, done)
+
+
+def _finish_cut(log: PartitionLog, cut: Cut, done: CutDone | None) -> None:
+    """End the log where its files end now; what is appended next begins a segment of its own."""
+    kept = len(log.segment_list) - len(cut.gone)
+    for segment in log.segment_list[kept:]:
+        segment.remove()
+    del log.segment_list[kept:]
+    if done is not None:
+        log.segment_list[-1].cut(cut.offset, done.size_bytes, done.times_bytes)
+    log.segment_list.append(Segment(log.directory_name, cut.offset))
+    log.filed_end = log.written_end = log.flushed_end = cut.offset
+    log.carriage.files_end = min(log.carriage.files_end, cut.offset)
+    log.names_changed = True
+    log.cut, log.cutting = None, False
+
+
+def _segment_at(log: PartitionLog, run: Run) -> Segment:
+    for segment in reversed(log.segment_list):
+        if segment.base_offset == run.segment:
+            return segment
+    for segment in log.trimmed:
+        if segment.base_offset == run.segment:
+            return segment
+    raise AssertionError("ROUND_SEGMENT_EXISTS")

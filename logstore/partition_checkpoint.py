@@ -1,0 +1,145 @@
+"""What a checkpoint does for one partition, and what holds once it is durable (pure).
+
+A plan covers what finished rounds have written, and nothing of a round in flight.
+"""
+
+from typing import Final
+
+from logstore.checkpoint import CheckpointRow, SegmentRow, encode_row
+from logstore.leader_epochs import encode as encode_epochs
+from logstore.partition_log import PartitionLog
+from logstore.paths import EPOCHS, PRODUCERS, by_offset
+from logstore.producer_snapshot import encode as encode_producers
+from logstore.round import FileWrite, PartitionCheckpoint
+from logstore.segment import Segment
+from model.ids import AppendTimeMs, Offset
+
+SNAPSHOT_BYTES: Final = 1 << 20
+"""Of the log, between two producer snapshots: what recovery reads headers of beyond the rest."""
+INDEX_BYTES: Final = 16 << 20
+"""Of the active segment, between two writes of its index: what a first read scans at most."""
+SNAPSHOTS_KEPT: Final = 2
+"""The newest may lie above what a crash leaves; the one before does not."""
+
+
+def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckpoint:
+    """Return the plan. `sequence`: journal entries below it are of finished rounds. Loop only."""
+    end = log.filed_end
+    segments = [s for s in log.segment_list if s.base_offset <= end]
+    times: list[FileWrite] = []
+    sync: list[str] = []
+    caches: list[tuple[str, bytes]] = []
+    names_changed = log.names_changed
+    log.checkpointing = []
+    for segment in segments:
+        position = segment.times_bytes
+        if rows := segment.unfiled_rows(end):
+            times.append(FileWrite(segment.times_name, position, rows))
+        if segment.written_bytes != segment.durable_bytes or log.names_changed:
+            names_changed = names_changed or not segment.durable_bytes
+            if segment.written_bytes:
+                sync.append(segment.log_name)
+        if segment.times_bytes != segment.durable_times_bytes or log.names_changed:
+            names_changed = names_changed or not segment.durable_times_bytes
+            if segment.times_bytes:
+                sync.append(segment.times_name)
+        if _index_due(segment, stopping=stopping) and segment.index is not None:
+            caches.append((segment.index_name, segment.index.encode()))
+            segment.indexed_bytes = segment.index.end
+        log.checkpointing.append((segment, segment.written_bytes, segment.times_bytes))
+    small = _small_files(log, stopping=stopping)
+    part = PartitionCheckpoint(
+        log.id,
+        log.directory_name,
+        _row(log, segments, sequence),
+        end,
+        times=times,
+        sync=sync,
+        small=small,
+        caches=caches,
+        names_changed=names_changed or bool(small),
+        unlink=_unlink(log, end),
+    )
+    log.names_changed = False
+    log.unsynced_since = None
+    return part
+
+
+def finish(log: PartitionLog, part: PartitionCheckpoint, sequence: int) -> None:
+    """Note that a plan's row is durable. Loop only."""
+    assert log.checkpointing is not None, "CHECKPOINT_WAS_PLANNED"
+    for segment, size, times_bytes in log.checkpointing:
+        segment.durable_bytes, segment.durable_times_bytes = size, times_bytes
+    log.checkpointing = None
+    log.carriage.row_durable(sequence, part.end_offset)
+    reached = part.end_offset if log.cut is None else min(part.end_offset, log.cut)
+    log.flushed_end = max(log.flushed_end, reached)
+
+
+def _row(log: PartitionLog, segments: list[Segment], sequence: int) -> bytes:
+    rows: list[SegmentRow] = []
+    for segment in segments:
+        last = segment.last_append_time
+        if segment.written_bytes != segment.size_bytes:
+            last = _append_time_below(segment, log.filed_end, last)
+        rows.append(segment.row(segment.written_bytes, segment.times_bytes, last))
+    return encode_row(
+        CheckpointRow(
+            partition=log.id,
+            log_start=log.log_start,
+            end_offset=log.filed_end,
+            sequence=sequence,
+            high_watermark=min(log.high_watermark, log.filed_end),
+            segments=tuple(rows),
+        )
+    )
+
+
+def _append_time_below(segment: Segment, end: Offset, otherwise: AppendTimeMs) -> AppendTimeMs:
+    row = segment.times_at(Offset(end - 1)) if end > segment.base_offset else None
+    return otherwise if row is None else row.append_time
+
+
+def _index_due(segment: Segment, *, stopping: bool) -> bool:
+    """Tell whether the segment's index is worth writing, and speaks of written bytes alone."""
+    index = segment.index
+    if index is None or not segment.index_whole or not index.writable:
+        return False
+    if index.end > segment.written_bytes or index.end <= segment.indexed_bytes:
+        return False
+    return segment.sealed or stopping or index.end - segment.indexed_bytes >= INDEX_BYTES
+
+
+def _small_files(log: PartitionLog, *, stopping: bool) -> list[tuple[str, bytes]]:
+    """Return the producer snapshot and the leader epochs, where they are due."""
+    small: list[tuple[str, bytes]] = []
+    producers = log.producers
+    due = stopping or log.snapshot_bytes >= SNAPSHOT_BYTES or log.trimmed
+    if producers.changed and due and log.cut is None:
+        # It reflects accepted batches that may not be written yet: recovery removes a snapshot
+        # that lies above what it found.
+        name = f"{log.directory_name}/{by_offset(log.log_end, PRODUCERS)}"
+        small.append((name, encode_producers(producers, log.log_end)))
+        producers.changed = False
+        log.snapshot_bytes = 0
+        if log.log_end not in log.snapshots:
+            log.snapshots.append(log.log_end)
+    if log.leader_epochs.changed:
+        small.append((f"{log.directory_name}/{EPOCHS}", encode_epochs(log.leader_epochs)))
+        log.leader_epochs.changed = False
+    return small
+
+
+def _unlink(log: PartitionLog, end: Offset) -> list[str]:
+    """Return what nobody needs once the row is durable."""
+    unlink = [
+        name
+        for segment in log.trimmed
+        for name in (segment.log_name, segment.times_name, segment.index_name)
+    ]
+    log.trimmed.clear()
+    useful = [offset for offset in log.snapshots if offset <= end]
+    for offset in useful[:-SNAPSHOTS_KEPT]:
+        unlink.append(f"{log.directory_name}/{by_offset(offset, PRODUCERS)}")
+        log.snapshots.remove(offset)
+    return unlink

@@ -1,0 +1,400 @@
+"""One partition: its segments, its in-memory tail, and what the disk still has to be told.
+
+Passive, in memory, on the loop: appending touches no disk, reading hands out plans. Rounds and
+checkpoints take from here what is to be written (`logstore.flush`, `logstore.partition_checkpoint`)
+and move the positions once it is.
+
+Invariants:
+    LOG_CUT_BEFORE_APPEND      nothing is appended between `truncate` and the round that does it.
+    LOG_CUT_IS_ABOVE_START     a truncation keeps the log start.
+    LOG_START_IS_WRITTEN       the log start moves over written records only.
+    LOG_TIME_NEVER_FALLS       append times rise along the log, or stand.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
+
+from logstore.carriage import Carriage
+from logstore.event_bounds import UNKNOWN, Bounds, bounds_told
+from logstore.leader_epochs import LeaderEpochs
+from logstore.offset_index import OffsetIndex
+from logstore.paths import partition_directory
+from logstore.producer_state import ProducerState, Remembered
+from logstore.read_plan import ReadPlan
+from logstore.round import Carrier, Run
+from logstore.segment import Segment
+from logstore.segment_view import SegmentView
+from logstore.settings import Flush, LogSettings, PartitionSettings
+from logstore.tail import ReadResult, Tail
+from model.errors import ErrorCode, RequestError
+from model.ids import (
+    AppendTimeMs,
+    LeaderEpoch,
+    Offset,
+    PartitionId,
+    Position,
+    ProducerEpoch,
+    ProducerId,
+)
+from model.ids import Sequence as SequenceNumber
+from model.ports import Disk
+from model.record import CONTROL, HEADER, LOG_APPEND_TIME, BatchHeader
+
+__all__ = ["Appended", "PartitionLog", "ReadPlan", "ReadResult"]
+
+RUN_BYTES_MAX: Final = 16 << 20
+"""A longer run is ended: rounds stay bounded."""
+_TELLS_TIME: Final = CONTROL | LOG_APPEND_TIME
+
+
+class Appended(NamedTuple):
+    """Where batches lie now."""
+
+    base_offset: Offset
+    end_offset: Offset
+
+
+class Owner(Protocol):
+    """What a partition tells its log directory. Loop only."""
+
+    def dirty(self, log: "PartitionLog") -> None:
+        """Something is to be written by the next round; called once until it is taken."""
+        ...
+
+    def checkpoint_wanted(self, log: "PartitionLog") -> None:
+        """Something waits for the next checkpoint, or is to be saved soon."""
+        ...
+
+    def reading(self, segment: Segment) -> None:
+        """The segment's file is about to be read."""
+        ...
+
+
+class PartitionLog:
+    """Loop only; everything is memory. Made by `LogDirectory`."""
+
+    __slots__ = (
+        "_directory",
+        "_disk",
+        "_is_dirty",
+        "_log_settings",
+        "_open_run",
+        "_owner",
+        "_roll_asked",
+        "carriage",
+        "checkpointing",
+        "cut",
+        "cutting",
+        "deleted",
+        "directory_made",
+        "filed_end",
+        "flushed_end",
+        "high_watermark",
+        "id",
+        "leader_epochs",
+        "log_end",
+        "log_start",
+        "names_changed",
+        "pending",
+        "producers",
+        "segment_list",
+        "settings",
+        "snapshot_bytes",
+        "snapshots",
+        "tail",
+        "trimmed",
+        "unsynced_since",
+        "written_end",
+    )
+
+    def __init__(
+        self,
+        partition: PartitionId,
+        settings: PartitionSettings,
+        *,
+        disk: Disk,
+        log_settings: LogSettings,
+        owner: Owner,
+        segments: list[Segment] | None = None,
+    ) -> None:
+        """Begin empty, or with the segments that recovery found: all of it durable."""
+        self.id = partition
+        self.settings = settings
+        self._disk = disk
+        self._log_settings = log_settings
+        self._owner = owner
+        self._directory = partition_directory(partition)
+        self.segment_list = segments or [Segment(self._directory, Offset(0))]
+        self.log_start = self.segment_list[0].base_offset
+        end = self.segment_list[-1].end_offset
+        self.log_end = self.written_end = self.flushed_end = self.filed_end = end
+        self.high_watermark = self.log_start
+        """As last told by replication; kept in the checkpoint."""
+        self.tail = Tail(end)
+        self.carriage = Carriage(end)
+        self.leader_epochs = LeaderEpochs()
+        self.producers = ProducerState(
+            limit=log_settings.producer_ids_max, expiration_ms=log_settings.producer_expiration_ms
+        )
+        self.pending: deque[Run] = deque()
+        """What no round has taken yet, in order."""
+        self._open_run: Run | None = None
+        self._roll_asked = False
+        self._is_dirty = False
+        self.cut: Offset | None = None
+        """Where `truncate` wants the log to end; None once that is done."""
+        self.cutting = False
+        """A round is doing it."""
+        self.checkpointing: list[tuple[Segment, int, int]] | None = None
+        """What a checkpoint in flight makes durable: bytes of `.log` and `.times`."""
+        self.deleted = False
+        self.directory_made = False
+        self.names_changed = False
+        """Files were removed since the directory was synced."""
+        self.trimmed: list[Segment] = []
+        """Wholly below the log start; their files go after the next checkpoint."""
+        self.snapshots: list[Offset] = []
+        """Offsets of the producer snapshots on disk, oldest first."""
+        self.snapshot_bytes = 0
+        """Appended since the newest of them."""
+        self.unsynced_since: int | None = None
+        """Monotonic ms of the oldest append that only the files carry."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all batches from the log start's segment on."""
+        return sum(segment.size_bytes for segment in self.segment_list)
+
+    @property
+    def index_interval_bytes(self) -> int:
+        """The least size of an index block."""
+        return self._log_settings.index_interval_bytes
+
+    @property
+    def directory_name(self) -> str:
+        """Where the files lie."""
+        return self._directory
+
+    def configure(self, settings: PartitionSettings) -> None:
+        """Take over changed settings; another flush mode holds from the next batch on."""
+        if settings.flush is not self.settings.flush:
+            self._open_run = None
+        self.settings = settings
+
+    def append(
+        self,
+        batches: Sequence[bytearray],
+        *,
+        leader_epoch: LeaderEpoch,
+        append_time: AppendTimeMs,
+        bounds: Bounds | None = None,
+    ) -> Appended:
+        """Accept validated batches: offset and leader epoch are written into them, in place.
+
+        The log keeps them; nobody changes them afterwards. `bounds`: exact event times of their
+        records, where the node encoded them itself.
+        """
+        assert self.cut is None, "LOG_CUT_BEFORE_APPEND"
+        base = self.log_end
+        for batch in batches:
+            self._append(batch, leader_epoch, append_time, bounds=bounds)
+        if not self._is_dirty:
+            self._is_dirty = True
+            self._owner.dirty(self)
+        return Appended(base, self.log_end)
+
+    def _append(
+        self, batch: bytearray, epoch: LeaderEpoch, now: AppendTimeMs, *, bounds: Bounds | None
+    ) -> None:
+        offset = self.log_end
+        batch[0:8] = offset.to_bytes(8, "big")
+        batch[12:16] = epoch.to_bytes(4, "big", signed=True)
+        (_, _, _, _, _, attributes, delta, _, _, producer, producer_epoch, sequence, count) = (
+            HEADER.unpack_from(batch)
+        )
+        end = Offset(offset + delta + 1)
+        size = len(batch)
+        segment = self.segment_list[-1]
+        settings = self.settings
+        if self._roll_asked or segment.must_roll(
+            size, end, now=now, limits=(settings.segment_bytes, settings.segment_ms)
+        ):
+            segment = self._roll(segment)
+        run = self._open_run
+        if (
+            run is None
+            or run.append_time != now
+            or run.leader_epoch != epoch
+            or run.size_bytes > RUN_BYTES_MAX
+        ):
+            run = self._begin_run(segment, offset, epoch, now=now)
+        if bounds is None:
+            if attributes & _TELLS_TIME:
+                bounds = bounds_told(BatchHeader.of_checked(memoryview(batch)))
+            else:
+                bounds = UNKNOWN
+        segment.add(batch, offset, end, interval=self.index_interval_bytes, bounds=bounds)
+        run.buffers.append(batch)
+        run.size_bytes += size
+        run.end_offset = end
+        self.tail.add(offset, batch, end)
+        self.log_end = end
+        self.snapshot_bytes += size
+        if producer >= 0 and not attributes & CONTROL:
+            self.producers.appended(
+                ProducerId(producer),
+                ProducerEpoch(producer_epoch),
+                Remembered(SequenceNumber(sequence), count, offset, now),
+            )
+
+    def read(self, offset: Offset, max_bytes: int, *, end: Offset) -> ReadResult | ReadPlan:
+        """Return whole batches from the one that holds `offset` on, all below `end`.
+
+        At least one, even if it is larger than `max_bytes`; none if `offset` is `end`. The first
+        may begin below `offset`. What is no longer in memory is a plan.
+
+        Raises:
+            RequestError: OFFSET_OUT_OF_RANGE: `offset` lies outside [log start, end].
+        """
+        end = min(end, self.log_end)
+        if not self.log_start <= offset <= end:
+            raise RequestError(
+                ErrorCode.OFFSET_OUT_OF_RANGE,
+                f"offset {offset} is outside [{self.log_start}, {end}]",
+                offset=str(offset),
+                log_start=str(self.log_start),
+                end=str(end),
+            )
+        if offset == end:
+            return ReadResult([], offset, offset, 0)
+        if offset >= self.tail.start:
+            return self.tail.read(offset, max_bytes, end=end)
+        segment = self.segment_of(offset)
+        self._owner.reading(segment)
+        return ReadPlan(
+            self._disk,
+            segment,
+            offset=offset,
+            end=end,
+            max_bytes=max_bytes,
+            interval_bytes=self.index_interval_bytes,
+        )
+
+    def append_time_at(self, offset: Offset) -> AppendTimeMs | None:
+        """Return the append time of the batch that holds an offset.
+
+        None: it is on disk: read the times of the segment's view, in the read pool.
+        """
+        times = self.segment_of(offset).times_at(offset)
+        return None if times is None else times.append_time
+
+    def segments(self) -> tuple[SegmentView, ...]:
+        """Return the segments as they are now, oldest first: what is written of them."""
+        end, interval = self.filed_end, self.index_interval_bytes
+        return tuple(
+            SegmentView(self._disk, segment, interval_bytes=interval, end=end)
+            for segment in self.segment_list
+            if segment.base_offset <= end
+        )
+
+    def keep_index(self, segment: SegmentView, index: OffsetIndex) -> None:
+        """Take over an index that a search has read or built."""
+        segment.live.keep_index(index)
+
+    def learned(self, segment: SegmentView) -> None:
+        """Note that the segment's index knows more event times than its file."""
+        segment.live.indexed_bytes = 0
+
+    def segment_of(self, offset: Offset) -> Segment:
+        """Return the segment that holds an offset of the log."""
+        for segment in reversed(self.segment_list):
+            if segment.base_offset <= offset:
+                return segment
+        return self.segment_list[0]
+
+    def truncate(self, offset: Offset) -> None:
+        """Let the log end at `offset`, a batch boundary: positions fall at once, the files follow.
+
+        Until `cut` is None again, which a finished round and perhaps a checkpoint bring about,
+        nothing may be appended.
+        """
+        assert self.cut is None, "LOG_CUT_BEFORE_APPEND"
+        assert offset >= self.log_start, "LOG_CUT_IS_ABOVE_START"
+        if offset >= self.log_end:
+            return
+        self.cut = offset
+        self._open_run = None
+        self.log_end = offset
+        self.written_end = min(self.written_end, offset)
+        self.flushed_end = min(self.flushed_end, offset)
+        self.high_watermark = min(self.high_watermark, offset)
+        self.tail.truncate(offset)
+        self.producers.roll_back(offset)
+        self.leader_epochs.roll_back(offset)
+        self.touch()
+
+    def trim(self, offset: Offset) -> None:
+        """Move the log start forward to `offset`; files go after the next checkpoint."""
+        if offset <= self.log_start:
+            return
+        assert offset <= self.written_end, "LOG_START_IS_WRITTEN"
+        self.log_start = offset
+        self.high_watermark = max(self.high_watermark, offset)
+        segments = self.segment_list
+        while (
+            len(segments) > 1
+            and segments[0].end_offset <= offset
+            and segments[0].written_bytes == segments[0].size_bytes
+        ):
+            gone = segments.pop(0)
+            gone.remove()
+            self.trimmed.append(gone)
+        self.leader_epochs.trim(offset)
+        self._owner.checkpoint_wanted(self)
+
+    def roll(self) -> None:
+        """Let the next batch begin a new segment, if this one holds any."""
+        self._roll_asked = self.segment_list[-1].size_bytes > 0
+
+    def touch(self) -> None:
+        """Let the next round look at the partition."""
+        if not self._is_dirty:
+            self._is_dirty = True
+            self._owner.dirty(self)
+
+    def taken(self) -> None:
+        """A round took what it could; it may add to no run any more."""
+        self._is_dirty = False
+        self._open_run = None
+
+    def _roll(self, segment: Segment) -> Segment:
+        """Seal the active segment and begin the next."""
+        segment.seal()
+        self._roll_asked = False
+        self._open_run = None
+        fresh = Segment(self._directory, self.log_end)
+        self.segment_list.append(fresh)
+        self._owner.checkpoint_wanted(self)
+        return fresh
+
+    def _begin_run(
+        self, segment: Segment, offset: Offset, epoch: LeaderEpoch, *, now: AppendTimeMs
+    ) -> Run:
+        """Begin a run: batches that share a tick and an epoch."""
+        segment.begin_run(offset, epoch, now)
+        self.leader_epochs.appended(epoch, offset)
+        carrier = Carrier.FILES if self.settings.flush is Flush.ASYNC else Carrier.JOURNAL
+        run = Run(
+            segment.log_name,
+            segment.base_offset,
+            Position(segment.size_bytes),
+            offset,
+            offset,
+            epoch,
+            now,
+            carrier,
+        )
+        self.pending.append(run)
+        self._open_run = run
+        return run

@@ -1,0 +1,207 @@
+"""Reading batches from a segment file: on the loop if the page cache has them, else in the pool.
+
+Bytes are served only from spans whose batches were verified since the segment was opened (P6); the
+first read of each verifies. A mismatch is CORRUPT_LOG, never other data and never a gap.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from logstore.crc32c import crc32c
+from logstore.segment import Segment
+from logstore.segment_loader import Source, load
+from logstore.tail import ReadResult
+from model.errors import ErrorCode, RequestError, StorageFailed
+from model.ids import Offset, Position
+from model.ports import Disk
+from model.record import COVERED_FROM, HEADER_BYTES, LENGTH_COUNTS_FROM, MAGIC
+
+_HEAD: Final = struct.Struct(
+    ">qiibIhi"
+)  # base offset, length, epoch, magic, crc, attributes, delta
+
+SLACK_BYTES: Final = 8 << 10
+"""Read beyond what was asked for: a row of the index leads to a block, not to a batch."""
+
+Pread: TypeAlias = Callable[[int, Position], bytes | None]
+
+
+class ReadPlan:
+    """Batches that are on disk and no longer in memory. Made on the loop, used once or twice."""
+
+    __slots__ = ("_disk", "_end", "_limit", "_max_bytes", "_offset", "_position", "_segment",
+                 "_source")  # fmt: skip
+
+    def __init__(
+        self,
+        disk: Disk,
+        segment: Segment,
+        *,
+        offset: Offset,
+        end: Offset,
+        max_bytes: int,
+        interval_bytes: int,
+    ) -> None:
+        """Plan to read from the batch that holds `offset`, up to the offset `end` at most."""
+        self._disk = disk
+        self._segment = segment
+        self._offset = offset
+        self._end = end
+        self._max_bytes = max_bytes
+        self._limit = segment.written_bytes
+        self._position = segment.position_of(offset)
+        self._source = None if self._position is not None else source(segment, interval_bytes)
+
+    def now(self) -> ReadResult | None:
+        """Read if no disk is needed; None: use `blocking` in the read pool. Loop only.
+
+        Raises:
+            RequestError: CORRUPT_LOG.
+            StorageFailed: the disk refused the read.
+        """
+        reader = self._segment.reader
+        if reader is None:
+            return None
+        if self._position is None:
+            self._position = self._segment.position_of(self._offset)
+            if self._position is None:
+                return None
+        return self._read(reader.pread_cached, self._position)
+
+    def blocking(self) -> ReadResult:
+        """Read, waiting for the disk if need be. READ POOL THREAD.
+
+        Raises:
+            RequestError: CORRUPT_LOG; OFFSET_OUT_OF_RANGE: the segment was deleted meanwhile.
+            StorageFailed: the disk refused the read.
+        """
+        segment = self._segment
+        try:
+            reader = segment.reader
+            if reader is None:
+                reader = self._disk.open(segment.log_name)
+                segment.reader = reader
+            position = self._position
+            if position is None:
+                assert self._source is not None, "READ_PLAN_HAS_POSITION"
+                loaded = load(self._disk, self._source, with_index=True)
+                assert loaded.index is not None, "READ_PLAN_HAS_POSITION"
+                position = loaded.index.floor(self._offset)
+                segment.loaded = loaded
+            result = self._read(reader.pread, position)
+        except FileNotFoundError as gone:
+            raise RequestError(
+                ErrorCode.OFFSET_OUT_OF_RANGE,
+                f"offset {self._offset} was deleted while it was being read",
+                offset=str(self._offset),
+            ) from gone
+        except OSError as error:
+            raise StorageFailed(segment.log_name, error.errno or 0, "read") from error
+        assert result is not None, "BLOCKING_READ_RETURNS"
+        return result
+
+    def _read(self, pread: Pread, position: Position) -> ReadResult | None:
+        """Return whole batches; None if `pread` would have to wait."""
+        size = self._max_bytes + SLACK_BYTES
+        while position < self._limit:
+            data = pread(min(size, self._limit - position), position)
+            if data is None:
+                return None
+            valid, why = verify(self._segment, data, position)
+            result, stop = self._find(data, valid)
+            if result is not None:
+                return result
+            if why:
+                raise corrupt(self._segment, Position(position + valid), why)
+            # The next batch is longer than what was read: the reader gets at least one (P12).
+            position = Position(position + stop)
+            size = _batch_bytes(data, stop) or HEADER_BYTES + self._max_bytes
+            if len(data) - stop >= size or not data:
+                raise corrupt(self._segment, position, "the file ends")
+        return ReadResult([], self._offset, self._offset, 0)
+
+    def _find(self, data: bytes, valid: int) -> tuple[ReadResult | None, int]:
+        """Return the wanted batches among the verified ones, or where to go on looking."""
+        start, at = -1, 0
+        first = following = self._offset
+        while at < valid:
+            base, length, _, _, _, _, delta = _HEAD.unpack_from(data, at)
+            stop = at + length + LENGTH_COUNTS_FROM
+            end = base + delta + 1
+            if end > self._offset:
+                if end > self._end:
+                    if start < 0:
+                        return ReadResult([], first, following, 0), at
+                    break
+                if start < 0:
+                    start, first = at, base
+                elif stop - start > self._max_bytes:
+                    break
+                following = end
+            at = stop
+        if start < 0:
+            return None, at
+        view = memoryview(data)[start:at]
+        return ReadResult([view], first, following, len(view)), at
+
+
+def verify(segment: Segment, data: bytes, position: Position) -> tuple[int, str]:
+    """Return how many bytes of what was read are whole, verified batches, and what follows.
+
+    Nothing follows (an empty text) but a batch that was not read to its end. `position` is where
+    a batch begins in the segment.
+    """
+    verified = segment.verified
+    trusted = verified.covers(position, position + len(data))
+    view = memoryview(data)
+    at, why = 0, ""
+    while at + HEADER_BYTES <= len(data):
+        _, length, _, magic, crc, _, delta = _HEAD.unpack_from(data, at)
+        stop = at + length + LENGTH_COUNTS_FROM
+        if magic != MAGIC or length < HEADER_BYTES - LENGTH_COUNTS_FROM or delta < 0:
+            why = "no record batch"
+            break
+        if stop > len(data):
+            break
+        if not trusted and crc32c(view[at + COVERED_FROM : stop]) != crc:
+            why = "checksum"
+            break
+        at = stop
+    if not trusted and at:
+        verified.add(position, position + at)
+    return at, why
+
+
+def corrupt(segment: Segment, position: Position, why: str) -> RequestError:
+    """Return what a reader of a damaged batch is told: CORRUPT_LOG, with the place."""
+    name = segment.log_name
+    return RequestError(
+        ErrorCode.CORRUPT_LOG,
+        f"{name} at byte {position}: {why}: the batch there cannot be served",
+        file=name,
+        position=str(position),
+    )
+
+
+def source(segment: Segment, interval_bytes: int) -> Source:
+    """Return what the pool needs to load the rows of a segment. Loop only."""
+    return Source(
+        segment.log_name,
+        segment.times_name,
+        segment.index_name,
+        segment.base_offset,
+        segment.opened_offset,
+        segment.opened_bytes,
+        segment.opened_times_bytes,
+        segment.first_append_time,
+        segment.last_append_time,
+        interval_bytes,
+    )
+
+
+def _batch_bytes(data: bytes, at: int) -> int:
+    """Return the size of the batch that begins there; 0 if not even that was read."""
+    if at + LENGTH_COUNTS_FROM > len(data):
+        return 0
+    return int.from_bytes(data[at + 8 : at + 12], "big") + LENGTH_COUNTS_FROM

@@ -1,0 +1,79 @@
+"""Which segments may go from the front of a partition, by append time and by size (P38).
+
+Pure. Event times play no part: a record dated in the future keeps nothing, one dated in the past
+deletes nothing (KIP-937 tells what happens otherwise).
+
+Invariants:
+    SEGMENTS_ARE_CONTIGUOUS   each segment begins where the one before ended.
+    LOG_START_NEVER_FALLS     a plan moves the log start forward or leaves it.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Protocol
+
+from logstore.settings import PartitionSettings
+from model.ids import AppendTimeMs, Offset
+
+
+class AgedSegment(Protocol):
+    """What retention looks at."""
+
+    @property
+    def base_offset(self) -> Offset:
+        """Where the segment begins."""
+        ...
+
+    @property
+    def end_offset(self) -> Offset:
+        """The first offset behind it."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of its batches."""
+        ...
+
+    @property
+    def sealed(self) -> bool:
+        """Whether nothing is appended to it any more; the active segment never goes."""
+        ...
+
+    @property
+    def last_append_time(self) -> AppendTimeMs:
+        """Append time of its last batch."""
+        ...
+
+
+def plan(
+    segments: Sequence[AgedSegment],
+    settings: PartitionSettings,
+    *,
+    log_start: Offset,
+    now: AppendTimeMs,
+    high_watermark: Offset,
+    in_doubt: bool,
+) -> Offset:
+    """Return the log start after retention: `log_start` if nothing goes.
+
+    `now` is the append clock; while that is `in_doubt`, age deletes nothing (P39). A segment goes
+    if its newest append time is older than `retention_ms`, or if what is left holds at least
+    `retention_bytes` without it.
+    """
+    assert all(a.end_offset == b.base_offset for a, b in pairwise(segments)), (
+        "SEGMENTS_ARE_CONTIGUOUS"
+    )
+    kept = [segment for segment in segments if segment.end_offset > log_start]
+    left_bytes = sum(segment.size_bytes for segment in kept)
+    start = log_start
+    for segment in kept:
+        if not segment.sealed or segment.end_offset > high_watermark:
+            break
+        left_bytes -= segment.size_bytes
+        aged = now - segment.last_append_time > settings.retention_ms >= 0 and not in_doubt
+        over = left_bytes >= settings.retention_bytes >= 0
+        if not (aged or over):
+            break
+        start = segment.end_offset
+    assert start >= log_start, "LOG_START_NEVER_FALLS"
+    return start

@@ -1,0 +1,153 @@
+"""Values that go to the writer and checkpointer threads and come back.
+
+What a thread is given it may read and never changes. Partitions are named by their ids: the loop
+finds its own objects again.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple
+
+from logstore.journal import Slot
+from logstore.journal_entry import Buffer
+from model.ids import AppendTimeMs, LeaderEpoch, Offset, PartitionId, Position
+
+
+class Carrier(Enum):
+    """What makes a run durable."""
+
+    JOURNAL = "journal"
+    DIRECT = "direct"
+    """Its own file, synced in the round; the journal has its checksum."""
+    FILES = "files"
+    """flush=async: nothing before the next checkpoint."""
+
+
+@dataclass(slots=True)
+class Run:
+    """Consecutive batches of one partition, segment, leader epoch and append time.
+
+    The loop adds to it until a round takes it; from then on nobody changes it.
+    """
+
+    log_name: str
+    segment: Offset
+    position: Position
+    base_offset: Offset
+    end_offset: Offset
+    leader_epoch: LeaderEpoch
+    append_time: AppendTimeMs
+    carrier: Carrier
+    size_bytes: int = 0
+    buffers: list[Buffer] = field(default_factory=list)
+
+
+class FileWrite(NamedTuple):
+    """Bytes for one place of one file."""
+
+    name: str
+    position: int
+    content: bytes
+
+
+class Cut(NamedTuple):
+    """A partition ends at `offset`: once the journal says so, its files are cut."""
+
+    directory: str
+    offset: Offset
+    kept: Offset | None
+    """Base offset of the segment that holds what lies just below; None: nothing is left."""
+    gone: tuple[Offset, ...]
+    """Segments that go as a whole."""
+
+
+class CutDone(NamedTuple):
+    """How long the files of the segment `kept` are now."""
+
+    size_bytes: int
+    times_bytes: int
+
+
+@dataclass(slots=True)
+class Part:
+    """What a round does for one partition."""
+
+    partition: PartitionId
+    end_offset: Offset
+    runs: list[Run] = field(default_factory=list)
+    times: list[FileWrite] = field(default_factory=list)
+    """flush=async: rows that cover the runs, written before them."""
+    cut: Cut | None = None
+    delete: bool = False
+    make_directory: str = ""
+
+
+@dataclass(slots=True)
+class Round:
+    """Everything that was accepted since the round before, or as much of it as one may hold."""
+
+    parts: list[Part]
+    slot: Slot | None
+    """Where in the journal; None: nothing in it concerns the journal."""
+    first_sequence: int
+    end_sequence: int
+    synced_sequence: int
+    clock: AppendTimeMs | None
+    forget: list[str]
+    """Files that nobody writes to any more."""
+
+
+@dataclass(slots=True)
+class RoundResult:
+    """A round that was written, and synced where it had to be."""
+
+    round: Round
+    created: list[PartitionId]
+    """Partitions whose directory exists now."""
+    cuts: dict[PartitionId, CutDone]
+    set_aside: list[str]
+    """Directories with data of a partition that nothing knew of: renamed, for people to look at."""
+
+
+@dataclass(slots=True)
+class PartitionCheckpoint:
+    """What makes the files of one partition durable."""
+
+    partition: PartitionId
+    directory: str
+    row: bytes
+    end_offset: Offset
+    times: list[FileWrite] = field(default_factory=list)
+    sync: list[str] = field(default_factory=list)
+    """Files to sync, in order; those that do not exist are made."""
+    small: list[tuple[str, bytes]] = field(default_factory=list)
+    """Producer snapshot and leader epochs: replaced as a whole, and synced."""
+    caches: list[tuple[str, bytes]] = field(default_factory=list)
+    """Indexes: replaced as a whole, never synced, written last."""
+    names_changed: bool = False
+    unlink: list[str] = field(default_factory=list)
+    """Once the checkpoint is durable."""
+
+
+@dataclass(slots=True)
+class CheckpointJob:
+    """What one checkpoint does, as of the last finished round."""
+
+    parts: list[PartitionCheckpoint]
+    deletions: list[tuple[PartitionId, str]]
+    """Partitions whose DELETE is durable, with their directories."""
+    directories_changed: bool
+    """A partition's directory was made or goes."""
+    file: bytes | None
+    """The new checkpoint file; None: it would say nothing new."""
+    sequence: int
+    """Journal entries below it are reflected for the partitions of this job."""
+    covered: int
+    spare: int | None
+    """A journal file to be made."""
+
+
+class CheckpointResult(NamedTuple):
+    """A checkpoint that is durable."""
+
+    job: CheckpointJob

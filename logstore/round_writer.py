@@ -1,0 +1,261 @@
+"""What the writer thread does: one commit round after the other.
+
+Order matters, and is the whole of a round's safety:
+
+1. direct runs go to their files, which are synced: the entries that speak of them come later;
+2. the journal is written and synced: from here on the round is durable;
+3. files are cut and everything else is written to them, without a sync: a crash replays it.
+
+A failure anywhere is StorageFailed. The directory is offline from then on; nothing is retried.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Final
+
+from logstore.crc32c import crc32c
+from logstore.journal import HEADER_BYTES, Slot
+from logstore.journal_entry import (
+    Append,
+    AppendDirect,
+    Buffer,
+    ClockReserved,
+    Delete,
+    Entry,
+    Place,
+    Stamp,
+    Truncate,
+    encode,
+)
+from logstore.paths import (
+    INDEX,
+    LOG,
+    PARTITIONS,
+    PRODUCERS,
+    TIMES,
+    by_offset,
+    journal_file,
+    parse_offset,
+)
+from logstore.round import Carrier, Cut, CutDone, Part, Round, RoundResult, Run
+from logstore.segment_loader import iter_headers
+from logstore.times import ROW_BYTES, decode_row
+from model.errors import StorageFailed
+from model.ids import Offset, PartitionId, Position
+from model.ports import Disk, File
+
+SET_ASIDE: Final = ".aside"
+"""Ends the name of a directory that held data nothing knew of."""
+
+
+class RoundWriter:
+    """Executes rounds. WRITER THREAD: nobody else touches it."""
+
+    def __init__(self, disk: Disk, *, journal_bytes: int, open_files_max: int) -> None:
+        """Begin with no file open."""
+        self._disk = disk
+        self._journal_bytes = journal_bytes
+        self._open_files_max = open_files_max
+        self._files: OrderedDict[str, File] = OrderedDict()
+        self._journal: tuple[int, File] | None = None
+        self._doing = ""
+        self._failed = False
+
+    def run(self, work: Round) -> RoundResult:
+        """Write a round, and sync what must be.
+
+        Raises:
+            StorageFailed: the disk refused; the same for every later call.
+        """
+        if self._failed:
+            raise StorageFailed("journal", 5, "write after a failure to")
+        result = RoundResult(work, [], {}, [])
+        try:
+            self._run(work, result)
+        except OSError as error:
+            self._failed = True
+            raise StorageFailed(self._doing, error.errno or 5, "write") from error
+        return result
+
+    def _run(self, work: Round, result: RoundResult) -> None:
+        for name in work.forget:
+            self._files.pop(name, None)
+        for part in work.parts:
+            if part.make_directory:
+                self._make_directory(part, result)
+        checksums = self._write_direct(work.parts)
+        if work.slot is not None:
+            self._write_journal(work, work.slot, checksums)
+        for part in work.parts:
+            self._write_files(part)
+            if part.cut is not None:
+                result.cuts[part.partition] = self._cut(part.cut)
+            if part.delete:
+                self._forget(part)
+
+    def _make_directory(self, part: Part, result: RoundResult) -> None:
+        """Make a partition's directory; what lies there already is nobody's: it is kept aside.
+
+        Its name is durable with the partition's first checkpoint. Before that only the journal
+        carries its records, and replay makes the directory again.
+        """
+        name = self._doing = part.make_directory
+        if not self._disk.make_directory(name) and self._disk.list(name):
+            number = 1 + sum(SET_ASIDE in other for other in self._disk.list(PARTITIONS))
+            aside = f"{name}{SET_ASIDE}{number}"
+            self._disk.rename(name, aside)
+            self._disk.make_directory(name)
+            result.set_aside.append(aside)
+        result.created.append(part.partition)
+
+    def _write_direct(self, parts: list[Part]) -> dict[int, int]:
+        """Write and sync the runs that skip the journal; return their checksums by `id`."""
+        checksums: dict[int, int] = {}
+        synced: dict[str, File] = {}
+        for part in parts:
+            for run in part.runs:
+                if run.carrier is not Carrier.DIRECT:
+                    continue
+                file = self._file(run.log_name)
+                file.pwrite(run.buffers, run.position)
+                crc = 0
+                for buffer in run.buffers:
+                    crc = crc32c(buffer, crc)
+                checksums[id(run)] = crc
+                synced[run.log_name] = file
+                if run.position == 0:
+                    directory = self._doing = run.log_name.rpartition("/")[0]
+                    # SYNC: the entry speaks of bytes in a file whose name must survive with it.
+                    self._disk.sync_directory(directory)
+        for name, file in synced.items():
+            self._doing = name
+            # SYNC: the journal holds only the checksum of these bytes.
+            file.fdatasync()
+        return checksums
+
+    def _write_journal(self, work: Round, slot: Slot, checksums: dict[int, int]) -> None:
+        """Make the round durable: one write, one sync."""
+        buffers: list[Buffer] = [slot.header] if slot.header else []
+        sequence, synced, salt = work.first_sequence, work.synced_sequence, slot.salt
+        for entry in _entries(work, checksums):
+            buffers += encode(entry, Stamp(sequence, synced), salt=salt)
+            sequence += 1
+        assert sequence == work.end_sequence, "ROUND_ENTRIES_COUNTED"
+        name = self._doing = journal_file(slot.number)
+        if self._journal is None or self._journal[0] != slot.number:
+            self._journal = (slot.number, self._disk.open(name))
+        file = self._journal[1]
+        if slot.header:
+            file.pwrite([slot.header], Position(self._journal_bytes - HEADER_BYTES))
+        file.pwrite(buffers, Position(slot.position - len(slot.header)))
+        # SYNC: what an acknowledgement with flush=quorum stands on.
+        file.fdatasync()
+
+    def _write_files(self, part: Part) -> None:
+        """Write what the journal carries, or nothing does, to the partition's files."""
+        for name, position, content in part.times:
+            # Before the batches: those that a kill leaves behind have their append time.
+            self._file(name).pwrite([content], Position(position))
+        for run in part.runs:
+            if run.carrier is not Carrier.DIRECT:
+                self._file(run.log_name).pwrite(run.buffers, run.position)
+
+    def _cut(self, cut: Cut) -> CutDone:
+        """Cut the files of a partition; the TRUNCATE is durable, the next checkpoint syncs this."""
+        self._forget_directory(cut.directory)
+        self._doing = cut.directory
+        return cut_files(self._disk, cut)
+
+    def _forget(self, part: Part) -> None:
+        """Hold no file of a partition open that goes, or whose names may be used again."""
+        self._forget_directory(f"{PARTITIONS}/{part.partition.topic.hex()}-{part.partition.number}")
+
+    def _forget_directory(self, directory: str) -> None:
+        for name in [name for name in self._files if name.startswith(f"{directory}/")]:
+            del self._files[name]
+
+    def _file(self, name: str) -> File:
+        """Return a file, open; made if it is absent. The one used longest ago is let go."""
+        self._doing = name
+        file = self._files.get(name)
+        if file is None:
+            file = self._files[name] = self._disk.open(name, create=True)
+            if len(self._files) > self._open_files_max:
+                self._files.popitem(last=False)[1].close()
+        else:
+            self._files.move_to_end(name)
+        return file
+
+
+def _entries(work: Round, checksums: dict[int, int]) -> Iterator[Entry]:
+    """Yield the entries of a round, in the order in which their sequences were counted."""
+    for part in work.parts:
+        for run in part.runs:
+            if run.carrier is not Carrier.FILES:
+                yield _append_entry(part.partition, run, checksums)
+        if part.cut is not None:
+            yield Truncate(part.partition, part.cut.offset)
+        if part.delete:
+            yield Delete(part.partition)
+    if work.clock is not None:
+        yield ClockReserved(work.clock)
+
+
+def _append_entry(
+    partition: PartitionId, run: Run, checksums: dict[int, int]
+) -> Append | AppendDirect:
+    place = Place(run.base_offset, run.segment, run.position)
+    if run.carrier is Carrier.JOURNAL:
+        return Append(partition, place, run.leader_epoch, run.append_time, run.buffers)
+    return AppendDirect(
+        partition, place, run.leader_epoch, run.append_time, run.size_bytes, checksums[id(run)]
+    )
+
+
+def cut_files(disk: Disk, cut: Cut) -> CutDone:
+    """Cut a partition's files at an offset, again and again with the same result. Raises OSError.
+
+    Nothing is synced: the caller's TRUNCATE is durable, and the checkpoint that reflects it syncs.
+    """
+    directory = cut.directory
+    for base in cut.gone:
+        for ending in (LOG, TIMES, INDEX):
+            _unlink(disk, f"{directory}/{by_offset(base, ending)}")
+    for name in disk.list(directory):
+        snapshot = parse_offset(name, PRODUCERS)
+        if snapshot is not None and snapshot > cut.offset:
+            _unlink(disk, f"{directory}/{name}")
+    if cut.kept is None:
+        return CutDone(0, 0)
+    _unlink(disk, f"{directory}/{by_offset(cut.kept, INDEX)}")
+    log = disk.open(f"{directory}/{by_offset(cut.kept, LOG)}", create=True)
+    size = log.size()
+    for position, header in iter_headers(log, Position(0), size):
+        if header.end_offset > cut.offset:
+            size = position
+            break
+    log.truncate(size)
+    log.close()
+    times = disk.open(f"{directory}/{by_offset(cut.kept, TIMES)}", create=True)
+    kept = _times_below(times, cut.offset)
+    times.truncate(kept)
+    times.close()
+    return CutDone(size, kept)
+
+
+def _times_below(file: File, offset: Offset) -> int:
+    """Return how many bytes of a `.times` file hold rows that begin below an offset."""
+    size = file.size() // ROW_BYTES * ROW_BYTES
+    while size > ROW_BYTES:
+        row = decode_row(file.pread(ROW_BYTES, Position(size - ROW_BYTES)))
+        if row is not None and row.offset < offset:
+            return size
+        size -= ROW_BYTES
+    return 0
+
+
+def _unlink(disk: Disk, name: str) -> None:
+    try:
+        disk.unlink(name)
+    except FileNotFoundError:
+        return

@@ -1,0 +1,357 @@
+"""One segment of a partition, in memory: where it begins and ends, its rows, and when to roll.
+
+The `.log` file holds record batches and nothing else (docs/formats/segment.md). What a segment
+knows of the time before this start, the rows of its `.index` and `.times`, is read when somebody
+asks for it: an idle partition costs no file and next to no memory.
+
+Invariants:
+    SEGMENT_LOADED_WHOLE    rows that are read fit exactly before the rows made since the start.
+"""
+
+from typing import Final
+
+from logstore.checkpoint import NO_TIME, SegmentRow
+from logstore.event_bounds import NO_EVENT_TIME, UNKNOWN, Bounds
+from logstore.offset_index import OffsetIndex, Witness
+from logstore.paths import INDEX, LOG, TIMES, by_offset
+from logstore.recovery_report import Finding
+from logstore.segment_loader import Loaded
+from logstore.times import ROW_BYTES, Times, TimesRow
+from logstore.verified import Verified
+from model.ids import AppendTimeMs, LeaderEpoch, Offset, Position
+from model.ports import File
+from model.record import BatchHeader
+
+OFFSETS_MAX: Final = 1 << 31
+"""Offsets of a segment, relative to its base, stay below: Kafka's tools read them as int32."""
+
+
+class Segment:
+    """Loop only, but for `reader`, `loaded` and `verified`: single assignments, from any thread."""
+
+    __slots__ = (
+        "_block_bounds",
+        "_block_offset",
+        "_block_position",
+        "_last_batch",
+        "_last_position",
+        "base_offset",
+        "bounds_before",
+        "damage",
+        "directory",
+        "durable_bytes",
+        "durable_times_bytes",
+        "end_offset",
+        "first_append_time",
+        "generation",
+        "index",
+        "index_whole",
+        "indexed_bytes",
+        "last_append_time",
+        "loaded",
+        "opened_bytes",
+        "opened_offset",
+        "opened_times_bytes",
+        "reader",
+        "sealed",
+        "size_bytes",
+        "times",
+        "times_bytes",
+        "times_filed",
+        "times_whole",
+        "verified",
+        "written_bytes",
+    )
+
+    def __init__(self, directory: str, base_offset: Offset) -> None:
+        """Begin a new segment, empty; its files are made when something is written."""
+        self.directory = directory
+        self.base_offset = base_offset
+        self.end_offset = base_offset
+        self.size_bytes = 0
+        """Of the `.log`, batches that are only in memory included."""
+        self.written_bytes = self.durable_bytes = 0
+        """Of the `.log`, without them; and as far as a checkpoint knows of it."""
+        self.durable_times_bytes = 0
+        self.times_bytes = 0
+        """Of the `.times` file."""
+        self.times_filed = 0
+        """Rows of `times` that are in the file."""
+        self.indexed_bytes = 0
+        """How far the `.index` file describes the segment."""
+        self.first_append_time = NO_TIME
+        self.last_append_time = NO_TIME
+        self.sealed = False
+        self.generation = 0
+        """Counts what takes batches away: being cut, being removed."""
+        self.opened_bytes = 0
+        self.opened_offset = base_offset
+        self.opened_times_bytes = 0
+        self.bounds_before: Bounds = NO_EVENT_TIME
+        """Event times below `opened_bytes`."""
+        self.times: Times | None = None
+        self.index: OffsetIndex | None = None
+        self.index_whole = self.times_whole = True
+        """They describe the segment from its first batch on, and not only since this start."""
+        self.loaded: Loaded | None = None
+        """Read by the pool, and not yet joined with what came since."""
+        self.damage: tuple[Finding, ...] = ()
+        """Append times that had to be made up; for the owner to report and to clear."""
+        self.reader: File | None = None
+        self.verified = Verified()
+        self._block_offset = base_offset
+        self._block_position = 0
+        self._block_bounds: Bounds = NO_EVENT_TIME
+        self._last_batch: bytearray | None = None
+        self._last_position = 0
+
+    @classmethod
+    def opened(cls, directory: str, row: SegmentRow, end_offset: Offset) -> "Segment":
+        """Return a segment as the last checkpoint describes it: all of it is durable."""
+        segment = cls(directory, row.base_offset)
+        segment.end_offset = segment.opened_offset = end_offset
+        segment.size_bytes = segment.written_bytes = segment.durable_bytes = row.size_bytes
+        segment.opened_bytes = segment._block_position = row.size_bytes
+        segment._block_offset = end_offset
+        segment.times_bytes = segment.durable_times_bytes = row.times_bytes
+        segment.opened_times_bytes = row.times_bytes
+        segment.indexed_bytes = row.size_bytes
+        segment.first_append_time = row.first_append_time
+        segment.last_append_time = row.last_append_time
+        segment.bounds_before = row.event_bounds if row.size_bytes else NO_EVENT_TIME
+        segment.index_whole = segment.times_whole = not row.size_bytes
+        return segment
+
+    @property
+    def log_name(self) -> str:
+        """Name of the `.log` file."""
+        return f"{self.directory}/{by_offset(self.base_offset, LOG)}"
+
+    @property
+    def times_name(self) -> str:
+        """Name of the `.times` file."""
+        return f"{self.directory}/{by_offset(self.base_offset, TIMES)}"
+
+    @property
+    def index_name(self) -> str:
+        """Name of the `.index` file."""
+        return f"{self.directory}/{by_offset(self.base_offset, INDEX)}"
+
+    @property
+    def event_bounds(self) -> Bounds:
+        """Event times of all records; UNKNOWN as long as some were not looked at."""
+        index = self.index
+        bounds = index.bounds if index is not None and len(index) else NO_EVENT_TIME
+        if not self.index_whole:
+            bounds = bounds.joined(self.bounds_before)
+        return bounds.joined(self._block_bounds) if self._open_block() else bounds
+
+    def row(self, size_bytes: int, times_bytes: int, last: AppendTimeMs) -> SegmentRow:
+        """Return the checkpoint's row for the first `size_bytes` of the segment."""
+        if not size_bytes:
+            return SegmentRow(self.base_offset, 0, times_bytes, NO_TIME, NO_TIME, UNKNOWN)
+        return SegmentRow(
+            self.base_offset,
+            size_bytes,
+            times_bytes,
+            self.first_append_time,
+            last,
+            self.event_bounds,
+        )
+
+    def must_roll(
+        self, size_bytes: int, end_offset: Offset, *, now: AppendTimeMs, limits: tuple[int, int]
+    ) -> bool:
+        """Tell whether a batch must go to a new segment; `limits`: bytes, and ms of append time."""
+        if not self.size_bytes:
+            return False
+        segment_bytes, segment_ms = limits
+        return (
+            self.size_bytes + size_bytes > segment_bytes
+            or end_offset - self.base_offset > OFFSETS_MAX
+            or now - self.first_append_time >= segment_ms
+        )
+
+    def begin_run(self, offset: Offset, leader_epoch: LeaderEpoch, now: AppendTimeMs) -> None:
+        """Note that batches of another tick or epoch begin."""
+        times = self.times
+        if times is None:
+            times = self.times = Times(self.base_offset)
+        times.append(offset, leader_epoch, now)
+        if self.first_append_time == NO_TIME:
+            self.first_append_time = now
+        self.last_append_time = now
+
+    def add(
+        self, batch: bytearray, offset: Offset, end_offset: Offset, *, interval: int, bounds: Bounds
+    ) -> None:
+        """Add a batch behind the last one; `bounds`: event times of its records."""
+        position = self.size_bytes
+        size = position + len(batch)
+        self.size_bytes = size
+        self.end_offset = end_offset
+        if position == self._block_position:
+            self._block_offset = offset
+            self._block_bounds = bounds
+        elif bounds is not UNKNOWN or self._block_bounds is not UNKNOWN:
+            self._block_bounds = self._block_bounds.joined(bounds)
+        self._last_batch = batch
+        self._last_position = position
+        if size - self._block_position >= interval:
+            self.close_block()
+
+    def close_block(self) -> None:
+        """Add the index row of the open block, however short it is."""
+        if not self._open_block():
+            return
+        index = self.index
+        if index is None:
+            index = self.index = OffsetIndex(self.base_offset)
+            index.end = Position(self._block_position)
+        batch = self._last_batch
+        assert batch is not None, "SEGMENT_LOADED_WHOLE"
+        witness = Witness.of(
+            BatchHeader.of_checked(memoryview(batch)), Position(self._last_position)
+        )
+        index.append_block(
+            self._block_offset,
+            Position(self._block_position),
+            Position(self.size_bytes),
+            bounds=self._block_bounds,
+            witness=witness,
+        )
+        self._block_position = self.size_bytes
+        self._block_offset = self.end_offset
+        self._block_bounds = NO_EVENT_TIME
+        self._last_batch = None
+
+    def adopt(self) -> None:
+        """Join what the pool has read with what came since."""
+        loaded = self.loaded
+        if loaded is None:
+            return
+        self.loaded = None
+        self.damage += loaded.damage
+        if loaded.index is not None:
+            self.keep_index(loaded.index)
+        if not self.times_whole:
+            self._keep_times(loaded.times)
+
+    def keep_index(self, found: OffsetIndex) -> None:
+        """Take over the rows of an index that was read or built from the segment's start.
+
+        It may end before or behind the place where this start took the segment over; its rows are
+        used up to there.
+        """
+        if self.index_whole:
+            return
+        index = OffsetIndex(self.base_offset)
+        bridge = max(self.base_offset, self.opened_offset - 1)
+        for row in found.rows():
+            if row.end > self.opened_bytes:
+                bridge = row.offset
+                break
+            index.append_block(row.offset, row.position, row.end, bounds=row.bounds)
+        if index.end < self.opened_bytes:
+            # At worst too high an offset: a search then begins one block earlier.
+            index.append_block(Offset(bridge), index.end, Position(self.opened_bytes))
+        elif found.end == self.opened_bytes:
+            index.witness = found.witness
+        assert index.end == self.opened_bytes, "SEGMENT_LOADED_WHOLE"
+        if self.index is not None:
+            for row in self.index.rows():
+                index.append_block(row.offset, row.position, row.end, bounds=row.bounds)
+            index.witness = self.index.witness
+        self.index, self.index_whole = index, True
+
+    def _keep_times(self, times: Times) -> None:
+        filed = len(times)
+        if self.times is not None:
+            for number, row in enumerate(self.times.rows()):
+                times.append(*row)
+                if number < self.times_filed:
+                    filed = len(times)
+        self.times, self.times_filed, self.times_whole = times, filed, True
+
+    def forget_rows(self) -> None:
+        """Give back the memory of a sealed segment whose rows are all in its files."""
+        if self.sealed and self.durable_bytes == self.size_bytes:
+            self.bounds_before = self.event_bounds
+            self.opened_bytes = self.size_bytes
+            self.opened_offset = self.end_offset
+            self.opened_times_bytes = self.times_bytes
+            self.index = self.times = self.loaded = None
+            self.times_filed = 0
+            self.index_whole = self.times_whole = not self.size_bytes
+
+    def seal(self) -> None:
+        """Take no more batches."""
+        self.sealed = True
+        self.close_block()
+
+    def cut(self, end_offset: Offset, size_bytes: int, times_bytes: int) -> None:
+        """End here: the writer has cut the files to these lengths. Seals the segment."""
+        unfiled = Times(self.base_offset)
+        for number, row in enumerate(self.times.rows() if self.times is not None else ()):
+            if number >= self.times_filed and row.offset < end_offset:
+                unfiled.append(*row)
+        bounds = self.event_bounds
+        self.generation += 1
+        self.end_offset = self.opened_offset = end_offset
+        self.size_bytes = self.written_bytes = self.opened_bytes = size_bytes
+        self._block_position = size_bytes
+        self.times_bytes = self.opened_times_bytes = times_bytes
+        self.durable_bytes = min(self.durable_bytes, size_bytes)
+        self.durable_times_bytes = min(self.durable_times_bytes, times_bytes)
+        self.indexed_bytes = 0
+        self.bounds_before = bounds
+        self.index, self.loaded, self.sealed = None, None, True
+        self.times, self.times_filed = unfiled, 0
+        self.index_whole = self.times_whole = False
+        self.verified = Verified()
+
+    def unfiled_rows(self, below: Offset) -> bytes:
+        """Return the `.times` rows that are not in the file and begin below an offset."""
+        times = self.times
+        if times is None:
+            return b""
+        count = self.times_filed
+        while count < len(times) and times.row(count).offset < below:
+            count += 1
+        if count == self.times_filed:
+            return b""
+        rows = times.encode_rows(self.times_filed)[: (count - self.times_filed) * ROW_BYTES]
+        head = b"" if self.times_bytes else times.encode_head()
+        self.times_filed = count
+        self.times_bytes += len(head) + len(rows)
+        return head + rows
+
+    def position_of(self, offset: Offset) -> Position | None:
+        """Return a batch boundary at or before an offset; None if the rows must be read first."""
+        if offset >= self._block_offset and self._open_block():
+            return Position(self._block_position)
+        self.adopt()
+        index = self.index
+        if self.index_whole:
+            return Position(0) if index is None else index.floor(offset)
+        if offset < self.opened_offset:
+            return None
+        if index is None or not len(index) or index.row(0).offset > offset:
+            return Position(self.opened_bytes)
+        return index.floor(offset)
+
+    def times_at(self, offset: Offset) -> TimesRow | None:
+        """Return the row that covers an offset; None if it must be read first."""
+        self.adopt()
+        times = self.times
+        if times is None or not len(times) or times.row(0).offset > offset:
+            return None
+        return times.at(offset)
+
+    def remove(self) -> None:
+        """Hold no file open: it goes."""
+        self.generation += 1
+        self.reader = None
+
+    def _open_block(self) -> bool:
+        return self.size_bytes > self._block_position

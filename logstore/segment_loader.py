@@ -1,0 +1,148 @@
+"""Reading what a segment knows from before this start: its index, and its append times.
+
+Blocks on the disk: for the read pool. The index is a cache: one that does not fit is made anew.
+Append times are data: a row that is damaged is made up from the batches' own timestamps, as
+near to the truth as they allow, and reported (P37).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from logstore.index_builder import IndexBuilder
+from logstore.offset_index import OffsetIndex, Witness
+from logstore.recovery_report import Finding
+from logstore.replace_file import read_file
+from logstore.times import ROW_BYTES, DecodedTimes, Times, decode
+from logstore.times_repair import repair
+from model.errors import MalformedError
+from model.ids import AppendTimeMs, Offset, Position
+from model.ports import Disk, File
+from model.record import HEADER_BYTES, BatchHeader
+
+CHUNK_BYTES: Final = 256 << 10
+
+
+class Source(NamedTuple):
+    """What to read; taken on the loop, immutable."""
+
+    log_name: str
+    times_name: str
+    index_name: str
+    base_offset: Offset
+    end_offset: Offset
+    size_bytes: int
+    times_bytes: int
+    first_append_time: AppendTimeMs
+    last_append_time: AppendTimeMs
+    interval_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a segment knows up to where it was taken over."""
+
+    index: OffsetIndex | None
+    """None: only the append times were asked for."""
+    times: Times
+    damage: tuple[Finding, ...]
+    """Rows of append times that had to be made up."""
+
+
+def load(disk: Disk, source: Source, *, with_index: bool) -> Loaded:
+    """Read a segment's rows. Raises OSError."""
+    log = disk.open(source.log_name)
+    try:
+        index = _load_index(disk, log, source) if with_index else None
+        times, damage = _load_times(disk, log, source)
+    finally:
+        log.close()
+    return Loaded(index, times, damage)
+
+
+def iter_headers(log: File, start: Position, end: int) -> Iterator[tuple[Position, BatchHeader]]:
+    """Yield the header of each batch between two batch boundaries, and where it begins.
+
+    Stops before anything that is no whole batch. Of a large batch perhaps only the header was read.
+    """
+    position = start
+    chunk, chunk_at = b"", start
+    while position + HEADER_BYTES <= end:
+        if position + HEADER_BYTES > chunk_at + len(chunk):
+            chunk, chunk_at = log.pread(min(CHUNK_BYTES, end - position), position), position
+        at = position - chunk_at
+        size = int.from_bytes(chunk[at + 8 : at + 12], "big", signed=True) + 12
+        if size < HEADER_BYTES or position + size > end:
+            return
+        view = memoryview(chunk)[at : at + size]
+        yield position, BatchHeader.of_checked(view)
+        position = Position(position + size)
+
+
+def _load_index(disk: Disk, log: File, source: Source) -> OffsetIndex:
+    """Return the index of the whole source; from its file as far as that fits."""
+    index = OffsetIndex(source.base_offset)
+    file = read_file(disk, source.index_name)
+    if file is not None:
+        try:
+            found = OffsetIndex.decode(file, source.base_offset)
+        except MalformedError:
+            found = index
+        if _fits(found, log, source):
+            index = found
+    builder = IndexBuilder(index, source.interval_bytes)
+    for _, header in iter_headers(log, index.end, source.size_bytes):
+        builder.add(header)
+    builder.close()
+    if index.end < source.size_bytes:
+        # Damage that readers of these bytes will be told of: the last block takes them all.
+        index.append_block(
+            Offset(max(source.base_offset, source.end_offset - 1)),
+            index.end,
+            Position(source.size_bytes),
+        )
+    return index
+
+
+def _fits(index: OffsetIndex, log: File, source: Source) -> bool:
+    """Tell whether an index file describes this segment as it is."""
+    witness = index.witness
+    if witness is None or index.end > source.size_bytes:
+        return False
+    head = log.pread(HEADER_BYTES, witness.position)
+    if len(head) < HEADER_BYTES:
+        return False
+    header = BatchHeader.of_checked(memoryview(head))
+    ends = witness.position + header.length + 12 == index.end
+    return ends and Witness.of(header, witness.position) == witness
+
+
+def _load_times(disk: Disk, log: File, source: Source) -> tuple[Times, tuple[Finding, ...]]:
+    """Return the append times of the whole source, and what of them was made up."""
+    file = (read_file(disk, source.times_name) or b"")[: source.times_bytes]
+    try:
+        decoded = decode(file, source.base_offset)
+        why = "checksum" if decoded.damaged else "file ends"
+    except MalformedError as malformed:
+        decoded = DecodedTimes(Times(source.base_offset), (0,), len(file))
+        why = malformed.why
+    short = source.times_bytes - len(file)
+    if not decoded.damaged and not short:
+        return decoded.times, ()
+    if short:  # rows at the end are missing: whatever lies behind the last whole one is guessed
+        rows = len(decoded.times) + len(decoded.damaged)
+        decoded = decoded._replace(damaged=(*decoded.damaged, rows))
+    headers = (header for _, header in iter_headers(log, Position(0), source.size_bytes))
+    repaired = repair(
+        decoded, headers, floor=source.first_append_time, ceiling=source.last_append_time
+    )
+    if not repaired.guessed_batches:
+        return repaired.times, ()
+    finding = Finding(
+        source.times_name,
+        0,
+        len(decoded.damaged) * ROW_BYTES,
+        f"{why}: {repaired.guessed_batches} batches from offset {repaired.first_guessed} to "
+        f"{repaired.last_guessed} have a guessed append time",
+    )
+    return repaired.times, (finding,)

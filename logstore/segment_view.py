@@ -1,0 +1,125 @@
+"""A segment as it was when somebody asked: what searches by time and retention look at.
+
+What is not in memory is read in the read pool; what that brought is found again on the loop.
+"""
+
+from logstore.event_bounds import Bounds
+from logstore.offset_index import OffsetIndex
+from logstore.read_plan import corrupt, source, verify
+from logstore.replace_file import read_file
+from logstore.segment import Segment
+from logstore.segment_loader import load
+from logstore.times import Times
+from model.errors import StorageFailed
+from model.ids import AppendTimeMs, Offset, Position
+from model.ports import Disk
+
+
+class SegmentView:
+    """What was written of one segment. Loop only, but for the methods that say READ POOL THREAD."""
+
+    __slots__ = (
+        "_disk",
+        "_generation",
+        "_source",
+        "base_offset",
+        "end_offset",
+        "event_bounds",
+        "first_append_time",
+        "last_append_time",
+        "live",
+        "sealed",
+        "size_bytes",
+    )
+
+    def __init__(self, disk: Disk, live: Segment, *, interval_bytes: int, end: Offset) -> None:
+        """Look at a segment of which everything below `end` is written."""
+        self._disk = disk
+        self._generation = live.generation
+        self._source = source(live, interval_bytes)
+        self.live = live
+        """The segment itself, which may have grown by now: for its log alone."""
+        self.base_offset = live.base_offset
+        self.end_offset = min(live.end_offset, end)
+        self.size_bytes = live.written_bytes
+        self.sealed = live.sealed
+        self.first_append_time: AppendTimeMs = live.first_append_time
+        self.last_append_time: AppendTimeMs = live.last_append_time
+        bounds = live.event_bounds
+        self.event_bounds: Bounds | None = bounds if bounds.known else None
+
+    @property
+    def is_current(self) -> bool:
+        """Nothing of it was cut off or removed meanwhile."""
+        return self._generation == self.live.generation
+
+    def index(self) -> OffsetIndex | None:
+        """Return the live index, or None if it is not in memory."""
+        live = self.live
+        live.adopt()
+        if not live.index_whole:
+            return None
+        if live.index is None:
+            live.index = OffsetIndex(live.base_offset)
+        return live.index
+
+    def times(self) -> Times | None:
+        """Return the live append times, or None if they are not in memory: `load_times`."""
+        live = self.live
+        live.adopt()
+        return live.times if live.times_whole else None
+
+    def block_now(self, position: Position, end: Position) -> memoryview | None:
+        """Return verified bytes of the `.log` if no disk is needed, else None: `block`.
+
+        Raises:
+            RequestError: CORRUPT_LOG.
+        """
+        reader = self.live.reader
+        data = None if reader is None else reader.pread_cached(end - position, position)
+        return None if data is None else self._verified(data, position)
+
+    def block(self, position: Position, end: Position) -> memoryview:
+        """Return verified bytes of the `.log`. READ POOL THREAD.
+
+        Raises:
+            RequestError: CORRUPT_LOG.
+            StorageFailed: the disk refused the read, or the segment was removed meanwhile.
+        """
+        live = self.live
+        try:
+            reader = live.reader
+            if reader is None:
+                reader = self._disk.open(live.log_name)
+                live.reader = reader
+            data = reader.pread(end - position, position)
+        except OSError as error:
+            raise StorageFailed(live.log_name, error.errno or 0, "read") from error
+        return self._verified(data, position)
+
+    def index_file(self) -> bytes | None:
+        """Return the bytes of the `.index` file; None if there is none. READ POOL THREAD.
+
+        One that cannot be read counts as absent: it is a cache.
+        """
+        try:
+            return read_file(self._disk, self.live.index_name)
+        except OSError:
+            return None
+
+    def load_times(self) -> None:
+        """Read the append times, so that `times` has them on the loop. READ POOL THREAD.
+
+        Raises:
+            StorageFailed: the disk refused the read, or the segment was removed meanwhile.
+        """
+        try:
+            self.live.loaded = load(self._disk, self._source, with_index=False)
+        except OSError as error:
+            raise StorageFailed(self.live.times_name, error.errno or 0, "read") from error
+
+    def _verified(self, data: bytes, position: Position) -> memoryview:
+        valid, why = verify(self.live, data, position)
+        if why:
+            raise corrupt(self.live, Position(position + valid), why)
+        return memoryview(data)

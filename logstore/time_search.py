@@ -1,0 +1,181 @@
+"""Looking up offsets by time, exactly, on either clock (P36), and the bounds of a range of time.
+
+Every function here is a generator that does no I/O: `logstore.searchable` says how it is driven.
+Each answers for the records in [log start, `end`), where `end` is the high watermark or the last
+stable offset: what lies at or above it is not looked at.
+
+A record whose event time is -1 has none and lies in no range of event time.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from logstore.append_search import first_appended, last_removed
+from logstore.batch import timestamp_slices
+from logstore.block_scan import Hit
+from logstore.event_search import any_event, first_event, last_event, latest_event, sweep
+from logstore.searchable import (
+    AnswerT,
+    Search,
+    SearchableLog,
+    SegmentGone,
+    Slice,
+    Visible,
+)
+from model.ids import Offset
+from model.record import BatchHeader, ClockKind, TimeRange
+
+
+class Found(NamedTuple):
+    """The smallest offset whose time is the one asked for, or later."""
+
+    offset: Offset
+    time: int
+    """The record's time on the clock that was asked, ms."""
+    truncated: bool
+    """Records between the time asked for and this one may have been removed from the front."""
+
+
+class End(NamedTuple):
+    """No record below `end` is that late, as of now."""
+
+    end: Offset
+    """The high watermark, or the last stable offset: where the search ended, reading goes on."""
+    truncated: bool
+    """Everything was removed from the front, so what was there nobody can tell."""
+
+
+class TimeBounds(NamedTuple):
+    """Every record of a range of time lies in [start, stop); on the event clock others may too."""
+
+    start: Offset
+    stop: Offset
+    truncated: bool
+    """Records of the range may have been removed from the front."""
+
+
+def offset_for_time(
+    log: SearchableLog, time: int, clock: ClockKind, *, end: Offset
+) -> Search[Found | End]:
+    """Find the smallest offset whose time is `time` or later."""
+    return _settled(
+        lambda: _offset_for_time(log, time, clock, end=end), lambda found: _is_left(log, found)
+    )
+
+
+def range_bounds(log: SearchableLog, times: TimeRange, *, end: Offset) -> Search[TimeBounds]:
+    """Find the least range of offsets that begins with the first record at or after the start.
+
+    It ends behind the last record before the end of the range; `start == stop` means no record. On
+    the append clock exactly the records of the range lie between; on the event clock the reader
+    leaves out the others, with `filter_range` or `TimeRange.contains`.
+    """
+    return _settled(
+        lambda: _range_bounds(log, times, end=end),
+        lambda found: found.start >= min(log.log_start, end),
+    )
+
+
+def max_timestamp(log: SearchableLog, *, end: Offset) -> Search[Found | End]:
+    """Find the record of the greatest event time, the first of several (KIP-734)."""
+    return _settled(lambda: _max_timestamp(log, end=end), lambda found: _is_left(log, found))
+
+
+def sweep_events(log: SearchableLog) -> Search[int]:
+    """Learn the event times of blocks that no query has read; return how many blocks that were.
+
+    For when the event loop is idle; it can be dropped between any two steps.
+    """
+    return _settled(lambda: sweep(log))
+
+
+def filter_range(batch: memoryview, earliest: int, end: int) -> Iterator[list[Offset]]:
+    """Yield the offsets of a batch's records with `earliest` <= event time < `end`, in slices.
+
+    A slice comes of at most 500 records, so that the event loop can have a turn between them.
+
+    Raises:
+        MalformedError: the records are not what the header says, or expand beyond the limit.
+    """
+    if not BatchHeader(batch).is_control:
+        times = TimeRange(ClockKind.EVENT, earliest, end)
+        for taken in timestamp_slices(batch):
+            yield [offset for offset, time in taken if times.contains(time)]
+
+
+def _is_left(log: SearchableLog, answer: Found | End) -> bool:
+    return isinstance(answer, End) or answer.offset >= log.log_start
+
+
+def _settled(
+    search: Callable[[], Search[AnswerT]],
+    holds: Callable[[AnswerT], bool] = lambda _: True,
+) -> Search[AnswerT]:
+    """Search until the answer holds for the log as it is then: retention goes on meanwhile."""
+    while True:
+        try:
+            answer = yield from search()
+        except SegmentGone:
+            yield Slice()
+            continue
+        if holds(answer):
+            return answer
+
+
+def _offset_for_time(
+    log: SearchableLog, time: int, clock: ClockKind, *, end: Offset
+) -> Search[Found | End]:
+    visible = Visible(log.log_start, end)
+    if clock is ClockKind.EVENT:
+        hit = yield from first_event(log, time, visible)
+        truncated = yield from _event_truncated(log, visible, hit)
+    else:
+        hit = yield from first_appended(log, time, visible)
+        truncated = yield from _append_truncated(log, time, visible, hit=hit)
+    return End(end, truncated) if hit is None else Found(*hit, truncated)
+
+
+def _event_truncated(log: SearchableLog, visible: Visible, hit: Hit | None) -> Search[bool]:
+    """Tell whether no record with an event time is left before the answer, and some are gone."""
+    if visible.start == 0:
+        return False
+    before = visible.end if hit is None else hit.offset
+    some = yield from any_event(log, Visible(visible.start, before))
+    return not some
+
+
+def _append_truncated(
+    log: SearchableLog, time: int, visible: Visible, *, hit: Hit | None
+) -> Search[bool]:
+    """Tell whether a record that was removed may have been appended at `time` or later."""
+    first = visible.start >= visible.end or (hit is not None and hit.offset == visible.start)
+    if visible.start == 0 or not first:
+        return False
+    removed = yield from last_removed(log, visible.start)
+    return removed is None or removed >= time
+
+
+def _range_bounds(log: SearchableLog, times: TimeRange, *, end: Offset) -> Search[TimeBounds]:
+    start, truncated = log.log_start, log.log_start > 0
+    if times.start_ms is not None:
+        found = yield from _offset_for_time(log, times.start_ms, times.clock, end=end)
+        start = found.offset if isinstance(found, Found) else end
+        truncated = found.truncated
+    stop = end
+    if times.end_ms is not None:
+        visible = Visible(start, end)
+        if times.clock is ClockKind.EVENT:
+            last = yield from last_event(log, times.end_ms, visible)
+            stop = start if last is None else Offset(last.offset + 1)
+        else:
+            first = yield from first_appended(log, times.end_ms, visible)
+            stop = end if first is None else first.offset
+    return TimeBounds(min(start, end), max(min(start, end), stop), truncated)
+
+
+def _max_timestamp(log: SearchableLog, *, end: Offset) -> Search[Found | End]:
+    visible = Visible(log.log_start, end)
+    hit = yield from latest_event(log, visible)
+    if hit is None:
+        return End(end, truncated=visible.start > 0)
+    return Found(*hit, truncated=False)

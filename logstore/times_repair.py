@@ -1,0 +1,86 @@
+"""Append times for batches whose row was lost on every copy: guessed, bounded, and reported (P37).
+
+The guess is the running maximum of the timestamps that the batches claim, rounded down to a tick,
+and never outside what the rows before and after allow. Leader epochs are not guessed: each batch
+carries its own.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from logstore.append_clock import TICK_MS
+from logstore.times import DecodedTimes, Times, TimesRow
+from model.ids import AppendTimeMs, LeaderEpoch, Offset
+from model.record import BatchHeader
+
+
+class Repaired(NamedTuple):
+    """The rows of a segment, and how many of its batches have a guessed append time."""
+
+    times: Times
+    guessed_batches: int
+    first_guessed: Offset | None
+    """Base offset of the first of them."""
+    last_guessed: Offset | None
+    """Base offset of the last of them."""
+
+
+def repair(
+    decoded: DecodedTimes,
+    batches: Iterable[BatchHeader],
+    *,
+    floor: AppendTimeMs,
+    ceiling: AppendTimeMs,
+) -> Repaired:
+    """Return rows for all batches of the segment, in the order of the log.
+
+    `floor`: no batch of the segment is older, such as the last append time of the one before.
+    `ceiling`: none is newer.
+    """
+    times = Times(decoded.times.base_offset)
+    guessed: list[Offset] = []
+    rows = _Rows(decoded, floor, ceiling)
+    newest = TimesRow(times.base_offset, LeaderEpoch(-1), floor)
+    for header in batches:
+        offset = header.base_offset
+        row = rows.known(offset)
+        if row is None:
+            guessed.append(offset)
+            claimed = header.event_time_max // TICK_MS * TICK_MS
+            time = max(newest.append_time, min(claimed, rows.ceiling))
+            row = TimesRow(offset, header.leader_epoch, AppendTimeMs(time))
+        newest = TimesRow(offset, max(newest.leader_epoch, row.leader_epoch), row.append_time)
+        times.append(*newest)
+    return Repaired(
+        times,
+        len(guessed),
+        guessed[0] if guessed else None,
+        guessed[-1] if guessed else None,
+    )
+
+
+class _Rows:
+    """The rows that are left, and behind which of them some are missing."""
+
+    def __init__(self, decoded: DecodedTimes, floor: AppendTimeMs, ceiling: AppendTimeMs) -> None:
+        self._rows = list(decoded.times.rows())
+        # A damaged row stood behind as many whole ones as its number less the damaged before it.
+        self._gaps = {number - before for before, number in enumerate(decoded.damaged)}
+        self._ceiling = max(floor, ceiling)
+        self._next = 0
+
+    def known(self, offset: Offset) -> TimesRow | None:
+        """Return the row that surely covers a batch. Offsets rise from call to call."""
+        while self._next < len(self._rows) and self._rows[self._next].offset <= offset:
+            self._next += 1
+        if self._next == 0:
+            return None
+        row = self._rows[self._next - 1]
+        return row if row.offset == offset or self._next not in self._gaps else None
+
+    @property
+    def ceiling(self) -> AppendTimeMs:
+        """The latest append time that the batch asked for last can have."""
+        if self._next < len(self._rows):
+            return self._rows[self._next].append_time
+        return self._ceiling

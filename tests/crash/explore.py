@@ -1,0 +1,222 @@
+"""Every crash of a recorded run: cut it anywhere, lose what may be lost, recover, check.
+
+Nothing here knows the log store. A `Subject` recovers an image and judges the outcome against what
+the workload had said until the cut; `tests/crash/toy_store.py` is a small one, with faults.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple, Protocol
+
+from api.sim.image import EMPTY, Image
+from api.sim.platter import Platter
+from api.sim.power_cut import Pending, Survivors
+from api.sim.trace import Mark, Replay, Step, Sync, SyncDirectory
+from tests.crash.models import Model, weak
+
+SECOND_CRASH_OF: Final = 6
+"""One state in so many is crashed again inside its recovery: 17 %, by its hash."""
+SECOND_CUTS: Final = 5
+"""Cuts tried inside one recovery, the last of them after its last step."""
+
+
+class Recording(NamedTuple):
+    """What a workload did to a disk, and what it said meanwhile."""
+
+    steps: Sequence[Step]
+    first: Image = EMPTY
+
+
+class Outcome(NamedTuple):
+    """What recovery made of one image."""
+
+    state: object
+    """What the store holds now, comparable; None if it refused."""
+    after: Image
+    """What programs see on the disk afterwards."""
+    steps: Sequence[Step]
+    """What recovery did."""
+    refusal: str | None = None
+    """Why recovery failed: after a power cut it never may."""
+
+
+class Subject(Protocol):
+    """A store under examination."""
+
+    def recover(self, image: Image) -> Outcome:
+        """Recover an image; every exception becomes a refusal."""
+        ...
+
+    def check(self, outcome: Outcome, said: Sequence[object]) -> Iterator[str]:
+        """Yield what is wrong with an outcome, given the marks until the cut."""
+        ...
+
+
+class Violation(NamedTuple):
+    """One broken promise, with all that is needed to see it again."""
+
+    what: str
+    cut: int
+    """Steps done before the crash."""
+    image: Image
+    second: bool = False
+
+
+@dataclass(slots=True)
+class Seen:
+    """What was tried, by hash: no state is counted twice."""
+
+    tried: int = 0
+    crashed: set[bytes] = field(default_factory=set)
+    recovered: set[bytes] = field(default_factory=set)
+    second: set[bytes] = field(default_factory=set)
+    """Images of crashes inside recovery."""
+    cut_again: set[bytes] = field(default_factory=set)
+    """Of the first crashes, those whose recovery was crashed."""
+    violations: list[Violation] = field(default_factory=list)
+
+    def add(self, other: "Seen") -> None:
+        """Count what another run has seen."""
+        self.tried += other.tried
+        self.crashed |= other.crashed
+        self.recovered |= other.recovered
+        self.second |= other.second
+        self.cut_again |= other.cut_again
+        self.violations += other.violations
+
+
+class Explorer:
+    """Enumerates the crashes of one recording for one subject."""
+
+    def __init__(self, subject: Subject, *, seed: int, violations_max: int = 10) -> None:
+        """`violations_max`: stop after so many; the first few tell the story."""
+        self._subject = subject
+        self._seed = seed
+        self._violations_max = violations_max
+        self._outcomes: dict[bytes, Outcome] = {}
+        self._judged: set[tuple[bytes, int]] = set()
+        self.seen = Seen()
+
+    def explore(
+        self,
+        recording: Recording,
+        model: Model,
+        *,
+        without: int | None = None,
+        cuts: range | None = None,
+    ) -> Seen:
+        """Crash after every step in `cuts` (all), with one step left out of the run."""
+        rand = random.Random(self._seed)
+        replay = Replay(Platter(recording.first))
+        said: list[object] = []
+        for index, step in enumerate(recording.steps):
+            if isinstance(step, Mark):
+                said.append(step.value)
+            elif index != without:
+                replay.do(step)
+            if cuts is not None and index not in cuts:
+                continue
+            if self._is_last_of_marks(recording.steps, index):
+                pending = Pending(replay.platter)
+                self._crash(pending, model(pending, rand), said, cut=index + 1)
+            if len(self.seen.violations) >= self._violations_max:
+                break
+        return self.seen
+
+    @staticmethod
+    def _is_last_of_marks(steps: Sequence[Step], index: int) -> bool:
+        """Tell whether a cut here is not the same as the next one: only a mark in between."""
+        return not isinstance(steps[index], Mark) or not (
+            index + 1 < len(steps) and isinstance(steps[index + 1], Mark)
+        )
+
+    def _crash(
+        self,
+        pending: Pending,
+        states: Iterable[Survivors],
+        said: Sequence[object],
+        *,
+        cut: int,
+    ) -> None:
+        for kept in states:
+            self.seen.tried += 1
+            image = pending.image(kept)
+            digest = image.digest()
+            self.seen.crashed.add(digest)
+            if (digest, len(said)) in self._judged:
+                continue
+            self._judged.add((digest, len(said)))
+            outcome = self._judge(image, digest, said, cut=cut)
+            if outcome.refusal is None and digest[0] % SECOND_CRASH_OF == 0:
+                self.seen.cut_again.add(digest)
+                self._crash_again(image, outcome, said, cut=cut)
+
+    def _judge(
+        self, image: Image, digest: bytes, said: Sequence[object], *, cut: int, second: bool = False
+    ) -> Outcome:
+        outcome = self._outcomes.get(digest)
+        if outcome is None:
+            outcome = self._outcomes[digest] = self._subject.recover(image)
+            self.seen.recovered.add(outcome.after.digest())
+        if outcome.refusal is not None:
+            self._report(f"recovery refused: {outcome.refusal}", cut, image, second=second)
+            return outcome
+        for what in self._subject.check(outcome, said):
+            self._report(what, cut, image, second=second)
+        return outcome
+
+    def _crash_again(
+        self, image: Image, outcome: Outcome, said: Sequence[object], *, cut: int
+    ) -> None:
+        """Crash inside the recovery of a state, and after it; what was recovered stays."""
+        steps = outcome.steps
+        rand = random.Random(image.digest())
+        cuts = {rand.randrange(len(steps)) for _ in range(SECOND_CUTS)} if steps else set()
+        replay = Replay(Platter(image))
+        for index, step in enumerate(steps):
+            replay.do(step)
+            if index in cuts or index + 1 == len(steps):
+                pending = Pending(replay.platter)
+                for kept in _second_states(pending, rand):
+                    again = pending.image(kept)
+                    digest = again.digest()
+                    self.seen.second.add(digest)
+                    found = self._judge(again, digest, said, cut=cut, second=True)
+                    if index + 1 == len(steps) and found.state != outcome.state:
+                        self._report(
+                            "recovering again gives another state", cut, again, second=True
+                        )
+
+    def _report(self, what: str, cut: int, image: Image, *, second: bool) -> None:
+        self.seen.violations.append(Violation(what, cut, image, second))
+
+
+def _second_states(pending: Pending, rand: random.Random) -> Iterator[Survivors]:
+    if pending.count() <= 4:
+        yield from weak(pending, rand)
+        return
+    yield pending.nothing
+    yield pending.everything
+    for _ in range(3):
+        yield pending.some(rand)
+
+
+class Dropped(NamedTuple):
+    """One sync of a recording, and what is lost without it."""
+
+    at: int
+    step: Sync | SyncDirectory
+    caught: Violation | None
+
+
+def sweep(subject: Subject, recording: Recording, model: Model, *, seed: int) -> Iterator[Dropped]:
+    """Leave out each sync in turn, and look for a crash that tells."""
+    steps = recording.steps
+    for index, step in enumerate(steps):
+        if not isinstance(step, Sync | SyncDirectory):
+            continue
+        until = next((i for i in range(index + 1, len(steps)) if steps[i] == step), len(steps))
+        explorer = Explorer(subject, seed=seed, violations_max=1)
+        seen = explorer.explore(recording, model, without=index, cuts=range(index, until))
+        yield Dropped(index, step, next(iter(seen.violations), None))

@@ -1,0 +1,83 @@
+"""The examiner examined: it passes a store that is right and catches each that is not."""
+
+import random
+
+import pytest
+
+from api.sim.platter import Platter
+from api.sim.power_cut import Pending
+from api.sim.trace import Mark, Replay, Step, Sync
+from tests.crash.explore import Explorer, Seen, sweep
+from tests.crash.models import MODELS, ordered, weak
+from tests.crash.toy_store import Bug, Toy
+
+RECORDS = 10
+
+
+def explore(bug: Bug, model: str = "weak") -> Seen:
+    toy = Toy(bug)
+    return Explorer(toy, seed=1, violations_max=1).explore(toy.record(RECORDS), MODELS[model])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_store_that_is_right_passes(model: str) -> None:
+    seen = explore(Bug.NONE, model)
+    assert seen.violations == []
+    assert len(seen.crashed) >= (100 if model == "weak" else 20)
+    assert len(seen.cut_again) * 10 >= len(seen.crashed)
+
+
+@pytest.mark.parametrize("bug", [bug for bug in Bug if bug is not Bug.NONE])
+def test_a_store_that_is_wrong_is_caught(bug: Bug) -> None:
+    assert explore(bug).violations
+
+
+def test_a_fault_of_recovery_shows_only_in_a_second_crash() -> None:
+    violations = explore(Bug.RECOVERY_IN_PLACE).violations
+    assert {violation.second for violation in violations} == {True}
+
+
+def test_every_sync_of_a_store_that_is_right_is_needed() -> None:
+    toy = Toy(Bug.NONE)
+    found = list(sweep(toy, toy.record(RECORDS), weak, seed=1))
+    assert len(found) >= RECORDS
+    assert [each for each in found if each.caught is None] == []
+
+
+def test_a_sync_too_many_is_found() -> None:
+    toy = Toy(Bug.NONE)
+    recording = toy.record(RECORDS)
+    steps: list[Step] = []
+    for step in recording.steps:
+        steps += [step, step] if isinstance(step, Sync) and step.name == "log" else [step]
+    found = sweep(toy, recording._replace(steps=steps), weak, seed=1)
+    twice = [each for each in found if each.caught is None]
+    assert len(twice) == 2 * RECORDS
+
+
+def test_one_seed_gives_one_run() -> None:
+    first, second = explore(Bug.NONE), explore(Bug.NONE)
+    assert (first.tried, first.crashed, first.recovered) == (
+        second.tried,
+        second.crashed,
+        second.recovered,
+    )
+
+
+def test_ordered_states_are_weak_states() -> None:
+    """Where the weak model tries everything, the ordered one adds nothing."""
+    toy = Toy(Bug.NONE)
+    replay = Replay(Platter(toy.record(1).first))
+    compared = 0
+    for step in toy.record(4).steps:
+        if isinstance(step, Mark):
+            continue
+        replay.do(step)
+        pending = Pending(replay.platter)
+        if pending.count() > 8:
+            continue
+        everything = {pending.image(kept).digest() for kept in weak(pending, random.Random(1))}
+        fewer = {pending.image(kept).digest() for kept in ordered(pending, random.Random(1))}
+        assert fewer <= everything
+        compared += len(fewer)
+    assert compared >= 30

@@ -1,0 +1,22 @@
+"""Any bytes as what a codec wrote; its number is the first byte.
+
+Nothing but MalformedError may come of it, and never more than the limit.
+"""
+
+from typing import Final
+
+from logstore.compression import Codec, compress, decompress
+from model.errors import MalformedError
+
+_LIMIT_BYTES: Final = 1 << 20
+
+
+def fuzz(data: bytes) -> None:
+    """Expand the input; compress what came of it, and expand that again."""
+    codec = data[0] % (len(Codec) + 1) if data else 0
+    try:
+        expanded = decompress(codec, data[1:], _LIMIT_BYTES)
+    except MalformedError:
+        return
+    assert len(expanded) <= _LIMIT_BYTES, "more than the limit"
+    assert decompress(codec, compress(codec, expanded), _LIMIT_BYTES) == expanded, "not the same"

@@ -1,0 +1,71 @@
+"""Any bytes as record batches, and as the records under a header that tells the truth about them.
+
+Nothing but MalformedError may come of it; and whoever reads the same batch must read the same.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from logstore.batch import decode_batch, decode_slices, event_times, iter_timestamps
+from logstore.batch_records import RecordCursor
+from logstore.compression import decompress
+from logstore.crc32c import crc32c
+from logstore.validate import check_produced
+from model.errors import MalformedError, RequestError
+from model.record import HEADER, BatchHeader, Record, iter_batches
+
+_MINE: Final = 7
+"""Bytes of the input that make the header: attributes, record count, what the offsets allow."""
+
+
+def fuzz(data: bytes) -> None:
+    """Read the input both ways."""
+    with suppress(MalformedError):  # a run may end in something else
+        for batch in iter_batches(memoryview(data)):
+            _read(batch)
+    if len(data) >= _MINE:
+        _read(_headed(data[:_MINE], data[_MINE:]))
+
+
+def _headed(mine: bytes, records: bytes) -> memoryview:
+    count = int.from_bytes(mine[1:3], "big")
+    batch = bytearray(HEADER.size) + records
+    HEADER.pack_into(
+        batch, 0, 100, len(batch) - 12, 0, 2, 0, mine[0], count + mine[3],
+        int.from_bytes(mine[4:], "big", signed=True) << 40, 5, -1, -1, -1, count,
+    )  # fmt: skip
+    batch[17:21] = crc32c(memoryview(batch)[21:]).to_bytes(4, "big")
+    return memoryview(batch)
+
+
+def _read(batch: memoryview) -> None:
+    with suppress(RequestError):
+        check_produced(batch, max_message_bytes=1 << 20)
+    records = _result(lambda: decode_batch(batch))
+    sliced = _result(lambda: [each for part in decode_slices(batch, every=3) for each in part])
+    assert records == sliced, "decode_batch and decode_slices differ"
+    assert records == _result(lambda: _carefully(batch)), "quick and careful loop differ"
+    if records is None:
+        return
+    times = [(record.offset, record.timestamp_ms) for record in records]
+    assert list(iter_timestamps(batch)) == times, "decode_batch and iter_timestamps differ"
+    known = [time for _, time in times if time != -1]
+    if known:
+        assert event_times(batch) == (min(known), max(known)), "event_times differs"
+
+
+def _carefully(batch: memoryview) -> list[Record]:
+    header = BatchHeader(batch)
+    cursor = RecordCursor(header, decompress(header.compression, header.records))
+    rows = cursor._take_carefully(cursor.left)
+    cursor.finish()
+    return [Record._make(row) for row in rows]
+
+
+def _result(read: Callable[[], list[Record]]) -> list[Record] | None:
+    """Return what was read; None if the bytes do not parse."""
+    try:
+        return read()
+    except MalformedError:
+        return None

@@ -1,0 +1,168 @@
+"""The listener on a real port: who is let in, who is shown out (P54, P57, P58, P59)."""
+
+import asyncio
+import resource
+import socket
+from contextlib import closing
+
+import pytest
+
+from api.kafka.settings import KafkaSettings
+from tests.kafka_door import LATER, NOW, POLL, Listening, answers, listening, request
+
+
+async def converse(address: tuple[str, int], *requests: bytes) -> list[tuple[int, bytes]]:
+    """Send requests, say that no more come, and return all answers."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"".join(requests))
+    found = []
+    for _ in requests:
+        size = int.from_bytes(await reader.readexactly(4), "big")
+        found.append(size.to_bytes(4, "big") + await reader.readexactly(size))
+    writer.close()
+    await writer.wait_closed()
+    return answers(b"".join(found))
+
+
+async def is_hung_up_on(address: tuple[str, int]) -> bool:
+    """Tell whether a new client is turned away."""
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        writer.write(request(NOW, 2, 1))
+        return await reader.read() == b""
+    except ConnectionResetError:
+        return True
+    finally:
+        writer.close()
+
+
+async def connected(at: Listening, number: int) -> list[asyncio.StreamWriter]:
+    """Return connections that the listener has let in."""
+    writers = []
+    for _ in range(number):
+        reader, writer = await asyncio.open_connection(*at.address)
+        writer.write(request(NOW, 2, 1, b"x"))
+        await reader.readexactly(9)
+        writers.append(writer)
+    return writers
+
+
+async def until(at: Listening, *, connections: int) -> None:
+    """Let the loop run until the listener has so many."""
+    while at.listener.connections != connections:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0)
+
+
+async def test_clients_are_served_and_counted() -> None:
+    async with listening() as at:
+        assert await converse(at.address, request(NOW, 2, 1, b"a"), request(NOW, 2, 2, b"b")) == [
+            (1, b"a"),
+            (2, b"b"),
+        ]
+        await until(at, connections=0)
+        assert at.parts.counters.snapshot() | {"requests": 2, "accepted": 1} == (
+            at.parts.counters.snapshot()
+        )
+
+
+async def test_all_clients_together_are_limited() -> None:
+    async with listening(KafkaSettings(connections_max=3)) as at:
+        writers = await connected(at, 3)
+        assert await is_hung_up_on(at.address)
+        assert at.parts.counters.refused_full == 1
+        writers.pop().close()
+        await until(at, connections=2)
+        await connected(at, 1)
+
+
+async def test_clients_of_one_address_are_limited() -> None:
+    async with listening(KafkaSettings(connections_per_address_max=2)) as at:
+        await connected(at, 2)
+        assert await is_hung_up_on(at.address)
+        assert at.parts.counters.refused_address_full == 1
+        with closing(socket.socket()) as other:
+            other.bind(("127.0.0.2", 0))
+            other.settimeout(0)
+            await asyncio.get_running_loop().sock_connect(other, at.address)
+            await until(at, connections=3)
+
+
+async def test_near_the_limit_of_descriptors_clients_are_refused() -> None:
+    async with listening(descriptors_max=4) as at:
+        assert await is_hung_up_on(at.address)
+        assert at.parts.counters.refused_descriptors == 1
+
+
+async def test_running_out_of_descriptors_turns_clients_away_and_then_passes() -> None:
+    async with listening() as at:
+        await connected(at, 1)
+        with closing(socket.socket()) as client:
+            client.settimeout(0)
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            with closing(socket.socket()) as highest:
+                used = highest.fileno()
+            resource.setrlimit(resource.RLIMIT_NOFILE, (used, hard))
+            try:
+                loop = asyncio.get_running_loop()
+                await loop.sock_connect(client, at.address)
+                assert await loop.sock_recv(client, 1) == b""
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert at.parts.counters.accept_errors >= 1
+        assert "kafka_accept_failed" in at.parts.log.events
+        await connected(at, 1)
+
+
+async def test_a_silent_client_is_shown_out_and_one_that_waits_for_records_is_not() -> None:
+    async with listening(KafkaSettings(idle_ms_max=1)) as at:
+        polling, poll = await asyncio.open_connection(*at.address)
+        poll.write(request(POLL, 2, 1))
+        silent, quiet = await asyncio.open_connection(*at.address)
+        assert await silent.read() == b""
+        assert at.parts.counters.closed_idle == 1
+        at.parts.handlers.waiting[0].respond(b"records")
+        assert (await polling.readexactly(15))[8:] == b"records"
+        poll.close()
+        quiet.close()
+
+
+async def test_half_a_request_is_not_waited_for_for_ever() -> None:
+    async with listening(KafkaSettings(stalled_ms_max=1)) as at:
+        reader, writer = await asyncio.open_connection(*at.address)
+        writer.write(request(NOW, 2, 1)[:-3])
+        with pytest.raises(ConnectionResetError):
+            await reader.readexactly(1)
+        assert at.parts.counters.closed_stalled == 1
+        assert "kafka_connection_stalled" in at.parts.log.events
+        writer.close()
+
+
+async def test_a_reader_that_is_dead_is_cut_off() -> None:
+    settings = KafkaSettings(stalled_ms_max=1, connection_buffer_bytes_max=1 << 16)
+    async with listening(settings) as at:
+        with closing(socket.socket()) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(at.address)
+            client.settimeout(0)
+            loop = asyncio.get_running_loop()
+            body = request(NOW, 2, 1, b"x" * 60_000)
+            with pytest.raises((ConnectionResetError, BrokenPipeError)):
+                while True:
+                    await loop.sock_sendall(client, body)
+        await until(at, connections=0)
+        assert at.parts.counters.closed_stalled == 1
+
+
+async def test_stopping_answers_what_was_accepted() -> None:
+    async with listening() as at:
+        reader, writer = await asyncio.open_connection(*at.address)
+        writer.write(request(LATER, 2, 5))
+        await at.parts.handlers.arrived.wait()
+        stop = asyncio.ensure_future(at.listener.stop(grace_ms=10_000))
+        await asyncio.sleep(0)
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*at.address)
+        at.parts.handlers.waiting[0].respond(b"late")
+        assert answers(await reader.read()) == [(5, b"late")]
+        await stop
+        writer.close()

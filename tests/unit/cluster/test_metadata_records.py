@@ -1,0 +1,125 @@
+"""Metadata records, byte for byte, and what is refused."""
+
+import struct
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from cluster.controller.codec import decode, encode
+from cluster.controller.configs import TopicKind
+from cluster.controller.image import Endpoint, PartitionImage
+from cluster.controller.records import (
+    BrokerRegistered,
+    ClusterFormed,
+    MetadataRecord,
+    PartitionsAdded,
+    PartitionsChanged,
+    ProducerIdsAllocated,
+    TopicConfigured,
+    TopicCreated,
+    TopicDeleted,
+    TopicFilesRemoved,
+)
+from model.errors import DirectoryRefused, MalformedError
+from model.ids import (
+    LeaderEpoch,
+    NodeId,
+    ProducerId,
+    RegistrationEpoch,
+    TopicId,
+    TopicName,
+    WallMs,
+)
+from tests.datadriven import Command, run_script
+
+TOPIC = TopicId(bytes(range(16)))
+ONE, TWO = NodeId(1), NodeId(2)
+ROWS = (
+    PartitionImage(0, ONE, LeaderEpoch(3), (ONE, TWO), (ONE,), (TWO,)),
+    PartitionImage(1, None, LeaderEpoch(0), (TWO,), ()),
+)
+EACH: tuple[MetadataRecord, ...] = (
+    ClusterFormed(cluster_id="tide", formed_at=WallMs(1_700_000_000_000)),
+    BrokerRegistered(
+        node=ONE,
+        directory=bytes(range(16, 32)),
+        registration_epoch=RegistrationEpoch(7),
+        clean=False,
+        endpoints=(Endpoint("kafka", "localhost", 9092), Endpoint("grpc", "::1", 65_535)),
+        rack="r1",
+        version="0.1.0",
+    ),
+    TopicCreated(
+        topic_id=TOPIC,
+        name=TopicName("orders"),
+        kind=TopicKind.LOG,
+        internal=True,
+        created_at=WallMs(-1),
+        config_version=2,
+        config={"retention.ms": "-1", "cleanup.policy": "delete"},
+        partitions=ROWS,
+    ),
+    PartitionsAdded(topic_id=TOPIC, partitions=ROWS[1:]),
+    PartitionsChanged(topic_id=TOPIC, partitions=ROWS[:1]),
+    TopicConfigured(topic_id=TOPIC, config_version=3, config={"tidelog.flush": "async"}),
+    TopicDeleted(topic_id=TOPIC),
+    TopicFilesRemoved(topic_id=TOPIC),
+    ProducerIdsAllocated(node=TWO, first=ProducerId(1_000), count=1_000),
+)
+
+
+def execute(command: Command) -> str:
+    """Run `encode record=N`: its bytes, 32 a line; or `decode` with bytes as input."""
+    if command.name == "encode":
+        record = EACH[command.integer("record") - 1]
+        text = encode((record,)).hex()
+        return "\n".join([repr(record), *(text[at : at + 64] for at in range(0, len(text), 64))])
+    try:
+        return "\n".join(map(repr, decode(bytes.fromhex("".join(command.lines)))))
+    except (MalformedError, DirectoryRefused) as refused:
+        return f"{type(refused).__name__}: {refused}"
+
+
+def test_script(scripts: Path, rewrite: bool) -> None:
+    run_script(scripts / "metadata/records.txt", execute, rewrite=rewrite)
+
+
+def test_what_is_written_is_read() -> None:
+    assert tuple(decode(encode(EACH))) == EACH
+    assert {type(record) for record in EACH} == set(MetadataRecord.__args__)  # type: ignore[attr-defined]
+
+
+def test_the_same_config_has_the_same_bytes() -> None:
+    first = TopicConfigured(topic_id=TOPIC, config_version=1, config={"a": "1", "b": "2"})
+    again = TopicConfigured(topic_id=TOPIC, config_version=1, config={"b": "2", "a": "1"})
+    assert encode((first,)) == encode((again,))
+
+
+@pytest.mark.parametrize("record", EACH, ids=lambda record: type(record).__name__)
+def test_whatever_bytes_stand_there_a_reader_says_so_or_reads_them(record: MetadataRecord) -> None:
+    """One byte changed, the end cut off, or chance: refused, or a record of exactly these bytes."""
+    good = encode((record,))
+    chance = Random(1)
+    tried = [good[:at] for at in range(1, len(good))]
+    tried += [
+        good[:at] + bytes([good[at] ^ change]) + good[at + 1 :]
+        for at in range(len(good))
+        for change in (1, 0x80, 0xFF)
+    ]
+    tried += [struct.pack(">IBB", 66, good[4], 1) + chance.randbytes(60) for _ in range(300)]
+    refused = 0
+    for payload in tried:
+        try:
+            assert encode(decode(payload)) == payload
+        except (MalformedError, DirectoryRefused):
+            refused += 1
+    assert refused > len(good)
+
+
+@pytest.mark.parametrize(("kind", "version"), [(10, 1), (0, 1), (3, 2)])
+def test_what_a_newer_release_wrote_is_refused_not_skipped(kind: int, version: int) -> None:
+    payload = encode(EACH[:1]) + struct.pack(">IBB", 6, kind, version)
+    with pytest.raises(DirectoryRefused, match="newer release") as refused:
+        list(decode(payload))
+    assert refused.value.exit_code == 13

@@ -1,0 +1,78 @@
+"""The door from the installed command to the server, which only the extra `server` can run.
+
+Client commands never pass it: they load no server code and need no assertions.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import click
+
+SERVER_VERBS: Final = ("dev", "serve", "verify", "dump")
+EXIT_USAGE: Final = 2
+EXIT_REFUSED: Final = 10  # a node may not run like this
+_ONLY_IN_SERVER: Final = "grpc_health"
+
+
+def closed(verb: str) -> tuple[str, str, int] | None:
+    """Return why this Python cannot run a server-side verb, what to do, and the exit code.
+
+    None if it can.
+    """
+    if sys.flags.optimize:
+        return (
+            "assertions are off, and the safety of the log rests on them",
+            "drop -O and PYTHONOPTIMIZE",
+            EXIT_REFUSED,
+        )
+    if find_spec(_ONLY_IN_SERVER) is None:
+        return (
+            f"`tidelog {verb}` needs the server, and only the client is installed",
+            "pip install 'tidelog[server]'",
+            EXIT_USAGE,
+        )
+    return None
+
+
+def server_command(verb: str) -> "click.Command":
+    """Import one server-side command. The caller has asked `closed`."""
+    match verb:
+        case "dev":
+            from api.cli.dev import dev as command  # noqa: PLC0415 - clients never load the server
+        case "serve":
+            from api.cli.serve import serve as command  # noqa: PLC0415
+        case "verify":
+            from api.cli.verify import verify as command  # noqa: PLC0415
+        case "dump":
+            from api.cli.dump import dump as command  # noqa: PLC0415
+        case _:
+            raise ValueError(verb)
+    return command
+
+
+def node_settings(
+    overrides: Sequence[str], environment: Mapping[str, str], file: str | None
+) -> list[dict[str, object]] | None:
+    """Return the rows of `tidelog config show` for a node; None where no node can run."""
+    if closed("serve") is not None:
+        return None
+    from api.cli.settings_rows import rows  # noqa: PLC0415 - clients never load the server
+
+    return rows(overrides, environment, file)
+
+
+def release() -> str:
+    """Return the version of the installed distribution."""
+    from importlib.metadata import version  # noqa: PLC0415 - 50 ms that most commands can save
+
+    return version("tidelog")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; `arguments` are those of the process by default. Return its exit code."""
+    from tidelog.cli.program import main as run  # noqa: PLC0415 - nothing before it is needed
+
+    return run(sys.argv[1:] if arguments is None else arguments)

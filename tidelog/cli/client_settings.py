@@ -1,0 +1,142 @@
+"""Where a client finds a node, and where each value comes from.
+
+A value is given, the first that there is, by `-X client.KEY=VALUE`, by the environment as
+`TIDELOG_CLIENT__KEY`, by the file `$XDG_CONFIG_HOME/tidelog/config.toml` in its table `[client]`,
+or by its default.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tidelog.cli.failure import Usage
+
+SECTION: Final = "client"
+PREFIX: Final = "TIDELOG_CLIENT__"
+
+
+class Declared(NamedTuple):
+    """One setting of a client."""
+
+    default: str
+    about: str
+
+
+SETTINGS: Final = {
+    "address": Declared("127.0.0.1:9095", "gRPC address of any node, HOST:PORT."),
+    "kafka_address": Declared("127.0.0.1:9092", "Kafka address of a node; for `doctor`."),
+    "http_address": Declared("127.0.0.1:8080", "HTTP address of a node; `check`, `doctor`."),
+    "timeout_ms": Declared("10000", "Give up on a call after so many milliseconds."),
+}
+
+
+class Value(NamedTuple):
+    """A value and where it comes from."""
+
+    text: str
+    origin: str
+
+
+def client_settings(
+    overrides: Sequence[str], environment: Mapping[str, str], *, foreign_sections: bool = False
+) -> dict[str, Value]:
+    """Return every setting of a client.
+
+    `foreign_sections`: leave overrides of other sections to whoever reads those.
+
+    Raises:
+        Usage: an unknown name, with the likeliest one that was meant, or an impossible value.
+    """
+    values = {name: Value(row.default, "default") for name, row in SETTINGS.items()}
+    file = config_file(environment)
+    for name, text in _of_file(file).items():
+        values[_known(name, str(file))] = Value(text, str(file))
+    for variable, text in environment.items():
+        if variable.startswith(PREFIX):
+            values[_known(variable.removeprefix(PREFIX).lower(), variable)] = Value(text, variable)
+    for override in overrides:
+        section, name, text = split_override(override)
+        if section == SECTION:
+            values[_known(name, f"-X {override}")] = Value(text, "-X")
+        elif not foreign_sections:
+            raise Usage(
+                f"-X {override}: a client has no section [{section}]",
+                hint=f"write -X {SECTION}.KEY=VALUE; the keys are {', '.join(SETTINGS)}",
+            )
+    _check(values)
+    return values
+
+
+def split_override(override: str) -> tuple[str, str, str]:
+    """Return section, key and value of a `-X`.
+
+    Raises:
+        Usage: it is not of that shape.
+    """
+    path, equals, text = override.partition("=")
+    section, dot, name = path.partition(".")
+    if not (equals and dot and section and name):
+        raise Usage(
+            f'-X "{override}" is not SECTION.KEY=VALUE',
+            hint="write, for example: -X client.address=127.0.0.1:9095",
+        )
+    return section, name, text
+
+
+def config_file(environment: Mapping[str, str]) -> Path:
+    """Return where the user's configuration lies; it need not exist."""
+    base = environment.get("XDG_CONFIG_HOME") or str(
+        Path(environment.get("HOME") or "~").expanduser() / ".config"
+    )
+    return Path(base) / "tidelog" / "config.toml"
+
+
+def _of_file(path: Path) -> dict[str, str]:
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as unreadable:
+        raise Usage(f"{path}: {unreadable}", hint="mend the file, or move it away") from unreadable
+    table = content.get(SECTION, {})
+    if not isinstance(table, dict):
+        raise Usage(f"{path}: {SECTION} is not a table", hint=f"write [{SECTION}]")
+    return {str(name): str(value) for name, value in table.items()}
+
+
+def _known(name: str, where: str) -> str:
+    if name in SETTINGS:
+        return name
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a wrong word
+
+    near = get_close_matches(name, SETTINGS, n=1)
+    meant = f"did you mean {SECTION}.{near[0]}? " if near else ""
+    raise Usage(
+        f"{where}: there is no setting {SECTION}.{name}",
+        hint=f"{meant}the keys are {', '.join(SETTINGS)}",
+    )
+
+
+def _check(values: Mapping[str, Value]) -> None:
+    """Refuse what cannot be an address or a time."""
+    for name, (text, origin) in values.items():
+        if name.endswith("address"):
+            host_and_port(text, f"{SECTION}.{name} ({origin})")
+        elif not (text.isascii() and text.isdigit() and 0 < int(text) <= 3_600_000):
+            raise Usage(
+                f'{SECTION}.{name} ({origin}) is "{text}"',
+                hint="write whole milliseconds, from 1 to 3600000",
+            )
+
+
+def host_and_port(text: str, what: str) -> tuple[str, int]:
+    """Return the two halves of an address.
+
+    Raises:
+        Usage: it has not two.
+    """
+    host, colon, port = text.removeprefix("tidelog://").rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise Usage(f'{what} is "{text}"', hint="write HOST:PORT, such as 127.0.0.1:9095")
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -1,0 +1,90 @@
+"""`tidelog doctor`: one block to paste into a question."""
+
+import platform
+import socket
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from tidelog import _launcher
+from tidelog.cli.client_settings import client_settings, host_and_port
+from tidelog.cli.http_probe import ask
+from tidelog.cli.output import Column
+from tidelog.cli.run import Run
+from tidelog.cli.verb import Verb
+
+COLUMNS = (
+    Column("what"),
+    Column("state", about="ok, failed, or absent."),
+    Column("detail"),
+)
+LIBRARIES = ("grpcio", "protobuf", "click", "msgspec")
+OPTIONAL = ("fastcrc", "zstandard", "uvloop", "kio", "starlette")
+DOORS = {"gRPC": "address", "Kafka": "kafka_address", "HTTP": "http_address"}
+
+Row = dict[str, object]
+
+
+@click.command(cls=Verb, columns=COLUMNS, examples=("tidelog doctor", "tidelog doctor -F json"))
+@click.pass_obj
+def doctor(run: Run) -> int:
+    """Print versions, settings and what is reachable from here. Changes nothing."""
+    settings = client_settings(run.overrides, run.environment)
+    timeout_ms = min(2_000, int(settings["timeout_ms"].text))
+    rows = _programs()
+    reachable = False
+    for door, name in DOORS.items():
+        text, origin = settings[name]
+        state, detail = _reach(text, timeout_ms)
+        reachable = reachable or state == "ok"
+        rows.append({"what": door, "state": state, "detail": f"{text} ({origin}): {detail}"})
+    host, port = host_and_port(settings["http_address"].text, "client.http_address")
+    rows.append(_ready(host, port, timeout_ms))
+    if run.format == "text":
+        run.tell("no secrets are in this block; paste it as it is")
+    run.items(COLUMNS, rows)
+    return 0 if reachable else 3
+
+
+def _programs() -> list[Row]:
+    """Return the versions of what runs here."""
+    rows: list[Row] = [
+        {"what": "tidelog", "state": "ok", "detail": _launcher.release()},
+        {"what": "python", "state": "ok", "detail": sys.version.split()[0]},
+        {"what": "platform", "state": "ok", "detail": platform.platform()},
+    ]
+    refusal = _launcher.closed("serve")
+    rows.append(
+        {
+            "what": "server",
+            "state": "ok" if refusal is None else "absent",
+            "detail": "installed" if refusal is None else refusal[1],
+        }
+    )
+    for name in (*LIBRARIES, *OPTIONAL):
+        try:
+            rows.append({"what": name, "state": "ok", "detail": version(name)})
+        except PackageNotFoundError:
+            state = "absent" if name in OPTIONAL else "failed"
+            rows.append({"what": name, "state": state, "detail": "not installed"})
+    return rows
+
+
+def _reach(address: str, timeout_ms: int) -> tuple[str, str]:
+    """Tell whether anybody listens there."""
+    host, port = host_and_port(address, "address")
+    try:
+        with socket.create_connection((host, port), timeout=timeout_ms / 1000):
+            return "ok", "reachable"
+    except TimeoutError:
+        return "failed", f"no answer within {timeout_ms} ms"
+    except OSError as error:
+        return "failed", error.strerror or str(error)
+
+
+def _ready(host: str, port: int, timeout_ms: int) -> Row:
+    answer = ask(host, port, "/readyz?verbose", timeout_ms=timeout_ms)
+    lines = " ".join(answer.text.split())
+    state = "ok" if answer.status == 200 else "failed"
+    return {"what": "ready", "state": state, "detail": lines[:400]}

@@ -1,0 +1,83 @@
+"""The table of reasons as the command line knows it: hint, exit code, what became of the request.
+
+The table is `tidelog/reasons.json`, printed from the node's own (`make docs`); it is read when the
+first error is told.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+import msgspec
+
+from tidelog.cli.failure import CommandFailed, Exit
+
+TABLE: Final = "reasons.json"
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """One row."""
+
+    name: str
+    meaning: str
+    hint: str
+    outcome: str
+    retry: str
+    exit_code: int
+    grpc: str
+    kafka: int | None
+    python: str
+
+
+@cache
+def reasons() -> Mapping[str, Reason]:
+    """Return every reason by its name."""
+    rows = msgspec.json.decode(files("tidelog").joinpath(TABLE).read_bytes(), type=list[Reason])
+    return {row.name: row for row in rows}
+
+
+def failure_of(error: Exception) -> CommandFailed | None:
+    """Return what to tell of an error that a node, or the way to it, has answered with.
+
+    Such an error has the attributes of the SDK's `TidelogError`: reason, outcome, metadata.
+    """
+    reason = getattr(error, "reason", None)
+    metadata = getattr(error, "metadata", None)
+    if not isinstance(reason, str) or not isinstance(metadata, Mapping):
+        return None
+    outcome = getattr(error, "outcome", None)
+    outcome = str(getattr(outcome, "name", outcome)).upper().replace(" ", "_")
+    return failed(reason, str(error), outcome=outcome, metadata=metadata)
+
+
+def failed(
+    reason: str,
+    text: str,
+    *,
+    outcome: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> CommandFailed:
+    """Return the failure of a reason, with its hint; one of a newer node has none."""
+    row = reasons().get(reason)
+    text = text.removeprefix(f"{reason}: ").removesuffix(f" ({reason})")
+    if row is None:
+        code = Exit.NOT_NOW if outcome == "UNKNOWN" else Exit.FAILED
+        return CommandFailed(text, reason=reason, exit_code=code, outcome=outcome or "UNKNOWN")
+    return CommandFailed(
+        text,
+        hint=_hint(row, metadata or {}),
+        reason=reason,
+        exit_code=Exit.NOT_NOW if outcome == "UNKNOWN" else row.exit_code,
+        outcome=outcome or row.outcome,
+    )
+
+
+def _hint(row: Reason, metadata: Mapping[str, str]) -> str:
+    """Return what to do, with the name that was probably meant in front."""
+    hint = row.hint
+    if row.name == "UNKNOWN_TOPIC" and "topic" in metadata:
+        hint = f"create it with: tidelog topic create {metadata['topic']}"
+    if near := metadata.get("did_you_mean"):
+        return f'did you mean "{near}"? {hint}'
+    return hint

@@ -1,0 +1,158 @@
+"""One run of the command line: the global options, and the two streams it writes to.
+
+Data goes to stdout; progress, prompts, warnings and errors go to stderr.
+"""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final, TextIO
+
+from tidelog.cli.failure import CommandFailed, Usage
+from tidelog.cli.output import Column, Style, envelope, lines_of, table
+
+FORMATS: Final = ("text", "wide", "json", "jsonl", "help")
+COLORS: Final = ("auto", "always", "never")
+
+
+class Run:
+    """What a command is given beside its own arguments."""
+
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, str] | None = None,
+        stdout: TextIO | None = None,
+        stderr: TextIO | None = None,
+    ) -> None:
+        """Begin with what the environment says; options that follow override it."""
+        environment = os.environ if environment is None else environment
+        self.environment: Mapping[str, str] = environment
+        self._stdout = stdout
+        self._stderr = stderr
+        wanted = environment.get("TIDELOG_OUTPUT", "text")
+        self.format = wanted if wanted in FORMATS else "text"
+        self.color = "auto"
+        self.command = ""
+        """Words of the command joined by dots, once it runs."""
+        self.debug = False
+        self.progress = True
+        self.header = True
+        self.raw = False
+        self.overrides: tuple[str, ...] = ()
+        """Of `-X`: `section.key=value` each."""
+        self.printed = False
+        """Something is on stdout already."""
+
+    @property
+    def stdout(self) -> TextIO:
+        """Where data goes."""
+        return self._stdout or sys.stdout
+
+    @property
+    def stderr(self) -> TextIO:
+        """Where everything else goes."""
+        return self._stderr or sys.stderr
+
+    def note(self, option: str, value: object) -> None:
+        """Take over one global option."""
+        match option:
+            case "format":
+                self.format = str(value)
+            case "color":
+                self.color = str(value)
+            case "debug":
+                self.debug = True
+            case "no_progress":
+                self.progress = False
+            case "no_header":
+                self.header = False
+            case "raw":
+                self.raw = True
+            case "overrides" if isinstance(value, tuple):
+                self.overrides += value
+            case _:
+                raise AssertionError(option)
+
+    @property
+    def is_json(self) -> bool:
+        """Stdout is for programs: nothing but JSON goes there."""
+        return self.format in {"json", "jsonl"}
+
+    def style(self, stream: TextIO) -> Style:
+        """Return how a stream may be coloured: only a terminal, and only if nobody minds."""
+        if self.color != "auto":
+            return Style(colored=self.color == "always")
+        plain = self.environment.get("NO_COLOR") or self.environment.get("TERM") == "dumb"
+        return Style(colored=not plain and stream.isatty())
+
+    def write(self, text: str) -> None:
+        """Write data."""
+        self.printed = True
+        self.stdout.write(text)
+
+    def write_bytes(self, content: bytes) -> None:
+        """Write data that is perhaps not text; on the stream that `write` uses, in order."""
+        self.printed = True
+        self.stdout.flush()
+        self.stdout.buffer.write(content)
+
+    def items(
+        self,
+        columns: Sequence[Column],
+        items: Sequence[Mapping[str, object]],
+        errors: Sequence[CommandFailed] = (),
+    ) -> int:
+        """Put out a list in the format that was asked for; return the exit code.
+
+        One failure among many is 1; each is told on stderr too.
+        """
+        if self.format == "json":
+            failures = [error.to_json() for error in errors]
+            self.write(envelope(self.command, items, failures))
+        elif self.format == "jsonl":
+            self.write(lines_of(items))
+        else:
+            wide = self.format == "wide"
+            shown = [column for column in columns if wide or not column.wide]
+            self.write(
+                table(shown, items, header=self.header, raw=self.raw, style=self.style(self.stdout))
+            )
+        for error in errors:
+            self.tell_failure(error)
+        return 1 if errors else 0
+
+    def tell(self, text: str) -> None:
+        """Say something that is not data, on stderr."""
+        self.stderr.write(f"{text}\n")
+
+    def warn(self, text: str) -> None:
+        """Say on stderr what the user should know, though the command goes on."""
+        self.stderr.write(f"{self.style(self.stderr).yellow('warning:')} {text}\n")
+
+    def tell_failure(self, failure: CommandFailed) -> None:
+        """Write what failed and what to do about it."""
+        style = self.style(self.stderr)
+        reason = f" ({failure.reason})" if failure.reason else ""
+        self.stderr.write(f"{style.red('error:')} {failure.text}{reason}\n")
+        if failure.hint:
+            self.stderr.write(f"{style.bold('hint:')} {failure.hint}\n")
+
+    def confirm(self, plan: str, *, yes: bool) -> None:
+        """Show what will be destroyed and ask; without a terminal only `--yes` is an answer.
+
+        Raises:
+            CommandFailed: the answer is not yes (1), or there is nobody to ask (2).
+        """
+        self.tell(plan)
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise Usage(
+                "this needs a confirmation, and there is no terminal to ask on",
+                hint="pass --yes to do it, or --dry-run to only look",
+            )
+        self.stderr.write("Go on? [y/N] ")
+        self.stderr.flush()
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            raise CommandFailed("nothing was changed")

@@ -1,0 +1,178 @@
+"""One command of the tree, and what every command has: global options, EXAMPLES, its impact.
+
+    @click.command(cls=Verb, impact="ro", columns=COLUMNS, examples=("tidelog topic list",))
+    @click.pass_obj
+    def topic_list(run: Run) -> None: ...
+
+A command that changes something is `rw` and takes `--dry-run` and `--yes` (`changing`).
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, TypeVar
+
+import click
+
+from tidelog.cli.failure import not_built
+from tidelog.cli.output import Column, schema
+from tidelog.cli.run import FORMATS, Run
+
+Impact = Literal["ro", "rw"]
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+_GLOBALS: Final = (
+    (("-F", "--format"), {"type": click.Choice(FORMATS), "metavar": "FORMAT",
+      "help": "text, wide, json, jsonl; help: the JSON Schema of the output."}),
+    (("--color",), {"type": click.Choice(("auto", "always", "never")), "metavar": "WHEN",
+      "help": "auto, always, never."}),
+    (("--no-progress",), {"is_flag": True, "help": "No progress on stderr."}),
+    (("--no-header",), {"is_flag": True, "help": "No header row in tables."}),
+    (("--raw",), {"is_flag": True, "help": "Sizes and times in tables as plain numbers."}),
+    (("-X", "overrides"), {"multiple": True, "metavar": "SECTION.KEY=VALUE",
+      "help": "Set one setting; may be repeated."}),
+    (("--debug",), {"is_flag": True, "help": "Show the traceback of an error."}),
+)  # fmt: skip
+
+
+class GlobalOption(click.Option):
+    """An option that every command takes, before or after the verb."""
+
+
+def global_options(taken: Sequence[click.Parameter]) -> list[click.Parameter]:
+    """Return the global options, without those whose flags a command uses itself."""
+    used = {flag for parameter in taken for flag in parameter.opts}
+    options: list[click.Parameter] = []
+    for declared, how in _GLOBALS:
+        flags = [flag for flag in declared if flag not in used]
+        if any(flag.startswith("-") for flag in flags):
+            options.append(GlobalOption(flags, expose_value=False, callback=_note, **how))  # type: ignore[arg-type]
+    return options
+
+
+def _note(context: click.Context, parameter: click.Parameter, value: object) -> object:
+    """Remember a global option where all commands of this run see it."""
+    if value not in (None, False, ()):
+        context.ensure_object(Run).note(parameter.name or "", value)
+    return value
+
+
+class Verb(click.Command):
+    """A command that does something."""
+
+    def __init__(
+        self,
+        *args: Any,
+        impact: Impact = "ro",
+        examples: Sequence[str] = (),
+        columns: Sequence[Column] = (),
+        **kwargs: Any,
+    ) -> None:
+        """Take what click takes, and what the contract of the command line asks for.
+
+        `columns`: of the items that it puts out; they give `-F help` its schema.
+        """
+        super().__init__(*args, **kwargs)
+        assert examples, f"{self.name}: every command has examples"
+        self.impact = impact
+        self.examples = tuple(examples)
+        self.columns = tuple(columns)
+        self.params = [*self.params, *global_options(self.params)]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; with `-F help` print the schema of its output instead."""
+        run = ctx.ensure_object(Run)
+        run.command = command_name(ctx)
+        if run.format == "help":
+            run.write(json.dumps(schema(run.command, self.columns), indent=2) + "\n")
+            return None
+        return super().invoke(ctx)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the command's own options, then the global ones."""
+        own, everywhere = [], []
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                (everywhere if isinstance(parameter, GlobalOption) else own).append(record)
+        with formatter.section("OPTIONS"):
+            formatter.write_dl(own)
+        with formatter.section("GLOBAL OPTIONS"):
+            formatter.write_dl(everywhere)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples at the end of the page."""
+        super().format_epilog(ctx, formatter)
+        with formatter.section("EXAMPLES"):
+            for example in self.examples:
+                formatter.write(f"  {example}\n")
+
+
+class Noun(click.Group):
+    """A group of commands about one thing: `tidelog topic ...`."""
+
+    def __init__(
+        self,
+        *args: Any,
+        examples: Sequence[str] = (),
+        coming: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
+        """Take what click takes; `coming` are the words that a later release brings."""
+        super().__init__(*args, **kwargs)
+        assert examples, f"{self.name}: every command has examples"
+        self.examples = tuple(examples)
+        self.coming = tuple(coming)
+        self.params = [*self.params, *global_options(self.params)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; one that is not built yet says so when it is called."""
+        if cmd_name in self.coming:
+            return NotBuilt(cmd_name)
+        return super().get_command(ctx, cmd_name)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the examples at the end of the page."""
+        super().format_epilog(ctx, formatter)
+        with formatter.section("EXAMPLES"):
+            for example in self.examples:
+                formatter.write(f"  {example}\n")
+
+
+class NotBuilt(click.Command):
+    """A command that a later release brings: whatever it is given, it says so, and exits with 2."""
+
+    def __init__(self, name: str) -> None:
+        """Take the word under which it will come."""
+        super().__init__(
+            name,
+            hidden=True,
+            add_help_option=False,
+            context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+        )
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Refuse."""
+        raise not_built(f"tidelog {command_name(ctx).replace('.', ' ')}")
+
+
+def changing(what: str) -> Callable[[CommandT], CommandT]:
+    """Add `--dry-run` and `-y/--yes` to a command that changes something."""
+
+    def add(command: CommandT) -> CommandT:
+        command = click.option("-y", "--yes", is_flag=True, help="Do not ask before doing it.")(
+            command
+        )
+        return click.option("--dry-run", is_flag=True, help=f"Show {what}, change nothing.")(
+            command
+        )
+
+    return add
+
+
+def command_name(context: click.Context) -> str:
+    """Return the words of a command joined by dots, without the program's: `topic.list`."""
+    words: list[str] = []
+    here: click.Context | None = context
+    while here is not None and here.parent is not None:
+        words.insert(0, here.info_name or "")
+        here = here.parent
+    return ".".join(words)
