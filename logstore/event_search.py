@@ -17,7 +17,7 @@ from logstore.block_scan import (
     greatest,
     last_below,
 )
-from logstore.event_bounds import INT64_MIN
+from logstore.event_bounds import INT64_MAX, INT64_MIN
 from logstore.index_load import load_index
 from logstore.offset_index import OffsetIndex
 from logstore.searchable import (
@@ -100,12 +100,9 @@ def any_event(log: SearchableLog, visible: Visible) -> Search[bool]:
 def latest_event(log: SearchableLog, visible: Visible) -> Search[Hit | None]:
     """Find the visible record with the greatest event time, the first of several."""
     latest = INT64_MIN
-    for segment in overlapping(log, visible):
-        known = segment.event_bounds
-        whole = visible.start <= segment.base_offset and segment.end_offset <= visible.end
-        if known is not None and (whole or known.latest < latest):
-            latest = max(latest, known.latest) if whole else latest
-            continue
+    for segment in sorted(overlapping(log, visible), key=_claimed, reverse=True):
+        if _claimed(segment) <= latest:
+            break
         part = yield from _open(log, segment, visible)
         yield from part.learn_all()
         latest = max(latest, part.index.latest_of(part.inner))
@@ -115,6 +112,12 @@ def latest_event(log: SearchableLog, visible: Visible) -> Search[Hit | None]:
         found = yield from part.scan_rest(greatest)
         latest = max(latest, found.hit.time) if found.hit else latest
     return (yield from first_event(log, latest, visible))
+
+
+def _claimed(segment: SearchableSegment) -> int:
+    """Return a time that no record of the segment exceeds."""
+    known = segment.event_bounds
+    return INT64_MAX if known is None else known.latest
 
 
 def sweep(log: SearchableLog) -> Search[int]:

@@ -5,10 +5,10 @@ is asked for. The bounds of a round keep the latency of everyone in it, and its 
 fits one journal file.
 
 Invariants:
-    ROUND_RUN_FITS_JOURNAL    no run that the journal carries is larger than an empty round.
+    ROUND_SEGMENT_EXISTS    a run belongs to a segment of its partition.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from logstore.journal_entry import APPEND_BYTES, HEAD_BYTES
 from logstore.partition_log import PartitionLog
@@ -16,7 +16,7 @@ from logstore.round import Carrier, Cut, CutDone, FileWrite, Part, Run
 from logstore.segment import Segment
 from logstore.times import TimesRow, encode_row
 
-SMALL_ENTRY_BYTES = HEAD_BYTES + 8
+SMALL_ENTRY_BYTES: Final = HEAD_BYTES + 8
 
 
 class Room(NamedTuple):
@@ -24,6 +24,8 @@ class Room(NamedTuple):
 
     journal_bytes: int
     all_bytes: int
+    first: bool
+    """It is empty: it takes one run, however large."""
 
 
 class Taken(NamedTuple):
@@ -76,9 +78,9 @@ class _Taking:
         if log.cut is None or log.cutting or log.pending:
             return
         carriage = log.carriage
-        free = carriage.may_cut and log.checkpointing is None
+        free = carriage.may_cut and log.upkeep.checkpointing is None
         if not free or self.carriers - {Carrier.JOURNAL}:
-            self.waits = self.waits or carriage.unsaved or log.checkpointing is not None
+            self.waits = self.waits or carriage.unsaved or log.upkeep.checkpointing is not None
             self.left = not self.waits
             return
         if not self._fits(SMALL_ENTRY_BYTES, 0):
@@ -98,7 +100,7 @@ class _Taking:
     def delete(self) -> None:
         """Take the deletion."""
         log = self.log
-        if not log.carriage.may_cut or log.checkpointing is not None:
+        if not log.carriage.may_cut or log.upkeep.checkpointing is not None:
             self.waits = True
         elif not self._fits(HEAD_BYTES, 0):
             self.left = True
@@ -118,10 +120,10 @@ class _Taking:
                 return carriage.may_file and not others
 
     def _fits(self, journal_bytes: int, size_bytes: int) -> bool:
-        all_bytes = self.all_bytes + size_bytes
-        return self.journal_bytes + journal_bytes <= self.room.journal_bytes and (
-            all_bytes <= self.room.all_bytes
-        )
+        if self.journal_bytes + journal_bytes > self.room.journal_bytes:
+            return False
+        fits = self.all_bytes + size_bytes <= self.room.all_bytes
+        return fits or (self.room.first and not self.part.runs)
 
     def _take(self, run: Run, cost: int) -> None:
         self.carriers.add(run.carrier)
@@ -152,9 +154,9 @@ def take_part(log: PartitionLog, room: Room, *, direct_bytes_min: int) -> Taken:
     taking = _Taking(log, room, direct_bytes_min)
     part = taking.part
     log.taken()
-    if not log.directory_made and not log.deleted:
+    if not log.upkeep.directory_made and not log.deleted:
         part.make_directory = log.directory_name
-        log.directory_made = True
+        log.upkeep.directory_made = True
     if log.deleted:
         taking.delete()
     else:
@@ -202,8 +204,8 @@ def finish_part(log: PartitionLog, part: Part, done: CutDone | None, *, now: int
         log.written_end = max(log.written_end, reached)
         if part.runs[-1].carrier is not Carrier.FILES:
             log.flushed_end = max(log.flushed_end, reached)
-        elif log.unsynced_since is None:
-            log.unsynced_since = now
+        elif log.upkeep.unsynced_since is None:
+            log.upkeep.unsynced_since = now
     if part.cut is not None:
         _finish_cut(log, part.cut, done)
 
@@ -219,7 +221,7 @@ def _finish_cut(log: PartitionLog, cut: Cut, done: CutDone | None) -> None:
     log.segment_list.append(Segment(log.directory_name, cut.offset))
     log.filed_end = log.written_end = log.flushed_end = cut.offset
     log.carriage.files_end = min(log.carriage.files_end, cut.offset)
-    log.names_changed = True
+    log.upkeep.names_changed = True
     log.cut, log.cutting = None, False
 
 
@@ -227,7 +229,6 @@ def _segment_at(log: PartitionLog, run: Run) -> Segment:
     for segment in reversed(log.segment_list):
         if segment.base_offset == run.segment:
             return segment
-    for segment in log.trimmed:
-        if segment.base_offset == run.segment:
-            return segment
-    raise AssertionError("ROUND_SEGMENT_EXISTS")
+    found = [segment for segment in log.upkeep.trimmed if segment.base_offset == run.segment]
+    assert found, "ROUND_SEGMENT_EXISTS"
+    return found[0]

@@ -36,11 +36,9 @@ def load_index(log: SearchableLog, segment: SearchableSegment) -> Search[OffsetI
         index = yield from _decoded(segment, file)
     builder = IndexBuilder(index or OffsetIndex(segment.base_offset), log.index_interval_bytes)
     yield from _extend(segment, builder)
-    index = segment.index()  # another search may have been faster
-    if index is None:
-        index = builder.index
-        log.keep_index(segment, index)
-    return index
+    if segment.index() is None:  # else another search was faster
+        log.keep_index(segment, builder.index)
+    return segment.index() or builder.index
 
 
 def _decoded(segment: SearchableSegment, file: bytes) -> Search[OffsetIndex | None]:
@@ -63,7 +61,7 @@ def _decoded(segment: SearchableSegment, file: bytes) -> Search[OffsetIndex | No
 
 
 def _extend(segment: SearchableSegment, builder: IndexBuilder) -> Search[None]:
-    """Index what lies behind the rows, from the headers of the batches."""
+    """Index what lies behind the rows, from the headers of the batches, to the last of them."""
     while builder.end < segment.size_bytes:
         start = builder.end
         end = Position(min(start + READ_BYTES, segment.size_bytes))
@@ -77,5 +75,4 @@ def _extend(segment: SearchableSegment, builder: IndexBuilder) -> Search[None]:
                 yield Slice()
         if not batches or builder.end > segment.size_bytes:
             raise MalformedError("segment", builder.end, "it does not end with a whole batch")
-    if segment.sealed:
-        builder.close()
+    builder.close()

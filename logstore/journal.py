@@ -5,7 +5,7 @@ writer thread writes where it is told. Files are made by the opening of the dire
 checkpointer thread, never in the way of a round.
 
 Invariants:
-    JOURNAL_ROUND_FITS_FILE    a round is never larger than what an empty file takes.
+    JOURNAL_ROUND_FITS_FILE    a round is never larger than the room that there is.
 """
 
 import struct
@@ -128,17 +128,17 @@ class Journal:
         return self._file_bytes - 2 * HEADER_BYTES
 
     @property
-    def is_full(self) -> bool:
-        """Nothing is free behind the file in use: a large round may have to wait."""
-        return not self._free
+    def room_bytes(self) -> int:
+        """What a round may take now, before a checkpoint frees a file or makes one."""
+        if self._free:
+            return self.capacity_bytes
+        return max(0, self._file_bytes - HEADER_BYTES - self._position)
 
-    def place(self, size_bytes: int, entries: int) -> Slot | None:
-        """Return where a round goes and count its entries; None: no file is free, it must wait."""
-        assert size_bytes <= self.capacity_bytes, "JOURNAL_ROUND_FITS_FILE"
+    def place(self, size_bytes: int, entries: int) -> Slot:
+        """Return where a round of at most `room_bytes` goes, and count its entries."""
+        assert size_bytes <= self.room_bytes, "JOURNAL_ROUND_FITS_FILE"
         header = b""
         if self._position + size_bytes > self._file_bytes - HEADER_BYTES:
-            if not self._free:
-                return None
             salt = self._randbytes(SALT_BYTES)
             self._used.append(_File(self._free.popleft(), salt, self.next_sequence))
             self._position = HEADER_BYTES

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from logstore.journal import HEADER_BYTES, JournalHeader, decode_header
-from logstore.journal_entry import AppendDirect, Decoded, decode, was_synced
+from logstore.journal_entry import Decoded, decode, was_synced
 from logstore.paths import JOURNAL, journal_file, parse_journal
 from logstore.recovery_report import Finding, RecoveryReport
 from model.errors import DirectoryExit, DirectoryRefused, MalformedError
@@ -18,8 +18,8 @@ from model.ports import Disk
 SEQUENCE_STEP: Final = 1 << 20
 """Left free after a recovery: more entries than a round of 16 MiB can hold were perhaps dropped."""
 
-Intact: TypeAlias = Callable[[AppendDirect], bool]
-"""Tells whether the bytes that an entry speaks of are in the segment file."""
+Intact: TypeAlias = Callable[[Decoded], bool]
+"""Tells whether an entry is what it says: whether a direct run's bytes are in the segment file."""
 
 
 class JournalFile(NamedTuple):
@@ -88,8 +88,7 @@ class JournalReader:
             missing.position = Position(HEADER_BYTES)
             broken = False
             for decoded in _entries_of(file, missing, report):
-                entry = decoded.entry
-                if isinstance(entry, AppendDirect) and not intact(entry):
+                if not intact(decoded):
                     broken = True
                     break
                 yield decoded
@@ -211,6 +210,7 @@ def _read(disk: Disk, file: JournalFile) -> bytes:
     """Return a file without its second header."""
     handle = disk.open(journal_file(file.number))
     try:
+        handle.drop_cache()  # after a failed sync memory may hold what the disk never got (P44)
         return handle.pread(file.header.file_bytes - HEADER_BYTES, Position(0))
     finally:
         handle.close()
@@ -226,6 +226,6 @@ def _rot(missing: _Missing, proof: str) -> DirectoryRefused:
     )
 
 
-def _believe(_: AppendDirect) -> bool:
-    """Take a direct run as `check` has found it."""
+def _believe(_: Decoded) -> bool:
+    """Take an entry as `check` has found it."""
     return True

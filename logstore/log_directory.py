@@ -5,31 +5,273 @@ checkpointer thread, and gets both back to move positions. One round and one che
 a checkpoint may run beside rounds, and covers only those that had ended when it was taken.
 
 Invariants:
-    ROUND_ONE_AT_A_TIME        positions come back in the order in which rounds were taken.
-    CHECKPOINT_ONE_AT_A_TIME   so do rows.
-    PARTITION_CREATED_ONCE     a partition exists once.
+    CLEAN_MEANS_SAVED    a clean stop is marked only when nothing is left to write or to sync.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Final
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from logstore.checkpoint import encode_file
+from logstore.checkpoint import encode_row
+from logstore.checkpoint_planner import CheckpointPlanner
 from logstore.checkpointer import Checkpointer
-from logstore.flush import Room, entries_placed, finish_part, take_part
-from logstore.identity import CleanMark, Identity, encode_clean
+from logstore.directory_state import DirectoryState
+from logstore.free_space import FreeSpace
+from logstore.identity import CleanMark, Identity, encode, encode_clean
 from logstore.journal import Journal
-from logstore.opened import Opened, Recovered
-from logstore.partition_checkpoint import finish, plan
 from logstore.partition_log import PartitionLog
-from logstore.paths import CLEAN
+from logstore.partition_open import open_partition
+from logstore.paths import CLEAN, IDENTITY
 from logstore.recovery import recover
-from logstore.replace_file import replace_file
-from logstore.round import CheckpointJob, CheckpointResult, Part, Round, RoundResult
+from logstore.recovery_report import RecoveryReport
+from logstore.replace_file import replace_file, write_cache
+from logstore.round import CheckpointJob, CheckpointResult, Round, RoundResult
+from logstore.round_planner import RoundPlanner
 from logstore.round_writer import RoundWriter
-from logstore.segment import Segment
-from logstore.settings import Flush, LogSettings, PartitionSettings
+from logstore.settings import LogSettings, PartitionSettings
 from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ids import AppendTimeMs, MonotonicMs, PartitionId, WallMs
 from model.ports import Disk, Rand
 
-CLOCK_ENTRY_BYTES: Final = 64
+
+class Opened(NamedTuple):
+    """A log directory that was opened, and what was found."""
+
+    directory: "LogDirectory"
+    report: RecoveryReport
+    clock_floor: AppendTimeMs
+    """The append clock begins at or above it."""
+    clean: bool
+    """The last stop was clean."""
+    stray: tuple[PartitionId, ...]
+    """Directories that neither checkpoint nor journal knows; left alone."""
+    identity: Identity
+    """As the directory has it: its own uuid, its highest registration epoch."""
+
+
+class LogDirectory:
+    """Loop only, but for what says otherwise."""
+
+    def __init__(
+        self, disk: Disk, settings: LogSettings, journal: Journal, *, clock_floor: AppendTimeMs
+    ) -> None:
+        """Begin with no partition; `open` makes one of these."""
+        self._disk = disk
+        self._settings = settings
+        self._state = DirectoryState(settings, journal, clock_floor=clock_floor)
+        self._rounds = RoundPlanner(self._state)
+        self._checkpoints = CheckpointPlanner(self._state)
+        journal_bytes = settings.journal_file_bytes
+        self._writer = RoundWriter(
+            disk, journal_bytes=journal_bytes, open_files_max=settings.open_files_max
+        )
+        self._checkpointer = Checkpointer(disk, journal_bytes=journal_bytes)
+        self._free = FreeSpace(disk, settings)
+        self._offline: StorageFailed | None = None
+
+    @classmethod
+    def open(
+        cls,
+        disk: Disk,
+        settings: LogSettings,
+        *,
+        rand: Rand,
+        now_wall: WallMs,
+        identity: Identity,
+    ) -> Opened:
+        """Recover a directory and take it for this process. Blocks.
+
+        `identity`: whom the directory must belong to; an empty one takes it over whole. Partitions
+        have default settings until `configure`.
+
+        Raises:
+            DirectoryRefused: with the exit code; nothing was changed.
+            StorageFailed: the disk refused.
+        """
+        del now_wall  # the append clock's business: nothing here depends on the date
+        try:
+            found = recover(disk, identity, journal_bytes=settings.journal_file_bytes)
+            journal = Journal(
+                file_bytes=settings.journal_file_bytes,
+                files_max=settings.journal_files_max,
+                free=found.free_files,
+                next_sequence=found.next_sequence,
+                randbytes=rand.randbytes,
+            )
+            directory = cls(disk, settings, journal, clock_floor=found.clock_floor)
+            state = directory._state
+            for row in found.rows:
+                log = open_partition(disk, row, settings, owner=state, report=found.report)
+                state.add(log)
+                state.rows[row.partition] = encode_row(row)
+            directory.poll_free()
+        except OSError as error:
+            name = str(error.filename or "log directory")
+            raise StorageFailed(name, error.errno or 0, "open") from error
+        return Opened(
+            directory,
+            found.report,
+            found.clock_floor,
+            found.clean,
+            found.stray,
+            found.identity,
+        )
+
+    @property
+    def partitions(self) -> Mapping[PartitionId, PartitionLog]:
+        """The partitions that exist; always the same object. Read only."""
+        return self._state.partitions
+
+    @property
+    def offline(self) -> StorageFailed | None:
+        """What took the directory offline; nothing is written any more."""
+        return self._offline
+
+    def create(self, partition: PartitionId, settings: PartitionSettings) -> PartitionLog:
+        """Make a partition, empty; the next round makes its directory and reports it created.
+
+        Appending need not wait for that. That it exists is durable with its first journaled append
+        or its first checkpoint: whoever owns the metadata creates it again if it is gone.
+        """
+        state = self._state
+        log = PartitionLog(
+            partition, settings, disk=self._disk, log_settings=self._settings, owner=state
+        )
+        state.add(log)
+        log.touch()
+        return log
+
+    def delete(self, partition: PartitionId) -> None:
+        """Forget a partition: a round makes that durable, a checkpoint removes its files."""
+        self._state.delete(partition)
+
+    def reserve_clock(self, until: AppendTimeMs) -> None:
+        """Let the next round make durable that append times below `until` may be told as closed."""
+        state = self._state
+        state.clock = until if state.clock is None else max(until, state.clock)
+
+    def accepts(self, size_bytes: int) -> None:
+        """Count an append, or refuse it below the reserve line (P48).
+
+        Raises:
+            RequestError: DISK_FULL, or STORAGE_ERROR once the directory is offline.
+        """
+        if self._offline is not None:
+            raise RequestError(ErrorCode.STORAGE_ERROR, str(self._offline))
+        self._free.accepts(size_bytes)
+
+    def poll_free(self) -> None:
+        """Look at the free space. CHECKPOINTER THREAD; raises OSError."""
+        self._free.poll()
+
+    def has_unsynced(self) -> bool:
+        """Tell whether a checkpoint will be due, if only time passes."""
+        state = self._state
+        return bool(state.unsaved or state.wanted or state.deleted)
+
+    def has_pending(self) -> bool:
+        """Tell whether something accepted is in no finished round: a stop would lose it."""
+        state = self._state
+        waits = state.dirties or state.waiting or state.deleting or state.clock is not None
+        return bool(waits) or self._rounds.in_flight
+
+    def take_round(self, now: MonotonicMs) -> Round | None:
+        """Return what was accepted since the last round, as much as one may hold; None: nothing.
+
+        None also when all that is left waits for a checkpoint, which is due then: `has_pending`
+        tells.
+
+        Raises:
+            StorageFailed: the directory is offline.
+        """
+        self._check_online()
+        return self._rounds.take(now)
+
+    def run_round(self, work: Round) -> RoundResult:
+        """Write and sync a round. WRITER THREAD.
+
+        Raises:
+            StorageFailed: the directory is offline from now on; nothing is tried again.
+        """
+        self._check_online()
+        try:
+            return self._writer.run(work)
+        except StorageFailed as failed:
+            self._offline = failed
+            raise
+
+    def finish_round(self, result: RoundResult) -> list[PartitionLog]:
+        """Move the positions that a round has brought forward; return whose they are."""
+        return self._rounds.finish(result)
+
+    def checkpoint_due(self, now: MonotonicMs) -> bool:
+        """Tell whether a checkpoint should be taken now."""
+        return self._offline is None and self._checkpoints.is_due(now)
+
+    def take_checkpoint(
+        self,
+        now: MonotonicMs,
+        *,
+        all: bool = False,
+    ) -> CheckpointJob | None:
+        """Return what a checkpoint does now; None: nothing.
+
+        `all`: every partition that has something to save, caches included: for a stop.
+
+        Raises:
+            StorageFailed: the directory is offline.
+        """
+        self._check_online()
+        return self._checkpoints.take(now, stopping=all)
+
+    def run_checkpoint(self, job: CheckpointJob) -> CheckpointResult:
+        """Make files durable. CHECKPOINTER THREAD; may run beside a round.
+
+        Raises:
+            StorageFailed: the directory is offline from now on; nothing is tried again.
+        """
+        self._check_online()
+        try:
+            return self._checkpointer.run(job)
+        except StorageFailed as failed:
+            self._offline = failed
+            raise
+
+    def finish_checkpoint(self, result: CheckpointResult) -> None:
+        """Note what is durable, reuse journal files, let go on what waited for it."""
+        self._checkpoints.finish(result)
+
+    def mark_clean(self, clock_floor: AppendTimeMs) -> None:
+        """Say that everything is in the files. CHECKPOINTER THREAD, after the last checkpoint.
+
+        The mark is not synced: if a power cut takes it, the next start recovers, and loses nothing.
+
+        Raises:
+            StorageFailed: the disk refused, or the directory is offline.
+        """
+        self._check_online()
+        assert not self._state.unsaved and not self.has_pending(), "CLEAN_MEANS_SAVED"
+        floor = max(clock_floor, self._state.clock_floor)
+        mark = CleanMark(self._state.journal.next_sequence, floor)
+        try:
+            write_cache(self._disk, CLEAN, encode_clean(mark))
+        except OSError as error:
+            raise StorageFailed(CLEAN, error.errno or 0, "write") from error
+
+    def store_identity(self, identity: Identity) -> None:
+        """Remember a registration epoch. CHECKPOINTER THREAD.
+
+        Raises:
+            StorageFailed: the disk refused, or the directory is offline.
+        """
+        self._check_online()
+        try:
+            replace_file(self._disk, IDENTITY, encode(identity))
+            # SYNC: a restored old image is known by a lower epoch than the controller's (P47).
+            self._disk.sync_directory("")
+        except OSError as error:
+            self._offline = StorageFailed(IDENTITY, error.errno or 0, "write")
+            raise self._offline from error
+
+    def _check_online(self) -> None:
+        if self._offline is not None:
+            raise self._offline

@@ -29,24 +29,24 @@ def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckp
     times: list[FileWrite] = []
     sync: list[str] = []
     caches: list[tuple[str, bytes]] = []
-    names_changed = log.names_changed
-    log.checkpointing = []
+    names_changed = log.upkeep.names_changed
+    log.upkeep.checkpointing = []
     for segment in segments:
         position = segment.times_bytes
         if rows := segment.unfiled_rows(end):
             times.append(FileWrite(segment.times_name, position, rows))
-        if segment.written_bytes != segment.durable_bytes or log.names_changed:
+        if segment.written_bytes != segment.durable_bytes:
             names_changed = names_changed or not segment.durable_bytes
             if segment.written_bytes:
                 sync.append(segment.log_name)
-        if segment.times_bytes != segment.durable_times_bytes or log.names_changed:
+        if segment.times_bytes != segment.durable_times_bytes:
             names_changed = names_changed or not segment.durable_times_bytes
             if segment.times_bytes:
                 sync.append(segment.times_name)
         if _index_due(segment, stopping=stopping) and segment.index is not None:
             caches.append((segment.index_name, segment.index.encode()))
             segment.indexed_bytes = segment.index.end
-        log.checkpointing.append((segment, segment.written_bytes, segment.times_bytes))
+        log.upkeep.checkpointing.append((segment, segment.written_bytes, segment.times_bytes))
     small = _small_files(log, stopping=stopping)
     part = PartitionCheckpoint(
         log.id,
@@ -60,17 +60,17 @@ def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckp
         names_changed=names_changed or bool(small),
         unlink=_unlink(log, end),
     )
-    log.names_changed = False
-    log.unsynced_since = None
+    log.upkeep.names_changed = False
+    log.upkeep.unsynced_since = None
     return part
 
 
 def finish(log: PartitionLog, part: PartitionCheckpoint, sequence: int) -> None:
     """Note that a plan's row is durable. Loop only."""
-    assert log.checkpointing is not None, "CHECKPOINT_WAS_PLANNED"
-    for segment, size, times_bytes in log.checkpointing:
+    assert log.upkeep.checkpointing is not None, "CHECKPOINT_WAS_PLANNED"
+    for segment, size, times_bytes in log.upkeep.checkpointing:
         segment.durable_bytes, segment.durable_times_bytes = size, times_bytes
-    log.checkpointing = None
+    log.upkeep.checkpointing = None
     log.carriage.row_durable(sequence, part.end_offset)
     reached = part.end_offset if log.cut is None else min(part.end_offset, log.cut)
     log.flushed_end = max(log.flushed_end, reached)
@@ -113,33 +113,37 @@ def _index_due(segment: Segment, *, stopping: bool) -> bool:
 def _small_files(log: PartitionLog, *, stopping: bool) -> list[tuple[str, bytes]]:
     """Return the producer snapshot and the leader epochs, where they are due."""
     small: list[tuple[str, bytes]] = []
-    producers = log.producers
-    due = stopping or log.snapshot_bytes >= SNAPSHOT_BYTES or log.trimmed
-    if producers.changed and due and log.cut is None:
+    if log.leader_epochs.changed:  # before the snapshot, from which on epochs are read
+        small.append((f"{log.directory_name}/{EPOCHS}", encode_epochs(log.leader_epochs)))
+        log.leader_epochs.changed = False
+    due = log.upkeep.snapshot_bytes >= (1 if stopping or log.upkeep.trimmed else SNAPSHOT_BYTES)
+    if due and log.cut is None:
         # It reflects accepted batches that may not be written yet: recovery removes a snapshot
         # that lies above what it found.
         name = f"{log.directory_name}/{by_offset(log.log_end, PRODUCERS)}"
-        small.append((name, encode_producers(producers, log.log_end)))
-        producers.changed = False
-        log.snapshot_bytes = 0
-        if log.log_end not in log.snapshots:
-            log.snapshots.append(log.log_end)
-    if log.leader_epochs.changed:
-        small.append((f"{log.directory_name}/{EPOCHS}", encode_epochs(log.leader_epochs)))
-        log.leader_epochs.changed = False
+        small.append((name, encode_producers(log.producers, log.log_end)))
+        log.producers.changed = False
+        log.upkeep.snapshot_bytes = 0
+        if log.log_end not in log.upkeep.snapshots:
+            log.upkeep.snapshots.append(log.log_end)
     return small
+
+
+def has_small_files(log: PartitionLog) -> bool:
+    """Tell whether a stop has something to write although everything else is saved."""
+    return log.upkeep.snapshot_bytes > 0 or log.leader_epochs.changed
 
 
 def _unlink(log: PartitionLog, end: Offset) -> list[str]:
     """Return what nobody needs once the row is durable."""
     unlink = [
         name
-        for segment in log.trimmed
+        for segment in log.upkeep.trimmed
         for name in (segment.log_name, segment.times_name, segment.index_name)
     ]
-    log.trimmed.clear()
-    useful = [offset for offset in log.snapshots if offset <= end]
+    log.upkeep.trimmed.clear()
+    useful = [offset for offset in log.upkeep.snapshots if offset <= end]
     for offset in useful[:-SNAPSHOTS_KEPT]:
         unlink.append(f"{log.directory_name}/{by_offset(offset, PRODUCERS)}")
-        log.snapshots.remove(offset)
+        log.upkeep.snapshots.remove(offset)
     return unlink

@@ -27,6 +27,7 @@ from logstore.segment import Segment
 from logstore.segment_view import SegmentView
 from logstore.settings import Flush, LogSettings, PartitionSettings
 from logstore.tail import ReadResult, Tail
+from logstore.upkeep import Upkeep
 from model.errors import ErrorCode, RequestError
 from model.ids import (
     AppendTimeMs,
@@ -83,11 +84,9 @@ class PartitionLog:
         "_owner",
         "_roll_asked",
         "carriage",
-        "checkpointing",
         "cut",
         "cutting",
         "deleted",
-        "directory_made",
         "filed_end",
         "flushed_end",
         "high_watermark",
@@ -95,16 +94,12 @@ class PartitionLog:
         "leader_epochs",
         "log_end",
         "log_start",
-        "names_changed",
         "pending",
         "producers",
         "segment_list",
         "settings",
-        "snapshot_bytes",
-        "snapshots",
         "tail",
-        "trimmed",
-        "unsynced_since",
+        "upkeep",
         "written_end",
     )
 
@@ -116,18 +111,16 @@ class PartitionLog:
         disk: Disk,
         log_settings: LogSettings,
         owner: Owner,
-        segments: list[Segment] | None = None,
     ) -> None:
-        """Begin empty, or with the segments that recovery found: all of it durable."""
+        """Begin empty, at offset 0, known to no checkpoint."""
         self.id = partition
         self.settings = settings
         self._disk = disk
         self._log_settings = log_settings
         self._owner = owner
         self._directory = partition_directory(partition)
-        self.segment_list = segments or [Segment(self._directory, Offset(0))]
-        self.log_start = self.segment_list[0].base_offset
-        end = self.segment_list[-1].end_offset
+        self.segment_list = [Segment(self._directory, Offset(0))]
+        self.log_start = end = Offset(0)
         self.log_end = self.written_end = self.flushed_end = self.filed_end = end
         self.high_watermark = self.log_start
         """As last told by replication; kept in the checkpoint."""
@@ -146,20 +139,18 @@ class PartitionLog:
         """Where `truncate` wants the log to end; None once that is done."""
         self.cutting = False
         """A round is doing it."""
-        self.checkpointing: list[tuple[Segment, int, int]] | None = None
-        """What a checkpoint in flight makes durable: bytes of `.log` and `.times`."""
         self.deleted = False
-        self.directory_made = False
-        self.names_changed = False
-        """Files were removed since the directory was synced."""
-        self.trimmed: list[Segment] = []
-        """Wholly below the log start; their files go after the next checkpoint."""
-        self.snapshots: list[Offset] = []
-        """Offsets of the producer snapshots on disk, oldest first."""
-        self.snapshot_bytes = 0
-        """Appended since the newest of them."""
-        self.unsynced_since: int | None = None
-        """Monotonic ms of the oldest append that only the files carry."""
+        self.upkeep = Upkeep()
+
+    def begin_at(self, segments: list[Segment], *, log_start: Offset, sequence: int) -> None:
+        """Begin with what recovery found; all of it is durable, and a row says so."""
+        self.segment_list = segments
+        self.log_start = log_start
+        end = segments[-1].end_offset
+        self.log_end = self.written_end = self.flushed_end = self.filed_end = end
+        self.tail = Tail(end)
+        self.carriage = Carriage(end, row_sequence=sequence)
+        self.upkeep.directory_made = self.upkeep.exists = True
 
     @property
     def size_bytes(self) -> int:
@@ -240,7 +231,7 @@ class PartitionLog:
         run.end_offset = end
         self.tail.add(offset, batch, end)
         self.log_end = end
-        self.snapshot_bytes += size
+        self.upkeep.snapshot_bytes += size
         if producer >= 0 and not attributes & CONTROL:
             self.producers.appended(
                 ProducerId(producer),
@@ -349,7 +340,7 @@ class PartitionLog:
         ):
             gone = segments.pop(0)
             gone.remove()
-            self.trimmed.append(gone)
+            self.upkeep.trimmed.append(gone)
         self.leader_epochs.trim(offset)
         self._owner.checkpoint_wanted(self)
 

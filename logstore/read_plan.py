@@ -30,8 +30,17 @@ Pread: TypeAlias = Callable[[int, Position], bytes | None]
 class ReadPlan:
     """Batches that are on disk and no longer in memory. Made on the loop, used once or twice."""
 
-    __slots__ = ("_disk", "_end", "_limit", "_max_bytes", "_offset", "_position", "_segment",
-                 "_source")  # fmt: skip
+    __slots__ = (
+        "_disk",
+        "_end",
+        "_generation",
+        "_limit",
+        "_max_bytes",
+        "_offset",
+        "_position",
+        "_segment",
+        "_source",
+    )
 
     def __init__(
         self,
@@ -46,6 +55,7 @@ class ReadPlan:
         """Plan to read from the batch that holds `offset`, up to the offset `end` at most."""
         self._disk = disk
         self._segment = segment
+        self._generation = segment.generation
         self._offset = offset
         self._end = end
         self._max_bytes = max_bytes
@@ -91,6 +101,8 @@ class ReadPlan:
                 segment.loaded = loaded
             result = self._read(reader.pread, position)
         except FileNotFoundError as gone:
+            if segment.generation == self._generation:
+                raise corrupt(segment, Position(0), "the file is missing") from gone
             raise RequestError(
                 ErrorCode.OFFSET_OUT_OF_RANGE,
                 f"offset {self._offset} was deleted while it was being read",

@@ -64,7 +64,7 @@ class SearchableSegment(Protocol):
 
     @property
     def event_bounds(self) -> Bounds | None:
-        """Event times of all its records together, if known; lets a search pass it by."""
+        """Event times that all its records lie within, if known; lets a search pass it by."""
         ...
 
     def index(self) -> OffsetIndex | None:
@@ -96,12 +96,13 @@ class SearchableLog(Protocol):
     def keep_index(self, segment: SearchableSegment, index: OffsetIndex) -> None:
         """Take over an index that a search read or built, for the next one.
 
-        Of the active segment too: an `IndexBuilder` goes on behind its `end`.
+        It describes all of the segment's view, also of the active segment, where the log goes on
+        behind it. What `index()` returns from then on is the index that the search narrows.
         """
         ...
 
     def learned(self, segment: SearchableSegment) -> None:
-        """Note that the segment's live index knows more event times than its file."""
+        """Note that the segment's index knows more event times than its file; it may be gone."""
         ...
 
 

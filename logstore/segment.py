@@ -26,6 +26,10 @@ OFFSETS_MAX: Final = 1 << 31
 """Offsets of a segment, relative to its base, stay below: Kafka's tools read them as int32."""
 
 
+CUT: Final = -1
+"""Durable length of a file that was cut: whatever it is now, it must be synced."""
+
+
 class Segment:
     """Loop only, but for `reader`, `loaded` and `verified`: single assignments, from any thread."""
 
@@ -301,8 +305,7 @@ class Segment:
         self.size_bytes = self.written_bytes = self.opened_bytes = size_bytes
         self._block_position = size_bytes
         self.times_bytes = self.opened_times_bytes = times_bytes
-        self.durable_bytes = min(self.durable_bytes, size_bytes)
-        self.durable_times_bytes = min(self.durable_times_bytes, times_bytes)
+        self.durable_bytes = self.durable_times_bytes = CUT
         self.indexed_bytes = 0
         self.bounds_before = bounds
         self.index, self.loaded, self.sealed = None, None, True

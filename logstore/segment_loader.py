@@ -79,17 +79,15 @@ def iter_headers(log: File, start: Position, end: int) -> Iterator[tuple[Positio
         position = Position(position + size)
 
 
+def start_of(disk: Disk, log: File, source: Source, *, offset: Offset) -> Position:
+    """Return a batch boundary at or before an offset, as near as the index file knows one."""
+    index = _index_file(disk, log, source)
+    return index.floor(offset) if index is not None else Position(0)
+
+
 def _load_index(disk: Disk, log: File, source: Source) -> OffsetIndex:
     """Return the index of the whole source; from its file as far as that fits."""
-    index = OffsetIndex(source.base_offset)
-    file = read_file(disk, source.index_name)
-    if file is not None:
-        try:
-            found = OffsetIndex.decode(file, source.base_offset)
-        except MalformedError:
-            found = index
-        if _fits(found, log, source):
-            index = found
+    index = _index_file(disk, log, source) or OffsetIndex(source.base_offset)
     builder = IndexBuilder(index, source.interval_bytes)
     for _, header in iter_headers(log, index.end, source.size_bytes):
         builder.add(header)
@@ -102,6 +100,18 @@ def _load_index(disk: Disk, log: File, source: Source) -> OffsetIndex:
             Position(source.size_bytes),
         )
     return index
+
+
+def _index_file(disk: Disk, log: File, source: Source) -> OffsetIndex | None:
+    """Return the index that the file holds, if it describes the segment as it is."""
+    file = read_file(disk, source.index_name)
+    if file is None:
+        return None
+    try:
+        index = OffsetIndex.decode(file, source.base_offset)
+    except MalformedError:
+        return None
+    return index if _fits(index, log, source) else None
 
 
 def _fits(index: OffsetIndex, log: File, source: Source) -> bool:

@@ -5,6 +5,9 @@ Each answers for the records in [log start, `end`), where `end` is the high wate
 stable offset: what lies at or above it is not looked at.
 
 A record whose event time is -1 has none and lies in no range of event time.
+
+Invariants:
+    SEARCH_STAYS_ABOVE_LOG_START    no answer lies below the log start that the search began with.
 """
 
 from collections.abc import Callable, Iterator
@@ -59,7 +62,9 @@ def offset_for_time(
 ) -> Search[Found | End]:
     """Find the smallest offset whose time is `time` or later."""
     return _settled(
-        lambda: _offset_for_time(log, time, clock, end=end), lambda found: _is_left(log, found)
+        log,
+        lambda: _offset_for_time(log, time, clock, end=end),
+        lambda found: _start_of(log, found),
     )
 
 
@@ -71,14 +76,15 @@ def range_bounds(log: SearchableLog, times: TimeRange, *, end: Offset) -> Search
     leaves out the others, with `filter_range` or `TimeRange.contains`.
     """
     return _settled(
+        log,
         lambda: _range_bounds(log, times, end=end),
-        lambda found: found.start >= min(log.log_start, end),
+        lambda found: found.start if found.start < found.stop else log.log_start,
     )
 
 
 def max_timestamp(log: SearchableLog, *, end: Offset) -> Search[Found | End]:
     """Find the record of the greatest event time, the first of several (KIP-734)."""
-    return _settled(lambda: _max_timestamp(log, end=end), lambda found: _is_left(log, found))
+    return _settled(log, lambda: _max_timestamp(log, end=end), lambda found: _start_of(log, found))
 
 
 def sweep_events(log: SearchableLog) -> Search[int]:
@@ -86,7 +92,7 @@ def sweep_events(log: SearchableLog) -> Search[int]:
 
     For when the event loop is idle; it can be dropped between any two steps.
     """
-    return _settled(lambda: sweep(log))
+    return _settled(log, lambda: sweep(log), lambda _: log.log_start)
 
 
 def filter_range(batch: memoryview, earliest: int, end: int) -> Iterator[list[Offset]]:
@@ -103,22 +109,25 @@ def filter_range(batch: memoryview, earliest: int, end: int) -> Iterator[list[Of
             yield [offset for offset, time in taken if times.contains(time)]
 
 
-def _is_left(log: SearchableLog, answer: Found | End) -> bool:
-    return isinstance(answer, End) or answer.offset >= log.log_start
+def _start_of(log: SearchableLog, answer: Found | End) -> Offset:
+    """Return where reading begins; an answer without a record holds wherever the log starts."""
+    return answer.offset if isinstance(answer, Found) else log.log_start
 
 
 def _settled(
-    search: Callable[[], Search[AnswerT]],
-    holds: Callable[[AnswerT], bool] = lambda _: True,
+    log: SearchableLog, search: Callable[[], Search[AnswerT]], start_of: Callable[[AnswerT], Offset]
 ) -> Search[AnswerT]:
     """Search until the answer holds for the log as it is then: retention goes on meanwhile."""
     while True:
+        log_start = log.log_start
         try:
             answer = yield from search()
         except SegmentGone:
             yield Slice()
             continue
-        if holds(answer):
+        start = start_of(answer)
+        assert start >= log_start, "SEARCH_STAYS_ABOVE_LOG_START"
+        if start >= log.log_start:
             return answer
 
 

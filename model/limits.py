@@ -43,6 +43,12 @@ BATCH_DECOMPRESSED_BYTES_MAX: Final = Limit(
     Unit.BYTES,
     "A small batch may claim to be any size; beyond this it is served opaque only (P56).",
 )
+HEADERS_PER_RECORD_MAX: Final = Limit(
+    "headers_per_record_max",
+    1_000,
+    Unit.COUNT,
+    "A header takes two bytes at least: without a bound one record could hold the loop for seconds.",
+)
 REQUEST_BYTES_MAX: Final = Limit(
     "request_bytes_max",
     16 * MIB,
@@ -66,6 +72,12 @@ GRPC_ANSWER_BYTES_MAX: Final = Limit(
     4 * MIB - 64 * KIB,
     Unit.BYTES,
     "gRPC clients refuse more than 4 MiB unless told otherwise; the rest is room for framing.",
+)
+CALL_ITEMS_MAX: Final = Limit(
+    "call_items_max",
+    10_000,
+    Unit.COUNT,
+    "Batches, cursors or partitions that one gRPC call names: each has a row in its answer.",
 )
 FETCH_PARTITION_BYTES_DEFAULT: Final = Limit(
     "fetch_partition_bytes_default", MIB, Unit.BYTES, "One partition's share of a Fetch answer."

@@ -5,7 +5,7 @@ by the test. `Script` speaks to one connection without a socket; `listening` ope
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from struct import pack, unpack_from
@@ -110,13 +110,20 @@ class DoorParts:
     log: Log
 
 
-def make_door(tick: Tick, settings: KafkaSettings, spawn: SystemSpawn) -> DoorParts:
+def make_door(
+    tick: Tick,
+    settings: KafkaSettings,
+    spawn: SystemSpawn,
+    *,
+    apis: Mapping[int, Api] | None = None,
+    broker: BrokerPort | None = None,
+) -> DoorParts:
     handlers, log = Handlers(), Log()
     counters, memory = KafkaCounters(), MemoryBudget(1 << 24)
     door = Door(
         name="external",
-        broker=cast(BrokerPort, None),  # the table above needs none
-        apis=handlers.table(),
+        broker=cast(BrokerPort, broker),  # the table above needs none
+        apis=apis or handlers.table(),
         settings=settings,
         counters=counters,
         tick=tick,
@@ -159,11 +166,17 @@ class Script:
     """One connection without a socket; its ticks end when told to."""
 
     def __init__(
-        self, settings: KafkaSettings | None = None, *, reads_answers: bool = True
+        self,
+        settings: KafkaSettings | None = None,
+        *,
+        reads_answers: bool = True,
+        apis: Mapping[int, Api] | None = None,
+        broker: BrokerPort | None = None,
     ) -> None:
         self.tick = ManualTick()
         spawn = SystemSpawn(self._failed)
-        self.parts = make_door(Tick(self.tick.call_soon), settings or KafkaSettings(), spawn)
+        tick = Tick(self.tick.call_soon)
+        self.parts = make_door(tick, settings or KafkaSettings(), spawn, apis=apis, broker=broker)
         self.connection = KafkaConnection(self.parts.door, Nobody())
         self.transport = RecordingTransport(self.connection, reads_answers=reads_answers)
         self.handlers = self.parts.handlers

@@ -232,10 +232,14 @@ class MemoryLog:
 
     def keep_index(self, segment: SearchableSegment, index: OffsetIndex) -> None:
         assert isinstance(segment, MemorySegment)
-        segment.live_index = index
+        live = OffsetIndex(segment.base_offset)  # a log may join what it has made itself since
+        for row in index.rows():
+            live.append_block(
+                row.offset, row.position, row.end, bounds=row.bounds, witness=index.witness
+            )
+        segment.live_index = live
 
     def learned(self, segment: SearchableSegment) -> None:
-        assert segment in self.all_segments
         self.learned_blocks += 1
 
     # The oracle.

@@ -29,7 +29,7 @@ class RecordingTransport(asyncio.Transport):
         """Deliver as much as the connection reads; return how much that was."""
         sent = 0
         while sent < len(data) and self.reading and not self.closing:
-            room = self.protocol.get_buffer(-1)
+            room = memoryview(self.protocol.get_buffer(-1))
             assert len(room) > 0, "asyncio refuses an empty buffer"
             part = data[sent : sent + min(len(room), at_once)]
             room[: len(part)] = part

@@ -39,15 +39,24 @@ def closed(verb: str) -> tuple[str, str, int] | None:
 
 def server_command(verb: str) -> "click.Command":
     """Import one server-side command. The caller has asked `closed`."""
+    command: click.Command
     match verb:
         case "dev":
-            from api.cli.dev import dev as command  # noqa: PLC0415 - clients never load the server
+            from api.cli.dev import dev  # noqa: PLC0415 - clients never load the server
+
+            command = dev
         case "serve":
-            from api.cli.serve import serve as command  # noqa: PLC0415
+            from api.cli.serve import serve  # noqa: PLC0415
+
+            command = serve
         case "verify":
-            from api.cli.verify import verify as command  # noqa: PLC0415
+            from api.cli.verify import verify  # noqa: PLC0415
+
+            command = verify
         case "dump":
-            from api.cli.dump import dump as command  # noqa: PLC0415
+            from api.cli.dump import dump  # noqa: PLC0415
+
+            command = dump
         case _:
             raise ValueError(verb)
     return command
@@ -66,9 +75,12 @@ def node_settings(
 
 def release() -> str:
     """Return the version of the installed distribution."""
-    from importlib.metadata import version  # noqa: PLC0415 - 50 ms that most commands can save
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - 50 ms
 
-    return version("tidelog")
+    try:
+        return version("tidelog")
+    except PackageNotFoundError:  # run from the tree
+        return "unreleased"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

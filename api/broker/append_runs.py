@@ -43,7 +43,7 @@ def append_runs(
                     header.base_offset,
                     header.end_offset,
                     header.leader_epoch,
-                    known[slot][1].at(header.base_offset),
+                    known[slot][1].at(header.base_offset).append_time,
                 )
             )
     return stored

@@ -10,6 +10,7 @@ from api.broker.resolve import Resolve
 from api.broker.search import Searches
 from api.broker.subscribe import Subscribe
 from api.broker.topics import Topics
+from api.settings import TopicsSection
 from cluster.controller.image import MetadataImage, TopicImage
 from cluster.controller.topics import CreateTopic, DeleteTopic
 from cluster.shell.hosted_partition import HostedPartition
@@ -24,8 +25,7 @@ class Broker:
     def __init__(
         self,
         context: BrokerContext,
-        *,
-        auto_create_topics: bool,
+        topics: TopicsSection,
         topic_defaults: Mapping[str, str],
     ) -> None:
         """Serve what the context holds.
@@ -33,14 +33,14 @@ class Broker:
         `topic_defaults`: what this node's configuration sets for topics, by the setting's name.
         """
         self.context = context
-        self.auto_create_topics = auto_create_topics
+        self.auto_create_topics = topics.auto_create
         self.topic_defaults = topic_defaults
-        searches = Searches(context)
+        searches = self.searches = Searches(context)
         self.produce = Produce(context)
         self.fetch = Fetch(context)
         self.resolve = Resolve(context, searches)
         self.subscribe = Subscribe(context, self.fetch, searches)
-        self.topics = Topics(context, self.resolve, auto_create_topics)
+        self.topics = Topics(context, self.resolve, topics)
         self.init_producer_id = InitProducer(context)
         self._endpoints: dict[str, tuple[str, int]] = {}
 

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from logstore.log_directory import LogDirectory
-
 from api.broker.memory import MemoryBudget
 from cluster.controller.port import QuorumPort
 from cluster.shell.disk_writer import DiskWriter
@@ -13,8 +11,11 @@ from cluster.shell.partitions import Partitions
 from cluster.shell.tick import Tick
 from cluster.shell.worker import Worker
 from logstore.append_clock import AppendClock
+from logstore.crc32c import crc32c
+from logstore.log_directory import LogDirectory
 from model.ids import AppendTimeMs, NodeId
 from model.ports import Clock, Spawn
+from model.record import BatchHeader
 
 ResultT = TypeVar("ResultT")
 
@@ -64,6 +65,10 @@ class BrokerContext:
         """Note that a batch is in the tail now; it is written at the end of the tick."""
         self.memory.take(size_bytes)
         self.writer.ask()
+
+    def stamp(self, batch: bytearray, now: AppendTimeMs) -> None:
+        """Give every record of a batch the append time: the topic wants LogAppendTime."""
+        BatchHeader.of_checked(memoryview(batch)).stamp_log_append_time(now, crc32c)
 
     async def in_thread(self, job: Callable[[], ResultT]) -> ResultT:
         """Run what may wait for the disk in the read pool and await it."""

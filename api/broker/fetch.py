@@ -13,10 +13,9 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
-from logstore.partition_log import ReadPlan, ReadResult
-
 from api.broker.context import BrokerContext
 from cluster.shell.hosted_partition import HostedPartition
+from logstore.partition_log import ReadPlan, ReadResult
 from model.errors import ErrorCode, RequestError
 from model.ids import LeaderEpoch, MonotonicMs, Offset
 from model.principal import Principal
@@ -256,6 +255,8 @@ class _Running:
     def _read_one(self, want: Want, max_bytes: int, *, first: bool) -> Fetched | ReadPlan:
         partition = want.partition
         assert isinstance(partition, HostedPartition), "FETCH_ANSWERS_ONCE"
+        if partition.log.deleted:
+            raise _deleted(partition)
         _check_epoch(partition, want.leader_epoch)
         mark = partition.high_watermark
         if want.offset == mark or (max_bytes <= 0 and not first):
@@ -319,6 +320,13 @@ def _refused(error: RequestError, partition: HostedPartition | None, offset: Off
         partition.high_watermark,
         partition.last_stable_offset,
         partition.log_start,
+    )
+
+
+def _deleted(partition: HostedPartition) -> RequestError:
+    name = partition.topic.name
+    return RequestError(
+        ErrorCode.UNKNOWN_TOPIC, f'topic "{name}" was deleted while it was read', topic=name
     )
 
 

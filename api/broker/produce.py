@@ -177,8 +177,23 @@ class Produce:
                 ack.tell(ack, RequestError(ErrorCode.STORAGE_ERROR, str(failed)))
         self._waiting.clear()
 
+    def dropped(self, partition: HostedPartition) -> None:
+        """The topic was deleted: what waits for the disk is let go, and its senders hear."""
+        self._node.memory.give_back(sum(run.size_bytes for run in partition.log.pending))
+        name = partition.topic.name
+        for ack in partition.gone():
+            ack.tell(
+                ack,
+                RequestError(
+                    ErrorCode.UNKNOWN_TOPIC,
+                    f'topic "{name}" was deleted before the batch was committed',
+                    topic=name,
+                ),
+            )
+        self._waiting.discard(partition)
+
     @staticmethod
-    def _teller(partition: HostedPartition, done: Done) -> Callable[[Ack, Exception | None], None]:
+    def _teller(partition: HostedPartition, done: Done) -> Callable[[Ack, RequestError | None], None]:
         def tell(ack: Ack, error: RequestError | None) -> None:
             if error is not None:
                 done(error)

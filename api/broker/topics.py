@@ -7,10 +7,12 @@ that was just created can be written at once.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from api.broker.context import BrokerContext
-from api.broker.resolve import Place, Resolve
+from api.broker.place import Place
+from api.broker.resolve import Resolve
+from api.settings import TopicsSection
 from cluster.controller.image import TopicImage
 from cluster.controller.partitions import AddPartitions
 from cluster.controller.topics import CreateTopic, DeleteTopic
@@ -19,9 +21,6 @@ from model.errors import ErrorCode, RequestError
 from model.ids import Offset, TopicId, TopicName
 from model.principal import Principal
 from model.suggest import did_you_mean
-
-AUTO_CREATED_PARTITIONS: Final = 4
-"""What Kafka's clients and their suites expect of a topic that is made on first use."""
 
 
 class Trimmed(NamedTuple):
@@ -39,8 +38,7 @@ class Topics:
 
     node: BrokerContext
     resolve: Resolve
-    auto_create: bool
-    """Topics come into being when a Kafka client names them."""
+    settings: TopicsSection
 
     def get(self, principal: Principal, name: str) -> TopicImage:
         """Return a topic.
@@ -78,7 +76,7 @@ class Topics:
             )
         return found
 
-    def list(self, principal: Principal) -> Sequence[TopicImage]:
+    def every(self, principal: Principal) -> Sequence[TopicImage]:
         """Return every topic, by name."""
         del principal
         return sorted(self.node.quorum.image.topics.values(), key=lambda topic: topic.name)
@@ -115,9 +113,10 @@ class Topics:
         topics = self.node.quorum.image.topics
         missing = [name for name in dict.fromkeys(names) if name not in topics]
         refused: dict[str, RequestError] = {}
-        if self.auto_create and missing:
+        if self.settings.auto_create and missing:
             wanted = [
-                CreateTopic(name=name, partitions=AUTO_CREATED_PARTITIONS) for name in missing
+                CreateTopic(name=name, partitions=self.settings.auto_create_partitions)
+                for name in missing
             ]
             for name, outcome in zip(missing, await self.create(principal, wanted), strict=True):
                 if isinstance(outcome, RequestError):
@@ -142,7 +141,7 @@ class Topics:
         del principal
         topic = await self.node.quorum.propose(request)
         if not request.validate_only:
-            await self._written()
+            await self._ready(topic)
         return topic
 
     async def trim(
@@ -182,9 +181,14 @@ class Topics:
         except RequestError as refusal:
             return refusal
         if not request.validate_only:
-            await self._written()
+            await self._ready(topic)
         return topic
 
-    async def _written(self) -> None:
-        """Wait until the new partitions' directories are there."""
-        await self.node.writer.flushed()
+    async def _ready(self, topic: TopicImage) -> None:
+        """Wait until every partition has its directory: it can be written from now on."""
+
+        def made() -> bool:
+            hosted = self.node.partitions.of_topic_id(topic.topic_id)
+            return all(one.log.upkeep.exists for one in hosted)
+
+        await self.node.writer.until(made)

@@ -47,6 +47,10 @@ class BrokerPort(Protocol):
         """Return the host and port that clients of this listener are told."""
         ...
 
+    def advertise(self, listener: str, host: str, port: int) -> None:
+        """Tell clients of a listener to come here, from now on."""
+        ...
+
     def partition(self, topic: str, number: int) -> HostedPartition:
         """Return a partition. Raises RequestError: UNKNOWN_TOPIC, UNKNOWN_PARTITION, NOT_LEADER."""
         ...

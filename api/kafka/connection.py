@@ -12,18 +12,21 @@ log. Nothing that a client sends raises past here.
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from api.kafka.broker_port import BrokerPort
 from api.kafka.counters import KafkaCounters
 from api.kafka.frame import HEADER, HEADER_BYTES, UNREADABLE, skip_tags
+from api.kafka.k00_produce import KEY as PRODUCE
+from api.kafka.k00_produce import ProduceRequest
+from api.kafka.k00_repeat import Repeated, Repeats
 from api.kafka.k18_api_versions import KEY as API_VERSIONS
 from api.kafka.k18_api_versions import refuse_version
 from api.kafka.request import Api, Buffer, Request
 from api.kafka.settings import KafkaSettings
 from cluster.shell.tick import Tick
 from cluster.shell.wire import FrameConnection, Memory, WireLimits
-from model.errors import MalformedError
+from model.errors import MalformedError, RequestError
 from model.limits import NAME_CHARACTERS_MAX
 from model.ports import Spawn
 from model.principal import ANONYMOUS
@@ -90,12 +93,14 @@ class KafkaConnection(FrameConnection):
         self._held_bytes = 0  # of answers that wait for earlier ones
         self._fetch: Request | None = None  # which waits, and with it all that follows
         self._in_flight_max = door.settings.requests_in_flight_max
+        self._counters = door.counters
+        self._repeats = Repeats()
 
     # What handlers call.
 
-    def answered(self, answer: list[Buffer]) -> None:
+    def answered(self, size_bytes: int) -> None:
         """An answer is ready; it leaves at the end of the tick if it is its turn."""
-        self._held_bytes += sum(map(len, answer))
+        self._held_bytes += size_bytes
         if self._held_bytes > self.limits.unwritten_bytes_max:
             self.hold()
         self.flush_later()
@@ -127,33 +132,70 @@ class KafkaConnection(FrameConnection):
 
     def frame(self, frame: memoryview) -> None:
         """Read the header and hand the body to its handler."""
-        self.door.counters.requests += 1
+        self._counters.requests += 1
         try:
-            key, version, correlation_id, length = HEADER.unpack_from(frame)
-            at = HEADER_BYTES + (length if length > 0 else 0)
-            if at > len(frame):
-                raise MalformedError("request header", 8, "the client id runs over the end")
-            client_id = bytes(frame[HEADER_BYTES:at])
-            if client_id != self._client_id:
-                self._named(client_id)
-            api = self._apis.get(key)
-            if api is None or not api.version_min <= version <= api.version_max:
-                self._unsupported(key, version, correlation_id)
-                return
-            flexible = version >= api.flexible_from
-            if flexible:
-                at = skip_tags(frame, at)
-            if len(frame) > api.request_bytes_max:
-                raise MalformedError(api.name, 0, f"{len(frame)} bytes are too many for it")
-            request = Request(self, frame, (version, correlation_id, at, flexible))
-            parsed = api.parse(request)
+            head = HEADER.unpack_from(frame)
+            again = self._repeats.again(frame, head[1], head[2]) if head[0] == PRODUCE else None
+            fresh = self._read(frame, *head) if again is None else None
         except (MalformedError, *UNREADABLE) as error:
             self._malformed(error)
             return
-        self._pending.append(request)
-        if len(self._pending) >= self._in_flight_max:
+        if again is not None:
+            self._produce_again(*again)
+        elif fresh is not None:
+            api, request, body = fresh
+            self._accept(request)
+            api.handle(self._broker, request, body)
+
+    def _read(  # noqa: PLR0917 - as they stand on the wire
+        self, frame: memoryview, key: int, version: int, correlation_id: int, length: int
+    ) -> tuple[Api, Request, Any] | None:
+        """Read a request and its body; None if it is not served, which is seen to then."""
+        at = HEADER_BYTES + max(length, 0)
+        if at > len(frame):
+            raise MalformedError("request header", HEADER_BYTES, "the client id runs over the end")
+        client_id = bytes(frame[HEADER_BYTES:at])
+        if client_id != self._client_id:
+            self._named(client_id)
+        api = self._apis.get(key)
+        if api is None or not api.version_min <= version <= api.version_max:
+            self._unsupported(key, version, correlation_id)
+            return None
+        if len(frame) > api.request_bytes_max:
+            raise MalformedError(api.name, 0, f"{len(frame)} bytes are too many for it")
+        flexible = version >= api.flexible_from
+        if flexible:
+            at = skip_tags(frame, at)
+        request = Request(self, frame, (version, correlation_id, at, flexible))
+        body = api.parse(request)
+        if type(body) is ProduceRequest:
+            self._repeats.learn(request, body)
+        return api, request, body
+
+    def _accept(self, request: Request) -> None:
+        """Give a request its place in the row of answers."""
+        pending = self._pending
+        pending.append(request)
+        if len(pending) >= self._in_flight_max:
             self.hold()
-        api.handle(self._broker, request, parsed)
+
+    def _produce_again(self, request: Repeated, records: memoryview) -> None:
+        """Produce what was recognised without being parsed."""
+        self._accept(request)
+        template = request.template
+        try:
+            partition = template.partition(self._broker)
+        except RequestError as error:
+            request.done(error)
+            return
+        self._broker.produce(
+            template.principal,
+            partition,
+            records,
+            acks=template.acks,
+            timeout_ms=template.timeout_ms,
+            done=request.done,
+        )
 
     def gather(self) -> list[Buffer]:
         """Return the answers whose turn it is."""
@@ -186,7 +228,7 @@ class KafkaConnection(FrameConnection):
 
     def refused(self, length: int) -> None:
         """Note a length that cannot be: another protocol, or a client with a larger limit."""
-        self.door.counters.oversized += 1
+        self._counters.oversized += 1
         self._note("kafka_request_too_large", length=length, limit=self.limits.frame_bytes_max)
 
     def closed(self, error: Exception | None) -> None:
@@ -219,17 +261,17 @@ class KafkaConnection(FrameConnection):
 
     def _unsupported(self, key: int, version: int, correlation_id: int) -> None:
         """Answer where the client can read the answer, else hang up: it would wait for ever."""
-        self.door.counters.unsupported += 1
+        self._counters.unsupported += 1
         if key == API_VERSIONS:
             request = Request(self, memoryview(b""), (0, correlation_id, 0, False))
-            self._pending.append(request)
+            self._accept(request)
             refuse_version(request)
             return
         self._note("kafka_api_unsupported", key=key, version=version)
         self.end()
 
     def _malformed(self, error: Exception) -> None:
-        self.door.counters.malformed += 1
+        self._counters.malformed += 1
         self._note("kafka_request_malformed", why=str(error))
         self.end()
 

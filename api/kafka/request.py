@@ -1,15 +1,17 @@
 """One request on its way through the listener, and its place in the row of answers."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
-
-from api.kafka.frame import I32
+from collections.abc import Callable, Sequence
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from api.kafka.broker_port import BrokerPort
     from api.kafka.connection import KafkaConnection
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+
+HEAD: Final = Struct(">ii")
+"""What every answer begins with: its length, and the correlation id of its request."""
 
 
 class Request:
@@ -37,16 +39,17 @@ class Request:
         self.connection = connection
         self.frame = frame
         self.version, self.correlation_id, self.at, self.flexible = head
-        self.answer: list[Buffer] | None = None
+        self.answer: Sequence[Buffer] | None = None
         self.cancel: Callable[[], None] | None = None
         """What ends a wait for nobody, once the client has gone."""
 
     def respond(self, body: bytes) -> None:
         """Answer; the header is v1 for flexible versions, else v0."""
         if self.flexible:
-            self._put([I32.pack(len(body) + 5) + I32.pack(self.correlation_id) + b"\0" + body])
+            whole = HEAD.pack(len(body) + 5, self.correlation_id) + b"\0" + body
         else:
-            self._put([I32.pack(len(body) + 4) + I32.pack(self.correlation_id) + body])
+            whole = HEAD.pack(len(body) + 4, self.correlation_id) + body
+        self._put((whole,), len(whole))
 
     def respond_plain(self, body: bytes) -> None:
         """Answer under a header of v0, as ApiVersions does in every version (KIP-511)."""
@@ -56,17 +59,17 @@ class Request:
     def respond_parts(self, parts: list[Buffer]) -> None:
         """Answer with a body that lies in several buffers; none is copied here."""
         size = sum(map(len, parts)) + (5 if self.flexible else 4)
-        head = I32.pack(size) + I32.pack(self.correlation_id)
-        self._put([head + b"\0" if self.flexible else head, *parts])
+        head = HEAD.pack(size, self.correlation_id)
+        self._put([head + b"\0" if self.flexible else head, *parts], size)
 
     def needs_no_answer(self) -> None:
         """Leave the row of answers: the client waits for none."""
         self.connection.forget(self)
 
-    def _put(self, answer: list[Buffer]) -> None:
+    def _put(self, answer: Sequence[Buffer], size_bytes: int) -> None:
         self.answer = answer
         self.cancel = None
-        self.connection.answered(answer)
+        self.connection.answered(size_bytes)
 
 
 class Api(NamedTuple):

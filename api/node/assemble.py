@@ -6,38 +6,291 @@ a checkpoint covers it, the directory is marked clean.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from uuid import UUID
+from functools import partial
+from typing import Final, Protocol
 
 from api.broker.broker import Broker
 from api.broker.context import BrokerContext
 from api.broker.housekeeping import Housekeeping
 from api.broker.memory import MemoryBudget
+from api.loop_lag import LoopLag
 from api.settings import NodeSettings
 from cluster.controller.brokers import FormCluster, RegisterBroker
 from cluster.controller.image import MetadataDelta, MetadataImage
 from cluster.controller.topics import TopicRemoved
 from cluster.raft.voters import Voter
 from cluster.shell.disk_writer import DiskWriter
+from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.one_voter import Doors as QuorumDoors
 from cluster.shell.one_voter import OneVoter
 from cluster.shell.partitions import Partitions
 from cluster.shell.tick import Tick
 from cluster.shell.worker import Worker
 from logstore.append_clock import AppendClock
-from logstore.identity import Identity
-from logstore.log_directory import LogDirectory
-from logstore.recovery_report import RecoveryReport
-from model.ids import NodeId, PartitionId
+from logstore.identity import UUID_BYTES, Identity
+from logstore.identity import decode as decode_identity
+from logstore.identity import encode as encode_identity
+from logstore.log_directory import LogDirectory, Opened
+from logstore.partition_log import PartitionLog
+from logstore.paths import IDENTITY
+from logstore.replace_file import read_file, replace_file
+from logstore.round import RoundResult
+from model.errors import MalformedError, RequestError, StorageFailed
+from model.ids import NodeId, RegistrationEpoch, TopicId
 from model.ports import Clock, Disk, Rand, Spawn
+
+HOUSEKEEPING_MS: Final = 60_000
+"""How often retention and expiry are looked at."""
+CLUSTER_ID_BYTES: Final = 8
+
+
+class OwnedSpawn(Spawn, Protocol):
+    """Tasks of this node alone, which end with it."""
+
+    async def close(self) -> None:
+        """Cancel every task and wait until all have ended."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
-    """The doors to the world that a node is given; the tests' and the simulator's have the same."""
+    """The doors to the world that a node is given; a test's and the simulator's have the same."""
 
     disk: Disk
     clock: Clock
     rand: Rand
-    spawn: Spawn
+    spawn: OwnedSpawn
+    memory_bytes: int
+    """What request and answer buffers may take together (P53)."""
+    version: str
+
+
+class Node:
+    """One node in this process. Loop only."""
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        world: World,
+        *,
+        opened: Opened,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """Use `Node.start`."""
+        loop = asyncio.get_running_loop()
+        self.settings = settings
+        self.report = opened.report
+        """What recovery found; for the log and for whoever asks."""
+        self.lag = LoopLag(loop.call_soon, loop.time)
+        self.tick = Tick(self.lag.call_soon)
+        self.directory: LogDirectory = opened.directory
+        self._world = world
+        self._failed = failed
+        self._read_pool = Worker(
+            "read", loop.call_soon_threadsafe, threads=settings.limits.read_threads
+        )
+        self._metadata = Worker("metadata", loop.call_soon_threadsafe)
+        self.append_clock = AppendClock(
+            opened.clock_floor, world.clock.wall_ms(), world.clock.monotonic_ms()
+        )
+        self.writer = DiskWriter(
+            self.directory,
+            clock=world.clock,
+            tick=self.tick,
+            handover=loop.call_soon_threadsafe,
+            ended=self._round_ended,
+            failed=self._storage_failed,
+        )
+        self.node_id = NodeId(settings.node.id)
+        self.partitions = Partitions(
+            self.node_id,
+            directory=self.directory,
+            clock=world.clock,
+            replica_lag_ms_max=settings.cluster.replica_lag_ms_max,
+            changed=self.writer.ask,
+            dropped=self._dropped,
+        )
+        self.memory = MemoryBudget(world.memory_bytes)
+        self._opened = opened
+        self._quorum: OneVoter | None = None
+        self._broker: Broker | None = None
+        self._housekeeping: Housekeeping | None = None
+
+    @classmethod
+    async def start(
+        cls, settings: NodeSettings, world: World, *, failed: Callable[[BaseException], None]
+    ) -> "Node":
+        """Recover, open the metadata, host the partitions; doors may open when this returns.
+
+        `failed` is told of what ends the node while it runs.
+
+        Raises:
+            DirectoryRefused: in use, another's, damaged, or of a newer format: nothing was changed.
+            StorageFailed: the disk refused.
+        """
+        opening = Worker("opening", asyncio.get_running_loop().call_soon_threadsafe)
+        try:
+            opened = await opening.run(partial(_open, settings, world))
+        finally:
+            opening.close()
+        node = cls(settings, world, opened=opened, failed=failed)
+        await node._join()
+        return node
+
+    @property
+    def broker(self) -> Broker:
+        """The use cases; there once the node has started."""
+        assert self._broker is not None, "NODE_HAS_STARTED"
+        return self._broker
+
+    async def _join(self) -> None:
+        """Open the metadata, say that this node is here, host what it is to host."""
+        identity = self._opened.identity
+        doors = QuorumDoors(
+            disk=self._world.disk,
+            clock=self._world.clock,
+            rand=self._world.rand,
+            run_blocking=self._metadata.run,
+        )
+        quorum = await OneVoter.open(
+            doors,
+            self.settings.cluster,
+            me=Voter(self.node_id, identity.directory),
+            defaults=self.settings.topic_defaults,
+        )
+        self._quorum = quorum
+        self._world.spawn.start(quorum.run(), "metadata quorum")
+        await quorum.propose(FormCluster(cluster_id=identity.cluster_id))
+        registered = await quorum.propose(
+            RegisterBroker(
+                node=self.node_id,
+                directory=identity.directory,
+                clean=self._opened.clean,
+                rack=self.settings.node.rack,
+                version=self._world.version,
+            )
+        )
+        known = identity._replace(registration_epoch=registered.registration_epoch)
+        await self._metadata.run(partial(_remember, self._world.disk, known))
+        self._host(quorum)
+        context = BrokerContext(
+            node=self.node_id,
+            clock=self._world.clock,
+            tick=self.tick,
+            spawn=self._world.spawn,
+            append_clock=self.append_clock,
+            directory=self.directory,
+            writer=self.writer,
+            read_pool=self._read_pool,
+            memory=self.memory,
+            partitions=self.partitions,
+            quorum=quorum,
+        )
+        self._broker = Broker(context, self.settings.topics, self.settings.topic_defaults)
+        self._housekeeping = Housekeeping(context, self._broker.searches, period_ms=HOUSEKEEPING_MS)
+        self._housekeeping.start()
+        await self.writer.flushed()
+
+    def _host(self, quorum: OneVoter) -> None:
+        image = quorum.image
+        self.partitions.load(image.topics_by_id.values())
+        for partition in list(self.directory.partitions):
+            if partition.topic in image.deleted:
+                self.directory.delete(partition)
+        self._forget_deleted(quorum, image)
+        quorum.subscribe(self._apply)
+
+    def _apply(self, image: MetadataImage, delta: MetadataDelta) -> None:
+        self.partitions.apply(image, delta)
+
+    def _forget_deleted(self, quorum: OneVoter, image: MetadataImage) -> None:
+        """Tell the controller of deleted topics that have no file left here."""
+        here = {partition.topic for partition in self.directory.partitions}
+        for topic_id in sorted(image.deleted):
+            if topic_id not in here:
+                self._world.spawn.start(_removed(quorum, topic_id), "topic removed")
+
+    def _round_ended(self, result: RoundResult, logs: Sequence[PartitionLog]) -> None:
+        """Give memory back, and answer whom the round sets free."""
+        work = result.round
+        if work.clock is not None:
+            self.append_clock.reserved(work.clock)
+        size_bytes = sum(run.size_bytes for part in work.parts for run in part.runs)
+        if size_bytes:
+            self.memory.give_back(size_bytes)
+        now = self._world.clock.monotonic_ms()
+        for log in logs:
+            partition = self.partitions.by_log(log)
+            if partition is not None:
+                for ack in partition.persisted(now):
+                    ack.tell(ack, None)
+                if self._housekeeping is not None:
+                    self._housekeeping.appended(partition)
+
+    def _dropped(self, partition: HostedPartition) -> None:
+        self.broker.produce.dropped(partition)
+
+    def _storage_failed(self, error: Exception) -> None:
+        if isinstance(error, StorageFailed) and self._broker is not None:
+            self._broker.produce.fail(error)
+        self._failed(error)
+
+    async def settle(self) -> None:
+        """Wait until everything that was accepted is written and answered."""
+        if not self.writer.offline:
+            await self.writer.flushed()
+
+    async def stop(self, *, clean: bool) -> None:
+        """End background work and threads; mark the directory clean if everything went well."""
+        if self._housekeeping is not None:
+            self._housekeeping.stop()
+        if self._quorum is not None:
+            self._quorum.stop()
+        await self.settle()
+        floor = self.append_clock.floor if clean else None
+        self.writer.close(floor)
+        self._read_pool.close()
+        await self._world.spawn.close()
+        self._metadata.close()
+
+
+async def _removed(quorum: OneVoter, topic_id: TopicId) -> None:
+    """Say that no file of a deleted topic is left; the next start says it again if need be."""
+    try:
+        await quorum.propose(TopicRemoved(topic_id=topic_id))
+    except RequestError as refusal:
+        if not refusal.code.retryable:
+            raise
+
+
+def _open(settings: NodeSettings, world: World) -> Opened:
+    """Recover the directory and take it for this process. Blocks.
+
+    A directory that has an identity keeps its cluster; an empty one begins a cluster of its own.
+    """
+    cluster_id = world.rand.randbytes(CLUSTER_ID_BYTES).hex()
+    file = read_file(world.disk, IDENTITY)
+    if file is not None:
+        try:
+            cluster_id = decode_identity(file).cluster_id
+        except MalformedError:
+            pass  # opening refuses the directory, and says why
+    wanted = Identity(
+        world.rand.randbytes(UUID_BYTES), cluster_id, NodeId(settings.node.id), RegistrationEpoch(0)
+    )
+    return LogDirectory.open(
+        world.disk,
+        settings.log,
+        rand=world.rand,
+        now_wall=world.clock.wall_ms(),
+        identity=wanted,
+    )
+
+
+def _remember(disk: Disk, identity: Identity) -> None:
+    """Keep the registration epoch: a restored old image of the directory is told by it (P47)."""
+    replace_file(disk, IDENTITY, encode_identity(identity))
+    # SYNC: the next start must know what the controller was told.
+    disk.sync_directory("")

@@ -61,7 +61,7 @@ def node_defaults(node_config: Mapping[str, str]) -> dict[str, str]:
     """Return the topic defaults that a node's own configuration sets, by topic setting's name.
 
     Raises:
-        RequestError: INVALID_CONFIG, unknown name or value.
+        RequestError: INVALID_CONFIG (unknown name or value), NOT_IMPLEMENTED.
     """
     defaults: dict[str, str] = {}
     for name, text in node_config.items():
@@ -69,6 +69,7 @@ def node_defaults(node_config: Mapping[str, str]) -> dict[str, str]:
             raise unknown_name(name, NODE_NAMES)
         defaults[NODE_NAMES[name]] = text
         read_value(NODE_NAMES[name], text)
+    parse({}, defaults=defaults, replication_factor=1)
     return defaults
 
 

@@ -73,9 +73,10 @@ class Acceptor:
                 return
             except OSError as error:
                 if error.errno in EXHAUSTED:
+                    # It says so before it looks for a client: there may be none any more.
                     self._turn_away()
-                # Else this one client has gone already (ECONNABORTED and its kin): the next one.
-                continue
+                    return
+                continue  # this one client has gone already (ECONNABORTED and its kin)
             self._admit(connection, str(peer[0]))
 
     def _admit(self, connection: socket.socket, host: str) -> None:
@@ -97,12 +98,12 @@ class Acceptor:
 
     def _turn_away(self) -> None:
         """Hang up on one client with the descriptor that was kept for it."""
-        self._gate.exhausted()
         if self._reserve is not None:
             self._reserve.close()
             self._reserve = None
-            with suppress(OSError):
-                self._listening.accept()[0].close()
+        with suppress(OSError):
+            self._listening.accept()[0].close()
+            self._gate.exhausted()
         with suppress(OSError):
             self._reserve = self._listening.dup()
 

@@ -13,19 +13,21 @@ Invariants:
     ONE_CHECKPOINT_AT_A_TIME   so do checkpoints.
 """
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
-
-from logstore.log_directory import LogDirectory
-from logstore.partition_log import PartitionLog
 
 from cluster.shell.tick import Tick
 from cluster.shell.worker import Handover, Worker
+from logstore.log_directory import LogDirectory
+from logstore.partition_log import PartitionLog
 from logstore.round import CheckpointJob, CheckpointResult, RoundResult
+from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, MonotonicMs
 from model.ports import Clock
 
-Moved: TypeAlias = Callable[[Iterable[PartitionLog]], None]
+Ended: TypeAlias = Callable[[RoundResult, Sequence[PartitionLog]], None]
+"""What a finished round did, and whose positions it has moved."""
 
 CHECK_MS: Final = MonotonicMs(1_000)
 """How often a checkpoint that falls due by time, and the free space, are looked at; ms."""
@@ -41,27 +43,30 @@ class DiskWriter:
         clock: Clock,
         tick: Tick,
         handover: Handover,
-        moved: Moved,
+        ended: Ended,
         failed: Callable[[Exception], None],
     ) -> None:
         """Own the directory's disk from now on.
 
-        `moved` is told, on the loop, which partitions' positions a round has moved; `failed` is
-        told once, with the error that took the directory offline.
+        `ended` is told, on the loop, of each round; `failed` once, of the error that took the
+        directory offline.
         """
         self._directory = directory
         self._clock = clock
         self._tick = tick
-        self._moved = moved
+        self._ended = ended
         self._failed = failed
         self._writer = Worker("writer", handover)
         self._checkpointer = Worker("checkpointer", handover)
         self._asked = False
         self._writing = False
         self._checkpointing = False
+        self._checkpoint_asked = False
         self._watching = False
         self._offline = False
-        self._idle: list[Callable[[], None]] = []
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._checkpoints_taken = 0
+        self._checkpoints_done = 0
 
     @property
     def offline(self) -> bool:
@@ -74,21 +79,40 @@ class DiskWriter:
             self._asked = True
             self._tick.at_end(self._end_of_tick)
 
-    def when_idle(self, call: Callable[[], None]) -> None:
-        """Call once when nothing is left to write: at once if that is so now."""
-        self._idle.append(call)
-        self._begin_round()
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Return once `holds()`, which is asked after each round and each checkpoint.
+
+        Raises:
+            RequestError: STORAGE_ERROR, the directory went offline: it never will.
+        """
+        if holds():
+            return
+        self._check_online()
+        came: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((holds, came))
+        self.ask()
+        await came
+
+    async def flushed(self) -> None:
+        """Return once nothing that was accepted is left to write; for the end of a node."""
+        await self.until(lambda: not self._directory.has_pending())
+
+    async def checkpointed(self) -> None:
+        """Return once a checkpoint that was taken after this call is durable."""
+        taken = self._checkpoints_taken
+        self._checkpoint_asked = True
+        await self.until(lambda: self._checkpoints_done > taken)
 
     def close(self, clock_floor: AppendTimeMs | None) -> None:
         """End the threads; blocks. With a floor, mark the directory as stopped cleanly first.
 
-        The caller has waited for `when_idle`. Without a floor the next start recovers.
+        The caller has waited for `flushed`. Without a floor the next start recovers.
         """
         self._writer.close()
         self._checkpointer.close()
         if clock_floor is None or self._offline:
             return
-        job = self._directory.take_checkpoint(self._clock.monotonic_ms(), all_partitions=True)
+        job = self._directory.take_checkpoint(self._clock.monotonic_ms(), all=True)
         if job is not None:
             self._directory.finish_checkpoint(self._directory.run_checkpoint(job))
         self._directory.mark_clean(clock_floor)
@@ -103,7 +127,7 @@ class DiskWriter:
         work = self._directory.take_round(self._clock.monotonic_ms())
         if work is None:
             self._begin_checkpoint()
-            self._tell_idle()
+            self._tell()
             return
         self._writing = True
         self._writer.submit(lambda: self._directory.run_round(work), self._end_round, self._fail)
@@ -112,16 +136,23 @@ class DiskWriter:
         assert self._writing, "ONE_ROUND_AT_A_TIME"
         self._writing = False
         moved = self._directory.finish_round(result)
-        self._moved(moved)
+        self._ended(result, moved)
         self._watch()
+        self._tell()
         self._begin_round()
 
     def _begin_checkpoint(self) -> None:
         now = self._clock.monotonic_ms()
-        if self._checkpointing or self._offline or not self._directory.checkpoint_due(now):
+        if self._checkpointing or self._offline:
+            return
+        if not self._checkpoint_asked and not self._directory.checkpoint_due(now):
             return
         job = self._directory.take_checkpoint(now)
-        if job is not None:
+        self._checkpoint_asked = False
+        self._checkpoints_taken += 1
+        if job is None:
+            self._checkpoints_done = self._checkpoints_taken
+        else:
             self._checkpointing = True
             self._checkpointer.submit(
                 lambda: self._run_checkpoint(job), self._end_checkpoint, self._fail
@@ -136,6 +167,8 @@ class DiskWriter:
         assert self._checkpointing, "ONE_CHECKPOINT_AT_A_TIME"
         self._checkpointing = False
         self._directory.finish_checkpoint(result)
+        self._checkpoints_done = self._checkpoints_taken
+        self._tell()
         self._begin_round()
 
     def _watch(self) -> None:
@@ -152,13 +185,28 @@ class DiskWriter:
         if self._directory.has_unsynced():
             self._watch()
 
-    def _tell_idle(self) -> None:
-        if self._idle and not self._writing and not self._checkpointing:
-            calls, self._idle = self._idle, []
-            for call in calls:
-                call()
+    def _tell(self) -> None:
+        """Wake those whose condition holds by now."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        for holds, came in waiting:
+            if came.done():  # its task was cancelled
+                continue
+            if holds():
+                came.set_result(None)
+            else:
+                self._waiting.append((holds, came))
+
+    def _check_online(self) -> None:
+        if self._offline:
+            raise RequestError(ErrorCode.STORAGE_ERROR, "the log directory is offline")
 
     def _fail(self, error: Exception) -> None:
         if not self._offline:
             self._offline = True
+            for _, came in self._waiting:
+                if not came.done():
+                    came.set_exception(RequestError(ErrorCode.STORAGE_ERROR, str(error)))
+            self._waiting.clear()
             self._failed(error)

@@ -11,21 +11,21 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-from logstore.partition_log import PartitionLog
-
 from cluster.controller.image import TopicImage
 from cluster.replication.events import Appended, Committed, Persisted
 from cluster.replication.high_watermark import CommitRule, Ends
 from cluster.replication.leader import PartitionLeader
 from cluster.replication.waiting import Waiting
+from logstore.partition_log import PartitionLog
 from logstore.settings import Flush
+from model.errors import RequestError
 from model.ids import AppendTimeMs, LeaderEpoch, MonotonicMs, NodeId, Offset
 
 
 class Ack(NamedTuple):
     """Who is told, and what, once a batch is as durable as its producer asked for."""
 
-    tell: Callable[["Ack", Exception | None], None]
+    tell: Callable[["Ack", RequestError | None], None]
     base_offset: Offset
     append_time: AppendTimeMs
     duplicate: bool
@@ -158,6 +158,13 @@ class HostedPartition:
     def fail(self) -> list[Ack]:
         """The directory went offline: return everybody who waits, for the bad news."""
         return [*self.written_acks.fail_all()[0], *self.committed_acks.fail_all()[0]]
+
+    def gone(self) -> list[Ack]:
+        """The topic was deleted: wake the readers, return who waits for an ack."""
+        acks, readers = self.committed_acks.fail_all()
+        for wake in readers:
+            wake()
+        return [*self.written_acks.fail_all()[0], *acks]
 
     def expire(self, now: MonotonicMs) -> list[Ack]:
         """Return the acks whose deadline has passed."""

@@ -6,11 +6,10 @@ Invariants:
 
 from collections.abc import Callable, Iterable, Iterator
 
-from logstore.log_directory import LogDirectory
-from logstore.partition_log import PartitionLog
-
 from cluster.controller.image import MetadataDelta, MetadataImage, TopicImage
 from cluster.shell.hosted_partition import HostedPartition, commit_rule
+from logstore.log_directory import LogDirectory
+from logstore.partition_log import PartitionLog
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId, PartitionId, TopicId
 from model.ports import Clock
@@ -28,13 +27,19 @@ class Partitions:
         clock: Clock,
         replica_lag_ms_max: int,
         changed: Callable[[], None],
+        dropped: Callable[[HostedPartition], None],
     ) -> None:
-        """Host nothing yet; `changed` is called when the directory has something to write."""
+        """Host nothing yet.
+
+        `changed` is called when the directory has something to write, `dropped` for a partition
+        whose topic was deleted, before its log is.
+        """
         self._node = node
         self._directory = directory
         self._clock = clock
         self._replica_lag_ms_max = replica_lag_ms_max
         self._changed = changed
+        self._dropped = dropped
         self._by_id: dict[PartitionId, HostedPartition] = {}
         self._by_name: dict[str, tuple[HostedPartition, ...]] = {}
         self._topics: dict[TopicId, TopicImage] = {}
@@ -81,6 +86,11 @@ class Partitions:
         if hosted is None:
             raise self._unknown_topic(topic)
         return hosted
+
+    def of_topic_id(self, topic_id: TopicId) -> tuple[HostedPartition, ...]:
+        """Return all partitions of a topic by its id; none if it is not there any more."""
+        image = self._topics.get(topic_id)
+        return () if image is None else self._by_name[image.name]
 
     def by_log(self, log: PartitionLog) -> HostedPartition | None:
         """Return the hosted partition of a log; None once it is deleted."""
@@ -151,12 +161,16 @@ class Partitions:
             return
         for one in self._by_name.pop(topic.name):
             del self._by_id[one.log.id]
+            self._dropped(one)
             self._directory.delete(one.log.id)
 
     def _unknown_topic(self, name: str) -> RequestError:
         near = did_you_mean(name, self._by_name)
         metadata = {"topic": name} | ({"did_you_mean": near} if near else {})
-        return RequestError(ErrorCode.UNKNOWN_TOPIC, f'topic "{name}" does not exist', **metadata)
+        return RequestError(ErrorCode.UNKNOWN_TOPIC,
+            f'topic "{name}" does not exist',
+            retry_delay_ms=None,
+            **metadata,)
 
 
 def _at(hosted: tuple[HostedPartition, ...], number: int) -> HostedPartition:

@@ -14,7 +14,6 @@ buffer is full and no further: so the end of a connection is noticed while its o
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntFlag
 from struct import Struct
 from typing import Final, Protocol, TypeAlias, cast
 
@@ -63,13 +62,11 @@ class Memory(Protocol):
         ...
 
 
-class Hold(IntFlag):
-    """Why no further frame is handled now."""
-
-    OWNER = 1
-    SOCKET = 2
-    MEMORY = 4
-    CLOSED = 8
+# Why no further frame is handled now: bits of one integer, which is tested for every frame.
+OWNER: Final = 1
+SOCKET: Final = 2
+MEMORY: Final = 4
+CLOSED: Final = 8
 
 
 class FrameConnection(asyncio.BufferedProtocol):
@@ -89,7 +86,7 @@ class FrameConnection(asyncio.BufferedProtocol):
         self._view = memoryview(bytearray(limits.read_buffer_bytes))
         self._start = 0  # where the first byte not yet handled lies
         self._filled = 0  # where the next byte from the socket goes
-        self._holds = Hold(0)
+        self._holds = 0
         self._reading = True
         self._taking = False
         self._ending = False  # close as soon as the owner has sent what is due
@@ -135,29 +132,29 @@ class FrameConnection(asyncio.BufferedProtocol):
 
     def hold(self) -> None:
         """Handle no further frame until `release`."""
-        self._holds |= Hold.OWNER
+        self._holds |= OWNER
 
     def release(self) -> None:
         """Go on with the frames that have come meanwhile."""
-        if self._holds & Hold.OWNER:
-            self._let_go(Hold.OWNER)
+        if self._holds & OWNER:
+            self._let_go(OWNER)
 
     def end(self) -> None:
         """Handle no further frame; close once everything owed is sent."""
         self._ending = True
-        self._holds |= Hold.OWNER
+        self._holds |= OWNER
         self.flush_later()
 
     def abort(self) -> None:
         """Close at once; what was not sent is lost."""
-        self._holds |= Hold.CLOSED
+        self._holds |= CLOSED
         if self._transport is not None:
             self._transport.abort()
 
     @property
     def is_open(self) -> bool:
         """Whether something can still be sent."""
-        return not self._holds & Hold.CLOSED
+        return not self._holds & CLOSED
 
     @property
     def is_held(self) -> bool:
@@ -203,15 +200,15 @@ class FrameConnection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         """The peer reads more slowly than we answer."""
-        self._holds |= Hold.SOCKET
+        self._holds |= SOCKET
 
     def resume_writing(self) -> None:
         """The peer has taken most of it."""
-        self._let_go(Hold.SOCKET)
+        self._let_go(SOCKET)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give everything back."""
-        self._holds |= Hold.CLOSED
+        self._holds |= CLOSED
         self._replace_buffer(memoryview(bytearray(0)))
         self._start = self._filled = 0
         self.closed(exc)
@@ -223,13 +220,13 @@ class FrameConnection(asyncio.BufferedProtocol):
         if self._taking:
             return
         self._taking = True
-        view = self._view
+        view, longest = self._view, self.limits.frame_bytes_max
         while not self._holds:
             body = self._start + PREFIX_BYTES
             if body > self._filled:
                 break
             (length,) = LENGTH.unpack_from(view, self._start)
-            if not 0 <= length <= self.limits.frame_bytes_max:
+            if not 0 <= length <= longest:
                 self._refuse(length)
                 break
             if body + length > self._filled:
@@ -237,14 +234,14 @@ class FrameConnection(asyncio.BufferedProtocol):
             self._start = body + length
             self.frame(view[body : body + length])
         self._taking = False
-        if not self._holds & Hold.CLOSED:
+        if not self._holds & CLOSED:
             self._make_room()
 
     def _refuse(self, length: int) -> None:
         self.refused(length)
         self.end()
 
-    def _let_go(self, hold: Hold) -> None:
+    def _let_go(self, hold: int) -> None:
         """Take one reason away; go on if it was the last."""
         self._holds &= ~hold
         if self._ending or self._holds:
@@ -292,13 +289,13 @@ class FrameConnection(asyncio.BufferedProtocol):
 
     def _wait_for_memory(self) -> None:
         """Leave frames where they are until the node has relief."""
-        if not self._holds & Hold.MEMORY:
-            self._holds |= Hold.MEMORY
+        if not self._holds & MEMORY:
+            self._holds |= MEMORY
             self._memory.when_relieved(self._relieved)
 
     def _relieved(self) -> None:
-        if not self._holds & Hold.CLOSED:
-            self._let_go(Hold.MEMORY)
+        if not self._holds & CLOSED:
+            self._let_go(MEMORY)
 
     def _replace_buffer(self, view: memoryview) -> None:
         """Change the buffer; give the old one's share of the budget back."""
@@ -326,7 +323,7 @@ class FrameConnection(asyncio.BufferedProtocol):
     def _flush(self) -> None:
         """Write what there is in one go; end if this was to be the last."""
         self._flush_due = False
-        if self._transport is None or self._holds & Hold.CLOSED:
+        if self._transport is None or self._holds & CLOSED:
             return
         self._write(self._transport, self.gather())
         if not self._ending:

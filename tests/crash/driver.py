@@ -8,15 +8,15 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from logstore.log_directory import LogDirectory
-
 from logstore.batch import encode_batch
 from logstore.identity import Identity
+from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
 from logstore.settings import KIB, Flush, LogSettings, PartitionSettings
 from model.ids import (
     AppendTimeMs,
     LeaderEpoch,
+    MonotonicMs,
     NodeId,
     Offset,
     PartitionId,
@@ -120,8 +120,6 @@ class Driver:
         """Commit until a truncation is done: before that nothing may be appended."""
         while self.log(to).cut is not None:
             self.round()
-            if self.log(to).cut is not None:
-                self.checkpoint()
 
     def trim(self, to: PartitionId, offset: int) -> None:
         """Move the log start."""
@@ -139,20 +137,28 @@ class Driver:
         self.directory.reserve_clock(self._reserved)
 
     def round(self) -> None:
-        """Commit everything that was accepted, in as many rounds as it takes."""
+        """Commit everything that was accepted, in as many rounds and checkpoints as it takes."""
         taken, reserved = dict(self._operations), self._reserved
-        while (planned := self.directory.take_round(self.now)) is not None:
-            self.directory.finish_round(self.directory.run_round(planned))
+        while True:
+            while (planned := self.directory.take_round(self.monotonic)) is not None:
+                self.directory.finish_round(self.directory.run_round(planned))
+            if not any(log.pending or log.cut is not None for log in self._logs()):
+                break
+            self.checkpoint(every=False)
         self._round_ended(taken, reserved)
 
     def round_with(self, meanwhile: Callable[[], None]) -> None:
         """Commit; what `meanwhile` does happens after the round was taken, before it is written."""
         taken, reserved = dict(self._operations), self._reserved
-        planned = self.directory.take_round(self.now)
+        planned = self.directory.take_round(self.monotonic)
         assert planned is not None
+        left = [log for log in self._logs() if log.pending]
         meanwhile()
         self.directory.finish_round(self.directory.run_round(planned))
-        self._round_ended(taken, reserved)
+        if left:
+            self.round()
+        else:
+            self._round_ended(taken, reserved)
 
     def checkpoint(self, *, every: bool = True) -> None:
         """Make files durable and free the journal."""
@@ -162,7 +168,7 @@ class Driver:
         """Do the same; rounds that `meanwhile` does fall between its planning and its writing."""
         starts = {each: log.log_start for each, log in self.directory.partitions.items()}
         taken = dict(self._operations)
-        job = self.directory.take_checkpoint(self.now, all=every)
+        job = self.directory.take_checkpoint(self.monotonic, all=every)
         meanwhile()
         if job is None:
             return
@@ -179,6 +185,11 @@ class Driver:
         self.checkpoint()
         self.directory.mark_clean(self.now)
 
+    @property
+    def monotonic(self) -> MonotonicMs:
+        """Return the clock that deadlines are measured on."""
+        return MonotonicMs(self.now - START)
+
     def log(self, to: PartitionId) -> PartitionLog:
         """Return a partition."""
         return self.directory.partitions[to]
@@ -187,6 +198,9 @@ class Driver:
         """Return a partition's settings; a deleted one has none of interest."""
         log = self.directory.partitions.get(to)
         return TOPIC if log is None else log.settings
+
+    def _logs(self) -> list[PartitionLog]:
+        return list(self.directory.partitions.values())
 
     def _did(self, to: PartitionId, what: object) -> None:
         self._operations[to] = self._operations.get(to, 0) + 1

@@ -63,7 +63,7 @@ class Durable(NamedTuple):
 
 
 class TrimDurable(NamedTuple):
-    """The log start never falls below this again."""
+    """The partition is in a checkpoint: it exists, and its log start never falls below this."""
 
     partition: PartitionId
     offset: Offset
@@ -109,9 +109,9 @@ class Expected:
 
     def is_durable(self, operations: int) -> None:
         """Forget the states that can no longer come back."""
-        del self.states[: operations - self.durable]
-        self.durable = operations
-        self.must_exist = True
+        del self.states[: max(0, operations - self.durable)]
+        self.durable = max(self.durable, operations)
+        self.must_exist = self.must_exist or operations > 0
 
     @property
     def must_be_gone(self) -> bool:
@@ -201,6 +201,7 @@ class History:
                 each.is_durable(operations)
             case TrimDurable(_, offset):
                 each.starts = [start for start in each.starts if start >= offset]
+                each.must_exist = True
 
 
 def _name(partition: PartitionId) -> str:

@@ -3,16 +3,20 @@
 from typing import NamedTuple
 
 import pytest
-from hypothesis import find, given
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
+from cluster.replication.events import Appended, Committed, Persisted
 from cluster.replication.high_watermark import CommitRule, Ends, Isr, high_watermark
+from cluster.replication.leader import PartitionLeader
 from logstore.settings import Flush
-from model.ids import NodeId, Offset
+from model.ids import MonotonicMs, NodeId, Offset
 from tests.planted import HIGH_WATERMARK, Mark
 
-NODES = [NodeId(n) for n in range(1, 6)]
+NODES = [NodeId(n) for n in range(1, 5)]
 LEADER = NODES[0]
+OFFSETS = 4
+"""Few nodes and few offsets, so that most cases are tight: one replica decides."""
 
 
 class Case(NamedTuple):
@@ -33,22 +37,27 @@ def by_definition(case: Case) -> Offset:
         enough = flushed if flushers else len(isr.minimal)
         return written and enough >= rule.min_insync_replicas
 
-    return Offset(max([held, *filter(committed, range(10))]))
+    return Offset(max([held, *filter(committed, range(OFFSETS + 1))]))
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     members = st.frozensets(st.sampled_from(NODES)).map(lambda nodes: nodes | {LEADER})
-    three = st.lists(st.integers(0, 9).map(Offset), min_size=3, max_size=3)
-    ends = {node: Ends(*sorted(draw(three), reverse=True)) for node in NODES}
+    written = st.integers(0, OFFSETS)
+    ends = {}
+    for node in NODES:
+        flushed, least = sorted((draw(written), draw(written)))
+        ends[node] = Ends(Offset(OFFSETS), Offset(least), Offset(flushed))
     rule = CommitRule(
         flush=draw(st.sampled_from(Flush)),
         min_insync_replicas=draw(st.integers(1, 3)),
         replica_lag_ms_max=0,
     )
-    return Case(Offset(draw(st.integers(0, 9))), ends, Isr(draw(members), draw(members)), rule)
+    held = Offset(draw(st.sampled_from([0, 0, 0, 1, 2])))
+    return Case(held, ends, Isr(draw(members), draw(members)), rule)
 
 
+@settings(max_examples=max(600, settings().max_examples))
 @given(cases())
 def test_equals_its_definition(case: Case) -> None:
     held, ends, isr, rule = case
@@ -64,4 +73,39 @@ def test_planted_fault_is_caught(planted: Mark) -> None:
         except AssertionError:
             return True
 
-    find(cases(), differs)
+    find(cases(), differs, settings=settings(phases=[Phase.generate], max_examples=2_000))
+
+
+def ends(*offsets: int) -> Ends:
+    return Ends(*(Offset(offset) for offset in offsets))
+
+
+rounds = st.lists(
+    st.tuples(*[st.integers(0, 3)] * 3).map(lambda steps: sorted(steps, reverse=True)), max_size=8
+)
+
+
+@given(rounds, st.sampled_from(Flush), st.integers(1, 2))
+def test_a_leader_without_followers_commits_by_the_same_rule(
+    steps: list[list[int]], flush: Flush, least: int
+) -> None:
+    rule = CommitRule(flush=flush, min_insync_replicas=least, replica_lag_ms_max=0)
+    alone = frozenset([LEADER])
+    own, mark, now = ends(0, 0, 0), Offset(0), MonotonicMs(0)
+    leader = PartitionLeader(LEADER, ends=own, replicas=alone, isr=alone, rule=rule, now=now)
+    for log, written, flushed in steps:
+        own = ends(
+            own.log + log, max(own.written, own.log - 2 + written), max(own.flushed, own.log - 3)
+        )
+        own = own._replace(
+            written=Offset(min(own.written, own.log)),
+            flushed=Offset(min(own.flushed + flushed, own.written, own.log)),
+        )
+        said = [
+            *leader.step(now, Appended(own.log)),
+            *leader.step(now, Persisted(own.written, own.flushed)),
+        ]
+        wanted = high_watermark(mark, {LEADER: own}, isr=Isr(alone, alone), rule=rule)
+        assert said == ([Committed(wanted)] if wanted > mark else [])
+        mark = wanted
+        assert leader.high_watermark == mark

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from logstore.event_bounds import INT64_MAX, INT64_MIN
+from logstore.event_bounds import INT64_MAX, INT64_MIN, Bounds
 from logstore.time_search import (
     End,
     Found,
@@ -80,8 +80,17 @@ def summed_up(log: MemoryLog) -> None:
     log.unload()
 
 
+def summed_up_widely(log: MemoryLog) -> None:
+    """Know bounds of every segment that are wider than the truth, as after a cut."""
+    summed_up(log)
+    for segment in log.all_segments:
+        bounds = segment.event_bounds or Bounds(-9, 99)
+        segment.event_bounds = Bounds(min(bounds.earliest, 3) - 2, max(bounds.latest, 3) + 2)
+
+
 INDEX_STATES: list[Callable[[MemoryLog], None]] = [
     spoil_nothing, on_file, no_file, damaged_file, swept, summed_up,
+    summed_up_widely,
 ]  # fmt: skip
 
 

@@ -36,7 +36,7 @@ def config() -> None:
 @click.option("--defaults", is_flag=True, help="Also show what nobody has set.")
 @click.option("--config", "file", metavar="FILE", help="The node's configuration file.")
 @click.pass_obj
-def show(run: Run, origin: bool, defaults: bool, file: str | None) -> int:  # noqa: FBT001 - click's signature
+def show(run: Run, /, *, origin: bool, defaults: bool, file: str | None) -> int:
     """Show the settings that a client here, and a node started here, would have."""
     rows: list[dict[str, object]] = [
         {

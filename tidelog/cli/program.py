@@ -1,4 +1,4 @@
-"""A run of the command line from its arguments to its exit code: every error ends here, in one line.
+"""A run of the command line, from arguments to exit code: every error ends here, in one line.
 
 Nobody sees a traceback without `--debug`, nor a page of usage for one wrong word.
 """

@@ -1,5 +1,7 @@
 """The leader's decisions about whom to count in sync, step by step."""
 
+from dataclasses import replace
+
 import pytest
 
 from cluster.peer.replica import Batches, Progress
@@ -9,6 +11,7 @@ from cluster.replication.events import (
     IsrDecided,
     Persisted,
     ProposeIsr,
+    RuleChanged,
     TickEnded,
 )
 from cluster.replication.high_watermark import CommitRule, Ends
@@ -141,3 +144,55 @@ def test_an_epoch_starts_where_the_log_ends_written_or_not() -> None:
     one.step(LATE, progress(TWO, 9))
     assert one.high_watermark is None
     assert one.step(LATE, TickEnded())[0] == ProposeIsr({})
+
+
+def lone_leader(*, log: int, written: int, flushed: int, least: int = 1) -> PartitionLeader:
+    return PartitionLeader(
+        ONE,
+        ends=Ends(Offset(log), Offset(written), Offset(flushed)),
+        replicas=[ONE],
+        isr=frozenset([ONE]),
+        rule=replace(RULE, min_insync_replicas=least),
+        now=EARLY,
+    )
+
+
+def test_a_lone_leader_has_committed_what_its_disk_holds() -> None:
+    assert lone_leader(log=7, written=7, flushed=7).high_watermark == 7
+    assert lone_leader(log=7, written=7, flushed=5).high_watermark is None
+
+
+def test_a_lone_leader_sends_nothing_and_asks_nobody() -> None:
+    one = lone_leader(log=0, written=0, flushed=0)
+    assert one.step(LATE, Appended(Offset(3))) == []
+    assert one.step(LATE, Persisted(Offset(3), Offset(2))) == [Committed(Offset(2))]
+    assert one.step(LATE, TickEnded()) == []
+    assert one.ends == Ends(Offset(3), Offset(3), Offset(2))
+
+
+def test_settings_that_change_count_at_once_and_never_take_back() -> None:
+    one = lone_leader(log=5, written=5, flushed=2)
+    written = replace(RULE, flush=Flush.ASYNC, min_insync_replicas=1)
+    assert one.step(EARLY, RuleChanged(written)) == [Committed(Offset(5))]
+    assert one.step(EARLY, RuleChanged(replace(written, flush=Flush.QUORUM))) == []
+    assert one.step(EARLY, Persisted(Offset(5), Offset(5))) == []
+    one.step(EARLY, Appended(Offset(6)))
+    one.step(EARLY, RuleChanged(replace(written, min_insync_replicas=2)))
+    assert one.step(EARLY, Persisted(Offset(6), Offset(6))) == []
+    assert one.high_watermark == 5
+
+
+def test_too_few_in_sync_shows() -> None:
+    assert leader().enough_in_sync
+    assert not lone_leader(log=0, written=0, flushed=0, least=2).enough_in_sync
+
+
+@pytest.mark.parametrize("members", [frozenset([TWO]), frozenset[NodeId]()])
+def test_a_leader_that_is_not_in_sync_with_itself_is_a_bug(members: frozenset[NodeId]) -> None:
+    with pytest.raises(AssertionError, match="LEADER_IS_A_REPLICA"):
+        leader().step(EARLY, IsrDecided(members))
+
+
+def test_a_lone_disk_ahead_of_the_log_is_a_bug() -> None:
+    with pytest.raises(AssertionError, match="FLUSHED_IS_WRITTEN"):
+        lone_leader(log=1, written=1, flushed=1).step(EARLY, Persisted(Offset(2), Offset(1)))

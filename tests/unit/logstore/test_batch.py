@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from logstore.batch import (
+    SLICE_RECORDS,
     decode_batch,
     decode_slices,
     encode_batch,
@@ -230,7 +231,7 @@ def test_slices_of_many_records_hold_few() -> None:
     batch = memoryview(encode_batch([NewRecord(0, None, None)] * 100_000, compression=Codec.ZSTD))
     sizes = [len(part) for part in decode_slices(batch)]
     assert sum(sizes) == 100_000
-    assert max(sizes) <= 500
+    assert max(sizes) <= SLICE_RECORDS
 
 
 def test_every_changed_byte_is_noticed_or_covered_by_nothing() -> None:

@@ -177,7 +177,8 @@ def test_a_slow_reader_is_not_served_further() -> None:
     script = Script(SMALL, reads_answers=False)
     for n in range(50):
         script.send(request(NOW, 2, n, b"x" * 200))
-    assert len(script.handlers.bodies) < 10
+    served = len(script.handlers.bodies)
+    assert served < 10
     script.transport.drained()
     script.tick.end()
-    assert len(script.handlers.bodies) > 10
+    assert served < len(script.handlers.bodies) < 20

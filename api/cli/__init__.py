@@ -1,0 +1,1 @@
+"""The commands that need the server: dev, serve, verify, dump. Imported by the launcher alone."""

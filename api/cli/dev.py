@@ -1,0 +1,151 @@
+"""`tidelog dev`: a node for development, ready in a second, reachable from this machine only."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from api.cli.banner import banner
+from api.cli.starting import (
+    SeedTopic,
+    configuration_failed,
+    create_seeds,
+    run,
+    seed_topics,
+    tell_ready,
+)
+from api.config_file import ConfigRefused, Given, Loaded, load
+from api.door import Address
+from api.node.assemble import Node
+from api.node.system_limits import process_age_ms
+from tidelog._launcher import release
+from tidelog.cli.failure import not_built
+from tidelog.cli.run import Run
+from tidelog.cli.verb import Verb
+
+DATA_DIR: Final = "./.tidelog"
+MEMORY_DIR: Final = "/dev/shm"  # noqa: S108 - a file system in memory, on every Linux
+ORIGIN: Final = "tidelog dev"
+DEFAULTS: Final = (
+    Given("node", "data_dir", DATA_DIR, ORIGIN),
+    Given("topics", "auto_create", "true", ORIGIN),
+    Given("listeners.grpc", "reflection", "true", ORIGIN),
+    Given("logging", "level", "warning", ORIGIN),
+)
+DEMO: Final = "flights"
+
+
+@click.command(
+    cls=Verb,
+    impact="rw",
+    examples=(
+        "tidelog dev",
+        "tidelog dev --memory --seed-topic orders:6",
+        "tidelog dev --kafka-port 0 --grpc-port 0 --http-port 0 --ports-file ports.json",
+        "tidelog dev --demo --exit-after-demo",
+    ),
+)
+@click.option("--kafka-port", type=click.IntRange(0, 65_535), help="Default 9092; 0 takes any.")
+@click.option("--grpc-port", type=click.IntRange(0, 65_535), help="Default 9095; 0 takes any.")
+@click.option("--http-port", type=click.IntRange(0, 65_535), help="Default 8080; 0 takes any.")
+@click.option("--data-dir", metavar="DIR", help=f"Where records are kept; default {DATA_DIR}.")
+@click.option("--memory", is_flag=True, help="Keep nothing on disk; gone when it stops.")
+@click.option("--seed-topic", multiple=True, metavar="NAME:PARTITIONS", help="Create a topic.")
+@click.option("--ready-fd", type=int, help="Write the ports to this descriptor when ready.")
+@click.option("--ports-file", metavar="FILE", help="Write the ports to this file when ready.")
+@click.option("--demo", is_flag=False, flag_value=DEMO, metavar="[NAME]", help="Run a demo.")
+@click.option("--exit-after-demo", is_flag=True, help="Stop when the demo has ended.")
+@click.pass_obj
+def dev(cli: Run, /, **options: Any) -> int:
+    """Run a node for development on this machine.
+
+    Nothing is asked for a password, so it listens on loopback only. Topics come into being when a
+    client names them.
+    """
+    if options["demo"] and find_spec(f"{__package__}.demo") is None:
+        raise not_built("tidelog dev --demo")
+    in_memory = _memory_directory() if options["memory"] else None
+    try:
+        try:
+            loaded = load(
+                environment=cli.environment,
+                overrides=cli.overrides,
+                base=DEFAULTS,
+                options=list(_options(options, in_memory)),
+            )
+        except ConfigRefused as refused:
+            raise configuration_failed(refused) from refused
+        audience = DevAudience(cli, loaded, options, seeds=seed_topics(options["seed_topic"]))
+        code = run(loaded, audience)
+        return audience.demo_code or code
+    finally:
+        if in_memory is not None:
+            shutil.rmtree(in_memory, ignore_errors=True)
+
+
+def _memory_directory() -> str:
+    base = MEMORY_DIR if Path(MEMORY_DIR).is_dir() else None
+    return tempfile.mkdtemp(prefix="tidelog-", dir=base)
+
+
+def _options(options: dict[str, Any], in_memory: str | None) -> list[Given]:
+    """Return what the command's own flags set."""
+    given = [
+        Given(f"listeners.{door}", "bind", f"127.0.0.1:{port}", f"--{door}-port")
+        for door in ("kafka", "grpc", "http")
+        if (port := options[f"{door}_port"]) is not None
+    ]
+    if options["data_dir"] is not None:
+        given.append(Given("node", "data_dir", options["data_dir"], "--data-dir"))
+    if in_memory is not None:
+        given.append(Given("node", "data_dir", in_memory, "--memory"))
+    return given
+
+
+@dataclass(slots=True)
+class DevAudience:
+    """Prints the banner, creates topics, runs the demo."""
+
+    cli: Run
+    loaded: Loaded
+    options: dict[str, Any]
+    seeds: Sequence[SeedTopic] = ()
+    demo_code: int = 0
+    _demo: "asyncio.Task[int] | None" = field(default=None)
+
+    async def started(self, node: Node) -> None:
+        """Create what was asked for before anybody connects."""
+        await create_seeds(node, self.seeds)
+
+    def ready(self, node: Node, addresses: dict[str, Address], stop: Callable[[], None]) -> None:
+        """Tell people and programs; begin the demo."""
+        settings = self.loaded.settings
+        text = banner(
+            addresses,
+            version=release(),
+            data_dir=None if self.options["memory"] else settings.node.data_dir,
+            is_open=bool(settings.exposed()),
+        )
+        self.cli.write(f"{text}Ready in {process_age_ms() / 1000:.1f} s. Ctrl-C stops.\n")
+        self.cli.stdout.flush()
+        tell_ready(
+            addresses,
+            ready_fd=self.options["ready_fd"],
+            ports_file=self.options["ports_file"],
+        )
+        if self.options["demo"]:
+            node.broker.context.spawn.start(self._run_demo(addresses, stop), "demo")
+
+    async def _run_demo(self, addresses: dict[str, Address], stop: Callable[[], None]) -> None:
+        demo = import_module(f"{__package__}.demo")  # written beside this; loaded when asked for
+
+        self.demo_code = await demo.run(self.options["demo"], addresses, self.cli)
+        if self.options["exit_after_demo"]:
+            stop()

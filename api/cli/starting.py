@@ -1,0 +1,89 @@
+"""What `dev` and `serve` share: readiness signals, topics to begin with, refusals as one line."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from api.config_file import Loaded
+from api.door import Address
+from api.main import Audience, NodeRefused, run_node
+from api.node.assemble import Node
+from cluster.controller.topics import CreateTopic
+from model.errors import ErrorCode, RequestError
+from model.principal import ANONYMOUS
+from tidelog._launcher import release
+from tidelog.cli.failure import CommandFailed, Exit, Usage
+from tidelog.cli.reasons import failed
+
+
+class SeedTopic(NamedTuple):
+    """A topic that shall exist before clients come."""
+
+    name: str
+    partitions: int
+
+
+def seed_topics(texts: Sequence[str]) -> list[SeedTopic]:
+    """Read `NAME` and `NAME:PARTITIONS`.
+
+    Raises:
+        Usage: the number is none.
+    """
+    topics = []
+    for text in texts:
+        name, colon, count = text.partition(":")
+        if colon and not (count.isascii() and count.isdigit()):
+            raise Usage(f'--seed-topic "{text}"', hint="write NAME or NAME:PARTITIONS")
+        topics.append(SeedTopic(name, int(count) if colon else 1))
+    return topics
+
+
+async def create_seeds(node: Node, seeds: Sequence[SeedTopic]) -> None:
+    """Create the topics that do not exist.
+
+    Raises:
+        CommandFailed: one cannot be created; those before it are.
+    """
+    requests = [CreateTopic(name=seed.name, partitions=seed.partitions) for seed in seeds]
+    for answer in await node.broker.create_topics(ANONYMOUS, requests):
+        if isinstance(answer, RequestError) and answer.code is not ErrorCode.TOPIC_ALREADY_EXISTS:
+            raise failed(answer.code.name, answer.detail, metadata=answer.metadata)
+
+
+def tell_ready(
+    addresses: dict[str, Address], *, ready_fd: int | None, ports_file: str | None
+) -> None:
+    """Tell programs where the node listens: a whole file at once, then one line on a descriptor."""
+    ports = {door: address.port for door, address in addresses.items()}
+    if ports_file is not None:
+        whole = Path(f"{ports_file}.tmp")
+        whole.write_text(json.dumps(ports) + "\n", encoding="utf-8")
+        whole.replace(ports_file)
+    if ready_fd is not None:
+        os.write(ready_fd, (json.dumps(ports) + "\n").encode())
+        os.close(ready_fd)
+
+
+def run(loaded: Loaded, audience: Audience) -> int:
+    """Run the node; what refuses it becomes one line with a hint.
+
+    Raises:
+        CommandFailed: with the exit code of the refusal.
+    """
+    try:
+        return run_node(loaded, version=release(), audience=audience)
+    except NodeRefused as refused:
+        told = refused.refusal
+        raise CommandFailed(told.text, hint=told.hint, exit_code=told.exit_code) from refused
+
+
+def configuration_failed(refused: ValueError) -> CommandFailed:
+    """Return the failure of a configuration: every fault in one line each."""
+    problems = getattr(refused, "problems", (str(refused),))
+    return CommandFailed(
+        "\nerror: ".join(problems),
+        hint=getattr(refused, "hint", None),
+        exit_code=Exit.CONFIGURATION,
+    )

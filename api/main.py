@@ -1,0 +1,207 @@
+"""One node in this process: from its settings to its exit code. Used by `tidelog dev` and `serve`.
+
+The process's own things are touched here alone: streams, event loop, signals, limits.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+from api.config_file import Loaded
+from api.door import Address, Door
+from api.http.health import Health
+from api.node.assemble import Node, World
+from api.node.doors import Doors
+from api.node.lifecycle import Lifecycle
+from api.node.logging import EventLog, take_over_library_messages
+from api.node.refusals import Refusal, exposure, refusal_of
+from api.node.system_clock import SystemClock
+from api.node.system_limits import memory_limit_bytes
+from api.node.system_rand import SystemRand
+from api.node.system_spawn import SystemSpawn
+from api.settings import EventLoop, NodeSettings
+from logstore.disk_posix import PosixDisk
+from model.ids import NodeId
+
+
+class Audience(Protocol):
+    """Whoever started the node and shows what becomes of it."""
+
+    async def started(self, node: Node) -> None:
+        """The node has recovered; no door is open yet."""
+        ...
+
+    def ready(self, node: Node, addresses: dict[str, Address], stop: Callable[[], None]) -> None:
+        """Every door is open; `stop` ends the node in order."""
+        ...
+
+
+class NodeRefused(Exception):  # noqa: N818 - says what happened
+    """The node did not start, or could not go on."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        """Carry what to print."""
+        super().__init__(refusal.text)
+        self.refusal = refusal
+
+
+def run_node(loaded: Loaded, *, version: str, audience: Audience) -> int:
+    """Run a node until somebody stops it; return the exit code.
+
+    Raises:
+        NodeRefused: with the line to print and the exit code.
+        BaseException: a bug, as it was.
+    """
+    settings = loaded.settings
+    if (refused := exposure(settings)) is not None:
+        raise NodeRefused(refused)
+    data_dir = settings.node.data_dir
+    try:
+        disk = PosixDisk(data_dir, create=True)
+    except OSError as error:
+        if (told := refusal_of(error, data_dir=data_dir)) is None:
+            raise
+        raise NodeRefused(told) from error
+    with asyncio.Runner(loop_factory=loop_factory(settings.node.event_loop)) as runner:
+        run = _Run(loaded, disk, version=version, audience=audience)
+        code = runner.run(run.main())
+    if run.error is not None:
+        if (told := refusal_of(run.error, data_dir=data_dir)) is None:
+            raise run.error
+        raise NodeRefused(told) from run.error
+    return code
+
+
+def loop_factory(wanted: EventLoop) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes the event loop; None is Python's own."""
+    present = find_spec("uvloop") is not None
+    if wanted is EventLoop.UVLOOP and not present:
+        raise NodeRefused(
+            Refusal(
+                "node.event_loop = uvloop, and uvloop is not installed",
+                "pip install 'tidelog[speed]', or node.event_loop = auto",
+                10,
+            )
+        )
+    if wanted is EventLoop.ASYNCIO or not present:
+        return None
+    from uvloop import new_event_loop  # noqa: PLC0415 - only where it is installed
+
+    return new_event_loop
+
+
+def memory_budget_bytes(settings: NodeSettings) -> int:
+    """Return what request and answer buffers may take together (P53)."""
+    limits = settings.limits
+    if limits.memory_budget_bytes is not None:
+        return limits.memory_budget_bytes
+    return memory_limit_bytes() * limits.memory_budget_percent // 100
+
+
+class _Run:
+    """One run on the loop; the lifecycle's watcher."""
+
+    def __init__(
+        self, loaded: Loaded, disk: PosixDisk, *, version: str, audience: Audience
+    ) -> None:
+        self.error: BaseException | None = None
+        self._loaded = loaded
+        self._disk = disk
+        self._version = version
+        self._audience = audience
+        self._node: Node | None = None
+        self._health = Health()
+        self._lifecycle = Lifecycle(self)
+
+    async def main(self) -> int:
+        """Start, serve, stop."""
+        settings = self._loaded.settings
+        clock = SystemClock(asyncio.get_running_loop())
+        self._log = EventLog(
+            settings.logging, stream=sys.stderr, clock=clock, node=NodeId(settings.node.id)
+        )
+        take_over_library_messages(self._log)
+        self._world = World(
+            disk=self._disk,
+            clock=clock,
+            rand=SystemRand(),
+            spawn=SystemSpawn(self._lifecycle.fail),
+            memory_bytes=memory_budget_bytes(settings),
+            version=self._version,
+        )
+        for warning in self._loaded.warnings:
+            self._log("config_unknown", name=warning)
+        self._log(
+            "node_starting", version=self._version, data_dir=settings.node.data_dir, pid=os.getpid()
+        )
+        self._doors = Doors(settings, self._world, self._log, self._health)
+        code = await self._lifecycle.run(self._start, self._make_doors)
+        self._log("node_stopped", exit_code=code)
+        self._log.close()
+        return code
+
+    async def _start(self, lifecycle: Lifecycle) -> Node:
+        settings = self._loaded.settings
+        node = await Node.start(settings, self._world, failed=lifecycle.fail)
+        self._node = node
+        self._tell_recovery(node)
+        await self._audience.started(node)
+        self._health.passed("recovery")
+        self._health.passed("metadata", f"applied {node.broker.image.applied}")
+        self._health.passed("storage", settings.node.data_dir)
+        if settings.exposed():
+            self._health.note("security", "open: no client is asked for a password")
+            self._log("node_open", listeners=",".join(settings.exposed()))
+        self._health.note("controller", "this node, alone")
+        return node
+
+    def _make_doors(self, node: Node) -> Sequence[Door]:
+        return self._doors.make(node)
+
+    def _tell_recovery(self, node: Node) -> None:
+        report = node.report
+        self._log(
+            "node_recovered",
+            clean=str(report.clean).lower(),
+            replayed_entries=report.replayed_entries,
+            scanned_bytes=report.scanned_bytes,
+            dropped_bytes=report.dropped_bytes,
+            partitions=len(node.partitions),
+        )
+        for finding in report.dropped:
+            self._log("recovery_dropped", **_fields(finding))
+        for finding in report.repaired:
+            self._log("recovery_repaired", **_fields(finding))
+
+    # api.node.lifecycle.Watcher
+
+    def ready(self, addresses: dict[str, Address]) -> None:
+        """Every door is open."""
+        assert self._node is not None, "NODE_HAS_STARTED"
+        self._health.passed("listeners", "open")
+        self._doors.opened(addresses)
+        self._log("node_ready", **{door: f"{at.host}:{at.port}" for door, at in addresses.items()})
+        self._audience.ready(self._node, addresses, self._lifecycle.request_stop)
+
+    def failed(self, error: Exception) -> None:
+        """The node cannot go on."""
+        self.error = error
+        self._health.failed("storage", "offline")
+        self._log("node_failed", error=f"{type(error).__name__}: {error}")
+
+    def stopping(self) -> None:
+        """Somebody asked for the end."""
+        self._health.stopping()
+        self._log("node_stopping")
+
+
+def _fields(finding: Any) -> dict[str, str | int]:
+    return {
+        "file": finding.file,
+        "position": finding.position,
+        "size_bytes": finding.size_bytes,
+        "why": finding.why,
+    }

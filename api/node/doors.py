@@ -1,0 +1,84 @@
+"""The doors that a node opens: one for each listener that its settings switch on."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from api.door import Address, Door
+from api.http.app import HttpDoor
+from api.http.health import Health
+from api.http.view import NodeView
+from api.kafka.apis import load_schemas, served_apis
+from api.kafka.connection import Door as KafkaShared
+from api.kafka.counters import KafkaCounters
+from api.kafka.door import KafkaDoor
+from api.kafka.request import Api
+from api.node.assemble import Node, World
+from api.node.logging import EventLog
+from api.node.system_limits import descriptors_max
+from api.settings import NodeSettings, split_address
+
+KAFKA: Final = "kafka"
+
+
+@dataclass(slots=True)
+class Doors:
+    """Makes the doors of one node. Loop only."""
+
+    settings: NodeSettings
+    world: World
+    log: EventLog
+    health: Health
+    view: NodeView | None = None
+    """What the HTTP door looks at; there once the doors are made."""
+
+    def make(self, node: Node) -> Sequence[Door]:
+        """Return every door, none of them open. Probes are answered first."""
+        settings = self.settings
+        counters = KafkaCounters()
+        self.view = NodeView(
+            broker=node.broker,
+            settings=settings,
+            health=self.health,
+            lag=node.lag,
+            version=self.world.version,
+            started=self.world.clock.monotonic_ms(),
+            space=lambda: (self.world.disk.free_bytes(), self.world.disk.total_bytes()),
+            counters={KAFKA: counters},
+        )
+        doors: list[Door] = []
+        if settings.http_listener.bind is not None:
+            doors.append(HttpDoor(settings.http_listener, self.view))
+        if settings.kafka_listener.bind is not None:
+            doors.append(self._kafka(node, counters, bind=settings.kafka_listener.bind))
+        return doors
+
+    def opened(self, addresses: Mapping[str, Address]) -> None:
+        """Note where the doors really are."""
+        if self.view is not None:
+            self.view.addresses = dict(addresses)
+
+    def _kafka(self, node: Node, counters: KafkaCounters, *, bind: str) -> Door:
+        apis: Mapping[int, Api] = served_apis(self.settings.kafka)
+        shared = KafkaShared(
+            name=KAFKA,
+            broker=node.broker,
+            apis=apis,
+            settings=self.settings.kafka,
+            counters=counters,
+            tick=node.tick,
+            memory=node.memory,
+            spawn=self.world.spawn,
+            note=self.log,
+        )
+        told = self.settings.kafka_listener.advertise
+        warm_up = node.broker.context.in_thread(partial(load_schemas, apis))
+        self.world.spawn.start(warm_up, "kafka schemas")
+        return KafkaDoor(
+            shared,
+            Address(*split_address(bind)),
+            advertise=None if told is None else Address(*split_address(told)),
+            clock=self.world.clock,
+            descriptors_max=descriptors_max(),
+        )

@@ -1,0 +1,42 @@
+"""The reserve line: appends are refused before the disk is full (P48)."""
+
+from logstore.settings import LogSettings
+from model.errors import ErrorCode, RequestError
+from model.ports import Disk
+
+
+class FreeSpace:
+    """What is left of the file system, as of the last look, less what was accepted since."""
+
+    __slots__ = ("_disk", "_free", "_reserve", "_settings")
+
+    def __init__(self, disk: Disk, settings: LogSettings) -> None:
+        """Nothing is known yet: everything is accepted until the first `poll`."""
+        self._disk = disk
+        self._settings = settings
+        self._free = 1 << 62
+        self._reserve = 0
+
+    def poll(self) -> None:
+        """Look. CHECKPOINTER THREAD: what is accepted meanwhile may count twice; raises OSError."""
+        total = self._disk.total_bytes()
+        percent = total * self._settings.reserve_percent // 100
+        self._reserve = min(self._settings.reserve_bytes, percent)
+        self._free = self._disk.free_bytes()
+
+    def accepts(self, size_bytes: int) -> None:
+        """Count an append, or refuse it.
+
+        Raises:
+            RequestError: DISK_FULL: nothing was appended; retried once space was freed, it works.
+        """
+        left = self._free - size_bytes
+        if left < self._reserve:
+            raise RequestError(
+                ErrorCode.DISK_FULL,
+                f"{self._free} bytes are free, {self._reserve} are kept in reserve: free some, "
+                "or let retention delete more",
+                free_bytes=str(self._free),
+                reserve_bytes=str(self._reserve),
+            )
+        self._free = left

@@ -1,0 +1,145 @@
+"""Whose directory it is, and whether it is one at all: before anything in it is believed.
+
+Unreadable metadata is never read as "does not exist" (P46): where data is, and the small file that
+describes it is not, the directory is refused, and nothing is made or changed.
+"""
+
+from typing import NamedTuple
+
+from logstore.checkpoint import Checkpoint, encode_file
+from logstore.checkpoint import decode as decode_checkpoint
+from logstore.identity import CleanMark, Identity, decode, decode_clean, encode
+from logstore.journal import make_file
+from logstore.journal_reader import JournalReader
+from logstore.paths import CHECKPOINT, CLEAN, IDENTITY, JOURNAL, PARTITIONS, journal_file
+from logstore.replace_file import read_file, replace_file
+from model.errors import DirectoryExit, DirectoryRefused, MalformedError
+from model.ids import AppendTimeMs
+from model.ports import Disk
+
+
+class Found(NamedTuple):
+    """The small files of a directory."""
+
+    identity: Identity
+    checkpoint: Checkpoint
+    clean: CleanMark | None
+
+
+def find(disk: Disk, identity: Identity, *, journal_bytes: int) -> Found:
+    """Read the small files; in an empty directory make them, and the first journal file.
+
+    Raises:
+        DirectoryRefused: another's directory (12), damaged or missing metadata (11), a newer
+            format (13).
+        OSError: the disk refused.
+    """
+    owner = read_file(disk, IDENTITY)
+    checkpoint = read_file(disk, CHECKPOINT)
+    if checkpoint is None:
+        _check_empty(disk)
+        _make(disk, identity, journal_bytes=journal_bytes)
+        checkpoint = read_file(disk, CHECKPOINT)
+        owner = read_file(disk, IDENTITY)
+    if owner is None or checkpoint is None:
+        raise _missing(IDENTITY, CHECKPOINT)
+    try:
+        found = decode(owner)
+        row = decode_checkpoint(checkpoint)
+    except MalformedError as malformed:
+        raise DirectoryRefused(
+            DirectoryExit.FAILED,
+            f"{malformed}: without it nothing in the directory can be believed: restore it from "
+            "a copy, or let this node join with an empty directory",
+        ) from malformed
+    _check_owner(found, identity)
+    return Found(found, row, _clean(disk))
+
+
+def forget_clean_stop(disk: Disk) -> None:
+    """Remove the mark of a clean stop: from here on a crash is a crash. Raises OSError."""
+    disk.unlink(CLEAN)
+    # SYNC: were the mark to come back after a crash, the journal would not be looked at.
+    disk.sync_directory("")
+
+
+def _clean(disk: Disk) -> CleanMark | None:
+    file = read_file(disk, CLEAN)
+    if file is None:
+        return None
+    try:
+        return decode_clean(file)
+    except MalformedError:
+        return None  # the power went while it was written: no clean stop
+
+
+def _check_empty(disk: Disk) -> None:
+    """Refuse to begin anew where a checkpoint must have been."""
+    try:
+        if disk.list(PARTITIONS):
+            raise _missing(CHECKPOINT, f"{PARTITIONS}/ has partitions")
+    except FileNotFoundError:
+        pass
+    try:
+        used = JournalReader(disk, 0).was_used
+    except FileNotFoundError:
+        return
+    if used:
+        raise _missing(CHECKPOINT, f"{JOURNAL}/ has entries")
+
+
+def _make(disk: Disk, identity: Identity, *, journal_bytes: int) -> None:
+    """Make a directory of ours; the checkpoint comes last, and says that it is whole."""
+    replace_file(disk, IDENTITY, encode(identity))
+    disk.make_directory(PARTITIONS)
+    disk.make_directory(JOURNAL)
+    make_file(disk, 1, journal_bytes)
+    # SYNC: the first round is acknowledged without another look at the file's name.
+    disk.sync_directory(JOURNAL)
+    file = encode_file([], [], covered=1, clock_floor=AppendTimeMs(0))
+    replace_file(disk, CHECKPOINT, file)
+    # SYNC: the names of all of them; a round in a journal that is gone would be lost.
+    disk.sync_directory("")
+
+
+def _check_owner(found: Identity, wanted: Identity) -> None:
+    for what, have, want in (
+        ("cluster", found.cluster_id, wanted.cluster_id),
+        ("node", found.node, wanted.node),
+    ):
+        if have != want:
+            raise DirectoryRefused(
+                DirectoryExit.FENCED,
+                f"the directory belongs to {what} {have}, not {want}: "
+                "give this node its own directory",
+            )
+
+
+def _missing(name: str, why: str) -> DirectoryRefused:
+    return DirectoryRefused(
+        DirectoryExit.FAILED,
+        f"{name} is missing, yet {why}: nothing was changed; restore it from a copy, or let this "
+        "node join with an empty directory",
+    )
+
+
+def spare_files(disk: Disk, *, journal_bytes: int) -> list[int]:
+    """Return the numbers of journal files that can be used again, at least one; after recovery.
+
+    Files of another size, from other settings or a crash, are made anew or removed. Raises OSError.
+    """
+    usable: list[int] = []
+    for number in JournalReader(disk, 0).numbers:
+        file = disk.open(journal_file(number))
+        size = file.size()
+        file.close()
+        if size == journal_bytes:
+            usable.append(number)
+        else:
+            disk.unlink(journal_file(number))
+    if not usable:
+        make_file(disk, 1, journal_bytes)
+        # SYNC: the first round is acknowledged without another look at the file's name.
+        disk.sync_directory(JOURNAL)
+        usable.append(1)
+    return usable

@@ -1,0 +1,119 @@
+"""A partition as it is after recovery: its log, its leader epochs, its idempotent producers.
+
+The latter two are functions of the batches; snapshots save reading all of them. Blocks.
+"""
+
+from logstore.checkpoint import CheckpointRow
+from logstore.leader_epochs import LeaderEpochs
+from logstore.leader_epochs import decode as decode_epochs
+from logstore.partition_log import Owner, PartitionLog
+from logstore.paths import EPOCHS, PRODUCERS, by_offset, parse_offset
+from logstore.producer_snapshot import decode as decode_producers
+from logstore.producer_state import Remembered
+from logstore.read_plan import source
+from logstore.recovery_report import RecoveryReport
+from logstore.replace_file import read_file
+from logstore.segment import Segment
+from logstore.segment_loader import iter_headers, load, start_of
+from logstore.settings import LogSettings, PartitionSettings
+from model.errors import MalformedError
+from model.ids import LeaderEpoch, Offset, ProducerEpoch, ProducerId
+from model.ids import Sequence as SequenceNumber
+from model.ports import Disk
+
+
+def open_partition(
+    disk: Disk, row: CheckpointRow, settings: LogSettings, *, owner: Owner, report: RecoveryReport
+) -> PartitionLog:
+    """Return the log that a recovered row describes. Raises OSError.
+
+    Append times that had to be made up are reported.
+    """
+    log = PartitionLog(
+        row.partition, PartitionSettings(), disk=disk, log_settings=settings, owner=owner
+    )
+    ends = [segment.base_offset for segment in row.segments[1:]] + [row.end_offset]
+    segments = [
+        Segment.opened(log.directory_name, segment, end)
+        for segment, end in zip(row.segments, ends, strict=True)
+    ]
+    log.begin_at(segments, log_start=row.log_start, sequence=row.sequence)
+    log.high_watermark = row.high_watermark
+    names = disk.list(log.directory_name)
+    found = [parse_offset(name, PRODUCERS) for name in names]
+    log.upkeep.snapshots = sorted(offset for offset in found if offset is not None)
+    start = _restore_producers(disk, log)
+    _restore_epochs(disk, log)
+    _follow_batches(disk, log, start)
+    for segment in segments:
+        report.repaired += segment.damage
+        segment.damage = ()
+    return log
+
+
+def _restore_producers(disk: Disk, log: PartitionLog) -> Offset:
+    """Take over the newest snapshot that can be read; return from where batches are to be read."""
+    for offset in sorted(log.upkeep.snapshots, reverse=True):
+        file = read_file(disk, f"{log.directory_name}/{by_offset(offset, PRODUCERS)}")
+        try:
+            reflected, producers = decode_producers(file or b"")
+        except MalformedError:
+            continue
+        if log.log_start <= reflected <= log.log_end:
+            log.producers.restore(iter(producers))
+            return reflected
+    return log.log_start
+
+
+def _restore_epochs(disk: Disk, log: PartitionLog) -> None:
+    """Take over the table of leader epochs, or make it from the append times, which name them."""
+    file = read_file(disk, f"{log.directory_name}/{EPOCHS}")
+    try:
+        log.leader_epochs = decode_epochs(file or b"")
+        log.leader_epochs.roll_back(log.log_end)
+    except MalformedError:
+        log.leader_epochs = LeaderEpochs()
+        for segment in log.segment_list:
+            if segment.size_bytes:
+                loaded = load(disk, source(segment, log.index_interval_bytes), with_index=False)
+                for row in loaded.times.rows():
+                    _note_epoch(log, row.leader_epoch, max(row.offset, log.log_start))
+
+
+def _follow_batches(disk: Disk, log: PartitionLog, start: Offset) -> None:
+    """Tell epochs and producers of the batches that no snapshot reflects."""
+    for segment in log.segment_list:
+        if segment.end_offset <= start or not segment.size_bytes:
+            continue
+        origin = source(segment, log.index_interval_bytes)
+        try:
+            file = disk.open(segment.log_name)
+        except FileNotFoundError:
+            continue  # reported; readers of it will be told
+        times = load(disk, origin, with_index=False)
+        segment.damage += times.damage
+        position = start_of(disk, file, origin, offset=start)
+        for _, header in iter_headers(file, position, segment.size_bytes):
+            offset = header.base_offset
+            if offset < start:
+                continue
+            log.upkeep.snapshot_bytes += header.length
+            _note_epoch(log, header.leader_epoch, offset)
+            if header.producer_id >= 0 and not header.is_control:
+                log.producers.appended(
+                    ProducerId(header.producer_id),
+                    ProducerEpoch(header.producer_epoch),
+                    Remembered(
+                        SequenceNumber(header.base_sequence),
+                        header.record_count,
+                        offset,
+                        times.times.at(offset).append_time,
+                    ),
+                )
+        file.close()
+
+
+def _note_epoch(log: PartitionLog, epoch: LeaderEpoch, offset: Offset) -> None:
+    latest = log.leader_epochs.latest
+    if latest is None or epoch > latest:
+        log.leader_epochs.appended(epoch, offset)

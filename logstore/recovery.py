@@ -1,0 +1,194 @@
+"""Opening a log directory: after a clean stop at once, after a crash by finding what is true.
+
+It can be interrupted anywhere and begun again: until the checkpoint at its end is durable, nothing
+that it needs is changed, and what it writes it would write again.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from logstore.checkpoint import Checkpoint, CheckpointRow, encode_file, encode_row
+from logstore.checkpointer import remove_directory
+from logstore.identity import Identity
+from logstore.journal_entry import Append, AppendDirect, ClockReserved, Decoded, Delete, Truncate
+from logstore.journal_reader import SEQUENCE_STEP, JournalReader
+from logstore.opening import Found, find, forget_clean_stop, spare_files
+from logstore.paths import (
+    CHECKPOINT,
+    LOG,
+    PARTITIONS,
+    by_offset,
+    parse_partition,
+    partition_directory,
+)
+from logstore.recovering import Recovering, is_intact
+from logstore.recovery_report import Finding, RecoveryReport
+from logstore.replace_file import replace_file
+from model.ids import AppendTimeMs, PartitionId
+from model.ports import Disk
+
+
+class Recovered(NamedTuple):
+    """A directory that can be written to."""
+
+    identity: Identity
+    rows: tuple[CheckpointRow, ...]
+    clock_floor: AppendTimeMs
+    next_sequence: int
+    free_files: list[int]
+    clean: bool
+    stray: tuple[PartitionId, ...]
+    """Directories of partitions that neither checkpoint nor journal knows: left alone."""
+    report: RecoveryReport
+
+
+@dataclass(slots=True)
+class _Replay:
+    """The partitions above their rows."""
+
+    disk: Disk
+    rows: dict[PartitionId, CheckpointRow]
+    reflected: dict[PartitionId, int]
+    """Entries below it were reflected: of rows and tombstones."""
+    clock_floor: AppendTimeMs
+    states: dict[PartitionId, Recovering] = field(default_factory=dict)
+    deleted: set[PartitionId] = field(default_factory=set)
+    names_changed: bool = False
+
+    def intact(self, decoded: Decoded) -> bool:
+        """Tell whether a direct run that counts is in its file."""
+        entry = decoded.entry
+        if not isinstance(entry, AppendDirect) or not self._counts(entry.partition, decoded):
+            return True
+        return is_intact(self.disk, entry)
+
+    def replay(self, decoded: Decoded) -> None:
+        """Do what an entry says, unless the files reflect it already."""
+        entry = decoded.entry
+        if isinstance(entry, ClockReserved):
+            self.clock_floor = max(self.clock_floor, entry.until)
+            return
+        if not self._counts(entry.partition, decoded):
+            return
+        match entry:
+            case Append() | AppendDirect():
+                self.state(entry.partition).replay(entry)
+                self.clock_floor = max(self.clock_floor, entry.append_time)
+            case Truncate():
+                self.state(entry.partition).replay_truncate(entry)
+            case Delete(partition):
+                remove_directory(self.disk, partition_directory(partition))
+                self.rows.pop(partition, None)
+                self.states.pop(partition, None)
+                self.names_changed = True
+
+    def state(self, partition: PartitionId) -> Recovering:
+        """Return a partition's state, beginning at its row."""
+        state = self.states.get(partition)
+        if state is None:
+            row = self.rows.get(partition)
+            state = self.states[partition] = Recovering.begin(self.disk, partition, row)
+        return state
+
+    def _counts(self, partition: PartitionId, decoded: Decoded) -> bool:
+        return decoded.stamp.sequence >= self.reflected.get(partition, 0)
+
+
+def recover(disk: Disk, identity: Identity, *, journal_bytes: int) -> Recovered:
+    """Take a directory, bring it into a state that can be written to, and say what was done.
+
+    Blocks. Raises:
+        DirectoryRefused: in use or another's (12), damaged so that acknowledged records would be
+            lost (11), of a newer format (13). Nothing was changed.
+        OSError: the disk refused.
+    """
+    disk.lock()
+    found = find(disk, identity, journal_bytes=journal_bytes)
+    report = RecoveryReport(clean=found.clean is not None)
+    if found.clean is not None:
+        checkpoint, sequence = found.checkpoint, found.clean.next_sequence
+        rows = checkpoint.rows
+        _compare(disk, rows, report)
+        clock_floor = max(checkpoint.clock_floor, found.clean.clock_floor)
+    else:
+        rows, clock_floor, sequence = _recover(disk, found, report)
+    free = spare_files(disk, journal_bytes=journal_bytes)
+    if found.clean is not None:
+        forget_clean_stop(disk)
+    known = {row.partition for row in rows}
+    return Recovered(
+        found.identity,
+        rows,
+        clock_floor,
+        sequence,
+        free,
+        found.clean is not None,
+        tuple(partition for partition in _partitions(disk) if partition not in known),
+        report,
+    )
+
+
+def _recover(
+    disk: Disk, found: Found, report: RecoveryReport
+) -> tuple[tuple[CheckpointRow, ...], AppendTimeMs, int]:
+    """Replay the journal, scan what only files carry, cut the rest, and write a checkpoint."""
+    checkpoint = found.checkpoint
+    reader = JournalReader(disk, checkpoint.covered)
+    replay = _replay(disk, checkpoint)
+    reader.check(replay.intact, report)
+    for decoded in reader.entries():
+        replay.replay(decoded)
+        report.replayed_entries += 1
+    for partition in replay.rows:
+        if partition not in replay.states:
+            state = replay.state(partition)
+            state.scan(report)
+            replay.clock_floor = max(replay.clock_floor, *(s.last for s in state.segments))
+    for state in replay.states.values():
+        state.finish(report)
+        replay.names_changed = replay.names_changed or state.made
+    if replay.names_changed:
+        # SYNC: directories that replay has made, or removed; the row or its absence needs them so.
+        disk.sync_directory(PARTITIONS)
+    sequence = reader.end + SEQUENCE_STEP
+    rows = tuple(state.to_row(sequence) for state in replay.states.values())
+    file = encode_file(
+        [encode_row(row) for row in rows], [], covered=sequence, clock_floor=replay.clock_floor
+    )
+    replace_file(disk, CHECKPOINT, file)
+    # SYNC: the journal is about to be overwritten.
+    disk.sync_directory("")
+    return rows, replay.clock_floor, sequence
+
+
+def _replay(disk: Disk, checkpoint: Checkpoint) -> _Replay:
+    """Begin at a checkpoint."""
+    reflected = {row.partition: row.sequence for row in checkpoint.rows}
+    reflected |= {
+        partition: max(sequence, reflected.get(partition, 0))
+        for partition, sequence in checkpoint.tombstones
+    }
+    rows = {row.partition: row for row in checkpoint.rows}
+    return _Replay(disk, rows, reflected, checkpoint.clock_floor)
+
+
+def _compare(disk: Disk, rows: tuple[CheckpointRow, ...], report: RecoveryReport) -> None:
+    """Report what a clean checkpoint speaks of and the directory does not have."""
+    for row in rows:
+        directory = partition_directory(row.partition)
+        try:
+            names = set(disk.list(directory))
+        except FileNotFoundError:
+            disk.make_directory(directory)
+            names = set()
+        for segment in row.segments:
+            name = by_offset(segment.base_offset, LOG)
+            if segment.size_bytes and name not in names:
+                why = "the segment is missing; readers will be told"
+                report.repaired.append(Finding(f"{directory}/{name}", 0, segment.size_bytes, why))
+
+
+def _partitions(disk: Disk) -> list[PartitionId]:
+    """Return the partitions that have a directory."""
+    found = (parse_partition(name) for name in disk.list(PARTITIONS))
+    return [partition for partition in found if partition is not None]

@@ -1,0 +1,53 @@
+"""Any bytes as Kafka requests of every key and version, and as what a client sends to a connection.
+
+Nothing but MalformedError may come of a body; a connection never raises, never answers more often
+than it was asked, and holds no more than its limits.
+"""
+
+from struct import pack
+
+from api.kafka.apis import served_apis
+from api.kafka.request import Api
+from api.kafka.settings import KafkaSettings
+from model.errors import MalformedError
+from tests.kafka_door import Script
+from tests.kafka_messages import request_of
+
+SETTINGS = KafkaSettings(request_bytes_max=1 << 14, read_buffer_bytes=64)
+APIS = sorted(served_apis(SETTINGS).values(), key=lambda api: api.key)
+
+
+def fuzz(data: bytes) -> None:
+    """Read the input as a body, as a frame, and as a stream; its first bytes choose the kind."""
+    if len(data) < 3:
+        return
+    api = APIS[data[0] % len(APIS)]
+    version = api.version_min + data[1] % (api.version_max - api.version_min + 1)
+    _body(api, version, data[3:])
+    _stream(_framed(pack(">hhih", api.key, version, 1, -1) + data[3:]), cut=data[2] + 1)
+    _stream(_framed(data[3:]), cut=data[2] + 1)
+    _stream(data[3:], cut=data[2] + 1)
+
+
+def _framed(frame: bytes) -> bytes:
+    return pack(">i", len(frame)) + frame
+
+
+def _body(api: Api, version: int, body: bytes) -> None:
+    try:
+        api.parse(request_of(api.key, version, body))
+    except MalformedError:
+        return
+
+
+def _stream(data: bytes, *, cut: int) -> None:
+    """Feed a connection whose handlers are the test's: every parser is before them."""
+    script = Script(SETTINGS)
+    script.transport.feed(data, at_once=cut)
+    script.tick.end()
+    counters = script.parts.counters
+    assert len(script.answered) <= counters.requests, "more answers than requests"
+    held = script.connection.capacity_bytes
+    assert held <= max(SETTINGS.read_buffer_bytes, 4 * len(data)), "more memory than was sent"
+    script.transport.lose()
+    assert script.parts.memory.taken_bytes == 0, "memory was not given back"
