@@ -113,6 +113,7 @@ class _Run:
         self._version = version
         self._audience = audience
         self._node: Node | None = None
+        self._is_ready = False
         self._health = Health()
         self._lifecycle = Lifecycle(self)
 
@@ -181,6 +182,7 @@ class _Run:
     def ready(self, addresses: dict[str, Address]) -> None:
         """Every door is open."""
         assert self._node is not None, "NODE_HAS_STARTED"
+        self._is_ready = True
         self._health.passed("listeners", "open")
         self._doors.opened(addresses)
         self._log("node_ready", **{door: f"{at.host}:{at.port}" for door, at in addresses.items()})
@@ -190,12 +192,8 @@ class _Run:
         """The node cannot go on."""
         self.error = error
         self._health.failed("storage", "offline")
-        self._log("node_failed", error=f"{type(error).__name__}: {error}")
-
-    def stopping(self) -> None:
-        """Somebody asked for the end."""
-        self._health.stopping()
-        self._log("node_stopping")
+        if self._is_ready:  # else the command line says the same, once
+            self._log("node_failed", error=f"{type(error).__name__}: {error}")
 
 
 def _fields(finding: Any) -> dict[str, str | int]:

@@ -65,7 +65,25 @@ STEPS: Final = {
 }
 """`LogService/Fetch` and so on, with the step that brings it."""
 
-SERVED: Final[frozenset[str]] = frozenset()
+SERVED: Final[frozenset[str]] = frozenset(
+    {
+        "LogService/InitProducer",
+        "LogService/Produce",
+        "LogService/ProduceStream",
+        "LogService/Fetch",
+        "LogService/Subscribe",
+        "LogService/ResolveOffsets",
+        "TopicService/CreateTopic",
+        "TopicService/GetTopic",
+        "TopicService/ListTopics",
+        "TopicService/AddPartitions",
+        "TopicService/TrimTopic",
+        "TopicService/DeleteTopic",
+        "ConfigService/GetConfig",
+        "ConfigService/UpdateConfig",
+        "ClusterService/GetCluster",
+    }
+)
 """What this release answers with more than NOT_IMPLEMENTED."""
 
 assert STEPS.keys() >= SERVED, "SERVED_CALL_EXISTS"

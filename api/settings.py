@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final
 
-from api.kafka.settings import KafkaSettings
+from api.kafka_settings import KafkaSettings
 from cluster.settings import ClusterSettings
 from logstore.settings import LogSettings
 from model.limits import MEMORY_BUDGET_PERCENT_DEFAULT, MIB, PARTITIONS_PER_TOPIC_MAX
@@ -92,7 +92,7 @@ class KafkaListener:
     ] = "127.0.0.1:9092"
     advertise: Annotated[
         str | None,
-        Setting("HOST:PORT that Kafka clients are told; none: the one they came in by.", high=300),
+        Setting("HOST:PORT that Kafka clients are told; none: where it listens.", high=300),
     ] = None
 
     def __post_init__(self) -> None:

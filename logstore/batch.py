@@ -9,7 +9,7 @@ Invariants:
 """
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from logstore.batch_records import RecordCursor, encode_records
 from logstore.compression import compress, decompress, decompress_slices
@@ -61,12 +61,42 @@ def encode_batch(  # noqa: PLR0913 - the fields of the header, each by its name
         body, max_timestamp = encode_records(records, base_timestamp)
     if compression:
         body = [compress(compression, b"".join(body))]
+    return seal(
+        body,
+        Stamp(producer_id, producer_epoch, base_sequence),
+        records=len(records),
+        times=(base_timestamp, max_timestamp),
+        attributes=attributes | compression,
+        place=(base_offset, leader_epoch),
+    )
+
+
+class Stamp(NamedTuple):
+    """What makes a batch idempotent; -1 in each stands for none."""
+
+    producer_id: int = -1
+    producer_epoch: int = -1
+    base_sequence: int = -1
+
+
+def seal(
+    body: Sequence[bytes],
+    stamp: Stamp,
+    *,
+    records: int,
+    times: tuple[int, int],
+    attributes: int = 0,
+    place: tuple[int, int] = (0, -1),
+) -> bytearray:
+    """Return the batch of so many encoded records: header, body, checksum.
+
+    `times`: what the records' timestamps count from, and the greatest of them. `place`: base offset
+    and leader epoch, which the leader writes over.
+    """
     batch = bytearray().join([bytes(HEADER_BYTES), *body])
-    last_offset_delta = len(records) - 1
     HEADER.pack_into(
-        batch, 0, base_offset, len(batch) - LENGTH_COUNTS_FROM, leader_epoch, MAGIC, 0,
-        attributes | compression, last_offset_delta, base_timestamp, max_timestamp,
-        producer_id, producer_epoch, base_sequence, len(records),
+        batch, 0, place[0], len(batch) - LENGTH_COUNTS_FROM, place[1], MAGIC, 0, attributes,
+        records - 1, *times, *stamp, records,
     )  # fmt: skip
     checksum = crc32c(memoryview(batch)[COVERED_FROM:])
     batch[CHECKSUM_AT:COVERED_FROM] = checksum.to_bytes(4, "big")

@@ -51,9 +51,7 @@ def encode_records(
     timed = b""
     previous = None
     least = greatest = records[0][0]
-    for delta, (timestamp, key, value, headers) in enumerate(
-        records, first_delta
-    ):
+    for delta, (timestamp, key, value, headers) in enumerate(records, first_delta):
         if timestamp != previous:  # neighbours often share theirs
             previous = timestamp
             timed = b"\0" + varlong[timestamp - base_timestamp]  # attributes: none exist

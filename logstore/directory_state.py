@@ -88,3 +88,7 @@ class DirectoryState:
     def is_blocked(self, log: PartitionLog) -> bool:
         """Another partition with the same id must be gone first."""
         return not log.deleted and log.id in self.deleting
+
+    def is_forgotten(self, log: PartitionLog) -> bool:
+        """It was deleted before anything of it was written."""
+        return log.deleted and self.deleting.get(log.id) is not log

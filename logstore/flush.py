@@ -16,6 +16,8 @@ from logstore.round import Carrier, Cut, CutDone, FileWrite, Part, Run
 from logstore.segment import Segment
 from logstore.times import TimesRow, encode_row
 
+SNAPSHOT_BYTES: Final = 1 << 20
+"""Of the log, between two producer snapshots: what recovery reads headers of beyond the rest."""
 SMALL_ENTRY_BYTES: Final = HEAD_BYTES + 8
 
 
@@ -60,6 +62,7 @@ class _Taking:
             run = pending[0]
             if run.carrier is Carrier.JOURNAL and run.size_bytes >= self.direct_bytes_min:
                 run.carrier = Carrier.DIRECT
+                run.named = _segment_at(self.log, run).durable_bytes > 0
             if not self._may_go(run.carrier):
                 self.waits = True
                 return
@@ -216,12 +219,17 @@ def _finish_cut(log: PartitionLog, cut: Cut, done: CutDone | None) -> None:
     for segment in log.segment_list[kept:]:
         segment.remove()
     del log.segment_list[kept:]
-    if done is not None:
+    if done is not None and cut.kept is not None:
         log.segment_list[-1].cut(cut.offset, done.size_bytes, done.times_bytes)
     log.segment_list.append(Segment(log.directory_name, cut.offset))
     log.filed_end = log.written_end = log.flushed_end = cut.offset
     log.carriage.files_end = min(log.carriage.files_end, cut.offset)
-    log.upkeep.names_changed = True
+    upkeep = log.upkeep
+    upkeep.names_changed = True
+    kept_snapshots = [offset for offset in upkeep.snapshots if offset <= cut.offset]
+    if len(kept_snapshots) < len(upkeep.snapshots):
+        upkeep.snapshots = kept_snapshots
+        upkeep.snapshot_bytes += SNAPSHOT_BYTES  # the next checkpoint makes another
     log.cut, log.cutting = None, False
 
 

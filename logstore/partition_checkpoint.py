@@ -6,6 +6,7 @@ A plan covers what finished rounds have written, and nothing of a round in fligh
 from typing import Final
 
 from logstore.checkpoint import CheckpointRow, SegmentRow, encode_row
+from logstore.flush import SNAPSHOT_BYTES
 from logstore.leader_epochs import encode as encode_epochs
 from logstore.partition_log import PartitionLog
 from logstore.paths import EPOCHS, PRODUCERS, by_offset
@@ -14,8 +15,6 @@ from logstore.round import FileWrite, PartitionCheckpoint
 from logstore.segment import Segment
 from model.ids import AppendTimeMs, Offset
 
-SNAPSHOT_BYTES: Final = 1 << 20
-"""Of the log, between two producer snapshots: what recovery reads headers of beyond the rest."""
 INDEX_BYTES: Final = 16 << 20
 """Of the active segment, between two writes of its index: what a first read scans at most."""
 SNAPSHOTS_KEPT: Final = 2

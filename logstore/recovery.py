@@ -143,9 +143,9 @@ def _recover(
         if partition not in replay.states:
             state = replay.state(partition)
             state.scan(report)
-            replay.clock_floor = max(replay.clock_floor, *(s.last for s in state.segments))
     for state in replay.states.values():
         state.finish(report)
+        replay.clock_floor = max(replay.clock_floor, *(s.last for s in state.segments))
         replay.names_changed = replay.names_changed or state.made
     if replay.names_changed:
         # SYNC: directories that replay has made, or removed; the row or its absence needs them so.

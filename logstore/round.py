@@ -38,6 +38,8 @@ class Run:
     leader_epoch: LeaderEpoch
     append_time: AppendTimeMs
     carrier: Carrier
+    named: bool = False
+    """A checkpoint has made the name of the file durable; told of direct runs."""
     size_bytes: int = 0
     buffers: list[Buffer] = field(default_factory=list)
 

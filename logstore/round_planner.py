@@ -95,8 +95,8 @@ class RoundPlanner:
         journal_bytes = entries = 0
         dirties, state.dirties = state.dirties, []
         for log in dirties:
-            if state.is_blocked(log):
-                log.taken()  # touched again when the one before it is gone
+            if state.is_blocked(log) or state.is_forgotten(log):
+                log.taken()  # the former is touched again when the one before it is gone
                 continue
             room = Room(journal_left - journal_bytes, all_left, first=not taken)
             got = take_part(log, room, direct_bytes_min=direct_bytes_min)

@@ -58,6 +58,8 @@ class RoundWriter:
         self._open_files_max = open_files_max
         self._files: OrderedDict[str, File] = OrderedDict()
         self._journal: tuple[int, File] | None = None
+        self._named: set[str] = set()
+        """Files whose names were made durable here, before any checkpoint did it."""
         self._doing = ""
         self._failed = False
 
@@ -80,6 +82,7 @@ class RoundWriter:
     def _run(self, work: Round, result: RoundResult) -> None:
         for name in work.forget:
             self._files.pop(name, None)
+            self._named.discard(name)
         for part in work.parts:
             if part.make_directory:
                 self._make_directory(part, result)
@@ -112,6 +115,7 @@ class RoundWriter:
         """Write and sync the runs that skip the journal; return their checksums by `id`."""
         checksums: dict[int, int] = {}
         synced: dict[str, File] = {}
+        unnamed: dict[str, None] = {}
         for part in parts:
             for run in part.runs:
                 if run.carrier is not Carrier.DIRECT:
@@ -123,14 +127,18 @@ class RoundWriter:
                     crc = crc32c(buffer, crc)
                 checksums[id(run)] = crc
                 synced[run.log_name] = file
-                if run.position == 0:
-                    directory = self._doing = run.log_name.rpartition("/")[0]
-                    # SYNC: the entry speaks of bytes in a file whose name must survive with it.
-                    self._disk.sync_directory(directory)
+                if run.log_name not in self._named and not run.named:
+                    unnamed[run.log_name.rpartition("/")[0]] = None
+                    self._named.add(run.log_name)
         for name, file in synced.items():
             self._doing = name
             # SYNC: the journal holds only the checksum of these bytes.
             file.fdatasync()
+        for directory in unnamed:
+            self._doing = directory
+            # SYNC: the entry speaks of bytes in a file whose name must survive with it. The file
+            # may be older than the run: what the journal carried into it needed no name.
+            self._disk.sync_directory(directory)
         return checksums
 
     def _write_journal(self, work: Round, slot: Slot, checksums: dict[int, int]) -> None:
@@ -173,6 +181,7 @@ class RoundWriter:
     def _forget_directory(self, directory: str) -> None:
         for name in [name for name in self._files if name.startswith(f"{directory}/")]:
             del self._files[name]
+        self._named = {name for name in self._named if not name.startswith(f"{directory}/")}
 
     def _file(self, name: str) -> File:
         """Return a file, open; made if it is absent. The one used longest ago is let go."""
@@ -181,7 +190,7 @@ class RoundWriter:
         if file is None:
             file = self._files[name] = self._disk.open(name, create=True)
             if len(self._files) > self._open_files_max:
-                self._files.popitem(last=False)[1].close()
+                self._files.popitem(last=False)  # closed once this round, too, lets go of it
         else:
             self._files.move_to_end(name)
         return file

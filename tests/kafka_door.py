@@ -18,7 +18,7 @@ from api.kafka.counters import KafkaCounters
 from api.kafka.k18_api_versions import ApiVersions
 from api.kafka.listener import KafkaListener
 from api.kafka.request import Api, Request
-from api.kafka.settings import KafkaSettings
+from api.kafka_settings import KafkaSettings
 from api.node.system_clock import SystemClock
 from api.node.system_spawn import SystemSpawn
 from cluster.shell.tick import Tick

@@ -21,7 +21,7 @@ from kio.serial import entity_reader, entity_writer
 from api.kafka.apis import served_apis
 from api.kafka.connection import KafkaConnection
 from api.kafka.request import Request
-from api.kafka.settings import KafkaSettings
+from api.kafka_settings import KafkaSettings
 
 with warnings.catch_warnings():  # it reads its schemas by a function that 3.11 deprecates
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -32,6 +32,7 @@ with warnings.catch_warnings():  # it reads its schemas by a function that 3.11 
         producer,
     )
 
+APIS = served_apis(KafkaSettings())
 NAMES = {
     0: "Produce",
     1: "Fetch",
@@ -160,6 +161,6 @@ def read_entity(key: int, version: int, raw: bytes) -> Any:
 
 def request_of(key: int, version: int, body: bytes) -> Request:
     """Return a request as the connection makes it, of one whose body is `body`."""
-    api = served_apis(KafkaSettings())[key]
+    api = APIS[key]
     head = (version, 77, 0, version >= api.flexible_from)
     return Request(cast(KafkaConnection, None), memoryview(body), head)

@@ -57,9 +57,7 @@ async def open_voter(
         rand=Random(seed),
         run_blocking=Runner() if runner is None else runner,
     )
-    return await OneVoter.open(
-        doors, settings or ClusterSettings(), me=ME, defaults=defaults or {}
-    )
+    return await OneVoter.open(doors, settings or ClusterSettings(), me=ME, defaults=defaults or {})
 
 
 @asynccontextmanager

@@ -40,8 +40,8 @@ _CLOCK_TIME: Final = re.compile(
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _DIGITS: Final = re.compile(r"(\d{1,25})(ms|us|ns|s)?(?![0-9A-Za-z])", re.ASCII)
 _DURATION: Final = re.compile(
-    r"(?=\d)(?:(\d{1,12})w)?(?:(\d{1,12})d)?(?:(\d{1,12})h)?(?:(\d{1,12})m(?!s))?"
-    r"(?:(\d{1,12})s)?(?:(\d{1,12})ms)?(?![0-9A-Za-z])",
+    r"(?=\d)(?:(\d{1,15})w)?(?:(\d{1,15})d)?(?:(\d{1,15})h)?(?:(\d{1,15})m(?!s))?"
+    r"(?:(\d{1,15})s)?(?:(\d{1,15})ms)?(?![0-9A-Za-z])",
     re.ASCII,
 )
 

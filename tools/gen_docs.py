@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from api import errors
+from api import errors, settings_reference
+from api.http import metrics
 from model import limits
-from tools import reasons_table, reference_rpcs
+from tools import reasons_table, reference_cli, reference_rpcs
 
 ROOT: Final = Path(__file__).parent.parent
 FOLDER: Final = "docs/reference"
@@ -47,6 +48,12 @@ Every hard bound that clients, records and nodes run into. What an operator may 
 reference of the settings; these stand fast, or bound or fill in a setting. A request beyond one is
 refused with a reason from [errors.md](errors.md) that names the bound."""
 
+ABOUT_METRICS: Final = """\
+`GET /metrics` on the HTTP listener, in Prometheus' text format. Beside these, `process_*` and
+`python_*` as prometheus-client publishes them. Labels are topics, partitions and names of our own,
+never what a client chose beside a topic. With more than 2,000 partitions on a node their own series
+are left out unless `/metrics?detail=partition` asks for them. Names only come; none changes."""
+
 
 class Page(NamedTuple):
     """One page: its title, and what makes the rest."""
@@ -73,13 +80,22 @@ def limits_page() -> str:
     return f"{ABOUT_LIMITS}\n\n{limits.reference()}"
 
 
+def metrics_page() -> str:
+    """Return the table of metrics."""
+    return f"{ABOUT_METRICS}\n\n{metrics.reference()}"
+
+
 PAGES: Final = {
+    "cli.md": Page("Command line", reference_cli.page),
     "errors.md": Page("Errors", errors_page),
     "limits.md": Page("Limits", limits_page),
+    "metrics.md": Page("Metrics", metrics_page),
+    "settings.md": Page("Settings", settings_reference.settings_page),
     "rpcs.md": Page("gRPC calls", reference_rpcs.page),
 }
 
 FILES: Final[dict[str, Callable[[], str]]] = {
+    "config.reference.toml": settings_reference.reference_toml,
     "tidelog/reasons.json": reasons_table.render,
 }
 """Other files that are printed from declarations, by their place in the tree."""

@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from logstore.searchable import Search, SearchableLog, Visible, overlapping, read_times
+from logstore.searchable import (
+    Search,
+    SearchableLog,
+    SegmentGone,
+    Visible,
+    overlapping,
+    read_times,
+)
 from model.ids import AppendTimeMs, LeaderEpoch, Offset
 from model.record import BatchHeader, iter_batches
 
@@ -25,25 +32,31 @@ def append_runs(
     start: Offset,
     end: Offset,
 ) -> Search[list[StoredBatch]]:
-    """Return the batches of `buffers`, which hold offsets from `start` to `end`, in order."""
+    """Return the batches of `buffers`, which hold offsets from `start` to `end`, in order.
+
+    Raises:
+        SegmentGone: some of it was removed meanwhile; nobody knows its append times any more.
+    """
     known = []
     for segment in overlapping(log, Visible(start, end)):
         times = yield from read_times(segment)
-        known.append((segment.end_offset, times))
+        known.append((segment.base_offset, segment.end_offset, times))
     slot = 0
     stored: list[StoredBatch] = []
     for buffer in buffers:
         for view in iter_batches(memoryview(buffer)):
             header = BatchHeader.of_checked(view)
-            while slot + 1 < len(known) and header.base_offset >= known[slot][0]:
+            while slot + 1 < len(known) and header.base_offset >= known[slot][1]:
                 slot += 1
+            if not known or not known[slot][0] <= header.base_offset < known[slot][1]:
+                raise SegmentGone
             stored.append(
                 StoredBatch(
                     view,
                     header.base_offset,
                     header.end_offset,
                     header.leader_epoch,
-                    known[slot][1].at(header.base_offset).append_time,
+                    known[slot][2].at(header.base_offset).append_time,
                 )
             )
     return stored

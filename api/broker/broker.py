@@ -2,14 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 
+from api.broker.choose_partition import ChoosePartition
+from api.broker.cluster import Cluster
+from api.broker.configs import Configs
 from api.broker.context import BrokerContext
 from api.broker.fetch import Fetch
 from api.broker.produce import Produce
+from api.broker.produce_records import ProduceRecords
 from api.broker.producer_ids import InitProducer
+from api.broker.read_on import ReadOn
 from api.broker.resolve import Resolve
 from api.broker.search import Searches
 from api.broker.subscribe import Subscribe
 from api.broker.topics import Topics
+from api.broker.turns import Turns
 from api.settings import TopicsSection
 from cluster.controller.image import MetadataImage, TopicImage
 from cluster.controller.topics import CreateTopic, DeleteTopic
@@ -39,9 +45,14 @@ class Broker:
         self.produce = Produce(context)
         self.fetch = Fetch(context)
         self.resolve = Resolve(context, searches)
-        self.subscribe = Subscribe(context, self.fetch, searches)
+        self.read_on = ReadOn(context, self.fetch, searches)
+        self.subscribe = Subscribe(context, self.read_on, searches)
         self.topics = Topics(context, self.resolve, topics)
         self.init_producer_id = InitProducer(context)
+        self.produce_records = ProduceRecords(context, self.produce, searches)
+        self.choose_partition = ChoosePartition()
+        self.configs = Configs(context, self.topics, topic_defaults)
+        self.cluster = Cluster(context)
         self._endpoints: dict[str, tuple[str, int]] = {}
 
     @property
@@ -78,6 +89,15 @@ class Broker:
     def kafka_endpoint(self, listener: str) -> tuple[str, int]:
         """Return the host and port that clients of a listener are told."""
         return self._endpoints[listener]
+
+    @property
+    def endpoints(self) -> Mapping[str, tuple[str, int]]:
+        """Host and port of each listener of this node, as it was advertised."""
+        return self._endpoints
+
+    def turns(self) -> Turns:
+        """Begin a piece of work on the loop that is done in slices."""
+        return Turns(self.context.clock, self.searches.turn)
 
     async def create_topics(
         self, principal: Principal, topics: Sequence[CreateTopic]

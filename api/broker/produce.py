@@ -13,7 +13,8 @@ from enum import IntEnum
 from typing import Final, NamedTuple, TypeAlias
 
 from api.broker.context import BrokerContext
-from cluster.replication.append import decide
+from api.broker.encode_records import Encoded
+from cluster.replication.append import check_in_sync, decide
 from cluster.shell.hosted_partition import Ack, HostedPartition
 from logstore.producer_state import Duplicate
 from logstore.validate import check_produced
@@ -63,13 +64,13 @@ class Produce:
         self,
         principal: Principal,
         partition: HostedPartition,
-        records: memoryview,
+        records: memoryview | Encoded,
         *,
         acks: Acks,
         timeout_ms: int,
         done: Done,
     ) -> None:
-        """Append `records`, one whole batch; it is copied before this returns.
+        """Append `records`, one whole batch; a view is copied before this returns.
 
         `done` gets `Produced` or the refusal: CORRUPT_BATCH, RECORD_TOO_LARGE,
         TIMESTAMP_OUT_OF_RANGE, UNSUPPORTED_COMPRESSION, the producer's sequence errors, DISK_FULL,
@@ -84,7 +85,7 @@ class Produce:
     def _accept(
         self,
         partition: HostedPartition,
-        records: memoryview,
+        records: memoryview | Encoded,
         *,
         acks: Acks,
         timeout_ms: int,
@@ -92,6 +93,9 @@ class Produce:
     ) -> None:
         node = self._node
         log = partition.log
+        encoded = records if isinstance(records, Encoded) else None
+        if isinstance(records, Encoded):
+            records = memoryview(records.batch)
         size = len(records)
         try:
             whole = peek_size(records, 0) == size
@@ -102,6 +106,12 @@ class Produce:
                 ErrorCode.CORRUPT_BATCH, f"{size} bytes are not exactly one record batch"
             )
         header = check_produced(records, max_message_bytes=log.settings.max_message_bytes)
+        if acks is Acks.ALL and not partition.enough_in_sync:
+            topic = partition.topic
+            check_in_sync(
+                in_sync=len(topic.partitions[partition.number].isr),
+                min_insync_replicas=topic.settings.min_insync_replicas,
+            )
         node.check_room(size)
         now = node.append_time()
         verdict = decide(log, header, records, now=now)
@@ -118,10 +128,13 @@ class Produce:
             end = end if end <= partition.high_watermark else log.log_end
             self._park(partition, ack, end, acks=acks, timeout_ms=timeout_ms)
             return
-        batch = bytearray(records)
+        batch = bytearray(records) if encoded is None else encoded.batch
+        bounds = None if encoded is None else encoded.bounds
         if log.settings.log_append_time:
             node.stamp(batch, now)
-        appended = log.append([batch], leader_epoch=partition.leader_epoch, append_time=now)
+            bounds = None  # the stamp tells
+        epoch = partition.leader_epoch
+        appended = log.append([batch], leader_epoch=epoch, append_time=now, bounds=bounds)
         partition.appended(appended.end_offset, now)
         node.accepted(size)
         ack = Ack(self._teller(partition, done), appended.base_offset, now, duplicate=False)
@@ -193,7 +206,9 @@ class Produce:
         self._waiting.discard(partition)
 
     @staticmethod
-    def _teller(partition: HostedPartition, done: Done) -> Callable[[Ack, RequestError | None], None]:
+    def _teller(
+        partition: HostedPartition, done: Done
+    ) -> Callable[[Ack, RequestError | None], None]:
         def tell(ack: Ack, error: RequestError | None) -> None:
             if error is not None:
                 done(error)

@@ -3,33 +3,32 @@
 A subscription reads its partitions in turn, whole batches at a time, and waits when there is
 nothing: it holds one answer in memory, however far behind its reader is (P58). What its reader is
 told: where each partition begins and ends (`Opened`), the batches (`Step`), the switch from history
-to live (`CaughtUp`), and what retention removed before it was read (`Gap`), never passed over.
+to live (`CaughtUp`) and back (`FellBehind`), what retention removed before it was read (`Gap`) and
+what was cut off after it was read (`Diverged`), neither ever passed over.
 
 Invariants:
     SUBSCRIPTION_MOVES_FORWARD    a partition's place only rises.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
-from api.broker.append_runs import StoredBatch, append_runs
 from api.broker.context import BrokerContext
-from api.broker.fetch import Fetch, Fetched, Want
+from api.broker.read_on import Diverged, Gap, ReadFrom, ReadOn, Step
 from api.broker.search import Searches
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.time_search import range_bounds
 from model.errors import ErrorCode, RequestError
-from model.ids import AppendTimeMs, Offset
+from model.ids import LeaderEpoch, MonotonicMs, Offset
+from model.limits import FETCH_BYTES_MAX, STREAM_SILENCE_MS_MAX, SUBSCRIBE_BYTES_DEFAULT
 from model.principal import Principal
 from model.record import ClockKind, TimeRange
 
-HEARTBEAT_MS: Final = 5_000
-"""A stream is never silent for longer."""
+HEARTBEAT_MS: Final = STREAM_SILENCE_MS_MAX.value * 4 // 5
+"""A stream is never silent for longer than the limit: an answer takes a moment to arrive."""
 BOUND_POLL_MS: Final = 100
 """How often the end of a range that lies in the future is looked for; ms."""
-STEP_BYTES_DEFAULT: Final = 512 << 10
-STEP_BYTES_MAX: Final = 3 << 20
 
 
 @dataclass(slots=True)
@@ -41,48 +40,28 @@ class Bounds:
     stop: Offset | None = None
     """Exclusive; None: never, or not known yet."""
     truncated: bool = False
-    leader_epoch: int = -1
-    """Of the record before `start`, as the reader knows it; -1 = not told."""
+    last_epoch: LeaderEpoch | None = None
+    """Of the record before `start`, as the reader knows it; None = not told."""
 
 
 class Opened(NamedTuple):
-    """What was asked for, made absolute."""
+    """What was asked for, made absolute; again, with new bounds only, when a topic has grown."""
 
     bounds: Sequence[Bounds]
     times: TimeRange | None
 
 
-class Step(NamedTuple):
-    """One partition moved on to `next_offset`; without batches it is a sign of life."""
-
-    partition: HostedPartition
-    batches: Sequence[StoredBatch]
-    next_offset: Offset
-    log_start: Offset
-    high_watermark: Offset
-    last_stable_offset: Offset
-    closed_time: AppendTimeMs
-
-
 class CaughtUp(NamedTuple):
-    """Everything that was committed has been delivered, up to these offsets."""
+    """Everything that was committed has been delivered, up to these places."""
 
-    reached: Sequence[tuple[HostedPartition, Offset]]
+    reached: Sequence[Bounds]
 
 
 class FellBehind(NamedTuple):
-    """The reader is in history again; a `CaughtUp` follows."""
+    """The reader is in history again: what comes next is no longer in memory."""
 
 
-class Gap(NamedTuple):
-    """Records were removed before they were read."""
-
-    partition: HostedPartition
-    expected_offset: Offset
-    next_offset: Offset
-
-
-Event: TypeAlias = Opened | Sequence[Step] | CaughtUp | FellBehind | Gap
+Event: TypeAlias = Opened | Sequence[Step] | CaughtUp | FellBehind | Gap | Diverged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +71,9 @@ class Subscription:
     bounds: Sequence[Bounds]
     times: TimeRange | None = None
     """Records outside the range may be among the batches on the event clock: the door filters."""
-    max_bytes: int = STEP_BYTES_DEFAULT
+    max_bytes: int = SUBSCRIBE_BYTES_DEFAULT.value
+    follow: Sequence[str] = ()
+    """Topics whose new partitions are read too, from their beginning: for endless reads."""
 
 
 @dataclass(slots=True)
@@ -101,8 +82,9 @@ class _State:
 
     wanted: Subscription
     places: list[Bounds]
+    told_at: MonotonicMs
+    """When the reader was last told something."""
     caught_up: bool = False
-    told_behind: bool = False
     turn: int = 0
     open_ended: set[int] = field(default_factory=set)
     """Slots whose stop is an append time that is not closed yet."""
@@ -111,10 +93,10 @@ class _State:
 class Subscribe:
     """The use case; one for each node."""
 
-    def __init__(self, context: BrokerContext, fetch: Fetch, searches: Searches) -> None:
+    def __init__(self, context: BrokerContext, read_on: ReadOn, searches: Searches) -> None:
         """Read through the node's own fetch."""
         self._node = context
-        self._fetch = fetch
+        self._read_on = read_on
         self._searches = searches
 
     async def resolve_range(self, partition: HostedPartition, times: TimeRange) -> Bounds:
@@ -133,94 +115,114 @@ class Subscribe:
         stop = None if future else found.stop
         return Bounds(partition, found.start, stop, found.truncated)
 
-    async def __call__(self, principal: Principal, wanted: Subscription) -> AsyncIterator[Event]:
+    async def __call__(
+        self, principal: Principal, wanted: Subscription
+    ) -> AsyncGenerator[Event, None]:
         """Yield events until every partition has reached its stop; for ever if one has none.
 
         Raises:
             RequestError: what cannot be read; its metadata name the partition.
         """
         places = [
-            Bounds(one.partition, one.start, one.stop, one.truncated, one.leader_epoch)
+            Bounds(one.partition, one.start, one.stop, one.truncated, one.last_epoch)
             for one in wanted.bounds
         ]
-        state = _State(wanted, places)
+        state = _State(wanted, places, self._node.clock.monotonic_ms())
         if wanted.times is not None and wanted.times.clock is ClockKind.APPEND:
             state.open_ended = {slot for slot, one in enumerate(places) if one.stop is None}
         yield Opened(wanted.bounds, wanted.times)
         while True:
+            self._check_present(state)
+            grown = self._grown(state)
+            if grown:
+                yield Opened(grown, None)
             await self._close_ends(state)
             reading = [one for one in state.places if one.stop is None or one.start < one.stop]
             if not reading:
                 return
-            async for event in self._turn(principal, state, reading):
+            switched = _switched(state, reading)
+            if switched is not None:
+                yield switched
+            for event in await self._turn(principal, state, reading):
                 yield event
+                state.told_at = self._node.clock.monotonic_ms()
 
     async def _turn(
         self, principal: Principal, state: _State, reading: list[Bounds]
-    ) -> AsyncIterator[Event]:
+    ) -> list[Event]:
         """Read once, beginning with another partition each time; wait when there is nothing."""
         state.turn += 1
         first = state.turn % len(reading)
         order = [*reading[first:], *reading[:first]]
         behind = any(one.start < _end_for(one) for one in order)
-        if not behind and not state.caught_up:
-            state.caught_up = True
-            yield CaughtUp([(one.partition, one.start) for one in state.places])
-        wait_ms = 0 if behind else (BOUND_POLL_MS if state.open_ended else HEARTBEAT_MS)
-        fetched = await self._read(principal, state.wanted, order, wait_ms=wait_ms)
-        steps: list[Step] = []
-        for place, found in zip(order, fetched, strict=True):
-            gap = _gap(place, found)
-            if gap is not None:
-                yield gap
-                place.start = gap.next_offset
-                continue
-            if found.error is not None:
-                raise found.error
-            step = await self._step(place, found)
-            if step.batches or not behind:
-                steps.append(step)
-            assert step.next_offset >= place.start, "SUBSCRIPTION_MOVES_FORWARD"
-            place.start = step.next_offset
-        if steps and (wait_ms != BOUND_POLL_MS or any(step.batches for step in steps)):
-            yield steps
-
-    async def _read(
-        self, principal: Principal, wanted: Subscription, order: list[Bounds], *, wait_ms: int
-    ) -> Sequence[Fetched]:
-        wants = [
-            Want(one.partition, one.start, wanted.max_bytes, one.leader_epoch) for one in order
-        ]
-        return await self._fetch.wait(
+        max_bytes = state.wanted.max_bytes
+        silent = self._node.clock.monotonic_ms() - state.told_at
+        wait_ms = max(HEARTBEAT_MS - silent, 1)
+        if state.open_ended:
+            wait_ms = min(wait_ms, BOUND_POLL_MS)
+        read = await self._read_on(
             principal,
-            wants,
-            min_bytes=1 if wait_ms else 0,
-            max_bytes=wanted.max_bytes,
-            max_wait_ms=wait_ms,
+            [ReadFrom(one.partition, one.start, max_bytes, one.last_epoch) for one in order],
+            min_bytes=0 if behind else 1,
+            max_bytes=max_bytes,
+            max_wait_ms=0 if behind else wait_ms,
         )
+        due = self._node.clock.monotonic_ms() - state.told_at >= HEARTBEAT_MS
+        events: list[Event] = []
+        steps: list[Step] = []
+        for place, one in zip(order, read, strict=True):
+            if isinstance(one, RequestError):
+                raise one
+            found = _within(place, one) if isinstance(one, Step) else one
+            if isinstance(found, Step):
+                if found.batches or found.next_offset > place.start or due:
+                    steps.append(found)
+            else:
+                events.append(found)
+            self._move(state, place, found)
+        return [*events, steps] if steps else events
 
-    async def _step(self, place: Bounds, found: Fetched) -> Step:
-        """Give each batch its append time; leave out what lies at or beyond the stop."""
-        next_offset = found.next_offset
-        batches: Sequence[StoredBatch] = ()
-        if found.size_bytes:
-            search = append_runs(
-                place.partition.log, found.buffers, start=place.start, end=next_offset
-            )
-            batches = await self._searches.run(place.partition.log, search)
-        if place.stop is not None and next_offset >= place.stop:
-            stop = place.stop
-            batches = [batch for batch in batches if batch.base_offset < stop]
-            next_offset = max(stop, place.start)
-        return Step(
-            place.partition,
-            batches,
-            next_offset,
-            found.log_start,
-            found.high_watermark,
-            found.last_stable_offset,
-            place.partition.closed_time(self._node.closed_time()),
-        )
+    def _move(self, state: _State, place: Bounds, found: Step | Gap | Diverged) -> None:
+        """Note where a partition stands once its reader has been told."""
+        if isinstance(found, Diverged):
+            # It delivers nothing more: what to undo, and where to go on, is the reader's choice.
+            slot = next(at for at, one in enumerate(state.places) if one is place)
+            state.places[slot] = Bounds(place.partition, place.start, place.start)
+            state.open_ended.discard(slot)
+            return
+        assert found.next_offset >= place.start, "SUBSCRIPTION_MOVES_FORWARD"
+        place.start = found.next_offset
+        if isinstance(found, Gap):
+            place.last_epoch = None
+        elif found.last_epoch is not None:
+            place.last_epoch = found.last_epoch
+
+    def _check_present(self, state: _State) -> None:
+        """Refuse to wait for a topic that is gone, or is another one of the same name by now."""
+        for place in state.places:
+            partition = place.partition
+            name, number = partition.topic.name, partition.number
+            if self._node.partitions.get(name, number) is not partition:
+                raise RequestError(
+                    ErrorCode.UNKNOWN_TOPIC,
+                    f'topic "{name}" was deleted, and created again',
+                    topic=name,
+                    partition=str(number),
+                )
+
+    def _grown(self, state: _State) -> list[Bounds]:
+        """Take in the partitions that followed topics have got since."""
+        grown: list[Bounds] = []
+        for topic in state.wanted.follow:
+            every = self._node.partitions.of_topic(topic)
+            known = {one.partition.number for one in state.places if one.partition in every}
+            grown += [
+                Bounds(one, one.log_start, last_epoch=None)
+                for one in every
+                if one.number not in known
+            ]
+        state.places += [Bounds(one.partition, one.start) for one in grown]
+        return grown
 
     async def _close_ends(self, state: _State) -> None:
         """Set the stop of partitions whose range has been closed meanwhile."""
@@ -235,19 +237,32 @@ class Subscribe:
                 state.open_ended.discard(slot)
 
 
+def _switched(state: _State, reading: list[Bounds]) -> CaughtUp | FellBehind | None:
+    """Tell whether a reader has come from history to the end, or back."""
+    if not state.caught_up:
+        if any(one.start < _end_for(one) for one in reading):
+            return None
+        state.caught_up = True
+        return CaughtUp([Bounds(one.partition, one.start) for one in state.places])
+    for one in reading:
+        if one.start < min(_end_for(one), one.partition.log.tail.start):
+            state.caught_up = False
+            return FellBehind()
+    return None
+
+
 def _end_for(place: Bounds) -> Offset:
     mark = place.partition.high_watermark
     return mark if place.stop is None else min(mark, place.stop)
 
 
-def _gap(place: Bounds, found: Fetched) -> Gap | None:
-    """Tell what was removed before it was read; None if nothing was."""
-    error = found.error
-    if error is None or error.code is not ErrorCode.OFFSET_OUT_OF_RANGE:
-        return None
-    if place.start >= found.log_start:
-        return None
-    return Gap(place.partition, place.start, found.log_start)
+def _within(place: Bounds, step: Step) -> Step:
+    """Leave out what lies at or beyond the stop."""
+    if place.stop is None or step.next_offset < place.stop:
+        return step
+    stop = place.stop
+    batches = [batch for batch in step.batches if batch.base_offset < stop]
+    return step._replace(batches=batches, next_offset=max(stop, place.start))
 
 
 def check_step_bytes(asked: int) -> int:
@@ -256,10 +271,10 @@ def check_step_bytes(asked: int) -> int:
     Raises:
         RequestError: INVALID_REQUEST, outside 0 to 3 MiB.
     """
-    if not 0 <= asked <= STEP_BYTES_MAX:
+    if not 0 <= asked <= FETCH_BYTES_MAX.value:
         raise RequestError(
             ErrorCode.INVALID_REQUEST,
-            f"max_bytes is {asked}, it goes from 0 to {STEP_BYTES_MAX}",
+            f"max_bytes is {asked}, it goes from 0 to {FETCH_BYTES_MAX.value}",
             field="max_bytes",
         )
-    return asked or STEP_BYTES_DEFAULT
+    return asked or SUBSCRIBE_BYTES_DEFAULT.value

@@ -40,6 +40,7 @@ DEFAULTS: Final = (
     Given("logging", "level", "warning", ORIGIN),
 )
 DEMO: Final = "flights"
+PORT: Final = click.IntRange(0, 65_535)
 
 
 @click.command(
@@ -52,9 +53,9 @@ DEMO: Final = "flights"
         "tidelog dev --demo --exit-after-demo",
     ),
 )
-@click.option("--kafka-port", type=click.IntRange(0, 65_535), help="Default 9092; 0 takes any.")
-@click.option("--grpc-port", type=click.IntRange(0, 65_535), help="Default 9095; 0 takes any.")
-@click.option("--http-port", type=click.IntRange(0, 65_535), help="Default 8080; 0 takes any.")
+@click.option("--kafka-port", type=PORT, metavar="PORT", help="Default 9092; 0 takes any.")
+@click.option("--grpc-port", type=PORT, metavar="PORT", help="Default 9095; 0 takes any.")
+@click.option("--http-port", type=PORT, metavar="PORT", help="Default 8080; 0 takes any.")
 @click.option("--data-dir", metavar="DIR", help=f"Where records are kept; default {DATA_DIR}.")
 @click.option("--memory", is_flag=True, help="Keep nothing on disk; gone when it stops.")
 @click.option("--seed-topic", multiple=True, metavar="NAME:PARTITIONS", help="Create a topic.")

@@ -11,7 +11,7 @@ from api.cli.overlay_disk import OverlayDisk
 from logstore.disk_posix import PosixDisk
 from logstore.recovery_report import Finding
 from logstore.settings import LogSettings
-from model.errors import DirectoryRefused
+from model.errors import DirectoryExit, DirectoryRefused
 from tidelog.cli.failure import CommandFailed
 from tidelog.cli.output import Column, Kind
 from tidelog.cli.run import Run
@@ -44,6 +44,12 @@ DIRECTORY_COLUMNS = (
     Column("partitions", Kind.LIST, about="The columns of the table, for each partition."),
 )
 
+_HINTS = {
+    DirectoryExit.FAILED: "a start would refuse it too; restore the named file from a copy",
+    DirectoryExit.FENCED: "verify while no node uses the directory: stop the node first",
+    DirectoryExit.NEWER_FORMAT: "verify it with the newer Tidelog that wrote it",
+}
+
 
 @click.command(
     cls=Verb,
@@ -68,7 +74,9 @@ def verify(run: Run, directory: str, *, as_json: bool) -> int:
         )
     except DirectoryRefused as refused:
         raise CommandFailed(
-            f"{directory}: {refused.detail}", hint=None, exit_code=int(refused.exit_code)
+            f"{directory}: {refused.detail}",
+            hint=_HINTS[refused.exit_code],
+            exit_code=int(refused.exit_code),
         ) from refused
     except OSError as error:
         raise CommandFailed(

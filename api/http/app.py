@@ -158,6 +158,7 @@ class HttpDoor:
             limit_concurrency=settings.connections_max,
             h11_max_incomplete_event_size=UNAUTHENTICATED_REQUEST_BYTES_MAX.value,
         )
+        self._health = view.health
         self._state = ServerState()
         self._server: asyncio.Server | None = None
 
@@ -180,7 +181,8 @@ class HttpDoor:
         return Address(str(host), int(port))
 
     async def drain(self) -> None:
-        """Go on: probes shall read that the node is stopping. Nothing here lasts."""
+        """Go on, and tell probes that the node is stopping: nobody new shall come."""
+        self._health.stopping()
 
     async def stop(self) -> None:
         """Accept no more, finish the answers under way, hang up."""

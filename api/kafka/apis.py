@@ -17,7 +17,7 @@ from api.kafka import (
 from api.kafka.k18_api_versions import ApiVersions
 from api.kafka.request import Api
 from api.kafka.schema import request_codec, response_codec
-from api.kafka.settings import KafkaSettings
+from api.kafka_settings import KafkaSettings
 
 BY_HAND = frozenset({k00_produce.KEY, k01_fetch.KEY})
 

@@ -23,7 +23,7 @@ from api.kafka.k00_repeat import Repeated, Repeats
 from api.kafka.k18_api_versions import KEY as API_VERSIONS
 from api.kafka.k18_api_versions import refuse_version
 from api.kafka.request import Api, Buffer, Request
-from api.kafka.settings import KafkaSettings
+from api.kafka_settings import KafkaSettings
 from cluster.shell.tick import Tick
 from cluster.shell.wire import FrameConnection, Memory, WireLimits
 from model.errors import MalformedError, RequestError

@@ -223,9 +223,9 @@ class _Producing:
             self._outcome_unasked(result)
             return
         self._rows[slot] = (
-            write_success(self._request.version, number, result)
-            if type(result) is Produced
-            else write_refusal(self._request.version, number, result)  # type: ignore[arg-type]
+            write_refusal(self._request.version, number, result)
+            if isinstance(result, RequestError | KafkaOnly)
+            else write_success(self._request.version, number, result)
         )
         self._missing -= 1
         if not self._missing:

@@ -129,11 +129,10 @@ class Repeated(Request):
     def done(self, result: Produced | RequestError) -> None:
         """Answer."""
         template = self.template
-        if type(result) is Produced:
-            whole = template.success(self.correlation_id, result)
-        else:
-            assert isinstance(result, RequestError), "PRODUCE_ENDS_ONE_WAY"
+        if isinstance(result, RequestError):
             whole = template.refusal(self.correlation_id, result)
+        else:
+            whole = template.success(self.correlation_id, result)
         self.answer = (whole,)
         self.connection.answered(len(whole))
 

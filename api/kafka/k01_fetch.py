@@ -1,9 +1,9 @@
 """Fetch (key 1): read on in many partitions, with a long poll. By hand, as Produce.
 
-Batches leave as they are stored; the answer is a list of buffers. No fetch sessions are kept: every
-answer says session 0, which tells a client to send full requests (KIP-227); one that names a
-session all the same is told that there is none. Topic ids from v13 (KIP-516). Batches compressed
-with zstd are refused to versions before 10, whose clients cannot read them (KIP-110).
+Batches leave as they are stored, in whatever codec their producer chose; the answer is a list of
+buffers. No fetch sessions are kept: every answer says session 0, which tells a client to send full
+requests (KIP-227); one that names a session all the same is told that there is none. Topic ids
+from v13 (KIP-516).
 """
 
 from collections.abc import Callable, Sequence
@@ -24,13 +24,11 @@ from api.kafka.frame import (
     skip_tags,
     write_varint,
 )
-from api.kafka.k00_produce import is_zstd
 from api.kafka.request import Api, Buffer, Request
 from api.kafka.schema import ITEMS_MAX
-from api.kafka.settings import SMALL_REQUEST_BYTES_MAX
+from api.kafka_settings import SMALL_REQUEST_BYTES_MAX
 from model.errors import ErrorCode, MalformedError, RequestError
 from model.ids import Offset, TopicId
-from model.record import LENGTH_COUNTS_FROM
 
 if TYPE_CHECKING:
     from api.kafka.broker_port import BrokerPort
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
 KEY: Final = 1
 VERSION_MIN: Final = 4
 VERSION_MAX: Final = 18
-LOG_START_FROM, SESSION_FROM, EPOCH_FROM, ZSTD_FROM, RACK_FROM = 5, 7, 9, 10, 11
+LOG_START_FROM, SESSION_FROM, EPOCH_FROM, RACK_FROM = 5, 7, 9, 11
 FLEXIBLE_FROM, TOPIC_ID_FROM, REPLICA_STATE_FROM = 12, 13, 15
 REPLICA_STATE_TAG: Final = 1
 READ_COMMITTED: Final = 1
@@ -316,24 +314,11 @@ def _row(version: int, told: tuple[int, int, int, bool], row: Fetched) -> bytes:
 def _code(version: int, row: Fetched) -> int:
     """Return one partition's error code."""
     if row.error is None:
-        if version < ZSTD_FROM and any(holds_zstd(buffer) for buffer in row.buffers):
-            return kafka_number(ErrorCode.UNSUPPORTED_COMPRESSION)
         return 0
     code = row.error.code
     if code is ErrorCode.UNKNOWN_TOPIC and version >= TOPIC_ID_FROM:
         return kafka_number(code, KafkaContext.TOPIC_ID)
     return kafka_number(code, KafkaContext.PRODUCE_OR_FETCH)
-
-
-def holds_zstd(buffer: Buffer) -> bool:
-    """Tell whether one of the whole batches in a buffer is compressed with zstd."""
-    view, at = memoryview(buffer), 0
-    while at + LENGTH_COUNTS_FROM <= len(view):
-        if is_zstd(view[at:]):
-            return True
-        (length,) = I32.unpack_from(view, at + 8)
-        at += LENGTH_COUNTS_FROM + length
-    return False
 
 
 API: Final = Api(

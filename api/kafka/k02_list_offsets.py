@@ -13,7 +13,7 @@ from api.broker.resolve import Resolved
 from api.errors import KafkaContext, kafka_number
 from api.kafka.request import Api, Request
 from api.kafka.schema import Message, read_request, write_response
-from api.kafka.settings import SMALL_REQUEST_BYTES_MAX
+from api.kafka_settings import SMALL_REQUEST_BYTES_MAX
 from model.errors import ErrorCode, RequestError
 from model.record import ClockKind
 

@@ -12,7 +12,7 @@ from api.errors import KafkaContext, kafka_number
 from api.kafka.frame import UUID_ZERO
 from api.kafka.request import Api, Request
 from api.kafka.schema import Message, read_request, write_response
-from api.kafka.settings import SMALL_REQUEST_BYTES_MAX
+from api.kafka_settings import SMALL_REQUEST_BYTES_MAX
 from cluster.controller.image import BrokerImage, MetadataImage, PartitionImage, TopicImage
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId, TopicId, TopicName
@@ -141,7 +141,8 @@ def _asked(
         missing = kafka_number(ErrorCode.UNKNOWN_TOPIC, KafkaContext.TOPIC_ID)
         return _absent(missing, None, topic_id)
     if name is None:
-        return _absent(kafka_number(ErrorCode.INVALID_REQUEST), None, UUID_ZERO)
+        unnamed = None if version >= BY_ID_FROM else ""
+        return _absent(kafka_number(ErrorCode.INVALID_REQUEST), unnamed, UUID_ZERO)
     known = image.topics.get(TopicName(name))
     if known is not None:
         return _topic(known)

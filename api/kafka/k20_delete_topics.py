@@ -6,7 +6,7 @@ from api.errors import KafkaContext, kafka_number
 from api.kafka.frame import UUID_ZERO
 from api.kafka.request import Api, Request
 from api.kafka.schema import Message, read_request, write_response
-from api.kafka.settings import SMALL_REQUEST_BYTES_MAX
+from api.kafka_settings import SMALL_REQUEST_BYTES_MAX
 from cluster.controller.image import TopicImage
 from cluster.controller.topics import DeleteTopic
 from model.errors import ErrorCode, RequestError

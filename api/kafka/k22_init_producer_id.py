@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from api.errors import kafka_number
 from api.kafka.request import Api, Request
 from api.kafka.schema import Message, read_request, write_response
-from api.kafka.settings import SMALL_REQUEST_BYTES_MAX
+from api.kafka_settings import SMALL_REQUEST_BYTES_MAX
 from model.errors import ErrorCode, RequestError
 from model.ids import ProducerEpoch, ProducerId
 

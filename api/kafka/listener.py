@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from api.kafka.connection import Door, KafkaConnection
-from api.kafka.settings import SWEEP_MS
+from api.kafka_settings import SWEEP_MS
 from cluster.shell.accept import Acceptor, bind
 from model.ids import MonotonicMs
 from model.limits import FILE_DESCRIPTORS_PERCENT_MAX

@@ -17,8 +17,6 @@ from struct import Struct
 from types import NoneType, UnionType
 from typing import Any, Final, NamedTuple, TypeAlias, cast, get_args, get_origin
 
-from kio.index import load_request_schema, load_response_schema
-
 from api.kafka.frame import (
     I16,
     I32,
@@ -30,6 +28,7 @@ from api.kafka.frame import (
     skip_tags,
     write_varint,
 )
+from api.kafka.kio_index import load_request_schema, load_response_schema
 from model.errors import MalformedError
 
 Message: TypeAlias = dict[str, Any]
@@ -256,6 +255,12 @@ def _not_null(at: int) -> MalformedError:
     return MalformedError("length", at, "null where a value is required")
 
 
+def _check_nullable(nullable: bool) -> None:  # noqa: FBT001 - a question about one field
+    """Keep a handler from sending what clients cannot read."""
+    if not nullable:
+        raise ValueError("null where a value is required")
+
+
 def _text(*, nullable: bool, flexible: bool) -> Codec:
     """Return the codec of a string: UTF-8."""
     raw = _sized(I16, nullable=nullable, flexible=flexible)
@@ -286,6 +291,7 @@ def _sized(shape: Struct, *, nullable: bool, flexible: bool) -> Codec:
 
     def write(value: bytes | None) -> bytes:
         if value is None:
+            _check_nullable(nullable)
             return length_of.write(-1)
         return length_of.write(len(value)) + value
 
@@ -312,6 +318,7 @@ def _array(item: Codec, *, nullable: bool, flexible: bool) -> Codec:
 
     def write(items: Sequence[Any] | None) -> bytes:
         if items is None:
+            _check_nullable(nullable)
             return length_of.write(-1)
         return length_of.write(len(items)) + b"".join(map(item.write, items))
 

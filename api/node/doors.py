@@ -17,6 +17,7 @@ from api.kafka.request import Api
 from api.node.assemble import Node, World
 from api.node.logging import EventLog
 from api.node.system_limits import descriptors_max
+from api.rpc.server import GrpcDoor
 from api.settings import NodeSettings, split_address
 
 KAFKA: Final = "kafka"
@@ -50,6 +51,16 @@ class Doors:
         doors: list[Door] = []
         if settings.http_listener.bind is not None:
             doors.append(HttpDoor(settings.http_listener, self.view))
+        if settings.grpc_listener.bind is not None:
+            doors.append(
+                GrpcDoor(
+                    node.broker,
+                    Address(*split_address(settings.grpc_listener.bind)),
+                    reflection=settings.grpc_listener.reflection,
+                    rand=self.world.rand,
+                    note=self.log,
+                )
+            )
         if settings.kafka_listener.bind is not None:
             doors.append(self._kafka(node, counters, bind=settings.kafka_listener.bind))
         return doors

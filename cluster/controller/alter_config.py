@@ -43,18 +43,7 @@ def alter_topic_config(
             topic=topic.name,
             etag=topic.etag,
         )
-    config = dict(topic.config)
-    for name in request.unset:
-        check_name(name)
-        if name in request.set:
-            detail = f"{name} is to be set and unset at once"
-            raise RequestError(ErrorCode.INVALID_CONFIG, detail, name=name)
-        for present in [key for key in config if _same(key, name)]:
-            del config[present]
-    for name, value in request.set.items():
-        for present in [key for key in config if _same(key, name)]:
-            del config[present]
-        config[name] = value
+    config = _merged(topic.config, request)
     if config.get(KIND, TopicKind.LOG.value) != topic.kind.value:
         detail = f"{KIND} of a topic cannot be changed; create another topic"
         raise RequestError(ErrorCode.INVALID_CONFIG, detail, name=KIND)
@@ -81,6 +70,20 @@ def alter_topic_config(
 def replay_configured(state: MetadataState, configured: TopicConfigured) -> None:
     """Replace the config."""
     state.configure(configured.topic_id, configured.config_version, configured.config)
+
+
+def _merged(present: Mapping[str, str], request: AlterTopicConfig) -> dict[str, str]:
+    """Return the config as it is to be; of two names of one setting the newer stays."""
+    for name in request.unset:
+        check_name(name)
+        if name in request.set:
+            detail = f"{name} is to be set and unset at once"
+            raise RequestError(ErrorCode.INVALID_CONFIG, detail, name=name)
+    named = (*request.unset, *request.set)
+    kept = {
+        key: value for key, value in present.items() if not any(_same(key, name) for name in named)
+    }
+    return kept | dict(request.set)
 
 
 def _same(one: str, other: str) -> bool:

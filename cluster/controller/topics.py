@@ -57,6 +57,7 @@ class DeleteTopic(Request[TopicImage]):
     name: str | None = None
     topic_id: TopicId | None = None
     """With a name: only if that name belongs to this topic, not to a later one."""
+    validate_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,8 @@ def delete_topic(
     if topic.internal:
         detail = f'topic "{topic.name}" is one of Tidelog\'s own and is not deleted'
         raise RequestError(ErrorCode.POLICY_VIOLATION, detail, topic=topic.name)
+    if request.validate_only:
+        return Result((), topic)
     return Result((TopicDeleted(topic_id=topic.topic_id),), topic)
 
 

@@ -83,6 +83,8 @@ def save(disk: Disk, directory: str, snapshot: Snapshot) -> None:
     """
     name = name_of(snapshot.last_index)
     replace_file(disk, f"{directory}/{name}", encode(snapshot))
+    # SYNC: where a directory's changes reach the device in their order, the sync after the removals
+    # would do; this one asks for no order.
     disk.sync_directory(directory)
     older = [old for old in disk.list(directory) if old.endswith(SUFFIX) and old < name]
     for old in older:

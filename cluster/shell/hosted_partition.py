@@ -12,12 +12,11 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
 from cluster.controller.image import TopicImage
-from cluster.replication.events import Appended, Committed, Persisted
+from cluster.replication.events import Appended, Committed, Persisted, RuleChanged
 from cluster.replication.high_watermark import CommitRule, Ends
-from cluster.replication.leader import PartitionLeader
+from cluster.replication.leader import Effect, PartitionLeader
 from cluster.replication.waiting import Waiting
 from logstore.partition_log import PartitionLog
-from logstore.settings import Flush
 from model.errors import RequestError
 from model.ids import AppendTimeMs, LeaderEpoch, MonotonicMs, NodeId, Offset
 
@@ -97,6 +96,11 @@ class HostedPartition:
         return self.high_watermark
 
     @property
+    def enough_in_sync(self) -> bool:
+        """Whether as many replicas are in sync as `min.insync.replicas` asks for (P2)."""
+        return self._leader.enough_in_sync
+
+    @property
     def log_start(self) -> Offset:
         """First offset that is kept."""
         return self.log.log_start
@@ -106,6 +110,12 @@ class HostedPartition:
         """A time before which no ack expires; None while nobody waits for one."""
         deadlines = (self.written_acks.next_deadline(), self.committed_acks.next_deadline())
         return min((one for one in deadlines if one is not None), default=None)
+
+    def changed(self, topic: TopicImage, rule: CommitRule, now: MonotonicMs) -> list[Ack]:
+        """Take over the topic's new settings; return the acks that another rule sets free."""
+        self.topic = topic
+        self.log.configure(topic.settings.partition_settings())
+        return self._settle(self._leader.step(now, RuleChanged(rule)))
 
     def appended(self, end: Offset, append_time: AppendTimeMs) -> None:
         """Note that a batch of this append time was accepted and the log ends at `end` now."""
@@ -122,17 +132,9 @@ class HostedPartition:
         """
         log = self.log
         self._leader.step(now, Appended(log.log_end))
+        due = self.written_acks.release(log.written_end)
         effects = self._leader.step(now, Persisted(log.written_end, log.flushed_end))
-        due: list[Ack] = self.written_acks.release(log.written_end)
-        for effect in effects:
-            if isinstance(effect, Committed):
-                mark = effect.high_watermark
-                due += self.committed_acks.release(mark)
-                while self._uncommitted and self._uncommitted[0].end <= mark:
-                    self._uncommitted.popleft()
-                for wake in self.committed_acks.release_reads(mark):
-                    wake()
-        return due
+        return due + self._settle(effects)
 
     def closed_time(self, clock_closed: AppendTimeMs) -> AppendTimeMs:
         """Return the append time below which no record can appear any more beyond the mark.
@@ -170,11 +172,15 @@ class HostedPartition:
         """Return the acks whose deadline has passed."""
         return [*self.written_acks.expire(now), *self.committed_acks.expire(now)]
 
-
-def commit_rule(*, flush: Flush, min_insync_replicas: int, replica_lag_ms_max: int) -> CommitRule:
-    """Return the rule by which a topic's records are committed."""
-    return CommitRule(
-        flush=flush,
-        min_insync_replicas=min_insync_replicas,
-        replica_lag_ms_max=replica_lag_ms_max,
-    )
+    def _settle(self, effects: list[Effect]) -> list[Ack]:
+        """Wake the readers of what was committed; return the acks that are due."""
+        due: list[Ack] = []
+        for effect in effects:
+            if isinstance(effect, Committed):
+                mark = effect.high_watermark
+                due += self.committed_acks.release(mark)
+                while self._uncommitted and self._uncommitted[0].end <= mark:
+                    self._uncommitted.popleft()
+                for wake in self.committed_acks.release_reads(mark):
+                    wake()
+        return due

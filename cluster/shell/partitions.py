@@ -7,7 +7,8 @@ Invariants:
 from collections.abc import Callable, Iterable, Iterator
 
 from cluster.controller.image import MetadataDelta, MetadataImage, TopicImage
-from cluster.shell.hosted_partition import HostedPartition, commit_rule
+from cluster.replication.high_watermark import CommitRule
+from cluster.shell.hosted_partition import HostedPartition
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
 from model.errors import ErrorCode, RequestError
@@ -131,21 +132,29 @@ class Partitions:
         self._topics[topic.topic_id] = topic
 
     def _lead(self, topic: TopicImage, number: int, log: PartitionLog) -> HostedPartition:
-        rule = commit_rule(
+        return HostedPartition(
+            topic,
+            number,
+            log=log,
+            node=self._node,
+            rule=self._rule(topic),
+            now=self._clock.monotonic_ms(),
+        )
+
+    def _rule(self, topic: TopicImage) -> CommitRule:
+        return CommitRule(
             flush=topic.settings.flush,
             min_insync_replicas=topic.settings.min_insync_replicas,
             replica_lag_ms_max=self._replica_lag_ms_max,
         )
-        return HostedPartition(
-            topic, number, log=log, node=self._node, rule=rule, now=self._clock.monotonic_ms()
-        )
 
     def _change(self, topic: TopicImage) -> None:
-        settings = topic.settings.partition_settings()
         hosted = list(self._by_name[topic.name])
+        now, rule = self._clock.monotonic_ms(), self._rule(topic)
         for one in hosted:
-            one.topic = topic
-            one.log.configure(settings)
+            for ack in one.changed(topic, rule, now):
+                ack.tell(ack, None)
+        settings = topic.settings.partition_settings()
         for partition in topic.partitions[len(hosted) :]:
             place = PartitionId(topic.topic_id, partition.number)
             one = self._lead(topic, partition.number, self._directory.create(place, settings))
@@ -167,10 +176,12 @@ class Partitions:
     def _unknown_topic(self, name: str) -> RequestError:
         near = did_you_mean(name, self._by_name)
         metadata = {"topic": name} | ({"did_you_mean": near} if near else {})
-        return RequestError(ErrorCode.UNKNOWN_TOPIC,
+        return RequestError(
+            ErrorCode.UNKNOWN_TOPIC,
             f'topic "{name}" does not exist',
             retry_delay_ms=None,
-            **metadata,)
+            **metadata,
+        )
 
 
 def _at(hosted: tuple[HostedPartition, ...], number: int) -> HostedPartition:

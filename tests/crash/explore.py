@@ -5,7 +5,7 @@ the workload had said until the cut; `tests/crash/toy_store.py` is a small one, 
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
@@ -33,12 +33,14 @@ class Outcome(NamedTuple):
 
     state: object
     """What the store holds now, comparable; None if it refused."""
-    after: Image
-    """What programs see on the disk afterwards."""
+    after: bytes
+    """Hash of what programs see on the disk afterwards."""
     steps: Sequence[Step]
     """What recovery did."""
     refusal: str | None = None
     """Why recovery failed: after a power cut it never may."""
+    unreported_bytes: int = 0
+    """Bytes that it took away without saying so."""
 
 
 class Subject(Protocol):
@@ -104,61 +106,61 @@ class Explorer:
         model: Model,
         *,
         without: int | None = None,
-        cuts: range | None = None,
+        cuts: Container[int] | None = None,
     ) -> Seen:
         """Crash after every step in `cuts` (all), with one step left out of the run."""
         rand = random.Random(self._seed)
         replay = Replay(Platter(recording.first))
         said: list[object] = []
+        states: list[tuple[bytes, Image]] | None = None
         for index, step in enumerate(recording.steps):
             if isinstance(step, Mark):
                 said.append(step.value)
-            elif index != without:
-                replay.do(step)
-            if cuts is not None and index not in cuts:
+            else:
+                states = None
+                if index != without:
+                    replay.do(step)
+            if (cuts is not None and index not in cuts) or _next_is_mark(recording.steps, index):
                 continue
-            if self._is_last_of_marks(recording.steps, index):
-                pending = Pending(replay.platter)
-                self._crash(pending, model(pending, rand), said, cut=index + 1)
+            if states is None:
+                states = self._states(Pending(replay.platter), model, rand)
+            for digest, image in states:
+                self._crash(image, digest, said, cut=index + 1)
             if len(self.seen.violations) >= self._violations_max:
                 break
         return self.seen
 
-    @staticmethod
-    def _is_last_of_marks(steps: Sequence[Step], index: int) -> bool:
-        """Tell whether a cut here is not the same as the next one: only a mark in between."""
-        return not isinstance(steps[index], Mark) or not (
-            index + 1 < len(steps) and isinstance(steps[index + 1], Mark)
-        )
-
-    def _crash(
-        self,
-        pending: Pending,
-        states: Iterable[Survivors],
-        said: Sequence[object],
-        *,
-        cut: int,
-    ) -> None:
-        for kept in states:
+    def _states(
+        self, pending: Pending, model: Model, rand: random.Random
+    ) -> list[tuple[bytes, Image]]:
+        """Return the different images that a cut may leave now."""
+        images: dict[bytes, Image] = {}
+        for kept in model(pending, rand):
             self.seen.tried += 1
             image = pending.image(kept)
-            digest = image.digest()
-            self.seen.crashed.add(digest)
-            if (digest, len(said)) in self._judged:
-                continue
-            self._judged.add((digest, len(said)))
-            outcome = self._judge(image, digest, said, cut=cut)
-            if outcome.refusal is None and digest[0] % SECOND_CRASH_OF == 0:
-                self.seen.cut_again.add(digest)
-                self._crash_again(image, outcome, said, cut=cut)
+            images.setdefault(image.digest(), image)
+        self.seen.crashed |= images.keys()
+        return list(images.items())
+
+    def _crash(self, image: Image, digest: bytes, said: Sequence[object], *, cut: int) -> None:
+        if (digest, len(said)) in self._judged:
+            return
+        self._judged.add((digest, len(said)))
+        outcome = self._judge(image, digest, said, cut=cut)
+        if outcome.refusal is None and digest[0] % SECOND_CRASH_OF == 0:
+            self.seen.cut_again.add(digest)
+            self._crash_again(image, outcome, said, cut=cut)
 
     def _judge(
         self, image: Image, digest: bytes, said: Sequence[object], *, cut: int, second: bool = False
     ) -> Outcome:
         outcome = self._outcomes.get(digest)
         if outcome is None:
-            outcome = self._outcomes[digest] = self._subject.recover(image)
-            self.seen.recovered.add(outcome.after.digest())
+            outcome = self._subject.recover(image)
+            if digest[0] % SECOND_CRASH_OF:
+                outcome = outcome._replace(steps=())  # nobody will look at them again
+            self._outcomes[digest] = outcome
+            self.seen.recovered.add(outcome.after)
         if outcome.refusal is not None:
             self._report(f"recovery refused: {outcome.refusal}", cut, image, second=second)
             return outcome
@@ -190,6 +192,21 @@ class Explorer:
 
     def _report(self, what: str, cut: int, image: Image, *, second: bool) -> None:
         self.seen.violations.append(Violation(what, cut, image, second))
+
+
+def some_cuts(steps: Sequence[Step], most: int, seed: int) -> Container[int] | None:
+    """Draw cuts from a long run: half of them just before or behind a sync; None: all."""
+    if len(steps) <= most:
+        return None
+    rand = random.Random(seed)
+    syncs = [i for i, step in enumerate(steps) if isinstance(step, Sync | SyncDirectory)]
+    near = {at + rand.randrange(-1, 1) for at in rand.sample(syncs, min(len(syncs), most // 2))}
+    return near | set(rand.sample(range(len(steps)), most // 2))
+
+
+def _next_is_mark(steps: Sequence[Step], index: int) -> bool:
+    """Tell whether a cut behind the next step says more about the same disk."""
+    return index + 1 < len(steps) and isinstance(steps[index + 1], Mark)
 
 
 def _second_states(pending: Pending, rand: random.Random) -> Iterator[Survivors]:

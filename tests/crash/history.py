@@ -152,7 +152,8 @@ class History:
         """Read the marks in order."""
         self.partitions: dict[PartitionId, Expected] = {}
         self.clock_floor = AppendTimeMs(0)
-        self.deletes_or_cuts = False
+        self.cuts = False
+        """Something was taken away on request: not all that goes is a loss to be reported."""
         for mark in said:
             self._read(mark)
 
@@ -188,13 +189,13 @@ class History:
             case Appended(_, batches):
                 each.change(each.states[-1] + batches)
             case Truncated(_, offset):
-                self.deletes_or_cuts = True
+                self.cuts = True
                 each.change(tuple(b for b in each.states[-1] if b.end <= offset))
             case Trimmed(_, offset):
-                self.deletes_or_cuts = True
+                self.cuts = True
                 each.starts.append(offset)
             case Deleted():
-                self.deletes_or_cuts = True
+                self.cuts = True
                 each.change(each.states[-1])
                 each.deleted_by = each.operations
             case Durable(_, operations):

@@ -6,7 +6,7 @@ samples of the weak one where those are too many to try all.
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, product
-from typing import Final
+from typing import Final, TypeVar
 
 from api.sim.platter import Resize, SectorWrite
 from api.sim.power_cut import GARBAGE, Pending, Survivors
@@ -16,9 +16,12 @@ SUBSETS_OF_AT_MOST: Final = 8
 """Up to so many pending things every combination is tried: 256 states."""
 PAIRS_MAX: Final = 60
 RANDOM_STATES: Final = 64
+EACH_MAX: Final = 40
+"""Things that are missing, or alone, one by one; of more, so many are drawn for each cut."""
 TORN_AT: Final = (1, 7, 56, 64, 200, 256, 448, 511)
 """Bytes of a torn sector that arrive: within a head, at its end, in the body."""
 
+Thing = TypeVar("Thing")
 Model = Callable[[Pending, Rand], Iterator[Survivors]]
 
 
@@ -74,11 +77,11 @@ def _sampled(pending: Pending, rand: Rand) -> Iterator[Survivors]:
     whole, nothing = pending.everything, pending.nothing
     yield nothing
     yield whole
-    for names in _each_prefix(whole.names):
+    for names in _at_most(list(_each_prefix(whole.names)), EACH_MAX, rand):
         yield Survivors(whole.units, names)
         yield Survivors(0, names)
     bits = [1 << index for index in range(len(pending.units))]
-    for bit in bits:
+    for bit in _at_most(bits, EACH_MAX, rand):
         yield Survivors(whole.units & ~bit, whole.names)
         yield Survivors(bit, whole.names)
     pairs = list(combinations(bits, 2))
@@ -120,9 +123,9 @@ def _some_subsets(indexes: Sequence[int], rand: Rand) -> Iterator[int]:
         yield sum(1 << index for index in indexes if rand.randrange(2))
 
 
-def _at_most(pairs: Sequence[tuple[int, int]], most: int, rand: Rand) -> Iterator[tuple[int, int]]:
-    if len(pairs) <= most:
-        yield from pairs
+def _at_most(things: Sequence[Thing], most: int, rand: Rand) -> Iterator[Thing]:
+    if len(things) <= most:
+        yield from things
         return
     for _ in range(most):
-        yield pairs[rand.randrange(len(pairs))]
+        yield things[rand.randrange(len(things))]

@@ -5,14 +5,12 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from logstore.log_directory import LogDirectory, Opened
-
 from api.sim.disk import CAPACITY_BYTES, SimDisk
 from api.sim.image import EMPTY, Image
+from logstore.log_directory import LogDirectory, Opened
 from logstore.partition_log import PartitionLog
 from logstore.paths import LOG
 from logstore.read_plan import ReadPlan
-from logstore.recovery_report import RecoveryReport
 from model.errors import DirectoryRefused, MalformedError, RequestError, StorageFailed
 from model.ids import AppendTimeMs, Offset, PartitionId
 from model.ports import Disk
@@ -23,6 +21,18 @@ from tests.crash.history import Batch, Found, History
 from tests.crash.workloads import WORKLOADS, first_start, prepare
 
 READ_BYTES: Final = 1 << 20
+REFUSALS: Final = (
+    AssertionError,
+    DirectoryRefused,
+    LookupError,
+    MalformedError,
+    OSError,
+    RequestError,
+    StorageFailed,
+    TypeError,
+    ValueError,
+)
+"""What recovery could end with; after a power cut it must end with none of them."""
 
 
 class Recovered(NamedTuple):
@@ -30,13 +40,6 @@ class Recovered(NamedTuple):
 
     partitions: dict[PartitionId, Found]
     clock_floor: AppendTimeMs
-
-
-class Report(NamedTuple):
-    """Bytes that recovery cut off, and bytes that it said it dropped."""
-
-    cut_bytes: int
-    report: RecoveryReport
 
 
 class Start(NamedTuple):
@@ -104,8 +107,8 @@ class Store:
 
     def __init__(self) -> None:
         """Judge many cuts of one run; what was said grows with the cut."""
-        self._reports: dict[int, Report] = {}
         self._history: tuple[int, History] = (-1, History([]))
+        self._read: dict[object, Recovered] = {}
 
     def recover(self, image: Image) -> Outcome:
         """Open the directory, read everything in it."""
@@ -115,24 +118,24 @@ class Store:
             opened = LogDirectory.open(
                 disk, SMALL, rand=random.Random(0), now_wall=START, identity=IDENTITY
             )
-            steps = list(disk.trace)
-            after = disk.platter.image()
-            state = read_directory(opened)
-        except (
-            AssertionError,
-            DirectoryRefused,
-            LookupError,
-            MalformedError,
-            OSError,
-            RequestError,
-            StorageFailed,
-            TypeError,
-            ValueError,
-        ) as error:
-            return Outcome(None, disk.platter.image(), disk.trace, repr(error))
-        outcome = Outcome(state, after, steps, None)
-        self._reports[id(after)] = Report(cut_bytes(image, after, opened), opened.report)
-        return outcome
+            steps, after = list(disk.trace), disk.platter.image()
+            return Outcome(
+                self._state(opened, after),
+                after.digest(),
+                steps,
+                unreported_bytes=cut_bytes(image, after) - opened.report.dropped_bytes,
+            )
+        except REFUSALS as error:
+            return Outcome(None, disk.platter.image().digest(), disk.trace, repr(error))
+
+    def _state(self, opened: Opened, after: Image) -> Recovered:
+        """Read the directory, unless one with the same files and ends was read before."""
+        logs = opened.directory.partitions.values()
+        key = (after.digest(), *((log.id, log.log_start, log.log_end) for log in logs))
+        state = self._read.get(key)
+        if state is None:
+            state = self._read[key] = read_directory(opened)
+        return state
 
     def check(self, outcome: Outcome, said: Sequence[object]) -> Iterator[str]:
         """Hold what was recovered against what was said."""
@@ -142,14 +145,16 @@ class Store:
             self._history = (len(said), History(said))
         history = self._history[1]
         yield from history.violations(state.partitions, state.clock_floor)
+        if outcome.unreported_bytes > 0 and not history.cuts:
+            yield f"{outcome.unreported_bytes} bytes were dropped without a word"
 
 
-def cut_bytes(before: Image, after: Image, opened: Opened) -> int:
-    """Return how many bytes of segments that are still there recovery cut away."""
+def cut_bytes(before: Image, after: Image) -> int:
+    """Return how many bytes of segments recovery took away."""
     return sum(
-        len(content) - len(after.files[name])
+        max(0, len(content) - len(after.files.get(name, b"")))
         for name, content in before.files.items()
-        if name.endswith(LOG) and name in after.files and len(content) > len(after.files[name])
+        if name.endswith(LOG)
     )
 
 
@@ -189,6 +194,8 @@ def read_all(log: PartitionLog) -> Found:
 def _timed(log: PartitionLog, batches: list[Batch]) -> Iterator[Batch]:
     """Give each batch the append time that its segment knows."""
     for view in log.segments():
+        if not view.size_bytes:
+            continue
         times = view.times()
         if times is None:
             view.load_times()

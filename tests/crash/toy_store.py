@@ -159,8 +159,8 @@ class Toy:
         try:
             records = tuple(ToyStore(disk, self._bug).records)
         except (OSError, ValueError, StopIteration) as error:
-            return Outcome(None, disk.platter.image(), disk.trace, repr(error))
-        return Outcome(records, disk.platter.image(), disk.trace)
+            return Outcome(None, disk.platter.image().digest(), disk.trace, repr(error))
+        return Outcome(records, disk.platter.image().digest(), disk.trace)
 
     def check(self, outcome: Outcome, said: Sequence[object]) -> Iterator[str]:
         """A first part of what was begun, with all that was acknowledged."""

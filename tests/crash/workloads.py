@@ -49,14 +49,13 @@ def commit_rounds(log: Driver) -> None:
 def many_partitions(log: Driver) -> None:
     """Rounds over 24 partitions, made in the first."""
     log.create(*MANY)
-    for _ in range(2):
-        for each in MANY:
-            log.append(each, log.rand.randrange(1, 90))
-        log.round()
-        log.tick()
-    log.checkpoint()
-    for each in MANY[::5]:
+    for each in MANY:
         log.append(each, log.rand.randrange(1, 90))
+    log.round()
+    log.tick()
+    log.checkpoint()
+    for each in MANY[::3]:
+        log.append(each, log.rand.randrange(1, 300))
     log.round()
 
 

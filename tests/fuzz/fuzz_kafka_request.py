@@ -8,7 +8,7 @@ from struct import pack
 
 from api.kafka.apis import served_apis
 from api.kafka.request import Api
-from api.kafka.settings import KafkaSettings
+from api.kafka_settings import KafkaSettings
 from model.errors import MalformedError
 from tests.kafka_door import Script
 from tests.kafka_messages import request_of

@@ -58,9 +58,13 @@ def _read(batch: memoryview) -> None:
 def _carefully(batch: memoryview) -> list[Record]:
     header = BatchHeader(batch)
     cursor = RecordCursor(header, decompress(header.compression, header.records))
-    rows = cursor._take_carefully(cursor.left)
+    records: list[Record] = []
+    while cursor.left:  # a record with many headers ends a step early
+        rows = cursor._take_carefully(cursor.left)
+        cursor.left -= len(rows)
+        records += map(Record._make, rows)
     cursor.finish()
-    return [Record._make(row) for row in rows]
+    return records
 
 
 def _result(read: Callable[[], list[Record]]) -> list[Record] | None:

@@ -25,7 +25,6 @@ from cluster.controller.producer_ids import AllocateProducerIds, ProducerIds
 from cluster.controller.request import Request
 from cluster.controller.topics import CreateTopic, DeleteTopic, TopicRemoved
 from cluster.settings import ClusterSettings
-from cluster.shell.one_voter import OneVoter
 from model.errors import Outcome, RequestError
 from tests.quorum import DIRECTORY_UUID, NODE, REGISTER, open_voter
 
@@ -44,6 +43,18 @@ class Topic:
     partitions: int
     config: dict[str, str] = field(default_factory=dict)
     epoch: int = 0
+
+    def change(self, request: AddPartitions | AlterTopicConfig) -> bool:
+        """Take a change in; tell whether it is refused."""
+        match request:
+            case AddPartitions(partitions=partitions):
+                if partitions < self.partitions:
+                    return True
+                self.partitions = partitions
+            case AlterTopicConfig(set=given, unset=unset):
+                config = self.config | dict(given)
+                self.config = {k: v for k, v in config.items() if k not in unset}
+        return False
 
 
 @dataclass
@@ -69,20 +80,15 @@ class Model:
                 self.topics[name] = Topic(partitions or 1, dict(config))
             case DeleteTopic(name=str(name)):
                 return self.topics.pop(name, None) is None
-            case AddPartitions(name=name, partitions=partitions):
-                if name not in self.topics or partitions < self.topics[name].partitions:
-                    return True
-                self.topics[name].partitions = partitions
-            case AlterTopicConfig(name=name, set=given, unset=unset):
-                if name not in self.topics:
-                    return True
-                config = self.topics[name].config | dict(given)
-                self.topics[name].config = {k: v for k, v in config.items() if k not in unset}
+            case AddPartitions(name=name) | AlterTopicConfig(name=name):
+                return name not in self.topics or self.topics[name].change(request)
             case AllocateProducerIds():
                 self.producer_ids += 1_000
             case RegisterBroker(clean=False):
                 for topic in self.topics.values():
                     topic.epoch += 1
+            case _:  # a clean registration
+                assert isinstance(request, RegisterBroker)
         return False
 
 

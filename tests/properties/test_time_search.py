@@ -240,17 +240,24 @@ def test_what_a_query_learns_changes_no_answer(case: Case, before: list[int], ti
 
 @CLOCKS
 @thorough
-@given(case=cases(), time=ASKED, when=st.integers(0, 6), by=st.integers(1, 3))
+@given(
+    case=cases(),
+    time=ASKED,
+    when=st.integers(0, 6),
+    by=st.integers(0, 3),
+    trimmed=st.integers(0, 4),
+)
 def test_retention_in_the_middle_of_a_search(
-    *, clock: ClockKind, case: Case, time: int, when: int, by: int
+    *, clock: ClockKind, case: Case, time: int, when: int, by: int, trimmed: int
 ) -> None:
-    """Never below the log start, also while retention runs (P36)."""
+    """Never below the log start, also while retention or a trim runs (P36)."""
     log, end = case
 
     def retain(step: int) -> None:
         if step == when:
             sealed = [segment for segment in log.all_segments if segment.sealed]
             log.drop_front(min(by, len(sealed)))
+            log.log_start = Offset(min(log.log_start + trimmed, log.log_end))
 
     answer = Drive(log, retain).run(offset_for_time(log, time, clock, end=end))
     kept = log.first_at(time, clock, end)

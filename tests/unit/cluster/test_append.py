@@ -117,9 +117,7 @@ def test_event_times_lie_within_the_topics_bounds(
         (PartitionSettings(past_max_ms=0), NOW * 9, FRESH),
     ],
 )
-def test_each_bound_stands_alone(
-    settings: PartitionSettings, time: int, verdict: object
-) -> None:
+def test_each_bound_stands_alone(settings: PartitionSettings, time: int, verdict: object) -> None:
     assert decided(batch(time), Target(settings=settings)) == verdict
 
 

@@ -77,51 +77,40 @@ class Bench:
 
     def request(self, command: Command) -> Request[object]:
         given = command.arguments
-        dry = "dry" in given
-        match command.name:
-            case "form":
-                return FormCluster(cluster_id=given["id"])
-            case "register":
-                return RegisterBroker(
-                    node=NodeId(int(given["node"])),
-                    directory=bytes.fromhex(given.get("directory", "00" * 16)),
-                    clean=given.get("clean", "yes") == "yes",
-                )
-            case "create":
-                kind = TopicKind(given["kind"]) if "kind" in given else None
-                return CreateTopic(
-                    name=given["name"],
-                    partitions=number(given, "partitions"),
-                    replication_factor=number(given, "replicas"),
-                    config=pairs(given.get("config", "")),
-                    kind=kind,
-                    assignments=assignments(given.get("on")),
-                    internal="internal" in given,
-                    validate_only=dry,
-                )
-            case "delete":
-                return DeleteTopic(name=given.get("name"), topic_id=topic_id(given.get("id")))
-            case "removed":
-                found = topic_id(given["id"])
-                assert found is not None
-                return TopicRemoved(topic_id=found)
-            case "grow":
-                return AddPartitions(
-                    name=given["name"], partitions=int(given["to"]), validate_only=dry
-                )
-            case "alter":
-                etag = {"last": self.etag}.get(given.get("etag", ""), given.get("etag"))
-                return AlterTopicConfig(
-                    name=given["name"],
-                    set=pairs(given.get("set", "")),
-                    unset=tuple(filter(None, given.get("unset", "").split(","))),
-                    etag=etag,
-                    validate_only=dry,
-                )
-            case "producers":
-                return AllocateProducerIds(node=NodeId(int(given["node"])))
-            case unknown:
-                raise ValueError(unknown)
+        requests: dict[str, Callable[[], Request[object]]] = {
+            "form": lambda: FormCluster(cluster_id=given["id"]),
+            "register": lambda: RegisterBroker(
+                node=NodeId(int(given["node"])),
+                directory=bytes.fromhex(given.get("directory", "00" * 16)),
+                clean=given.get("clean", "yes") == "yes",
+            ),
+            "create": lambda: CreateTopic(
+                name=given["name"],
+                partitions=number(given, "partitions"),
+                replication_factor=number(given, "replicas"),
+                config=pairs(given.get("config", "")),
+                kind=TopicKind(given["kind"]) if "kind" in given else None,
+                assignments=assignments(given.get("on")),
+                internal="internal" in given,
+                validate_only="dry" in given,
+            ),
+            "delete": lambda: DeleteTopic(
+                name=given.get("name"), topic_id=topic_id(given["id"]) if "id" in given else None
+            ),
+            "removed": lambda: TopicRemoved(topic_id=topic_id(given["id"])),
+            "grow": lambda: AddPartitions(
+                name=given["name"], partitions=int(given["to"]), validate_only="dry" in given
+            ),
+            "alter": lambda: AlterTopicConfig(
+                name=given["name"],
+                set=pairs(given.get("set", "")),
+                unset=tuple(filter(None, given.get("unset", "").split(","))),
+                etag=self.etag if given.get("etag") == "last" else given.get("etag"),
+                validate_only="dry" in given,
+            ),
+            "producers": lambda: AllocateProducerIds(node=NodeId(int(given["node"]))),
+        }
+        return requests[command.name]()
 
 
 def number(given: dict[str, str], key: str) -> int | None:
@@ -139,8 +128,8 @@ def assignments(text: str | None) -> tuple[tuple[NodeId, ...], ...] | None:
     return tuple(tuple(NodeId(int(node)) for node in row.split("+") if node) for row in rows)
 
 
-def topic_id(text: str | None) -> TopicId | None:
-    return None if text is None else TopicId(int(text).to_bytes(16, "big"))
+def topic_id(text: str) -> TopicId:
+    return TopicId(int(text).to_bytes(16, "big"))
 
 
 def shown(response: object) -> str:

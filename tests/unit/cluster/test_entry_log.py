@@ -114,7 +114,7 @@ def test_a_failed_write_is_the_end_of_it(operation: Operation) -> None:
     log, _ = reopen(on)
     rounds(log, 1)
     on.faults.add(Fault(operation, DIRECTORY, error=errno.EIO))
-    with pytest.raises(OSError, match="EIO|error"):
+    with pytest.raises(OSError, match=r"EIO|error"):
         rounds(log, 1)
     with pytest.raises(AssertionError, match="RAFT_FAILED_IS_FINAL"):
         rounds(log, 1)
@@ -159,6 +159,18 @@ def test_two_entries_of_one_torn_round_vouch_for_nobody() -> None:
     rounds(log, 1, 2)
     damage(on, FIRST, entry_at(1) + 20)
     assert read(reopen(on)[0]) == [entry(1)]
+
+
+def test_what_was_cut_off_never_comes_back() -> None:
+    """The second entry of the torn round is whole; a new first one of its length ends before it."""
+    on = disk()
+    log, _ = reopen(on)
+    rounds(log, 1, 2)
+    damage(on, FIRST, entry_at(1) + 20)
+    again, dropped = reopen(on)
+    assert [one.size_bytes for one in dropped] == [90]
+    again.append([entry(2, payload=b"x")])
+    assert read(reopen(on)[0]) == [entry(1), entry(2, payload=b"x")]
 
 
 def test_rot_of_a_closed_file_refuses_even_its_tail() -> None:
@@ -218,7 +230,7 @@ def test_an_entry_of_a_newer_kind_is_refused() -> None:
 def test_a_foreign_file_is_named() -> None:
     on = disk()
     on.open(f"{DIRECTORY}/notes.raft", create=True)
-    with pytest.raises(DirectoryRefused, match="notes.raft"):
+    with pytest.raises(DirectoryRefused, match=r"notes\.raft"):
         reopen(on)
 
 
@@ -227,12 +239,32 @@ def test_what_only_the_page_cache_had_counts_once_it_was_opened() -> None:
     on = disk()
     log, _ = reopen(on)
     on.faults.add(Fault(Operation.SYNC_DIRECTORY, DIRECTORY))
-    with pytest.raises(OSError, match="EIO|error"):
+    with pytest.raises(OSError, match=r"EIO|error"):
         rounds(log, 1)
     on.kill()
     seen = read(reopen(on)[0])
     on.power_cut(lambda pending: pending.nothing)
     assert read(reopen(on)[0]) == seen == [entry(1)]
+
+
+def test_a_tail_that_was_never_synced_is_before_the_log_goes_on_in_another_file() -> None:
+    on = disk()
+    log, _ = reopen(on, file_bytes_max=100)
+
+    def end_before_the_sync(operation: Operation, _name: str, _size: int) -> None:
+        if operation is Operation.SYNC:
+            raise KeyboardInterrupt
+
+    on.before = end_before_the_sync
+    with pytest.raises(KeyboardInterrupt):
+        rounds(log, 2)
+    on.before = None
+    on.kill()
+    again, _ = reopen(on, file_bytes_max=100)
+    rounds(again, 1)
+    assert len(on.list(DIRECTORY)) == 2
+    on.power_cut(lambda pending: pending.nothing)
+    assert read(reopen(on)[0]) == [entry(1), entry(2), entry(3)]
 
 
 def test_leftovers_of_a_crash_are_removed() -> None:

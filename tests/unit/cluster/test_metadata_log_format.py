@@ -99,9 +99,7 @@ def test_a_later_entry_tells_rot_from_a_torn_tail() -> None:
 
 
 @pytest.mark.parametrize("module", [log_file, quorum_state, snapshot], ids=lambda m: m.__name__)
-def test_a_newer_version_is_refused_whole(
-    module: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_newer_version_is_refused_whole(module: object, monkeypatch: pytest.MonkeyPatch) -> None:
     name = {log_file: "head", quorum_state: "quorum_state", snapshot: "snapshot"}[module]  # type: ignore[index]
     sample, _, decode = FILES[name]
     monkeypatch.setattr(module, "VERSION", 2)

@@ -87,7 +87,7 @@ def test_script(scripts: Path, rewrite: bool) -> None:
 
 def test_what_is_written_is_read() -> None:
     assert tuple(decode(encode(EACH))) == EACH
-    assert {type(record) for record in EACH} == set(MetadataRecord.__args__)  # type: ignore[attr-defined]
+    assert {type(record) for record in EACH} == set(MetadataRecord.__args__)
 
 
 def test_the_same_config_has_the_same_bytes() -> None:

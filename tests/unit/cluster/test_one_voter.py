@@ -63,6 +63,8 @@ async def test_each_start_is_a_new_term_before_anything_is_answered() -> None:
 async def test_nobody_hears_before_the_sync_and_those_who_gather_share_the_next() -> None:
     runner = Runner()
     voter = await open_voter(SimDisk(), runner=runner)
+    shown: list[int] = []
+    voter.subscribe(lambda image, _: shown.append(len(image.topics)))
     async with running(voter), TaskGroup() as group:
         await voter.propose(REGISTER)
         before = runner.jobs
@@ -78,7 +80,7 @@ async def test_nobody_hears_before_the_sync_and_those_who_gather_share_the_next(
         await turns()
         assert runner.jobs == before + 2
         assert [task.result().name for task in (first, *others)] == [f"t{n}" for n in range(6)]
-        assert len(voter.image.topics) == 6
+        assert shown == [0, 1, 6]
 
 
 async def test_a_refusal_waits_for_what_it_rests_on() -> None:
@@ -337,6 +339,19 @@ async def test_what_several_voters_will_do_is_not_there_yet() -> None:
         with pytest.raises(RequestError) as error:
             await refused
         assert error.value.code is ErrorCode.NOT_IMPLEMENTED
+
+
+async def test_a_round_that_ends_below_the_one_before_is_a_bug(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    voter = await open_voter(SimDisk())
+    task = get_running_loop().create_task(voter.run())
+    await voter.propose(REGISTER)
+    older = voter.image
+    monkeypatch.setattr(voter._machine, "freeze", lambda _: (older, MetadataDelta()))
+    assert await refusal(voter, create("orders")) is ErrorCode.LEADERSHIP_LOST
+    with pytest.raises(AssertionError, match="QUORUM_DURABLE_NEVER_FALLS"):
+        await task
 
 
 async def test_one_task_carries_the_rounds() -> None:

@@ -82,19 +82,19 @@ def test_a_nodes_own_names_become_its_topics_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "code", "says"),
+    ("given", "code", "says"),
     [
-        ("log.retention.msec", "5", ErrorCode.INVALID_CONFIG, 'did you mean "log.retention.ms"'),
-        ("retention.ms", "5", ErrorCode.INVALID_CONFIG, 'did you mean "log.retention.ms"'),
-        ("log.segment.bytes", "1", ErrorCode.INVALID_CONFIG, "outside 1024.."),
-        ("log.cleanup.policy", "compact", ErrorCode.NOT_IMPLEMENTED, "not served"),
+        ({"log.retention.msec": "5"}, ErrorCode.INVALID_CONFIG, 'did you mean "log.retention.ms"'),
+        ({"retention.ms": "5"}, ErrorCode.INVALID_CONFIG, 'did you mean "log.retention.ms"'),
+        ({"log.segment.bytes": "1"}, ErrorCode.INVALID_CONFIG, "outside 1024.."),
+        ({"log.cleanup.policy": "compact"}, ErrorCode.NOT_IMPLEMENTED, "not served"),
     ],
 )
 def test_a_nodes_default_is_checked_when_it_starts(
-    name: str, value: str, code: ErrorCode, says: str
+    given: dict[str, str], code: ErrorCode, says: str
 ) -> None:
     with pytest.raises(RequestError, match=says) as refused:
-        node_defaults({name: value})
+        node_defaults(given)
     assert refused.value.code is code
 
 

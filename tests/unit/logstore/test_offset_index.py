@@ -218,16 +218,22 @@ def test_the_next_row_equals_a_scan(values: list[int], data: st.DataObject) -> N
     highs.extend(array("q", values))
     for value in values:
         lows.append(value)
-    for _ in range(data.draw(st.integers(0, 3))):
-        if values:
-            row = data.draw(st.integers(0, len(values) - 1))
-            values[row] = data.draw(st.sampled_from([INT64_MIN, -9, 0, 9, INT64_MAX]))
-            highs.replace(row, values[row])
-            lows.replace(row, values[row])
+    for _ in range(data.draw(st.integers(0, 3)) if values else 0):
+        row = data.draw(st.integers(0, len(values) - 1))
+        values[row] = data.draw(st.sampled_from([INT64_MIN, -9, 0, 9, INT64_MAX]))
+        highs.replace(row, values[row])
+        lows.replace(row, values[row])
+        assert_equals_a_scan(values, highs, lows, data=data)
     keep = data.draw(st.integers(0, len(values)))
     del values[keep:]
     highs.truncate(keep)
     lows.truncate(keep)
+    assert_equals_a_scan(values, highs, lows, data=data)
+
+
+def assert_equals_a_scan(
+    values: list[int], highs: Extremes, lows: Extremes, *, data: st.DataObject
+) -> None:
     row = data.draw(st.integers(0, 300))
     time = data.draw(st.sampled_from([INT64_MIN, -8, -3, 0, 3, 9, INT64_MAX]))
     after = [at for at, value in enumerate(values) if at >= row and value >= time]
@@ -237,6 +243,18 @@ def test_the_next_row_equals_a_scan(values: list[int], data: st.DataObject) -> N
         assert lows.last(row, time) == (before[-1] if before else None)
     assert highs.whole(7) == max(values, default=7)
     assert lows.whole(7) == min(values, default=7)
+
+
+def test_what_is_learned_reaches_every_level() -> None:
+    """The only row that mattered stops mattering: no search may be led to it again."""
+    highs = Extremes(max, ge)
+    highs.extend(array("q", [0] * 10_000))
+    highs.replace(5_000, 9)
+    assert highs.next(0, 9) == 5_000
+    highs.replace(5_000, 1)
+    assert highs.next(0, 9) is None
+    assert highs.next(0, 1) == 5_000
+    assert highs.whole(0) == 1
 
 
 @pytest.mark.parametrize("wanted", [0, 63, 64, 4095, 4096, 70_000, 262_143])

@@ -4,6 +4,7 @@ That its answers are right is shown by tests/properties/test_time_search.py.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 
@@ -11,6 +12,7 @@ from logstore import block_scan
 from logstore.batch import SLICE_RECORDS, timestamp_slices
 from logstore.event_bounds import UNKNOWN, Bounds
 from logstore.event_search import READ_BYTES_MAX
+from logstore.index_load import READ_BYTES
 from logstore.time_search import (
     End,
     Found,
@@ -170,7 +172,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.mark.parametrize("sizes", [[1] * 3_000, [499] * 9, [501] * 9, [1, 4_000, 1, 700]])
 @pytest.mark.parametrize("compression", [0, 4])
-def test_at_most_500_records_between_two_steps(
+def test_a_slice_of_records_at_most_between_two_steps(
     sizes: list[int], compression: int, decoded: list[int]
 ) -> None:
     batches = [Sent(times=range(size), compression=compression) for size in sizes]
@@ -191,14 +193,18 @@ def test_at_most_500_records_between_two_steps(
 
 
 def test_building_an_index_shares_the_loop_too() -> None:
+    """Headers are walked in slices as well, and a chunk of the log is read at a time."""
     log = MemoryLog([Sent(times=[0])] * 2_000)
     log.unload()
     forget_files(log)
     drive = Drive(log)
-    assert ask(drive, 0, APPEND)
-    assert drive.run(sweep_events(log)) > 0
-    built = drive.asked[: drive.asked.index("NeedBlock", 6)]
-    assert built == ["NeedIndex", "NeedBlock", "Slice", "NeedBlock", "Slice", "NeedBlock"]
+    drive.run(sweep_events(log))
+    assert drive.asked[0] == "NeedIndex"
+    chunks = [end - position for _, position, end in drive.reads[:3]]
+    assert all(size <= READ_BYTES for size in chunks)
+    blocks = [at for at, name in enumerate(drive.asked) if name == "NeedBlock"]
+    for step, size in zip(pairwise(blocks), chunks, strict=False):
+        assert step[1] - step[0] - 1 == size // BATCH_BYTES // SLICE_RECORDS
 
 
 # Which indexes are trusted
@@ -297,6 +303,24 @@ def test_a_segment_that_was_cut_is_searched_again() -> None:
     for row in index.rows():
         time = log.records[row.offset].event_time
         assert row.bounds in (UNKNOWN, Bounds(time, time))
+
+
+@pytest.mark.parametrize("clock", ClockKind)
+def test_a_log_start_that_moves_meanwhile_is_heeded(clock: ClockKind) -> None:
+    """Trimming takes away records of a segment that stays: only the answer can notice (P36)."""
+    log = MemoryLog([Sent(times=[10 * n] * 3, append_time=10 * n) for n in range(9)])
+    log.unload()
+
+    def trim(step: int) -> None:
+        if step == 0:
+            log.log_start = Offset(13)
+
+    search = offset_for_time(log, 20, clock, end=log.log_end)
+    assert Drive(log, trim).run(search) == Found(Offset(13), 40, truncated=True)
+    log.log_start = Offset(0)
+    bounds = range_bounds(log, TimeRange(clock, 20, 60), end=log.log_end)
+    log.unload()
+    assert Drive(log, trim).run(bounds) == TimeBounds(Offset(13), Offset(18), truncated=True)
 
 
 # The sweep

@@ -6,7 +6,7 @@ import pytest
 
 from api.kafka.apis import load_schemas, reference, served_apis
 from api.kafka.k18_api_versions import KEY, VERSION_MAX
-from api.kafka.settings import KafkaSettings
+from api.kafka_settings import KafkaSettings
 from tests.kafka_door import Script, request
 from tests.kafka_messages import foreign_class, read_entity
 

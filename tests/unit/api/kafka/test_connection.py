@@ -4,7 +4,7 @@ from struct import pack
 
 import pytest
 
-from api.kafka.settings import KafkaSettings
+from api.kafka_settings import KafkaSettings
 from tests.kafka_door import LATER, NOW, POLL, Script, answers, request
 
 IN_FLIGHT = 5

@@ -11,7 +11,7 @@ from api.kafka.apis import served_apis
 from api.kafka.broker_port import BrokerPort
 from api.kafka.k00_produce import VERSION_MAX, ZSTD_FROM
 from api.kafka.k00_repeat import MOVES_MAX, REMEMBERED_MAX, Repeats
-from api.kafka.settings import KafkaSettings
+from api.kafka_settings import KafkaSettings
 from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, Offset
 from tests.kafka_door import Script
@@ -72,8 +72,8 @@ def recognised(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     seen: list[bool] = []
     again = Repeats.again
 
-    def watched(self: Repeats, frame: memoryview, version: int, correlation_id: int) -> Any:
-        found = again(self, frame, version, correlation_id)
+    def watched(self: Repeats, *head: Any) -> Any:
+        found = again(self, *head)
         seen.append(found is not None)
         return found
 

@@ -14,7 +14,6 @@ from api.kafka.k01_fetch import (
     FetchRequest,
     Part,
     Topic,
-    holds_zstd,
     parse,
     write_head,
     write_response,
@@ -131,24 +130,6 @@ def test_a_session_that_does_not_exist_is_named_at_the_top(version: int) -> None
     raw = b"".join(write_head(version, 70, 0))
     read = read_entity(KEY, version, raw)
     assert (read["error_code"], read["session_id"], read["responses"]) == (70, 0, [])
-
-
-@pytest.mark.parametrize("version", SERVED)
-def test_zstd_is_withheld_from_versions_that_cannot_read_it(version: int) -> None:
-    body = request_body(version, committed=False)
-    rows = [fetched(error=None, buffers=(batch(0, 70), batch(4, 70)))] + [fetched(error=None)] * 2
-    read = read_entity(KEY, version, b"".join(write_response(version, body, rows)))
-    first = read["responses"][0]["partitions"][0]
-    if version < 10:
-        assert (first["error_code"], first["records"]) == (76, b"")
-    else:
-        assert (first["error_code"], len(first["records"])) == (0, 164)
-
-
-@pytest.mark.parametrize(("codecs", "expected"), [((0, 1, 4), True), ((0, 3), False), ((), False)])
-def test_every_batch_of_a_buffer_is_looked_at(codecs: tuple[int, ...], expected: bool) -> None:
-    buffer = b"".join(batch(codec, 60 + codec) for codec in codecs)
-    assert holds_zstd(buffer) is expected
 
 
 @pytest.mark.parametrize("version", SERVED)

@@ -9,12 +9,13 @@ from kio.schema.errors import ErrorCode
 from api.kafka.apis import BY_HAND, served_apis
 from api.kafka.schema import (
     ITEMS_MAX,
+    Message,
     read_request,
     request_codec,
     response_codec,
     write_response,
 )
-from api.kafka.settings import KafkaSettings
+from api.kafka_settings import KafkaSettings
 from model.errors import MalformedError
 from tests.kafka_messages import (
     entity_class,
@@ -116,3 +117,10 @@ INIT_PRODUCER_ID = {
 def test_a_response_without_a_required_field_is_a_bug() -> None:
     with pytest.raises(KeyError, match="error_code"):
         write_response(22, 4, {"throttle_time": 0})
+
+
+def test_a_null_that_the_version_does_not_have_is_a_bug() -> None:
+    topic: Message = {"error_code": 3, "name": None, "is_internal": False, "partitions": []}
+    body = {"brokers": [], "controller_id": 0, "topics": [topic], "throttle_time": 0}
+    with pytest.raises(ValueError, match="null"):
+        write_response(3, 4, body)

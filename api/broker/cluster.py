@@ -1,0 +1,89 @@
+"""The map of the cluster as this node knows it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from api.broker.context import BrokerContext
+from cluster.controller.image import BrokerImage, PartitionImage, TopicImage
+from model.ids import Index, NodeId
+from model.principal import Principal
+
+Place = tuple[str, int]
+"""A topic's name and a partition's number."""
+
+
+class BrokerRow(NamedTuple):
+    """One broker and what it carries."""
+
+    broker: BrokerImage
+    endpoints: Mapping[str, str]
+    leaders: int
+    replicas: int
+
+
+class ClusterMap(NamedTuple):
+    """Brokers, and which partitions are not as they should be."""
+
+    cluster_id: str
+    controller: NodeId
+    brokers: Sequence[BrokerRow]
+    applied: Index
+    leaderless: Sequence[Place]
+    under_replicated: Sequence[Place]
+    under_min_isr: Sequence[Place]
+    offline: str | None
+    """What took this node's log directory offline; None while it works."""
+
+
+class Cluster:
+    """The use case; one for each node."""
+
+    def __init__(self, context: BrokerContext) -> None:
+        """Look at this node's image; it is its own controller."""
+        self._node = context
+
+    def __call__(
+        self, principal: Principal, endpoints: Mapping[str, tuple[str, int]]
+    ) -> ClusterMap:
+        """Return the map. `endpoints`: where this node's own doors are, by listener."""
+        del principal
+        image = self._node.quorum.image
+        partitions = [(topic, one) for topic in image.topics.values() for one in topic.partitions]
+        leaders = Counter(one.leader for _, one in partitions)
+        replicas = Counter(node for _, one in partitions for node in one.replicas)
+        here = {name: _address(*place) for name, place in endpoints.items()}
+        failed = self._node.directory.offline
+        return ClusterMap(
+            cluster_id=image.cluster_id,
+            controller=self._node.node,
+            brokers=[
+                BrokerRow(
+                    broker,
+                    {end.listener: _address(end.host, end.port) for end in broker.endpoints}
+                    | (here if node == self._node.node else {}),
+                    leaders[node],
+                    replicas[node],
+                )
+                for node, broker in sorted(image.brokers.items())
+            ],
+            applied=image.applied,
+            leaderless=[_place(*at) for at in partitions if at[1].leader is None],
+            under_replicated=[
+                _place(*at) for at in partitions if len(at[1].isr) < len(at[1].replicas)
+            ],
+            under_min_isr=[
+                _place(*at)
+                for at in partitions
+                if len(at[1].isr) < at[0].settings.min_insync_replicas
+            ],
+            offline=None if failed is None else str(failed),
+        )
+
+
+def _place(topic: TopicImage, partition: PartitionImage) -> Place:
+    return topic.name, partition.number
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

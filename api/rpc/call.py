@@ -1,0 +1,62 @@
+"""One call as the services see it: who asks, and until when an answer is of use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+from urllib.parse import unquote
+
+from model.errors import ErrorCode, RequestError
+from model.limits import PRODUCE_WAIT_MS_MAX
+from model.names import check_client_name
+from model.principal import ANONYMOUS, Principal
+
+CLIENT_ID: Final = "tidelog-client-id"
+CLUSTER_ID: Final = "tidelog-cluster-id"
+NO_FORWARD: Final = "tidelog-no-forward"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Facts about a call that is under way."""
+
+    name: str
+    """`LogService/Fetch` and so on."""
+    principal: Principal
+    remaining_ms: int | None
+    """What is left of its deadline at the beginning; None: it has none."""
+
+    def wait_ms(self, asked_ms: int | None) -> int:
+        """Return how long to wait: what is asked for, else the deadline; clamped to 30 s."""
+        wait = self.remaining_ms if asked_ms is None else asked_ms
+        limit = PRODUCE_WAIT_MS_MAX.value
+        return limit if wait is None else max(0, min(wait, limit))
+
+
+def read_metadata(metadata: Mapping[str, str | bytes], peer: str, cluster_id: str) -> Principal:
+    """Return who asks, from a call's metadata and the peer's address as gRPC writes it.
+
+    Raises:
+        RequestError: WRONG_CLUSTER, INVALID_REQUEST.
+    """
+    wanted = metadata.get(CLUSTER_ID)
+    if wanted and wanted != cluster_id:
+        raise RequestError(
+            ErrorCode.WRONG_CLUSTER,
+            f'this is a node of cluster "{cluster_id}", the call is meant for "{wanted!s}"',
+            cluster_id=cluster_id,
+            wanted=str(wanted),
+        )
+    forward = metadata.get(NO_FORWARD, "")
+    if forward not in {"", "0", "1"}:
+        raise RequestError(
+            ErrorCode.INVALID_REQUEST, f"{NO_FORWARD}: 1 or absent", field=NO_FORWARD
+        )
+    client_id = check_client_name(str(metadata.get(CLIENT_ID, "")))
+    return replace(ANONYMOUS, host=host_of(peer), client_id=client_id)
+
+
+def host_of(peer: str) -> str:
+    """Return the address in `ipv4:10.0.0.7:5000` or `ipv6:%5B::1%5D:5000`; else what is there."""
+    _, _, place = unquote(peer).partition(":")
+    host, colon, _ = place.rpartition(":")
+    return host.strip("[]") if colon else place

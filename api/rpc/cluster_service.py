@@ -1,0 +1,81 @@
+"""ClusterService: the map. Changes of it, the quorum and operations come with later steps."""
+
+from collections.abc import Iterable
+
+from api.broker.broker import Broker
+from api.broker.cluster import BrokerRow, ClusterMap, Place
+from api.rpc.call import Call
+from api.rpc.convert import uuid_text
+from api.rpc.handlers import Handler, Unary
+from tidelog.v1 import cluster_service_pb2, common_pb2
+
+_Health = cluster_service_pb2.Health
+
+
+class ClusterService:
+    """The service. Loop only."""
+
+    def __init__(self, broker: Broker) -> None:
+        """Serve a node's use cases."""
+        self._broker = broker
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return what serves each call."""
+        return {"ClusterService/GetCluster": Unary(self.get_cluster)}
+
+    async def get_cluster(
+        self, request: cluster_service_pb2.GetClusterRequest, call: Call
+    ) -> cluster_service_pb2.GetClusterResponse:
+        """Return the map as this node knows it."""
+        del request  # it is empty
+        seen = self._broker.cluster(call.principal, self._broker.endpoints)
+        return cluster_service_pb2.GetClusterResponse(
+            cluster=cluster_service_pb2.Cluster(
+                cluster_id=seen.cluster_id,
+                controller_id=seen.controller,
+                brokers=[_broker(row) for row in seen.brokers],
+                health=_health(seen),
+                metadata_offset=seen.applied,
+            )
+        )
+
+
+def _broker(row: BrokerRow) -> cluster_service_pb2.Broker:
+    broker = row.broker
+    return cluster_service_pb2.Broker(
+        id=broker.node,
+        directory_ids=[uuid_text(broker.directory)],
+        rack=broker.rack or "",
+        version=broker.version,
+        state=cluster_service_pb2.Broker.STATE_RUNNING,
+        endpoints=row.endpoints,
+        leader_count=row.leaders,
+        replica_count=row.replicas,
+    )
+
+
+def _health(seen: ClusterMap) -> cluster_service_pb2.Health:
+    reasons = []
+    if seen.offline is not None:
+        reasons.append(f"the log directory of node {seen.controller} is offline: {seen.offline}")
+    if seen.leaderless:
+        reasons.append(f"{len(seen.leaderless)} partitions have no leader")
+    if seen.under_min_isr:
+        reasons.append(f"{len(seen.under_min_isr)} partitions refuse acks=all")
+    status = _Health.STATUS_HEALTHY
+    if reasons:
+        status = _Health.STATUS_UNHEALTHY
+    elif seen.under_replicated:
+        status = _Health.STATUS_DEGRADED
+        reasons.append(f"{len(seen.under_replicated)} partitions lack a replica")
+    return _Health(
+        status=status,
+        reasons=reasons,
+        leaderless=_partitions(seen.leaderless),
+        under_replicated=_partitions(seen.under_replicated),
+        under_min_isr=_partitions(seen.under_min_isr),
+    )
+
+
+def _partitions(places: Iterable[Place]) -> list[common_pb2.TopicPartition]:
+    return [common_pb2.TopicPartition(topic=topic, partition=number) for topic, number in places]

@@ -1,0 +1,170 @@
+"""Fetch: one long-poll read on from cursors, with a row for each."""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Final, NamedTuple
+
+from api.broker.broker import Broker
+from api.broker.read_on import Diverged, Gap, ReadFrom, Step
+from api.rpc.call import Call
+from api.rpc.convert import (
+    check_consistency,
+    check_isolation,
+    duration_ms,
+    not_built,
+    refuse,
+    wants_records,
+)
+from api.rpc.details import record_error
+from api.rpc.guard import Guard
+from api.rpc.selection import check_items, hosted
+from api.rpc.step_messages import MESSAGE_BYTES_MAX, Part, record_parts, stored_parts
+from model.errors import RequestError
+from model.ids import LeaderEpoch, Offset
+from model.limits import FETCH_BYTES_MAX, FETCH_PARTITION_BYTES_DEFAULT
+from tidelog.v1 import common_pb2, log_service_pb2
+
+WAIT_MS_DEFAULT: Final = 500
+"""Of a fetch that wants a number of bytes and does not say for how long."""
+ROW_BYTES: Final = 128
+"""A row's own fields: numbers, times and a cursor, beside the topic's name."""
+
+
+class _Terms(NamedTuple):
+    """What a request asks for beside its cursors."""
+
+    partition_max_bytes: int
+    max_bytes: int
+    min_bytes: int
+    max_wait_ms: int
+    decode: bool
+
+
+class FetchCall:
+    """The call. Loop only."""
+
+    def __init__(self, broker: Broker, guard: Guard) -> None:
+        """Read through a node's use cases."""
+        self._broker = broker
+        self._guard = guard
+
+    async def __call__(
+        self, request: log_service_pb2.FetchRequest, call: Call
+    ) -> log_service_pb2.FetchResponse:
+        """Answer.
+
+        Raises:
+            RequestError: INVALID_REQUEST, NOT_IMPLEMENTED, SHUTTING_DOWN.
+        """
+        check_items("cursors", len(request.cursors))
+        terms = _terms(request, call)
+        places = [self._place(one, terms) for one in request.cursors]
+        read = await self._guard.interruptible(
+            self._broker.read_on(
+                call.principal,
+                places,
+                min_bytes=terms.min_bytes,
+                max_bytes=terms.max_bytes,
+                max_wait_ms=terms.max_wait_ms,
+            )
+        )
+        return await self._answer(request.cursors, read, terms)
+
+    def _place(self, asked: common_pb2.Cursor, terms: _Terms) -> ReadFrom | RequestError:
+        try:
+            partition = hosted(self._broker, asked.topic, asked.partition)
+            if asked.offset < 0:
+                refuse("cursors.offset", f"{asked.offset} is negative")
+        except RequestError as refusal:
+            return refusal
+        return ReadFrom(partition, Offset(asked.offset), terms.partition_max_bytes, epoch_of(asked))
+
+    async def _answer(
+        self,
+        cursors: Sequence[common_pb2.Cursor],
+        read: Sequence[Step | Gap | Diverged | RequestError],
+        terms: _Terms,
+    ) -> log_service_pb2.FetchResponse:
+        """Fill the rows; what does not fit into one message is left for the next fetch."""
+        response = log_service_pb2.FetchResponse()
+        room = MESSAGE_BYTES_MAX
+        for asked, found in zip(cursors, read, strict=True):
+            room -= ROW_BYTES + len(asked.topic)
+            row = response.results.add()
+            match found:
+                case Gap():
+                    row.gap.CopyFrom(gap_message(found))
+                case Diverged():
+                    row.diverged.CopyFrom(diverged_message(found))
+                case RequestError():
+                    row.error.CopyFrom(record_error(found))
+                case Step():
+                    part = await self._part(found, epoch_of(asked), terms)
+                    if part.size_bytes > room:
+                        nothing = found._replace(batches=(), next_offset=found.start_offset)
+                        part = next(stored_parts(nothing, epoch_of(asked), max_bytes=0))
+                    if part.error is not None and part.message.next.offset == asked.offset:
+                        row.error.CopyFrom(record_error(part.error))
+                    else:
+                        row.records.CopyFrom(part.message)
+                    room -= part.size_bytes
+        return response
+
+    async def _part(self, step: Step, epoch: LeaderEpoch | None, terms: _Terms) -> Part:
+        """Return the first part of a step: the next fetch goes on behind it."""
+        max_bytes = min(terms.partition_max_bytes, terms.max_bytes)
+        if not terms.decode:
+            return next(stored_parts(step, epoch, max_bytes=max_bytes))
+        turns = self._broker.turns()
+        parts = record_parts(step, epoch, None, turns=turns, max_bytes=max_bytes)
+        async with aclosing(parts):
+            return await anext(parts)
+
+
+def epoch_of(asked: common_pb2.Cursor) -> LeaderEpoch | None:
+    """Return the epoch of the record before a cursor, if it is told."""
+    return LeaderEpoch(asked.leader_epoch) if asked.HasField("leader_epoch") else None
+
+
+def gap_message(gap: Gap) -> common_pb2.Gap:
+    """Return what was removed before it was read."""
+    return common_pb2.Gap(
+        partition=common_pb2.TopicPartition(
+            topic=gap.partition.topic.name, partition=gap.partition.number
+        ),
+        expected_offset=gap.expected_offset,
+        next_offset=gap.next_offset,
+    )
+
+
+def diverged_message(diverged: Diverged) -> common_pb2.Diverged:
+    """Return where a reader and the log part."""
+    return common_pb2.Diverged(
+        partition=common_pb2.TopicPartition(
+            topic=diverged.partition.topic.name, partition=diverged.partition.number
+        ),
+        offset=diverged.offset,
+        leader_epoch=diverged.leader_epoch,
+    )
+
+
+def _terms(request: log_service_pb2.FetchRequest, call: Call) -> _Terms:
+    check_isolation(request.isolation_level)
+    check_consistency(request.consistency)
+    if request.HasField("filter"):
+        not_built("filter", "set", 4)
+    limit = FETCH_BYTES_MAX.value
+    for field in ("partition_max_bytes", "max_bytes", "min_bytes"):
+        value: int = getattr(request, field)
+        if not 0 <= value <= limit:
+            refuse(field, f"{value} is outside 0 to {limit}")
+    asked = WAIT_MS_DEFAULT if request.min_bytes else 0
+    if request.HasField("max_wait"):
+        asked = duration_ms("max_wait", request.max_wait)
+    return _Terms(
+        request.partition_max_bytes or FETCH_PARTITION_BYTES_DEFAULT.value,
+        request.max_bytes or limit,
+        request.min_bytes,
+        call.wait_ms(asked),
+        wants_records(request.encoding),
+    )

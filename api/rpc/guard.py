@@ -1,0 +1,146 @@
+"""What stands around every call: who asks, what went wrong, and the end of the node.
+
+A handler raises RequestError for what its client is to be told. Anything else that comes out of it
+is a bug: the client gets INTERNAL with an id, the log gets the id with the place, and nobody else
+notices.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from traceback import extract_tb
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
+
+from grpc import aio
+
+from api.broker.broker import Broker
+from api.errors import grpc_status
+from api.rpc.call import Call, read_metadata
+from api.rpc.details import text_of, trailers
+from model.errors import ErrorCode, RequestError, StorageFailed
+from model.ports import Rand
+
+Context: TypeAlias = aio.ServicerContext[Any, Any]
+AnswerT = TypeVar("AnswerT")
+ERROR_ID_BYTES: Final = 6
+FRAMES_TOLD: Final = 3
+
+
+class Note(Protocol):
+    """Writes a line of the node's log."""
+
+    def __call__(self, event: str, /, **fields: str | int) -> None:
+        """Write one event with its fields."""
+        ...
+
+
+@dataclass(slots=True)
+class GrpcCounters:
+    """What is counted of the door."""
+
+    calls: int = 0
+    refused: int = 0
+    """Calls that ended with a status other than OK, by a decision of the node."""
+    bugs: int = 0
+    running: int = 0
+
+
+class Guard:
+    """Runs the handlers of one door. Loop only."""
+
+    def __init__(self, broker: Broker, *, rand: Rand, note: Note) -> None:
+        """Guard calls to a broker; `rand` gives the ids under which bugs are found again."""
+        self._broker = broker
+        self._rand = rand
+        self._note = note
+        self.counters = GrpcCounters()
+        self._draining = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._waiting: set[asyncio.Timeout] = set()
+
+    def drain(self) -> None:
+        """Refuse new calls, and end those that wait for something to come: SHUTTING_DOWN."""
+        self._draining.set()
+        now = asyncio.get_running_loop().time()
+        for scope in list(self._waiting):
+            scope.reschedule(now)
+
+    async def idle(self) -> None:
+        """Return once no call is under way."""
+        await self._idle.wait()
+
+    async def run(
+        self, name: str, context: Context, act: Callable[[Call], Awaitable[AnswerT]]
+    ) -> AnswerT | None:
+        """Carry a call out, and end it with its status if it fails."""
+        counters = self.counters
+        counters.calls += 1
+        counters.running += 1
+        self._idle.clear()
+        try:
+            return await act(self._enter(name, context))
+        except RequestError as refused:
+            error = refused
+        except StorageFailed as failed:
+            error = RequestError(ErrorCode.STORAGE_ERROR, str(failed))
+        except Exception as bug:  # the last resort of a call: told, logged, counted
+            if context.cancelled():  # the client has gone; writing to it failed
+                raise asyncio.CancelledError from bug
+            error = self._bug(name, bug)
+        finally:
+            counters.running -= 1
+            if not counters.running:
+                self._idle.set()
+        counters.refused += 1
+        await context.abort(grpc_status(error.code), text_of(error), trailers(error))
+        return None
+
+    async def interruptible(self, work: Awaitable[AnswerT]) -> AnswerT:
+        """Await what may take for ever; a node that stops breaks it off.
+
+        Raises:
+            RequestError: SHUTTING_DOWN.
+        """
+        scope = asyncio.timeout(None)
+        try:
+            async with scope:
+                self._waiting.add(scope)
+                return await work
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise shutting_down() from None
+        finally:
+            self._waiting.discard(scope)
+
+    def _enter(self, name: str, context: Context) -> Call:
+        if self._draining.is_set():
+            raise shutting_down()
+        metadata = dict(context.invocation_metadata() or ())
+        principal = read_metadata(metadata, context.peer(), self._broker.cluster_id)
+        remaining: float | None = context.time_remaining()
+        return Call(name, principal, None if remaining is None else int(remaining * 1000))
+
+    def _bug(self, name: str, bug: Exception) -> RequestError:
+        error_id = self._rand.randbytes(ERROR_ID_BYTES).hex()
+        self.counters.bugs += 1
+        self._note("request_failed", id=error_id, call=name, error=repr(bug), at=_where(bug))
+        return RequestError(
+            ErrorCode.INTERNAL,
+            f"a bug in Tidelog; the node's log has it under the id {error_id}",
+            id=error_id,
+        )
+
+
+def _where(bug: BaseException) -> str:
+    """Return the innermost places of a traceback, innermost first: a log line has few characters."""
+    if isinstance(bug, BaseExceptionGroup):
+        bug = bug.exceptions[0]
+    frames = reversed(extract_tb(bug.__traceback__)[-FRAMES_TOLD:])
+    return " < ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames)
+
+
+def shutting_down() -> RequestError:
+    """Return what a client is told by a node that stops."""
+    return RequestError(ErrorCode.SHUTTING_DOWN, "the node is stopping; go on with another one")

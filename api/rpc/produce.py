@@ -1,0 +1,227 @@
+"""One request to append: every batch is offered in order, each has its row in the answer.
+
+Offering ends when every batch has its place in its log, or its refusal; the acks come later. So
+whoever offers requests one after the other keeps their order within each partition.
+"""
+
+import asyncio
+from functools import partial
+from typing import Final, NamedTuple
+
+from api.broker.broker import Broker
+from api.broker.decode_records import only_key
+from api.broker.produce import Acks, Produced
+from api.rpc.call import Call
+from api.rpc.convert import duration_ms, not_built, refuse, timestamp
+from api.rpc.details import record_error
+from api.rpc.plain_records import key_of, new_records
+from api.rpc.selection import check_items, hosted, of_topic
+from cluster.shell.hosted_partition import HostedPartition
+from logstore.batch import Stamp
+from model.errors import RequestError
+from model.record import TRANSACTIONAL
+from tidelog.v1 import log_service_pb2
+
+INT16_MAX: Final = (1 << 15) - 1
+ATTRIBUTES_AT: Final = 22
+"""Low byte of a batch's attributes (docs/formats/record_batch.md)."""
+PRODUCER_AT: Final = 43
+NO_PRODUCER: Final = b"\xff" * 8
+"""-1: nobody numbered the batch."""
+
+_ACKS: Final = {
+    log_service_pb2.ACKS_UNSPECIFIED: Acks.ALL,
+    log_service_pb2.ACKS_ALL: Acks.ALL,
+    log_service_pb2.ACKS_LEADER: Acks.LEADER,
+    log_service_pb2.ACKS_NONE: Acks.NONE,
+}
+
+
+class _Terms(NamedTuple):
+    """What holds for every batch of a request."""
+
+    call: Call
+    acks: Acks
+    timeout_ms: int
+
+
+class Offered:
+    """A request whose batches are on their way; `answer` comes when each has its row."""
+
+    __slots__ = ("_missing", "_rows", "answer")
+
+    def __init__(self, request: log_service_pb2.ProduceRequest) -> None:
+        """Expect a row for each batch."""
+        self._rows = [log_service_pb2.ProduceResult(topic=batch.topic) for batch in request.batches]
+        for row, batch in zip(self._rows, request.batches, strict=True):
+            if batch.HasField("partition"):
+                row.partition = batch.partition
+        self._missing = len(self._rows)
+        self.answer: asyncio.Future[log_service_pb2.ProduceResponse] = (
+            asyncio.get_running_loop().create_future()
+        )
+
+    @property
+    def places(self) -> set[tuple[str, int | None]]:
+        """Return the partitions it touches; None where none was chosen."""
+        return {
+            (row.topic, row.partition if row.HasField("partition") else None) for row in self._rows
+        }
+
+    def chosen(self, slot: int, partition: int) -> None:
+        """Note which partition the node chose for a batch."""
+        self._rows[slot].partition = partition
+
+    def done(self, slot: int, outcome: Produced | RequestError) -> None:
+        """Note what became of a batch."""
+        row = self._rows[slot]
+        if isinstance(outcome, RequestError):
+            row.error.CopyFrom(record_error(outcome))
+        else:
+            row.duplicate = outcome.duplicate
+            if outcome.base_offset is not None:
+                row.base_offset = outcome.base_offset
+            if outcome.append_time is not None:
+                row.append_time.CopyFrom(timestamp(outcome.append_time))
+        self._missing -= 1
+        if not self._missing and not self.answer.done():  # its asker may have gone
+            self.answer.set_result(log_service_pb2.ProduceResponse(results=self._rows))
+
+    def refuse(self, refusal: RequestError) -> None:
+        """Give every batch that has no outcome the same one: the request was refused whole."""
+        for slot in range(len(self._rows)):
+            self.done(slot, refusal)
+        if not self._rows and not self.answer.done():
+            self.answer.set_result(log_service_pb2.ProduceResponse())
+
+
+class Producing:
+    """Offers requests to the broker. Loop only."""
+
+    def __init__(self, broker: Broker) -> None:
+        """Append through a node's use cases."""
+        self._broker = broker
+
+    async def offer(self, request: log_service_pb2.ProduceRequest, call: Call) -> Offered:
+        """Offer every batch; returns when each has its place or its refusal.
+
+        Raises:
+            RequestError: INVALID_REQUEST, NOT_IMPLEMENTED, OVERLOADED: nothing was appended.
+        """
+        check_items("batches", len(request.batches))
+        terms = _terms(request, call)
+        offered = Offered(request)
+        memory = self._broker.context.memory
+        size = request.ByteSize()
+        memory.check(size)
+        memory.take(size)
+        try:
+            for slot, batch in enumerate(request.batches):
+                try:
+                    await self._offer(batch, terms, offered, slot=slot)
+                except RequestError as refusal:
+                    offered.done(slot, refusal)
+        finally:
+            memory.give_back(size)
+        return offered
+
+    async def _offer(
+        self, batch: log_service_pb2.ProduceBatch, terms: _Terms, offered: Offered, *, slot: int
+    ) -> None:
+        _check_batch(batch, terms.acks)
+        number = batch.partition if batch.HasField("partition") else await self._choose(batch)
+        partition = hosted(self._broker, batch.topic, number)
+        offered.chosen(slot, number)
+        done = partial(offered.done, slot)
+        if batch.HasField("encoded"):
+            self._broker.produce(
+                terms.call.principal,
+                partition,
+                memoryview(batch.encoded),
+                acks=terms.acks,
+                timeout_ms=terms.timeout_ms,
+                done=done,
+            )
+        else:
+            await self._offer_plain(batch, partition, terms, offered=offered, slot=slot)
+
+    async def _offer_plain(
+        self,
+        batch: log_service_pb2.ProduceBatch,
+        partition: HostedPartition,
+        terms: _Terms,
+        *,
+        offered: Offered,
+        slot: int,
+    ) -> None:
+        now = self._broker.context.clock.wall_ms()
+        records = new_records(batch.records, now, one_key=not batch.HasField("partition"))
+        await self._broker.produce_records(
+            terms.call.principal,
+            partition,
+            (records, _stamp(batch)),
+            acks=terms.acks,
+            timeout_ms=terms.timeout_ms,
+            done=partial(offered.done, slot),
+        )
+
+    async def _choose(self, batch: log_service_pb2.ProduceBatch) -> int:
+        """Return the partition of a batch that leaves it to the node."""
+        topic = of_topic(self._broker, batch.topic)[0].topic
+        turns = self._broker.turns()
+        if batch.HasField("encoded"):
+            key = await only_key(memoryview(batch.encoded), turns)
+        else:
+            key = key_of(batch.records[0])
+        return await self._broker.choose_partition(topic, key, turns, size_bytes=batch.ByteSize())
+
+
+def _terms(request: log_service_pb2.ProduceRequest, call: Call) -> _Terms:
+    if request.transactional_id:
+        not_built("transactional_id", request.transactional_id, 6)
+    acks = _ACKS.get(request.acks)
+    if acks is None:
+        refuse("acks", f"{request.acks} is no value of Acks")
+    asked = duration_ms("timeout", request.timeout) if request.HasField("timeout") else None
+    return _Terms(call, acks, call.wait_ms(asked))
+
+
+def _check_batch(batch: log_service_pb2.ProduceBatch, acks: Acks) -> None:
+    """Refuse what contradicts itself, before anything is looked up."""
+    encoded = batch.HasField("encoded")
+    if encoded == bool(batch.records):
+        refuse("batches", "exactly one of records and encoded is set, and records are not empty")
+    stamped = batch.HasField("producer")
+    if encoded:
+        if stamped:
+            refuse("producer", "with encoded it stays absent: the batch header carries it")
+        header = batch.encoded[: PRODUCER_AT + len(NO_PRODUCER)]
+        if len(header) > ATTRIBUTES_AT and header[ATTRIBUTES_AT] & TRANSACTIONAL:
+            not_built("encoded", "a transactional batch", 6)
+        stamped = header[PRODUCER_AT:] not in {b"", NO_PRODUCER}
+    elif stamped:
+        _check_stamp(batch.producer, acks)
+    if stamped and not batch.HasField("partition"):
+        refuse(
+            "partition",
+            "a batch with a producer's stamp names it: sequences count within one partition",
+        )
+
+
+def _check_stamp(stamp: log_service_pb2.ProducerStamp, acks: Acks) -> None:
+    if acks is not Acks.ALL:
+        refuse("acks", "a batch with a producer's stamp needs ACKS_ALL")
+    producer = stamp.producer
+    if producer.id < 0 or not 0 <= producer.epoch <= INT16_MAX or stamp.base_sequence < 0:
+        refuse(
+            "producer",
+            f"id {producer.id}, epoch {producer.epoch}, sequence {stamp.base_sequence}: all are 0 "
+            f"or more, the epoch at most {INT16_MAX}",
+        )
+
+
+def _stamp(batch: log_service_pb2.ProduceBatch) -> Stamp:
+    if not batch.HasField("producer"):
+        return Stamp()
+    stamp = batch.producer
+    return Stamp(stamp.producer.id, stamp.producer.epoch, stamp.base_sequence)

@@ -1,0 +1,79 @@
+"""Which partitions a call names: all of some topics, and some besides."""
+
+from collections.abc import Sequence
+
+from api.broker.broker import Broker
+from api.rpc.convert import refuse
+from cluster.shell.hosted_partition import HostedPartition
+from model.errors import RequestError
+from model.ids import TopicId
+from model.limits import CALL_ITEMS_MAX
+from model.names import check_topic_name
+from tidelog.v1 import common_pb2
+
+
+def check_items(field: str, count: int) -> None:
+    """Accept what a call names so many of.
+
+    Raises:
+        RequestError: INVALID_REQUEST, none or too many.
+    """
+    if not 1 <= count <= CALL_ITEMS_MAX.value:
+        refuse(field, f"{count} of them; a call names 1 to {CALL_ITEMS_MAX.value}")
+
+
+def hosted(broker: Broker, topic: str, number: int) -> HostedPartition:
+    """Return one partition.
+
+    Raises:
+        RequestError: INVALID_TOPIC_NAME, UNKNOWN_TOPIC, UNKNOWN_PARTITION.
+    """
+    return broker.partition(check_topic_name(topic), number)
+
+
+def of_topic(broker: Broker, topic: str) -> tuple[HostedPartition, ...]:
+    """Return all partitions of a topic; raises as `hosted`."""
+    return broker.context.partitions.of_topic(check_topic_name(topic))
+
+
+def select(
+    broker: Broker, topics: Sequence[str], partitions: Sequence[common_pb2.TopicPartition]
+) -> list[HostedPartition | tuple[common_pb2.TopicPartition, RequestError]]:
+    """Return every partition that is named, once, in the order of the call.
+
+    A partition that cannot be had comes with its error; a topic that cannot fails the call, for
+    there is no row to put that into. Raises:
+        RequestError: INVALID_REQUEST, INVALID_TOPIC_NAME, UNKNOWN_TOPIC.
+    """
+    check_items("topics", len(topics) + len(partitions))
+    found: dict[tuple[TopicId, int], HostedPartition] = {}
+    rows: list[HostedPartition | tuple[common_pb2.TopicPartition, RequestError]] = []
+
+    def add(partition: HostedPartition) -> None:
+        key = (partition.topic.topic_id, partition.number)
+        if key not in found:
+            found[key] = partition
+            rows.append(partition)
+
+    for topic in topics:
+        for partition in of_topic(broker, topic):
+            add(partition)
+    for named in partitions:
+        try:
+            add(hosted(broker, named.topic, named.partition))
+        except RequestError as refusal:
+            rows.append((named, refusal))
+    check_items("topics", len(rows))
+    return rows
+
+
+def select_all(
+    broker: Broker, topics: Sequence[str], partitions: Sequence[common_pb2.TopicPartition]
+) -> list[HostedPartition]:
+    """Return the same where any error fails the call."""
+    every: list[HostedPartition] = []
+    for row in select(broker, topics, partitions):
+        if isinstance(row, tuple):
+            raise row[1]
+        every.append(row)
+    return every

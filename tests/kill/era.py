@@ -1,0 +1,166 @@
+"""One era: its topics, the clients that write and follow them, and what they were promised.
+
+A directory goes through several; the topics of the one before are deleted, so that what is read
+back stays small and deletions are under way when the next kill comes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic, sleep
+from typing import Any, Final
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.kill.follower import Follower
+from tests.kill.kafka_load import KafkaLoad, Sender
+from tests.kill.ledger import Ledger
+from tests.kill.payload import Author, Place
+from tests.kill.verifier import Reading, Verifier
+
+ANSWER_S_MAX: Final = 120.0
+"""All that was sent is answered within this, however busy the machine is."""
+LOOK_S: Final = 0.005
+SEGMENT_BYTES: Final = 64 << 10
+FLUSH_MS: Final = 200
+PRODUCERS_PER_ERA: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPlan:
+    """A topic to be."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+    def places(self, era: int) -> tuple[Place, ...]:
+        """Return its partitions."""
+        return tuple(Place(f"e{era}-{self.name}", number) for number in range(self.partitions))
+
+
+QUORUM: Final = {"segment.bytes": str(SEGMENT_BYTES)}
+ASYNC: Final = {**QUORUM, "tidelog.flush": "async", "tidelog.flush.ms": str(FLUSH_MS)}
+STAMPED: Final = {**QUORUM, "message.timestamp.type": "LogAppendTime"}
+
+QUORUM_TOPICS: Final = (
+    TopicPlan("quorum-1", 1, QUORUM),
+    TopicPlan("quorum-24", 24, QUORUM),
+    TopicPlan("stamped-4", 4, STAMPED),
+)
+ALL_TOPICS: Final = (
+    *QUORUM_TOPICS,
+    TopicPlan("async-1", 1, ASYNC),
+    TopicPlan("async-24", 24, ASYNC),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SenderPlan:
+    """A librdkafka producer to be; it writes to those of its topics that there are."""
+
+    topics: tuple[str, ...]
+    idempotent: bool
+    config: dict[str, Any]
+
+
+SENDERS: Final = (
+    SenderPlan(("quorum-24",), idempotent=True, config={}),
+    SenderPlan(("quorum-1", "async-1"), idempotent=True, config={"compression.type": "lz4"}),
+    SenderPlan(("async-24",), idempotent=True, config={"compression.type": "zstd"}),
+    SenderPlan(("stamped-4",), idempotent=True, config={"compression.type": "gzip"}),
+    SenderPlan(("quorum-24", "async-24"), idempotent=False, config={"compression.type": "snappy"}),
+)
+LEADER_ONLY: Final = SenderPlan(("quorum-1",), idempotent=False, config={"acks": 1})
+"""Its records survive a kill, but not a power cut."""
+
+
+class Stuck(Exception):  # noqa: N818 - says what happened
+    """Something that must come did not."""
+
+
+class Era:
+    """Topics, clients and ledger; from `begin` to `end`."""
+
+    def __init__(
+        self,
+        number: int,
+        bootstrap: str,
+        *,
+        topics: Sequence[TopicPlan],
+        senders: Sequence[SenderPlan],
+    ) -> None:
+        """Create the topics and connect; nothing is sent yet."""
+        self.number = number
+        self.ledger = Ledger()
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+        self._topics = [
+            NewTopic(place.topic, plan.partitions, 1, config=plan.config)
+            for plan in topics
+            for place in plan.places(number)[:1]
+        ]
+        self._create()
+        places = {plan.name: plan.places(number) for plan in topics}
+        authors = [
+            (plan, tuple(place for name in plan.topics for place in places.get(name, ())))
+            for plan in senders
+        ]
+        first = number * PRODUCERS_PER_ERA
+        kafka = [
+            Sender(Author(first + index, theirs, plan.idempotent), plan.config)
+            for index, (plan, theirs) in enumerate(authors)
+            if theirs
+        ]
+        everywhere = tuple(place for theirs in places.values() for place in theirs)
+        self.load = KafkaLoad(bootstrap, kafka, self.ledger)
+        self._follower = Follower(bootstrap, everywhere, self.ledger)
+        self._verifier = Verifier(bootstrap, everywhere, self.ledger)
+
+    def answered_more(self, count: int) -> None:
+        """Wait until so many more records have their answer.
+
+        Raises:
+            Stuck: they do not come.
+        """
+        wanted = self.ledger.answered() + count
+        self._until(lambda: self.ledger.answered() >= wanted, f"{count} more answers")
+
+    def drain(self) -> None:
+        """Send nothing new, and wait until everything sent has its answer.
+
+        Raises:
+            Stuck: it has none.
+        """
+        self.load.pause()
+        self._until(lambda: self.ledger.unanswered() == 0, "an answer to everything sent")
+
+    def read_back(self) -> Reading:
+        """Read everything and compare."""
+        return self._verifier.read_all()
+
+    def end(self, *, delete: bool) -> None:
+        """Let the clients go; delete the topics."""
+        self.load.close()
+        self._follower.close()
+        if delete:
+            names = [topic.topic for topic in self._topics]
+            for future in self._admin.delete_topics(names, request_timeout=ANSWER_S_MAX).values():
+                future.result()
+
+    def _create(self) -> None:
+        for topic, future in self._admin.create_topics(
+            self._topics, request_timeout=ANSWER_S_MAX
+        ).items():
+            try:
+                future.result()
+            except KafkaException as error:
+                raise Stuck(f"topic {topic} cannot be created: {error}") from error
+
+    def _until(self, holds: Any, what: str) -> None:
+        until = monotonic() + ANSWER_S_MAX
+        while not holds():
+            if self.ledger.problems:
+                raise Stuck(f"a promise is broken already, waiting for {what}")
+            if monotonic() > until:
+                raise Stuck(f"{what} did not come in {ANSWER_S_MAX:.0f} s")
+            sleep(LOOK_S)

@@ -1,0 +1,111 @@
+"""What clients were promised: which record was acknowledged with which offset, and seen by whom.
+
+Every producer's rows are written by one thread; reading is for when all are quiet.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Final
+
+from tests.kill.payload import Author, Place
+
+PROBLEMS_MAX: Final = 50
+"""More say nothing new."""
+
+Identity = tuple[int, int]
+"""Producer and sequence."""
+
+
+@dataclass(slots=True)
+class Account:
+    """One producer's records."""
+
+    author: Author
+    sent: int = 0
+    """Sequences below it were handed to the client."""
+    answered: int = 0
+    refused: int = 0
+    append_times: dict[int, int] = field(default_factory=dict)
+    """By sequence, ms, where the answer told."""
+
+    @property
+    def unanswered(self) -> int:
+        """Return how many were sent and have no answer."""
+        return self.sent - self.answered
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All promises of one era of topics."""
+
+    accounts: dict[int, Account] = field(default_factory=dict)
+    acked: dict[Place, dict[int, Identity]] = field(default_factory=lambda: defaultdict(dict))
+    """By offset."""
+    seen: dict[Place, dict[int, Identity]] = field(default_factory=lambda: defaultdict(dict))
+    """What a reader was shown before the kill."""
+    marks: dict[Place, int] = field(default_factory=dict)
+    """The highest high watermark that a reader was shown."""
+    problems: list[str] = field(default_factory=list)
+
+    def account(self, author: Author) -> Account:
+        """Open the account of a producer."""
+        account = self.accounts[author.number] = Account(author)
+        return account
+
+    def ack(
+        self, account: Account, sequence: int, *, offset: int | None, append_time: int | None = None
+    ) -> None:
+        """Note an acknowledgement."""
+        account.answered += 1
+        who = (account.author.number, sequence)
+        place = account.author.place_of(sequence)
+        if offset is None or offset < 0:
+            self.problem(f"{name(who)} was acknowledged at offset {offset}")
+            return
+        other = self.acked[place].setdefault(offset, who)
+        if other != who:
+            self.problem(f"{name(who)} and {name(other)} were both acknowledged at {at(place, offset)}")
+        if append_time is not None:
+            account.append_times[sequence] = append_time
+
+    def refuse(self, account: Account, sequence: int, why: str) -> None:
+        """Note that a client gave a record up: nothing in a run may make it."""
+        account.answered += 1
+        account.refused += 1
+        self.problem(f"{name((account.author.number, sequence))} was refused: {why}")
+
+    def see(self, place: Place, offset: int, who: Identity) -> None:
+        """Note what a reader was shown; the same offset is the same record for ever."""
+        other = self.seen[place].setdefault(offset, who)
+        if other != who:
+            self.problem(f"a reader saw {name(other)}, then {name(who)} at {at(place, offset)}")
+
+    def mark(self, place: Place, high_watermark: int) -> None:
+        """Note a high watermark that a reader was shown; it never goes back."""
+        held = self.marks.get(place, 0)
+        if high_watermark < held:
+            self.problem(f"the high watermark of {at(place, held)} went back to {high_watermark}")
+        self.marks[place] = max(held, high_watermark)
+
+    def answered(self) -> int:
+        """Return how many records have their answer."""
+        return sum(account.answered for account in self.accounts.values())
+
+    def unanswered(self) -> int:
+        """Return how many records were sent and have no answer."""
+        return sum(account.unanswered for account in self.accounts.values())
+
+    def problem(self, text: str) -> None:
+        """Note a broken promise."""
+        if len(self.problems) < PROBLEMS_MAX:
+            self.problems.append(text)
+
+
+def name(who: Identity) -> str:
+    """Return a record's name for people."""
+    return f"record {who[1]} of producer {who[0]}"
+
+
+def at(place: Place, offset: int) -> str:
+    """Return an offset's name for people."""
+    return f"{place.topic}/{place.partition}@{offset}"

@@ -1,0 +1,506 @@
+"""The gRPC surface of `tests.log_peer`: what of tidelog/v1 the SDK calls."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc.aio
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from model.errors import ErrorCode, RequestError
+from model.record import NewRecord
+from tests.log_peer import (
+    EPOCH,
+    LogPeer,
+    PeerPartition,
+    Stored,
+    abort,
+    row_error,
+    rows_of_encoded,
+    unknown_topic,
+)
+from tidelog.v1 import cluster_service_pb2 as cluster
+from tidelog.v1 import cluster_service_pb2_grpc as cluster_rpc
+from tidelog.v1 import common_pb2 as common
+from tidelog.v1 import config_service_pb2 as config
+from tidelog.v1 import config_service_pb2_grpc as config_rpc
+from tidelog.v1 import log_service_pb2 as log
+from tidelog.v1 import log_service_pb2_grpc as log_rpc
+from tidelog.v1 import topic_service_pb2 as topics
+from tidelog.v1 import topic_service_pb2_grpc as topics_rpc
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def add_services(server: grpc.aio.Server, peer: LogPeer) -> None:
+    log_rpc.add_LogServiceServicer_to_server(PeerLog(peer), server)  # type: ignore[no-untyped-call]
+    topics_rpc.add_TopicServiceServicer_to_server(PeerTopics(peer), server)  # type: ignore[no-untyped-call]
+    config_rpc.add_ConfigServiceServicer_to_server(PeerConfig(peer), server)  # type: ignore[no-untyped-call]
+    cluster_rpc.add_ClusterServiceServicer_to_server(PeerCluster(peer), server)  # type: ignore[no-untyped-call]
+
+
+def stamp_of(time_ms: int) -> Timestamp:
+    return Timestamp(seconds=time_ms // 1000, nanos=time_ms % 1000 * 1_000_000)
+
+
+async def enter(peer: LogPeer, context: Context) -> None:
+    """Begin a call that is no stream: fail it if that is what comes next."""
+    peer.metadata_seen.append(dict(context.invocation_metadata() or ()))
+    if peer.faults.refuse_calls:
+        await abort(context, peer.faults.refuse_calls.popleft())
+
+
+async def leave(peer: LogPeer, context: Context) -> None:
+    """End a call that took effect: break it if that is what comes next."""
+    if peer.faults.lose_calls:
+        peer.faults.lose_calls -= 1
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
+
+
+class PeerLog(log_rpc.LogServiceServicer):
+    def __init__(self, peer: LogPeer) -> None:
+        self.peer = peer
+
+    async def InitProducer(
+        self, request: log.InitProducerRequest, context: Context
+    ) -> log.InitProducerResponse:
+        await enter(self.peer, context)
+        self.peer.next_producer += 1
+        producer = common.ProducerId(id=self.peer.next_producer, epoch=0)
+        return log.InitProducerResponse(producer=producer)
+
+    async def ProduceStream(
+        self, requests: AsyncIterator[log.ProduceStreamRequest], context: Context
+    ) -> AsyncIterator[log.ProduceStreamResponse]:
+        self.peer.metadata_seen.append(dict(context.invocation_metadata() or ()))
+        async for request in requests:
+            results = [self._produce(batch) for batch in request.produce.batches]
+            if self.peer.faults.lose_answers:
+                self.peer.faults.lose_answers -= 1
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
+            if request.produce.acks == log.ACKS_NONE:
+                for result in results:
+                    result.ClearField("base_offset")
+                    result.ClearField("append_time")
+            yield log.ProduceStreamResponse(
+                correlation_id=request.correlation_id,
+                produce=log.ProduceResponse(results=results),
+            )
+
+    def _produce(self, batch: log.ProduceBatch) -> log.ProduceResult:
+        self.peer.batches_seen += 1
+        result = log.ProduceResult(topic=batch.topic, partition=batch.partition)
+        faults = self.peer.faults
+        try:
+            if faults.refuse_batches:
+                raise faults.refuse_batches.popleft()
+            stored, duplicate = self._append(batch)
+            if faults.unanswered_refusals:
+                raise faults.unanswered_refusals.popleft()
+        except RequestError as refused:
+            result.error.CopyFrom(row_error(refused))
+            return result
+        result.base_offset = stored.records[0].offset
+        result.append_time.CopyFrom(stamp_of(stored.append_time_ms))
+        result.duplicate = duplicate
+        return result
+
+    def _append(self, batch: log.ProduceBatch) -> tuple[Stored, bool]:
+        partition = self.peer.partition(batch.topic, batch.partition)
+        stamp, codec = (-1, -1, -1), 0
+        if batch.HasField("encoded"):
+            rows, stamp, codec = rows_of_encoded(batch.encoded)
+        else:
+            rows = [
+                NewRecord(
+                    one.timestamp_ms if one.HasField("timestamp_ms") else self.peer.now_ms,
+                    one.key if one.HasField("key") else None,
+                    one.value if one.HasField("value") else None,
+                    tuple(
+                        (header.key.encode(), header.value if header.HasField("value") else None)
+                        for header in one.headers
+                    ),
+                )
+                for one in batch.records
+            ]
+            if batch.HasField("producer"):
+                who = batch.producer.producer
+                stamp = (who.id, who.epoch, batch.producer.base_sequence)
+        size = len(batch.encoded) or sum(len(row.value or b"") for row in rows)
+        if size > self.peer.max_message_bytes:
+            raise RequestError(
+                ErrorCode.RECORD_TOO_LARGE,
+                f"the record batch has {size} bytes, limit {self.peer.max_message_bytes}",
+            )
+        return partition.append(rows, self.peer.now_ms, stamp, codec)
+
+    async def Fetch(self, request: log.FetchRequest, context: Context) -> log.FetchResponse:
+        await enter(self.peer, context)
+        results = []
+        for cursor in request.cursors:
+            partition = self.peer.partition(cursor.topic, cursor.partition)
+            if cursor.offset < partition.log_start:
+                where = common.TopicPartition(topic=cursor.topic, partition=cursor.partition)
+                gap = common.Gap(
+                    partition=where, expected_offset=cursor.offset, next_offset=partition.log_start
+                )
+                results.append(log.FetchResult(gap=gap))
+                continue
+            if cursor.offset > partition.end:
+                error = RequestError(
+                    ErrorCode.OFFSET_OUT_OF_RANGE,
+                    f"offset {cursor.offset} lies beyond the end, {partition.end}",
+                    topic=cursor.topic, partition=str(cursor.partition),
+                    offset=str(cursor.offset), log_start_offset=str(partition.log_start),
+                    high_watermark=str(partition.end),
+                )  # fmt: skip
+                results.append(log.FetchResult(error=row_error(error)))
+                continue
+            step = step_of(partition, cursor, request.encoding, stop=None)
+            results.append(log.FetchResult(records=step))
+        return log.FetchResponse(results=results)
+
+    async def ResolveOffsets(
+        self, request: log.ResolveOffsetsRequest, context: Context
+    ) -> log.ResolveOffsetsResponse:
+        await enter(self.peer, context)
+        rows = []
+        for topic in request.topics:
+            if topic not in self.peer.topics:
+                await abort(context, unknown_topic(topic))
+            for number, partition in enumerate(self.peer.topics[topic]):
+                row = log.Resolved(
+                    partition=common.TopicPartition(topic=topic, partition=number),
+                    log_start_offset=partition.log_start,
+                    high_watermark=partition.end,
+                    last_stable_offset=partition.end,
+                    leader_epoch=EPOCH,
+                    closed_time=stamp_of(self.peer.now_ms),
+                )
+                offset = place_of(partition, request.seek, self.peer.now_ms)
+                if offset is None:
+                    row.end.SetInParent()
+                else:
+                    row.offset = offset
+                rows.append(row)
+        return log.ResolveOffsetsResponse(resolved=rows)
+
+    async def Subscribe(
+        self, request: log.SubscribeRequest, context: Context
+    ) -> AsyncIterator[log.SubscribeResponse]:
+        self.peer.encodings_seen.append(request.encoding)
+        names = [(t, n) for t in request.topics for n in range(len(self.peer.topics.get(t, ())))]
+        names += [(one.topic, one.partition) for one in request.partitions]
+        for topic in request.topics:
+            if topic not in self.peer.topics:
+                await abort(context, unknown_topic(topic))
+        times = absolute(request, self.peer.now_ms)
+        given = {(one.start.topic, one.start.partition): one for one in request.bounds}
+        bounds = {}
+        for at in names:
+            partition = self.peer.partition(*at)
+            bounds[at] = given.get(at) or self._bounds(at, partition, request, times)
+        opened = log.SubscribeResponse.Opened(bounds=bounds.values(), range=times)
+        yield log.SubscribeResponse(opened=opened)
+        cut = self.peer.faults.cut_after.pop(0) if self.peer.faults.cut_after else None
+        caught_up = False
+        while True:
+            for event in self._turn(bounds, request):
+                if cut is not None:
+                    if cut == 0:
+                        await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
+                    cut -= 1
+                yield event
+                break
+            else:
+                if all(
+                    b.HasField("stop_offset") and b.start.offset >= b.stop_offset
+                    for b in bounds.values()
+                ):
+                    return
+                if not caught_up:
+                    caught_up = True
+                    yield log.SubscribeResponse(caught_up=common.CaughtUp())
+                waits = [
+                    asyncio.ensure_future(self.peer.partition(*at).changed.wait()) for at in bounds
+                ]
+                try:
+                    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for wait in waits:
+                        wait.cancel()
+
+    def _bounds(
+        self,
+        at: tuple[str, int],
+        partition: PeerPartition,
+        request: log.SubscribeRequest,
+        times: common.TimeRange | None,
+    ) -> log.ReadBounds:
+        start = partition.log_start
+        if times is None:
+            found = place_of(partition, request.start, self.peer.now_ms)
+            start = partition.end if found is None else found
+        cursor = common.Cursor(topic=at[0], partition=at[1], offset=start)
+        bounds = log.ReadBounds(start=cursor, truncated=times is not None and start > 0)
+        if times is not None:
+            bounds.stop_offset = partition.end
+        elif request.HasField("stop"):
+            stop = place_of(partition, request.stop, self.peer.now_ms)
+            bounds.stop_offset = partition.end if stop is None else max(stop, start)
+        return bounds
+
+    def _turn(
+        self, bounds: dict[tuple[str, int], log.ReadBounds], request: log.SubscribeRequest
+    ) -> list[log.SubscribeResponse]:
+        for at, bound in bounds.items():
+            partition = self.peer.partition(*at)
+            stop = bound.stop_offset if bound.HasField("stop_offset") else None
+            if bound.start.offset < partition.log_start:
+                where = common.TopicPartition(topic=at[0], partition=at[1])
+                gap = common.Gap(
+                    partition=where, expected_offset=bound.start.offset,
+                    next_offset=partition.log_start,
+                )  # fmt: skip
+                bound.start.offset = partition.log_start
+                return [log.SubscribeResponse(gap=gap)]
+            if bound.start.offset < min(partition.end, partition.end if stop is None else stop):
+                step = step_of(partition, bound.start, request.encoding, stop)
+                bound.start.CopyFrom(step.next)
+                return [log.SubscribeResponse(records=common.Records(partitions=[step]))]
+        return []
+
+
+def step_of(
+    partition: PeerPartition, cursor: common.Cursor, encoding: int, stop: int | None
+) -> common.PartitionRecords:
+    """Return the batch that holds the cursor's offset: whole, if it is asked for as it is."""
+    found = next((b for b in partition.batches if b.end > cursor.offset), None)
+    step = common.PartitionRecords(
+        log_start_offset=partition.log_start,
+        high_watermark=partition.end,
+        last_stable_offset=partition.end,
+    )
+    step.next.CopyFrom(cursor)
+    if found is None:
+        return step
+    step.next.offset = found.end if stop is None else min(found.end, stop)
+    step.next.leader_epoch = EPOCH
+    batch = common.RecordBatch(append_time=stamp_of(found.append_time_ms), leader_epoch=EPOCH)
+    if encoding == common.ENCODING_BATCH:
+        batch.encoded = found.encoded
+    else:
+        for record in found.records:
+            if cursor.offset <= record.offset and (stop is None or record.offset < stop):
+                one = batch.records.add(offset=record.offset, key=record.key, value=record.value)
+                if record.timestamp_ms != -1:
+                    one.timestamp_ms = record.timestamp_ms
+                for key, value in record.headers:
+                    one.headers.add(key=key.decode("utf-8", "replace"), value=value)
+    step.batches.append(batch)
+    return step
+
+
+def place_of(partition: PeerPartition, seek: common.Seek, now_ms: int) -> int | None:
+    """Return the offset that a seek means; None: the end."""
+    kind = seek.WhichOneof("to")
+    if kind == "edge":
+        return partition.log_start if seek.edge == common.EDGE_EARLIEST else None
+    if kind == "offset":
+        return seek.offset
+    if kind == "after_earliest":
+        return min(partition.log_start + seek.after_earliest, partition.end)
+    if kind == "before_latest":
+        return max(partition.end - seek.before_latest, partition.log_start)
+    if kind is None:
+        return None
+    wanted_ms = now_ms - seek.ago.seconds * 1000 if kind == "ago" else seek.time.ToMilliseconds()
+    for batch in partition.batches:
+        for record in batch.records:
+            time_ms = (
+                batch.append_time_ms if seek.clock == common.CLOCK_APPEND else record.timestamp_ms
+            )
+            if time_ms >= wanted_ms and record.offset >= partition.log_start:
+                return int(record.offset)
+    return None
+
+
+def absolute(request: log.SubscribeRequest, now_ms: int) -> common.TimeRange | None:
+    """Return the range of a request in absolute times."""
+    if not request.HasField("range"):
+        return None
+    asked = request.range
+    times = common.TimeRange(clock=asked.clock)
+    if asked.HasField("start_time"):
+        times.start_time.CopyFrom(asked.start_time)
+    elif asked.HasField("start_ago"):
+        times.start_time.CopyFrom(stamp_of(now_ms - asked.start_ago.seconds * 1000))
+    if asked.HasField("end_time"):
+        times.end_time.CopyFrom(asked.end_time)
+    elif asked.HasField("end_ago"):
+        times.end_time.CopyFrom(stamp_of(now_ms - asked.end_ago.seconds * 1000))
+    return times
+
+
+class PeerTopics(topics_rpc.TopicServiceServicer):
+    def __init__(self, peer: LogPeer) -> None:
+        self.peer = peer
+
+    def topic(self, name: str, *, partitions: bool = False) -> topics.Topic:
+        rows = self.peer.topics[name]
+        topic = topics.Topic(
+            name=name,
+            topic_id=str(self.peer.ids[name]),
+            kind=topics.Topic.KIND_LOG,
+            partition_count=len(rows),
+            replication_factor=1,
+            config=self.peer.configs[name],
+            create_time=stamp_of(self.peer.now_ms),
+        )
+        for number, row in enumerate(rows if partitions else ()):
+            topic.partitions.add(
+                id=number, leader_id=0, leader_epoch=EPOCH, replica_ids=[0],
+                in_sync_replica_ids=[0], log_start_offset=row.log_start, high_watermark=row.end,
+                last_stable_offset=row.end, size_bytes=sum(len(b.encoded) for b in row.batches),
+            )  # fmt: skip
+        return topic
+
+    async def _known(self, name: str, context: Context) -> None:
+        if name not in self.peer.topics:
+            await abort(context, unknown_topic(name))
+
+    async def CreateTopic(
+        self, request: topics.CreateTopicRequest, context: Context
+    ) -> topics.CreateTopicResponse:
+        await enter(self.peer, context)
+        name = request.topic.name
+        if name in self.peer.topics:
+            there = RequestError(ErrorCode.TOPIC_ALREADY_EXISTS, f'topic "{name}" exists')
+            await abort(context, there)
+        if request.validate_only:
+            return topics.CreateTopicResponse(topic=request.topic)
+        self.peer.create(name, request.topic.partition_count or 1)
+        self.peer.configs[name] = dict(request.topic.config)
+        await leave(self.peer, context)
+        return topics.CreateTopicResponse(topic=self.topic(name, partitions=True))
+
+    async def GetTopic(
+        self, request: topics.GetTopicRequest, context: Context
+    ) -> topics.GetTopicResponse:
+        await enter(self.peer, context)
+        await self._known(request.name, context)
+        return topics.GetTopicResponse(topic=self.topic(request.name, partitions=True))
+
+    async def ListTopics(
+        self, request: topics.ListTopicsRequest, context: Context
+    ) -> topics.ListTopicsResponse:
+        await enter(self.peer, context)
+        names = sorted(name for name in self.peer.topics if name.startswith(request.name_prefix))
+        names = [name for name in names if name > request.page_token]
+        page, rest = names[:2], names[2:]  # small pages: the client has to turn them
+        token = page[-1] if rest else ""
+        return topics.ListTopicsResponse(
+            topics=[self.topic(name) for name in page], next_page_token=token
+        )
+
+    async def AddPartitions(
+        self, request: topics.AddPartitionsRequest, context: Context
+    ) -> topics.AddPartitionsResponse:
+        await enter(self.peer, context)
+        await self._known(request.name, context)
+        rows = self.peer.topics[request.name]
+        if not request.validate_only:
+            rows += [PeerPartition() for _ in range(request.partition_count - len(rows))]
+        return topics.AddPartitionsResponse(topic=self.topic(request.name, partitions=True))
+
+    async def TrimTopic(
+        self, request: topics.TrimTopicRequest, context: Context
+    ) -> topics.TrimTopicResponse:
+        await enter(self.peer, context)
+        await self._known(request.name, context)
+        response = topics.TrimTopicResponse()
+        for number, row in enumerate(self.peer.topics[request.name]):
+            if request.partitions and number not in request.partitions:
+                continue
+            found = place_of(row, request.before, self.peer.now_ms)
+            after = max(row.log_start, row.end if found is None else found)
+            response.trimmed.add(partition=number, before=row.log_start, after=after)
+            if not request.validate_only:
+                row.log_start = after
+        return response
+
+    async def DeleteTopic(
+        self, request: topics.DeleteTopicRequest, context: Context
+    ) -> topics.DeleteTopicResponse:
+        await enter(self.peer, context)
+        await self._known(request.name, context)
+        if not request.validate_only:
+            del self.peer.topics[request.name]
+        await leave(self.peer, context)
+        return topics.DeleteTopicResponse()
+
+
+class PeerConfig(config_rpc.ConfigServiceServicer):
+    def __init__(self, peer: LogPeer) -> None:
+        self.peer = peer
+
+    def entry(self, topic: str, name: str) -> config.ConfigEntry:
+        own = self.peer.configs[topic]
+        return config.ConfigEntry(
+            name=name,
+            value=own.get(name, "604800000"),
+            source=config.ConfigEntry.SOURCE_RESOURCE
+            if name in own
+            else config.ConfigEntry.SOURCE_DEFAULT,
+            default_value="604800000",
+            documentation="How long records are kept.",
+        )
+
+    async def GetConfig(
+        self, request: config.GetConfigRequest, context: Context
+    ) -> config.GetConfigResponse:
+        await enter(self.peer, context)
+        topic = request.resource.name
+        if topic not in self.peer.topics:
+            await abort(context, unknown_topic(topic))
+        names = {"retention.ms", *self.peer.configs[topic]}
+        return config.GetConfigResponse(entries=[self.entry(topic, n) for n in sorted(names)])
+
+    async def UpdateConfig(
+        self, request: config.UpdateConfigRequest, context: Context
+    ) -> config.UpdateConfigResponse:
+        await enter(self.peer, context)
+        topic = request.resource.name
+        if topic not in self.peer.topics:
+            await abort(context, unknown_topic(topic))
+        before = dict(self.peer.configs[topic])
+        self.peer.configs[topic].update(request.set)
+        for name in request.unset:
+            self.peer.configs[topic].pop(name, None)
+        entries = [self.entry(topic, name) for name in [*request.set, *request.unset]]
+        if request.validate_only:
+            self.peer.configs[topic] = before
+        return config.UpdateConfigResponse(entries=entries)
+
+
+class PeerCluster(cluster_rpc.ClusterServiceServicer):
+    def __init__(self, peer: LogPeer) -> None:
+        self.peer = peer
+
+    async def GetCluster(
+        self, request: cluster.GetClusterRequest, context: Context
+    ) -> cluster.GetClusterResponse:
+        await enter(self.peer, context)
+        broker = cluster.Broker(
+            id=0, version="0.1.0", state=cluster.Broker.STATE_RUNNING,
+            endpoints={"grpc": f"127.0.0.1:{self.peer.port}"},
+        )  # fmt: skip
+        return cluster.GetClusterResponse(
+            cluster=cluster.Cluster(
+                cluster_id="peer",
+                controller_id=0,
+                brokers=[broker],
+                health=cluster.Health(status=cluster.Health.STATUS_HEALTHY),
+                feature_level=1,
+            )
+        )

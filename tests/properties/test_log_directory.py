@@ -1,0 +1,466 @@
+"""A log directory against a plain model: whatever is done, and whenever the power goes.
+
+The model is a list of batches for each partition, and after which operation it looked how. What
+was acknowledged is there again after a crash, byte by byte and with its append times; what was
+not may be there up to some operation, never with a gap, never changed.
+"""
+
+import random
+from dataclasses import dataclass, field
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from api.sim.disk import SimDisk
+from logstore.batch import encode_batch
+from logstore.identity import Identity
+from logstore.log_directory import LogDirectory
+from logstore.partition_log import PartitionLog, ReadPlan
+from logstore.producer_state import Duplicate
+from logstore.round import CheckpointJob, CheckpointResult, Round, RoundResult
+from logstore.settings import KIB, Flush, LogSettings, PartitionSettings
+from model.ids import (
+    AppendTimeMs,
+    LeaderEpoch,
+    MonotonicMs,
+    NodeId,
+    Offset,
+    PartitionId,
+    ProducerEpoch,
+    ProducerId,
+    RegistrationEpoch,
+    Sequence,
+    TopicId,
+    WallMs,
+)
+from model.record import BatchHeader, NewRecord, iter_batches
+
+START = WallMs(1_700_000_000_000)
+IDENTITY = Identity(b"directory uuid 1", "cluster", NodeId(0), RegistrationEpoch(1))
+SMALL = LogSettings(
+    journal_file_bytes=16 * KIB,
+    journal_files_max=3,
+    direct_append_bytes_min=4 * KIB,
+    checkpoint_bytes=6 * KIB,
+    checkpoint_ms=200,
+    index_interval_bytes=256,
+    tail_bytes=512,
+    open_files_max=2,
+    loaded_segments_max=1,
+    reserve_bytes=0,
+)
+PARTITIONS = [PartitionId(TopicId(bytes(15) + b"\1"), number) for number in range(3)]
+FLUSHES = st.sampled_from(list(Flush))
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch as it was accepted."""
+
+    base: Offset
+    end: Offset
+    data: bytes
+    time: AppendTimeMs
+
+
+State = tuple[Batch, ...]
+
+
+@dataclass(slots=True)
+class Life:
+    """One partition, from its creation to its end: how it looked after each operation."""
+
+    states: list[State] = field(default_factory=lambda: [()])
+    ends: list[Offset | None] = field(default_factory=lambda: [Offset(0)])
+    """Where each append ended; None: a truncation."""
+    starts: set[Offset] = field(default_factory=lambda: {Offset(0)})
+    must_exist: bool = False
+
+    @property
+    def now(self) -> State:
+        return self.states[-1]
+
+    def reached(self, log: PartitionLog, position: Offset) -> int:
+        """Return the last operation that a position shows to be done."""
+        cuts = [number for number, end in enumerate(self.ends) if end is None]
+        if log.cut is not None:
+            cuts.pop()  # the last one is still under way
+        done = cuts[-1] if cuts else 0
+        for end in self.ends[done + 1 :]:
+            if end is None or end > position:
+                break
+            done += 1
+        return done
+
+    def allows(self, found: State, start: Offset, least: int) -> bool:
+        """Tell whether a crash may leave this above a log start.
+
+        Operation `least` was acknowledged: what is found is how the partition looked after it or
+        after a later one.
+        """
+        seen = [tuple(batch for batch in state if batch.end > start) for state in self.states]
+        return start in self.starts and found in seen[least:]
+
+
+def read_all(log: PartitionLog) -> State:
+    """Return everything that readers see, with its append times."""
+    batches: list[Batch] = []
+    offset = log.log_start
+    while offset < log.log_end:
+        result = log.read(offset, 400, end=log.log_end)
+        if isinstance(result, ReadPlan):
+            result = result.now() or result.blocking()
+        assert result.first_offset <= offset < result.next_offset
+        assert result.size_bytes == sum(map(len, result.buffers))
+        for buffer in result.buffers:
+            for view in iter_batches(memoryview(buffer)):
+                header = BatchHeader(view)
+                time = time_at(log, header.base_offset)
+                batches.append(Batch(header.base_offset, header.end_offset, bytes(view), time))
+        assert batches[-1].end == result.next_offset
+        offset = result.next_offset
+    return tuple(batches)
+
+
+def time_at(log: PartitionLog, offset: Offset) -> AppendTimeMs:
+    """Return an append time, loading it if need be."""
+    known = log.append_time_at(offset)
+    if known is not None:
+        return known
+    (view,) = [v for v in log.segments() if v.base_offset <= offset < v.end_offset]
+    view.load_times()
+    times = view.times()
+    assert times is not None
+    return times.at(offset).append_time
+
+
+class DirectoryMachine(RuleBasedStateMachine):
+    """The log directory, its two threads played by rules, and its disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.disk = SimDisk()
+        self.lives: dict[PartitionId, list[Life]] = {}
+        self.now = AppendTimeMs(START)
+        self.ms = MonotonicMs(0)
+        self.epoch = LeaderEpoch(0)
+        self.opens = 0
+        self.rolled_back: set[PartitionId] = set()
+        """Rolling back may forget a producer: see `ProducerState.roll_back`."""
+        self.open()
+
+    # --- opening -----------------------------------------------------------------------------
+
+    def open(self) -> None:
+        self.opens += 1
+        self.taken: Round | None = None
+        self.ran: RoundResult | None = None
+        self.job: CheckpointJob | None = None
+        self.saved: CheckpointResult | None = None
+        before = self.disk.platter.image()
+        opened = LogDirectory.open(
+            self.disk, SMALL, rand=random.Random(self.opens), now_wall=START, identity=IDENTITY
+        )
+        after = self.disk.platter.image()
+        cut = sum(
+            max(0, len(content) - len(after.files.get(name, b"")))
+            for name, content in before.files.items()
+            if name.endswith(".log") and (name in after.files or not self.lives)
+        )
+        assert cut <= opened.report.dropped_bytes, "every byte that is dropped is reported"
+        self.clean = opened.clean
+        self.directory = opened.directory
+        self.now = max(self.now, opened.clock_floor)
+
+    def logs(self) -> list[PartitionLog]:
+        return list(self.directory.partitions.values())
+
+    def life(self, log: PartitionLog) -> Life:
+        return self.lives[log.id][-1]
+
+    def pick(self, number: int) -> PartitionLog | None:
+        logs = self.logs()
+        return logs[number % len(logs)] if logs else None
+
+    # --- what clients do ---------------------------------------------------------------------
+
+    @initialize(flush=FLUSHES)
+    def first(self, flush: Flush) -> None:
+        self.create(0, flush)
+
+    @rule(number=st.integers(0, 2), flush=FLUSHES)
+    def create(self, number: int, flush: Flush) -> None:
+        partition = PARTITIONS[number]
+        if partition in self.directory.partitions:
+            return
+        segment_bytes = 900 if number else 4 * KIB
+        self.directory.create(
+            partition, PartitionSettings(flush=flush, segment_bytes=segment_bytes, flush_ms=100)
+        )
+        self.lives.setdefault(partition, []).append(Life())
+
+    @rule(
+        number=st.integers(0, 2),
+        sizes=st.lists(st.sampled_from([1, 60, 300, 1500, 5000]), min_size=1, max_size=3),
+        records=st.integers(1, 3),
+        producer=st.booleans(),
+    )
+    def append(self, number: int, sizes: list[int], records: int, producer: bool) -> None:
+        log = self.pick(number)
+        if log is None or log.cut is not None:
+            return
+        self.now = max(self.now, AppendTimeMs(START))
+        for size in sizes:
+            self._append(log, size, records, producer=producer)
+
+    def _append(self, log: PartitionLog, size: int, records: int, *, producer: bool) -> None:
+        times = [START + 7 * number for number in range(records)]
+        value = bytes([self.opens % 256]) * (size // records + 1)
+        batch = encode_batch([NewRecord(time, None, value) for time in times])
+        if producer:
+            known = dict(log.producers.items()).get(ProducerId(7))
+            again = known is not None and known.epoch == self.opens
+            batch = encode_batch(
+                [NewRecord(time, None, value) for time in times],
+                producer_id=7,
+                producer_epoch=self.opens,
+                base_sequence=known.next_sequence if known is not None and again else 0,
+            )
+        base, end = log.append([batch], leader_epoch=self.epoch, append_time=self.now)
+        assert end == base + records == log.log_end
+        life = self.life(log)
+        life.states.append((*life.now, Batch(base, end, bytes(batch), self.now)))
+        life.ends.append(end)
+
+    @rule(ms=st.sampled_from([10, 10, 50, 300]))
+    def tick(self, ms: int) -> None:
+        self.now = AppendTimeMs(self.now + ms)
+        self.ms = MonotonicMs(self.ms + ms)
+
+    @rule()
+    def new_epoch(self) -> None:
+        self.epoch = LeaderEpoch(self.epoch + 1)
+
+    @rule(number=st.integers(0, 2))
+    def roll(self, number: int) -> None:
+        if (log := self.pick(number)) is not None:
+            log.roll()
+
+    @rule(number=st.integers(0, 2), flush=FLUSHES)
+    def configure(self, number: int, flush: Flush) -> None:
+        if (log := self.pick(number)) is not None:
+            size = log.settings.segment_bytes
+            log.configure(PartitionSettings(flush=flush, segment_bytes=size, flush_ms=100))
+
+    @rule(number=st.integers(0, 2), back=st.integers(1, 4))
+    def truncate(self, number: int, back: int) -> None:
+        log = self.pick(number)
+        if log is None or log.cut is not None:
+            return
+        kept = [b for b in self.life(log).now if b.end > log.log_start][:-back]
+        offset = kept[-1].end if kept else log.log_start
+        if self.life(log).now and offset < log.log_end and self.is_boundary(log, offset):
+            log.truncate(offset)
+            life = self.life(log)
+            life.states.append(tuple(b for b in life.now if b.end <= offset))
+            life.ends.append(None)
+            self.epoch = LeaderEpoch(self.epoch + 1)
+            self.rolled_back.add(log.id)
+
+    def is_boundary(self, log: PartitionLog, offset: Offset) -> bool:
+        return any(offset in (b.base, b.end) for b in self.life(log).now)
+
+    @rule(number=st.integers(0, 2), part=st.integers(0, 4))
+    def trim(self, number: int, part: int) -> None:
+        log = self.pick(number)
+        if log is None or log.cut is not None:
+            return
+        offset = Offset(log.log_start + (log.written_end - log.log_start) * part // 4)
+        log.trim(offset)
+        self.life(log).starts.add(log.log_start)
+
+    @rule(number=st.integers(0, 2))
+    def delete(self, number: int) -> None:
+        if (log := self.pick(number)) is not None:
+            self.directory.delete(log.id)
+
+    @rule(ms=st.integers(1, 300))
+    def reserve_clock(self, ms: int) -> None:
+        self.directory.reserve_clock(AppendTimeMs((self.now + ms) // 10 * 10))
+
+    # --- what the two threads do ---------------------------------------------------------------
+
+    @precondition(lambda self: self.taken is None)
+    @rule()
+    def take_round(self) -> None:
+        self.taken = self.directory.take_round(self.ms)
+
+    @precondition(lambda self: self.taken is not None and self.ran is None)
+    @rule()
+    def run_round(self) -> None:
+        assert self.taken is not None
+        self.ran = self.directory.run_round(self.taken)
+
+    @precondition(lambda self: self.ran is not None)
+    @rule()
+    def finish_round(self) -> None:
+        assert self.ran is not None
+        for part in self.ran.round.parts:
+            if part.delete:
+                (*_, last) = lives = self.lives[part.partition]
+                alive = part.partition in self.directory.partitions
+                self.lives[part.partition] = [last] if alive and len(lives) > 1 else []
+        self.directory.finish_round(self.ran)
+        self.taken = self.ran = None
+
+    @rule()
+    def whole_round(self) -> None:
+        self.take_round() if self.taken is None else None
+        if self.taken is not None and self.ran is None:
+            self.run_round()
+        if self.ran is not None:
+            self.finish_round()
+
+    @precondition(lambda self: self.job is None)
+    @rule(everything=st.booleans())
+    def take_checkpoint(self, everything: bool) -> None:
+        if everything or self.directory.checkpoint_due(self.ms):
+            self.job = self.directory.take_checkpoint(self.ms, all=everything)
+
+    @precondition(lambda self: self.job is not None and self.saved is None)
+    @rule()
+    def run_checkpoint(self) -> None:
+        assert self.job is not None
+        self.saved = self.directory.run_checkpoint(self.job)
+
+    @precondition(lambda self: self.saved is not None)
+    @rule()
+    def finish_checkpoint(self) -> None:
+        assert self.saved is not None
+        self.directory.finish_checkpoint(self.saved)
+        self.job = self.saved = None
+
+    @rule()
+    def settle(self) -> None:
+        """Do all that is pending, as a node without load does: it always comes to an end."""
+        for _ in range(40):
+            self.whole_round()
+            if self.job is None:
+                self.take_checkpoint(everything=False)
+            if self.job is not None and self.saved is None:
+                self.run_checkpoint()
+            if self.saved is not None:
+                self.finish_checkpoint()
+            if not self.directory.has_pending() and self.taken is None:
+                return
+        raise AssertionError("it never comes to rest")
+
+    # --- what happens to it --------------------------------------------------------------------
+
+    @rule()
+    def kill(self) -> None:
+        least = {log.id: self.life(log).reached(log, log.written_end) for log in self.logs()}
+        self.disk.kill()
+        self.reopen(least)
+
+    @rule(seed=st.integers(0, 1 << 30))
+    def power_cut(self, seed: int) -> None:
+        least = {log.id: self.life(log).reached(log, log.flushed_end) for log in self.logs()}
+        chance = random.Random(seed)
+        how = seed % 4
+        self.disk.power_cut(
+            lambda pending: pending.nothing
+            if how == 0
+            else pending.everything
+            if how == 1
+            else pending.some(chance)
+        )
+        self.reopen(least)
+
+    @rule()
+    def stop(self) -> None:
+        self.settle()
+        if self.job is not None:
+            self.run_checkpoint() if self.saved is None else None
+            self.finish_checkpoint()
+        job = self.directory.take_checkpoint(self.ms, all=True)
+        if job is not None:
+            self.directory.finish_checkpoint(self.directory.run_checkpoint(job))
+        self.directory.mark_clean(self.now)
+        least = {log.id: len(self.life(log).ends) - 1 for log in self.logs()}
+        states = {log.id: read_all(log) for log in self.logs()}
+        self.disk.kill()
+        self.reopen(least)
+        assert self.clean
+        assert {log.id: read_all(log) for log in self.logs()} == states
+
+    def reopen(self, least: dict[PartitionId, int]) -> None:
+        """Open again, and hold what is found against the model."""
+        self.open()
+        for partition, log in self.directory.partitions.items():
+            found = read_all(log)
+            assert log.log_end == (found[-1].end if found else log.log_end)
+            assert log.log_end == log.written_end == log.flushed_end
+            lives = self.lives[partition]
+            assert lives, f"{partition.number} was deleted and is back"
+            born = [
+                life
+                for life in lives
+                if life.allows(found, log.log_start, least.get(partition, 0) if life is lives[-1] else 0)
+            ]
+            assert born, self.explain(partition, found, least)
+            if partition not in self.rolled_back:
+                self.check_producers(log, found)
+            whole = tuple(b for b in born[0].now if b.end <= log.log_start)
+            self.lives[partition] = [
+                Life([whole + found], [log.log_end], {log.log_start}, must_exist=True)
+            ]
+            log.configure(PartitionSettings(segment_bytes=900, flush_ms=100))
+        for partition in list(self.lives):
+            if partition not in self.directory.partitions:
+                assert not least.get(partition), "it is gone"
+                self.lives[partition] = []
+
+    def explain(
+        self, partition: PartitionId, found: State, least: dict[PartitionId, int]
+    ) -> str:
+        lives = self.lives[partition]
+        return (
+            f"partition {partition.number}: found {[(b.base, b.end, b.time) for b in found]}, "
+            f"acknowledged {least.get(partition)} of "
+            f"{[[(b.base, b.end, b.time) for b in state] for state in lives[-1].states]}"
+        )
+
+    def check_producers(self, log: PartitionLog, found: State) -> None:
+        """The newest batch of a producer is known as a duplicate after every start."""
+        for batch in reversed(found):
+            header = BatchHeader(memoryview(batch.data))
+            if header.producer_id >= 0:
+                verdict = log.producers.check(
+                    ProducerId(header.producer_id),
+                    ProducerEpoch(header.producer_epoch),
+                    Sequence(header.base_sequence),
+                    records=header.record_count,
+                )
+                assert verdict == Duplicate(batch.base, batch.end, batch.time)
+                return
+
+    # --- what always holds ----------------------------------------------------------------------
+
+    @invariant()
+    def positions_are_in_order(self) -> None:
+        for log in self.logs():
+            assert log.flushed_end <= log.written_end <= log.log_end
+            assert log.log_start <= log.written_end
+
+    @rule(number=st.integers(0, 2))
+    def read(self, number: int) -> None:
+        log = self.pick(number)
+        if log is not None and log.cut is None:
+            wanted = tuple(b for b in self.life(log).now if b.end > log.log_start)
+            assert read_all(log) == wanted
+
+
+TestLogDirectory = DirectoryMachine.TestCase
+TestLogDirectory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

@@ -1,0 +1,172 @@
+"""`tidelog dev` and `tidelog serve` as processes: ready, refused, stopped; exit codes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from api.cli.banner import banner
+from api.door import Address
+
+ROOT = Path(__file__).parents[4]
+FREE = ("--kafka-port", "0", "--http-port", "0", "-X", "listeners.grpc.bind=none")
+
+
+def environment() -> Mapping[str, str]:
+    plain = {name: text for name, text in os.environ.items() if not name.startswith("TIDELOG_")}
+    return {**plain, "PYTHONPATH": str(ROOT)}
+
+
+@contextmanager
+def started(where: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, int]]]:
+    """Start a node; yield it with its ports once it says that it is ready."""
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tidelog", *words, "--ready-fd", str(writer)],
+        cwd=where, pass_fds=[writer], env=environment(), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(writer)
+    try:
+        with os.fdopen(reader) as ready:
+            line = ready.readline()
+        if not line:
+            pytest.fail(f"not ready: {process.communicate()}")
+        yield process, json.loads(line)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def refused(where: Path, *words: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "tidelog", *words],
+        cwd=where, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if line.startswith(("error:", "hint:"))]
+    assert [line.split(":")[0] for line in errors] == ["error", "hint"], done.stderr
+    return done.returncode, errors[0], errors[1]
+
+
+def test_dev_tells_people_and_programs_and_stops_cleanly(tmp_path: Path) -> None:
+    words = ("dev", *FREE, "--seed-topic", "orders:3", "--ports-file", "ports.json")
+    with started(tmp_path, *words) as (process, ports):
+        assert json.loads((tmp_path / "ports.json").read_text()) == ports
+        assert ports.keys() == {"kafka", "http"}
+        with urllib.request.urlopen(f"http://127.0.0.1:{ports['http']}/metrics") as answer:
+            assert b'tidelog_topic_partitions{topic="orders"} 3.0' in answer.read()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert out.startswith("tidelog ")
+    assert f"kcat -b 127.0.0.1:{ports['kafka']} -L" in out
+    assert "gRPC" not in out
+    assert "Ready in " in out
+    assert "Traceback" not in err
+    assert (tmp_path / ".tidelog" / "clean").exists()
+
+
+def test_in_memory_leaves_nothing_behind(tmp_path: Path) -> None:
+    with started(tmp_path, "dev", *FREE, "--memory") as (process, _):
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate()
+    assert process.returncode == 0
+    assert "data in memory" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_taken_is_named(tmp_path: Path) -> None:
+    with started(tmp_path, "dev", *FREE) as (_, ports):
+        code, error, _ = refused(tmp_path, "dev", *FREE)
+        assert (code, "in use by process" in error) == (12, True)
+        taken = ("dev", *FREE, "--data-dir", "other", "--kafka-port", str(ports["kafka"]))
+        code, error, hint = refused(tmp_path, *taken)
+        assert (code, f"127.0.0.1:{ports['kafka']}" in error, "--kafka-port" in hint) == (
+            10, True, True,
+        )  # fmt: skip
+
+
+def test_serve_refuses_strangers_unless_it_is_told_to(tmp_path: Path) -> None:
+    wide = ("-X", "listeners.kafka.bind=0.0.0.0:0", "-X", "listeners.http.bind=none")
+    code, error, hint = refused(tmp_path, "serve", *wide)
+    assert (code, "listeners.kafka.bind = 0.0.0.0:0" in error) == (10, True)
+    assert "127.0.0.1" in hint
+    assert "security.mode" in hint
+    assert not (tmp_path / "tidelog-data").exists()
+    code, error, _ = refused(tmp_path, "serve", "--check", *wide)
+    assert code == 10
+    closed = ("-X", "listeners.grpc.bind=none")
+    with started(tmp_path, "serve", *wide, *closed, "-X", "security.mode=open") as (process, ports):
+        assert ports.keys() == {"kafka"}
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate()
+    assert process.returncode == 0
+    events = [json.loads(line)["event"] for line in err.splitlines()]
+    assert events[0] == "node_starting"
+    assert {"node_open", "node_ready", "node_stopped"} <= set(events)
+
+
+def test_serve_checks_its_configuration(tmp_path: Path) -> None:
+    (tmp_path / "good.toml").write_text('[node]\nid = 7\n[log]\ntail_bytes = "2MiB"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "tidelog", "serve", "--config", "good.toml", "--check"],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert ["log.tail_bytes", "2MiB", "good.toml"] in [line.split() for line in
+                                                      done.stdout.splitlines()]  # fmt: skip
+    (tmp_path / "bad.toml").write_text("[node]\nidd = 7\n")
+    code, error, _ = refused(tmp_path, "serve", "--config", "bad.toml", "--check")
+    assert (code, 'did you mean "node.id"' in error) == (10, True)
+
+
+def test_directories_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    code, error, hint = refused(tmp_path, "dev", *FREE, "--data-dir", "file/below")
+    assert (code, "file/below" in error, "node.data_dir" in hint) == (10, True, True)
+
+
+def test_a_directory_of_a_newer_format_is_left_alone(tmp_path: Path) -> None:
+    with started(tmp_path, "dev", *FREE) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        process.communicate()
+    from logstore.replace_file import seal  # noqa: PLC0415 - only here
+
+    path = tmp_path / ".tidelog" / "identity"
+    newer = bytearray(path.read_bytes()[:-4])
+    newer[9] = 99
+    path.write_bytes(seal(bytes(newer)))
+    before = path.read_bytes()
+    code, error, hint = refused(tmp_path, "dev", *FREE)
+    assert (code, "format 99" in error, "newer Tidelog" in hint) == (13, True, True)
+    assert path.read_bytes() == before
+
+
+def test_a_demo_that_is_not_there_is_not_built(tmp_path: Path) -> None:
+    if (ROOT / "api/cli/demo.py").exists():
+        pytest.skip("the demo is there; its own tests run it")
+    code, error, _ = refused(tmp_path, "dev", "--demo", "--exit-after-demo")
+    assert (code, "NOT_IMPLEMENTED" in error) == (2, True)
+
+
+def test_the_banner_lists_only_what_is_served() -> None:
+    text = banner(
+        {"kafka": Address("127.0.0.1", 9092), "grpc": Address("127.0.0.1", 9095)},
+        version="0.1.0", data_dir="./.tidelog", is_open=False,
+    )  # fmt: skip
+    assert text == (
+        "tidelog 0.1.0  dev mode · one node · data in ./.tidelog (delete it to start over) · "
+        "no authentication, loopback only\n"
+        "  Kafka    127.0.0.1:9092        kcat -b 127.0.0.1:9092 -L\n"
+        "  gRPC     127.0.0.1:9095        grpcurl -plaintext 127.0.0.1:9095 list\n"
+        "Try:  tidelog produce orders -k alice <<< '{\"total\": 9.5}'\n"
+        "      tidelog consume orders -o start\n"
+    )

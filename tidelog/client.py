@@ -1,0 +1,263 @@
+"""The client: one connection, and everything that is done over it."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from random import Random
+from types import TracebackType
+from typing import Final, NoReturn
+
+from tidelog.auth import Auth
+from tidelog.batch import can_build
+from tidelog.checkpoint import Checkpoint
+from tidelog.clock import SystemClock
+from tidelog.cluster_map import Cluster
+from tidelog.codecs import BYTES, Codec
+from tidelog.compression import has, need
+from tidelog.connection import Connection, parse_url
+from tidelog.errors import not_built
+from tidelog.places import isolation_of, range_of, seek_of
+from tidelog.producer import Producer
+from tidelog.producer_settings import (
+    BATCH_BYTES,
+    BUFFER_BYTES,
+    LINGER,
+    Acks,
+    ProducerSettings,
+    Timestamps,
+)
+from tidelog.replay import Gaps, Pace, Replay
+from tidelog.retry import Retry
+from tidelog.subscription import Subscription
+from tidelog.topic_sizes import TopicSizes
+from tidelog.topics import Topics
+from tidelog.types import Clock, Compression, Isolation, K, Order, Start, TimeRange, V
+from tidelog.v1 import common_pb2 as common
+from tidelog.v1 import log_service_pb2 as log
+
+DEFAULT_URL: Final = "tidelog://localhost:9095"
+DEFAULT_CODEC: Final[Codec[bytes]] = BYTES
+
+
+def connect(
+    url: str = DEFAULT_URL,
+    *,
+    auth: Auth | None = None,
+    client_id: str = "",
+    retry: Retry | None = None,
+) -> "Client":
+    """Return a client of the cluster at `tidelog://host:port,host:port`; use it in `async with`.
+
+    Any nodes will do. `tidelogs://` goes over TLS. `client_id`: what the node's logs call you.
+    `retry`: how long a call may take with all its tries; 2 minutes unless you say otherwise.
+
+    Raises:
+        ValueError: an address that is none; proof of identity without TLS.
+    """
+    connection = Connection(
+        parse_url(url),
+        auth=auth,
+        client_id=client_id,
+        retry=retry or Retry(),
+        clock=SystemClock(),
+        chance=Random(),  # noqa: S311 - spreads load and waits, keeps no secret
+    )
+    return Client(connection)
+
+
+class Client(AbstractAsyncContextManager["Client"]):
+    """A cluster, as seen from here. Belongs to the event loop in which it is used."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Take the way to the cluster; `tidelog.connect` makes it."""
+        self._connection = connection
+        self._sizes = TopicSizes(connection)
+        self.topics = Topics(connection)
+        self.cluster = Cluster(connection)
+
+    async def __aenter__(self) -> "Client":
+        """Begin; nothing is sent yet."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        """Close the connection."""
+        self._sizes.close()
+        await self._connection.close()
+
+    @property
+    def connection(self) -> Connection:
+        """The way to the cluster, for a call of `tidelog.v1` that has no method here yet."""
+        return self._connection
+
+    async def ready(self, within: timedelta) -> None:
+        """Wait until a node can be reached.
+
+        Raises:
+            ConnectError: none could, in that time.
+        """
+        retry = Retry(total=within, maximum=timedelta(milliseconds=500))
+        await self._connection.ready(self._connection.budget(retry))
+
+    def producer(  # noqa: PLR0913 - options, each by its name
+        self,
+        *,
+        key: Codec[K] = DEFAULT_CODEC,  # type: ignore[assignment]
+        value: Codec[V] = DEFAULT_CODEC,  # type: ignore[assignment]
+        acks: Acks = "all",
+        idempotent: bool | None = None,
+        linger: timedelta = LINGER,
+        batch_bytes: int = BATCH_BYTES,
+        compression: Compression | None = None,
+        max_in_flight_bytes: int = BUFFER_BYTES,
+        timestamps: Timestamps = "floor",
+    ) -> Producer[K, V]:
+        """Return a producer; use it in `async with`.
+
+        `acks`: "all" is on disk, "leader" is in the leader's log, "none" waits for nothing.
+        `idempotent`: each record is in the log once, however often it was sent; on with
+        acks="all". `linger`: how long a record waits for others to share its batch. `compression`:
+        zstd where the extra `speed` is installed, else none. `max_in_flight_bytes`: what may wait
+        for acks before `send` and `enqueue` wait too. `timestamps`: the log keeps milliseconds;
+        "floor" rounds finer times down, "strict" refuses them.
+
+        Raises:
+            ValueError: a setting that cannot be, or a codec that is not installed.
+        """
+        settings = ProducerSettings(
+            acks=acks,
+            idempotent=idempotent,
+            linger=linger,
+            batch_bytes=batch_bytes,
+            compression=_compression(compression),
+            buffer_bytes=max_in_flight_bytes,
+            timestamps=timestamps,
+        )
+        return Producer(self._connection, self._sizes, settings, key=key, value=value)
+
+    def replay(  # noqa: PLR0913 - options, each by its name
+        self,
+        *topics: str,
+        during: TimeRange | None = None,
+        start: Start = "earliest",
+        stop: Start | None = None,
+        clock: Clock = "event",
+        partitions: Sequence[int] | None = None,
+        order: Order = "partition",
+        rate: float | None = None,
+        isolation: Isolation = "read_committed",
+        gaps: Gaps = "warn",
+        resume: Checkpoint | None = None,
+        key: Codec[K] = DEFAULT_CODEC,  # type: ignore[assignment]
+        value: Codec[V] = DEFAULT_CODEC,  # type: ignore[assignment]
+    ) -> Replay[K, V]:
+        """Return a reader of history; use it in `async with` and `async for`.
+
+        `during`: exactly the records of a range of time, then it ends. Else from `start` to
+        `stop`, or on for ever; "latest" as a stop is the end as it is when the replay begins.
+        `clock`: of times in start and stop. `partitions`: only these. `order`: across partitions;
+        "partition" is none, as fast as it comes. `rate`: 1.0 = as fast as it once happened.
+        `gaps`: what retention removed before it was read is warned of, or raised. `resume`: where
+        an earlier replay of the same topics stood; it takes the place of start, stop and during.
+
+        Raises:
+            ValueError: arguments that do not go together, a naive datetime.
+            TidelogError: NOT_IMPLEMENTED: an order that is not built yet.
+        """
+        if order != "partition":
+            raise not_built(f'order="{order}" (records of several partitions merged)')
+        request = _subscribe_request(topics, partitions)
+        _check(resume, topics)
+        request.isolation_level = isolation_of(isolation)
+        if gaps not in {"warn", "raise"}:
+            raise ValueError(f'gaps is {gaps!r}; there are "warn" and "raise"')
+        if during is not None:
+            if stop is not None or start != "earliest":
+                raise ValueError("pass either during, or start and stop")
+            request.range.CopyFrom(range_of(during))
+            clock = during.clock
+        else:
+            request.start.CopyFrom(seek_of(start, clock))
+            if stop is not None:
+                request.stop.CopyFrom(seek_of(stop, clock))
+        if rate is not None and not 0 < rate < float("inf"):
+            raise ValueError(f"rate is {rate}; 1.0 is as fast as it once happened")
+        return Replay(
+            Subscription(self._connection, request, resume),
+            key=key,
+            value=value,
+            gaps=gaps,
+            pace=None if rate is None else Pace(rate, clock, self._connection.clock),
+            replay_id=f"{self._connection.chance.getrandbits(64):016x}",
+        )
+
+    @property
+    def groups(self) -> NoReturn:
+        """Not built yet."""
+        raise not_built("client.groups (consumer groups)")
+
+    @property
+    def queues(self) -> NoReturn:
+        """Not built yet."""
+        raise not_built("client.queues (work queues)")
+
+    def consumer(self, *topics: str, **options: object) -> NoReturn:
+        """Not built yet."""
+        raise not_built("client.consumer (consumer groups); client.replay reads without a group")
+
+    def stream(self, topic: str, stream: str, **options: object) -> NoReturn:
+        """Not built yet."""
+        raise not_built("client.stream (event streams)")
+
+    def queue(self, name: str, **options: object) -> NoReturn:
+        """Not built yet."""
+        raise not_built("client.queue (work queues)")
+
+    def transactions(self, **options: object) -> NoReturn:
+        """Not built yet."""
+        raise not_built("client.transactions")
+
+
+def _compression(wanted: Compression | None) -> Compression | None:
+    """Return how batches are compressed; None: this Python sends plain records."""
+    if wanted is not None:
+        need(wanted)
+    if not can_build():
+        if wanted not in {None, "none"}:
+            raise ValueError(
+                f"compression={wanted!r} needs batches made here; pip install 'tidelog[speed]'"
+            )
+        return None
+    if wanted is None:
+        return "zstd" if has("zstd") else "none"
+    return wanted
+
+
+def _subscribe_request(
+    topics: Sequence[str], partitions: Sequence[int] | None
+) -> log.SubscribeRequest:
+    if not topics:
+        raise ValueError("name a topic to read")
+    request = log.SubscribeRequest(
+        encoding=common.ENCODING_BATCH if can_build() else common.ENCODING_RECORDS
+    )
+    if partitions is None:
+        request.topics.extend(topics)
+        return request
+    for topic in topics:
+        for partition in partitions:
+            request.partitions.append(common.TopicPartition(topic=topic, partition=partition))
+    return request
+
+
+def _check(resume: Checkpoint | None, topics: Sequence[str]) -> None:
+    """Refuse a checkpoint of other topics; raises ValueError."""
+    if resume is not None:
+        others = sorted({cursor.topic for cursor in resume.cursors} - set(topics))
+        if others:
+            raise ValueError(f"the checkpoint is of {', '.join(others)}, which is not read here")

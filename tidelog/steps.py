@@ -1,0 +1,160 @@
+"""A message of records, taken apart: what a reader gets, record by record and sign by sign.
+
+Whole batches may begin before the place that was asked for and reach beyond the end or the range;
+what does not belong is left out here, so that a reader sees exactly what it asked for.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple, TypeAlias
+
+from tidelog.batch import CorruptBatchError, decode, info_of, split
+from tidelog.checkpoint import Key, Place
+from tidelog.compression import CodecMissing
+from tidelog.errors import DataCorrupt, TidelogError
+from tidelog.headers import name_of
+from tidelog.places import time_ms_of, timestamp_to_ns
+from tidelog.types import BatchInfo
+from tidelog.v1 import common_pb2 as common
+
+NS_PER_MS: Final = 1_000_000
+
+
+class Raw(NamedTuple):
+    """A record, before the codecs."""
+
+    at: Key
+    offset: int
+    timestamp_ms: int | None
+    append_time_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    leader_epoch: int
+    batch: BatchInfo | None
+
+
+class Advance(NamedTuple):
+    """Everything below this place was handed out, or is not part of what is read."""
+
+    at: Key
+    offset: int
+    leader_epoch: int | None
+
+
+class Live(NamedTuple):
+    """The reader has caught up with the log, or has fallen behind again."""
+
+    caught_up: bool
+
+
+class Trouble(NamedTuple):
+    """What the reader must be told at this point."""
+
+    error: TidelogError
+
+
+Step: TypeAlias = Raw | Advance | Live | Trouble
+
+
+class Within:
+    """The range of times that is read."""
+
+    def __init__(self, times: common.TimeRange | None) -> None:
+        """Take an absolute range; None: every time is inside."""
+        self.append = times is not None and times.clock == common.CLOCK_APPEND
+        self._event = times is not None and not self.append
+        self._start_ns: int | None = None
+        self._end_ns: int | None = None
+        if times is not None and times.HasField("start_time"):
+            self._start_ns = timestamp_to_ns(times.start_time)
+        if times is not None and times.HasField("end_time"):
+            self._end_ns = timestamp_to_ns(times.end_time)
+
+    def has_batch(self, append_time_ms: int) -> bool:
+        """Tell whether records that came in then can be inside."""
+        return not self.append or self._has(append_time_ms)
+
+    def has_record(self, timestamp_ms: int | None) -> bool:
+        """Tell whether a record of this event time is inside; one without is in no event range."""
+        return not self._event or (timestamp_ms is not None and self._has(timestamp_ms))
+
+    def _has(self, time_ms: int) -> bool:
+        time_ns = time_ms * NS_PER_MS
+        return (self._start_ns is None or self._start_ns <= time_ns) and (
+            self._end_ns is None or time_ns < self._end_ns
+        )
+
+
+def steps_of(message: common.PartitionRecords, place: Place, within: Within) -> Iterator[Step]:
+    """Yield the records of one partition's message and the place behind them.
+
+    Raises:
+        CodecMissing: a batch that only a node can expand; the steps before it are good.
+    """
+    at = (message.next.topic, message.next.partition)
+    for batch in message.batches:
+        append_time_ms = time_ms_of(batch.append_time)
+        if not within.has_batch(append_time_ms):
+            continue
+        if batch.HasField("encoded"):
+            rows = _encoded(at, batch, append_time_ms)
+        else:
+            rows = _plain(at, batch, append_time_ms)
+        for row in rows:
+            if isinstance(row, Raw):
+                inside = row.offset >= place.offset and within.has_record(row.timestamp_ms)
+                if not inside or (place.stop is not None and row.offset >= place.stop):
+                    continue
+            yield row
+    epoch = message.next.leader_epoch if message.next.HasField("leader_epoch") else None
+    yield Advance(at, message.next.offset, epoch)
+
+
+def _plain(at: Key, batch: common.RecordBatch, append_time_ms: int) -> Iterator[Raw]:
+    epoch = batch.leader_epoch
+    for record in batch.records:
+        yield Raw(
+            at,
+            record.offset,
+            record.timestamp_ms if record.HasField("timestamp_ms") else None,
+            append_time_ms,
+            record.key if record.HasField("key") else None,
+            record.value if record.HasField("value") else None,
+            tuple(
+                (header.key, header.value if header.HasField("value") else None)
+                for header in record.headers
+            ),
+            epoch,
+            None,
+        )
+
+
+def _encoded(at: Key, batch: common.RecordBatch, append_time_ms: int) -> Iterator[Raw | Trouble]:
+    epoch = batch.leader_epoch
+    try:
+        for whole in split(batch.encoded):
+            try:
+                info, rows = decode(whole)
+            except CodecMissing:
+                raise
+            except CorruptBatchError as broken:
+                yield Trouble(_corrupt(at, info_of(whole).base_offset, broken))
+                continue
+            for offset, timestamp_ms, key, value, headers in rows:
+                named = tuple((name_of(name), item) for name, item in headers) if headers else ()
+                yield Raw(
+                    at, offset, timestamp_ms, append_time_ms, key, value, named, epoch, info
+                )  # fmt: skip
+    except CorruptBatchError as broken:
+        yield Trouble(_corrupt(at, None, broken))
+
+
+def _corrupt(at: Key, offset: int | None, why: CorruptBatchError) -> TidelogError:
+    topic, partition = at
+    metadata = {"topic": topic, "partition": str(partition)}
+    if offset is not None:
+        metadata["offset"] = str(offset)
+    return DataCorrupt(
+        f"{topic}/{partition}: a batch cannot be read: {why}", reason="CORRUPT_LOG",
+        metadata=metadata,
+    )  # fmt: skip
