@@ -11,6 +11,7 @@ Invariants:
     LOG_TIME_NEVER_FALLS       append times rise along the log, or stand.
 """
 
+import struct
 from collections import deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
@@ -23,7 +24,7 @@ from logstore.paths import partition_directory
 from logstore.producer_state import ProducerState, Remembered
 from logstore.read_plan import ReadPlan
 from logstore.round import Carrier, Run
-from logstore.segment import Segment
+from logstore.segment import OFFSETS_MAX, Segment
 from logstore.segment_view import SegmentView
 from logstore.settings import Flush, LogSettings, PartitionSettings
 from logstore.tail import ReadResult, Tail
@@ -40,12 +41,16 @@ from model.ids import (
 )
 from model.ids import Sequence as SequenceNumber
 from model.ports import Disk
-from model.record import CONTROL, HEADER, LOG_APPEND_TIME, BatchHeader
+from model.record import CONTROL, LOG_APPEND_TIME, BatchHeader
 
 __all__ = ["Appended", "PartitionLog", "ReadPlan", "ReadResult"]
 
 RUN_BYTES_MAX: Final = 16 << 20
 """A longer run is ended: rounds stay bounded."""
+_OFFSET: Final = struct.Struct(">q")
+_EPOCH: Final = struct.Struct(">i")
+_FIELDS: Final = struct.Struct(">hi16xqhii")
+"""From byte 21 of a batch: attributes, last offset delta, then from 43 on the producer's fields."""
 _TELLS_TIME: Final = CONTROL | LOG_APPEND_TIME
 
 
@@ -199,17 +204,20 @@ class PartitionLog:
         self, batch: bytearray, epoch: LeaderEpoch, now: AppendTimeMs, *, bounds: Bounds | None
     ) -> None:
         offset = self.log_end
-        batch[0:8] = offset.to_bytes(8, "big")
-        batch[12:16] = epoch.to_bytes(4, "big", signed=True)
-        (_, _, _, _, _, attributes, delta, _, _, producer, producer_epoch, sequence, count) = (
-            HEADER.unpack_from(batch)
+        _OFFSET.pack_into(batch, 0, offset)
+        _EPOCH.pack_into(batch, 12, epoch)
+        attributes, delta, producer, producer_epoch, sequence, count = _FIELDS.unpack_from(
+            batch, 21
         )
         end = Offset(offset + delta + 1)
         size = len(batch)
         segment = self.segment_list[-1]
-        settings = self.settings
-        if self._roll_asked or segment.must_roll(
-            size, end, now=now, limits=(settings.segment_bytes, settings.segment_ms)
+        filled = segment.size_bytes
+        if filled and (
+            filled + size > self.settings.segment_bytes
+            or self._roll_asked
+            or now - segment.first_append_time >= self.settings.segment_ms
+            or end - segment.base_offset > OFFSETS_MAX
         ):
             segment = self._roll(segment)
         run = self._open_run

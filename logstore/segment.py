@@ -163,19 +163,6 @@ class Segment:
             self.event_bounds,
         )
 
-    def must_roll(
-        self, size_bytes: int, end_offset: Offset, *, now: AppendTimeMs, limits: tuple[int, int]
-    ) -> bool:
-        """Tell whether a batch must go to a new segment; `limits`: bytes, and ms of append time."""
-        if not self.size_bytes:
-            return False
-        segment_bytes, segment_ms = limits
-        return (
-            self.size_bytes + size_bytes > segment_bytes
-            or end_offset - self.base_offset > OFFSETS_MAX
-            or now - self.first_append_time >= segment_ms
-        )
-
     def begin_run(self, offset: Offset, leader_epoch: LeaderEpoch, now: AppendTimeMs) -> None:
         """Note that batches of another tick or epoch begin."""
         times = self.times

@@ -116,7 +116,7 @@ class LogSettings:
     open_files_max: Annotated[
         int,
         Setting("Segment files open for writing, and as many for reading.", Unit.COUNT, 1, 65_536),
-    ] = 256
+    ] = 1_024
     loaded_segments_max: Annotated[
         int,
         Setting(

@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from random import Random
 from types import TracebackType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from tidelog.auth import Auth
 from tidelog.batch import can_build
@@ -36,7 +36,7 @@ from tidelog.v1 import common_pb2 as common
 from tidelog.v1 import log_service_pb2 as log
 
 DEFAULT_URL: Final = "tidelog://localhost:9095"
-DEFAULT_CODEC: Final[Codec[bytes]] = BYTES
+DEFAULT_CODEC: Final[Any] = BYTES  # what K and V are without a codec: bytes (PEP 696)
 
 
 def connect(
@@ -107,8 +107,8 @@ class Client(AbstractAsyncContextManager["Client"]):
     def producer(  # noqa: PLR0913 - options, each by its name
         self,
         *,
-        key: Codec[K] = DEFAULT_CODEC,  # type: ignore[assignment]
-        value: Codec[V] = DEFAULT_CODEC,  # type: ignore[assignment]
+        key: Codec[K] = DEFAULT_CODEC,
+        value: Codec[V] = DEFAULT_CODEC,
         acks: Acks = "all",
         idempotent: bool | None = None,
         linger: timedelta = LINGER,
@@ -153,8 +153,8 @@ class Client(AbstractAsyncContextManager["Client"]):
         isolation: Isolation = "read_committed",
         gaps: Gaps = "warn",
         resume: Checkpoint | None = None,
-        key: Codec[K] = DEFAULT_CODEC,  # type: ignore[assignment]
-        value: Codec[V] = DEFAULT_CODEC,  # type: ignore[assignment]
+        key: Codec[K] = DEFAULT_CODEC,
+        value: Codec[V] = DEFAULT_CODEC,
     ) -> Replay[K, V]:
         """Return a reader of history; use it in `async with` and `async for`.
 

@@ -53,7 +53,8 @@ class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
             acks=ACKS[settings.acks],
             idempotent=settings.acks == "all" if idempotent is None else idempotent,
             compression=settings.compression,
-            filler=self,
+            settled=self._settled,
+            too_large=self._too_large,
         )
         self._time_ms = exact_ms if settings.timestamps == "strict" else floor_ms
         self._open: dict[Key, Batch] = {}
@@ -191,8 +192,8 @@ class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
         """Not built yet."""
         raise not_built("a transaction")
 
-    def settled(self, key: Key, one: Settled) -> None:
-        """Take what became of a batch: give its room back, tell its records. For the sender."""
+    def _settled(self, key: Key, one: Settled) -> None:
+        """Take what became of a batch: give its room back, tell its records."""
         batch, result = one
         self._free_bytes += batch.size_bytes
         batch.settle(result)
@@ -205,8 +206,8 @@ class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
             self._unsettled.discard(settlement)
         self._let_in()
 
-    def too_large(self, key: Key, batch: Batch) -> None:
-        """Fill smaller batches from now on. For the sender."""
+    def _too_large(self, key: Key, batch: Batch) -> None:
+        """Fill smaller batches from now on."""
         self._batch_bytes[key] = max(1, batch.size_bytes // 2)
 
     async def _drain(self) -> None:

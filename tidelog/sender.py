@@ -6,7 +6,8 @@ the next one, unchanged, on another node if there is one: `Lane` says what and i
 """
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
 import grpc
 import grpc.aio
@@ -42,18 +43,6 @@ Key = tuple[str, int]
 """Topic and partition."""
 
 
-class Filler(Protocol):
-    """Who fills the batches, and is told what becomes of them."""
-
-    def settled(self, key: Key, one: Settled) -> None:
-        """Hear what became of a batch."""
-        ...
-
-    def too_large(self, key: Key, batch: Batch) -> None:
-        """Hear that a batch was refused for its size."""
-        ...
-
-
 class Stalled(Exception):  # noqa: N818 - says what happened
     """The node answers nothing."""
 
@@ -68,9 +57,10 @@ class Sender:
         acks: log.Acks.ValueType,
         idempotent: bool,
         compression: Compression | None,
-        filler: Filler,
+        settled: Callable[[Key, Settled], None],
+        too_large: Callable[[Key, Batch], None],
     ) -> None:
-        """Take how to send, and whom to tell what became of a batch.
+        """Take how to send, and whom to tell what became of a batch, or that it was too large.
 
         `compression` None: plain records, which the node encodes.
         """
@@ -78,7 +68,8 @@ class Sender:
         self._acks = acks
         self._idempotent = idempotent
         self._compression = compression
-        self._filler = filler
+        self._settled = settled
+        self._too_large = too_large
         self._lanes: dict[Key, Lane] = {}
         self._identity: Identity | None = None
         self._unanswered: dict[int, list[tuple[Key, Batch]]] = {}
@@ -285,7 +276,7 @@ class Sender:
             lane = self._lanes[key]
             result, retry_after_s = _result_of(row)
             if isinstance(result, TidelogError) and result.reason == TOO_LARGE:
-                self._filler.too_large(key, batch)
+                self._too_large(key, batch)
             self._tell(key, lane.answered(batch, result))
             if lane.paused and not lane.in_flight:
                 self._pause(key, lane, retry_after_s)
@@ -304,7 +295,7 @@ class Sender:
 
     def _tell(self, key: Key, settled: list[Settled]) -> None:
         for one in settled:
-            self._filler.settled(key, one)
+            self._settled(key, one)
 
 
 def _result_of(row: log.ProduceResult) -> tuple[Stored | TidelogError, float | None]:

@@ -48,7 +48,7 @@ class _Terms(NamedTuple):
 class Offered:
     """A request whose batches are on their way; `answer` comes when each has its row."""
 
-    __slots__ = ("_missing", "_rows", "answer")
+    __slots__ = ("_missing", "_rows", "answer", "silent")
 
     def __init__(self, request: log_service_pb2.ProduceRequest) -> None:
         """Expect a row for each batch."""
@@ -57,6 +57,8 @@ class Offered:
             if batch.HasField("partition"):
                 row.partition = batch.partition
         self._missing = len(self._rows)
+        self.silent = False
+        """Nothing is waited for, so neither offset nor append time is told."""
         self.answer: asyncio.Future[log_service_pb2.ProduceResponse] = (
             asyncio.get_running_loop().create_future()
         )
@@ -77,7 +79,7 @@ class Offered:
         row = self._rows[slot]
         if isinstance(outcome, RequestError):
             row.error.CopyFrom(record_error(outcome))
-        else:
+        elif not self.silent:
             row.duplicate = outcome.duplicate
             if outcome.base_offset is not None:
                 row.base_offset = outcome.base_offset
@@ -111,6 +113,7 @@ class Producing:
         check_items("batches", len(request.batches))
         terms = _terms(request, call)
         offered = Offered(request)
+        offered.silent = terms.acks is Acks.NONE
         memory = self._broker.context.memory
         size = request.ByteSize()
         memory.check(size)
