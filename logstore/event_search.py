@@ -136,23 +136,19 @@ def sweep(log: SearchableLog) -> Search[int]:
 
 def _open(log: SearchableLog, segment: SearchableSegment, visible: Visible) -> "Search[_Part]":
     index = yield from load_index(log, segment)
-    return _Part(log, segment, index=index, visible=visible)
+    return _Part(segment, index, visible)
 
 
 class _Part:
     """The rows of one segment whose blocks can hold visible records, and the bytes behind them."""
 
     __slots__ = (
-        "_block", "_block_at", "_generation", "_log", "_rest", "_scan", "_segment", "_visible",
+        "_block", "_block_at", "_generation", "_rest", "_scan", "_segment", "_visible",
         "first", "index", "stop",
     )  # fmt: skip
 
-    def __init__(
-        self, log: SearchableLog, segment: SearchableSegment, *, index: OffsetIndex,
-        visible: Visible,
-    ) -> None:  # fmt: skip
+    def __init__(self, segment: SearchableSegment, index: OffsetIndex, visible: Visible) -> None:
         """Find the first row, and the row behind the last."""
-        self._log = log
         self._segment = segment
         self._visible = visible
         self._scan = Scan(visible)
@@ -195,7 +191,7 @@ class _Part:
         self._same_index()
         if not self.index.row(row).bounds.known:
             self.index.set_bounds(row, found.bounds)
-            self._log.learned(self._segment)
+            self._segment.learned()
         return found
 
     def scan_rest(self, choose: Choose) -> Search[Scanned]:

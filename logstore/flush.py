@@ -201,6 +201,8 @@ def finish_part(log: PartitionLog, part: Part, done: CutDone | None, *, now: int
     for run in part.runs:
         segment = _segment_at(log, run)
         segment.written_bytes = run.position + run.size_bytes
+        if run.carrier is Carrier.FILES:
+            segment.written_times_bytes = segment.times_bytes
     if part.runs:
         log.filed_end = part.end_offset
         reached = part.end_offset if log.cut is None else min(part.end_offset, log.cut)

@@ -37,7 +37,7 @@ def load_index(log: SearchableLog, segment: SearchableSegment) -> Search[OffsetI
     builder = IndexBuilder(index or OffsetIndex(segment.base_offset), log.index_interval_bytes)
     yield from _extend(segment, builder)
     if segment.index() is None:  # else another search was faster
-        log.keep_index(segment, builder.index)
+        segment.keep_index(builder.index)
     return segment.index() or builder.index
 
 

@@ -34,18 +34,20 @@ def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckp
         position = segment.times_bytes
         if rows := segment.unfiled_rows(end):
             times.append(FileWrite(segment.times_name, position, rows))
+            segment.written_times_bytes = segment.times_bytes
         if segment.written_bytes != segment.durable_bytes:
             names_changed = names_changed or not segment.durable_bytes
             if segment.written_bytes:
                 sync.append(segment.log_name)
-        if segment.times_bytes != segment.durable_times_bytes:
+        times_bytes = segment.written_times_bytes
+        if times_bytes != segment.durable_times_bytes:
             names_changed = names_changed or not segment.durable_times_bytes
-            if segment.times_bytes:
+            if times_bytes:
                 sync.append(segment.times_name)
         if _index_due(segment, stopping=stopping) and segment.index is not None:
             caches.append((segment.index_name, segment.index.encode()))
             segment.indexed_bytes = segment.index.end
-        log.upkeep.checkpointing.append((segment, segment.written_bytes, segment.times_bytes))
+        log.upkeep.checkpointing.append((segment, segment.written_bytes, times_bytes))
     small = _small_files(log, stopping=stopping)
     part = PartitionCheckpoint(
         log.id,
@@ -81,7 +83,7 @@ def _row(log: PartitionLog, segments: list[Segment], sequence: int) -> bytes:
         last = segment.last_append_time
         if segment.written_bytes != segment.size_bytes:
             last = _append_time_below(segment, log.filed_end, last)
-        rows.append(segment.row(segment.written_bytes, segment.times_bytes, last))
+        rows.append(segment.row(segment.written_bytes, segment.written_times_bytes, last))
     return encode_row(
         CheckpointRow(
             partition=log.id,

@@ -19,7 +19,6 @@ from typing import Final, NamedTuple, Protocol
 from logstore.carriage import Carriage
 from logstore.event_bounds import UNKNOWN, Bounds, bounds_told
 from logstore.leader_epochs import LeaderEpochs
-from logstore.offset_index import OffsetIndex
 from logstore.paths import partition_directory
 from logstore.producer_state import ProducerState, Remembered
 from logstore.read_plan import ReadPlan
@@ -296,14 +295,6 @@ class PartitionLog:
             for segment in self.segment_list
             if segment.base_offset <= end
         )
-
-    def keep_index(self, segment: SegmentView, index: OffsetIndex) -> None:
-        """Take over an index that a search has read or built."""
-        segment.live.keep_index(index)
-
-    def learned(self, segment: SegmentView) -> None:
-        """Note that the segment's index knows more event times than its file."""
-        segment.live.indexed_bytes = 0
 
     def segment_of(self, offset: Offset) -> Segment:
         """Return the segment that holds an offset of the log."""

@@ -71,6 +71,18 @@ class SearchableSegment(Protocol):
         """Return its live index, or None if that is not in memory."""
         ...
 
+    def keep_index(self, index: OffsetIndex) -> None:
+        """Take over an index that a search read or built, for the next one.
+
+        It describes all of this view, also of the active segment, where the log goes on behind it.
+        What `index()` returns from then on is the index that the search narrows.
+        """
+        ...
+
+    def learned(self) -> None:
+        """Note that the index knows more event times than its file; the segment may be gone."""
+        ...
+
     def times(self) -> Times | None:
         """Return its live append times, or None if they are not in memory."""
         ...
@@ -91,18 +103,6 @@ class SearchableLog(Protocol):
 
     def segments(self) -> Sequence[SearchableSegment]:
         """Return all segments in the order of the log; they may begin below the log start."""
-        ...
-
-    def keep_index(self, segment: SearchableSegment, index: OffsetIndex) -> None:
-        """Take over an index that a search read or built, for the next one.
-
-        It describes all of the segment's view, also of the active segment, where the log goes on
-        behind it. What `index()` returns from then on is the index that the search narrows.
-        """
-        ...
-
-    def learned(self, segment: SearchableSegment) -> None:
-        """Note that the segment's index knows more event times than its file; it may be gone."""
         ...
 
 

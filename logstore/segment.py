@@ -65,6 +65,7 @@ class Segment:
         "times_whole",
         "verified",
         "written_bytes",
+        "written_times_bytes",
     )
 
     def __init__(self, directory: str, base_offset: Offset) -> None:
@@ -78,19 +79,19 @@ class Segment:
         """Of the `.log`, without them; and as far as a checkpoint knows of it."""
         self.durable_times_bytes = 0
         self.times_bytes = 0
-        """Of the `.times` file."""
+        """Of the `.times` file, rows that a round under way will write included."""
+        self.written_times_bytes = 0
+        """Without those: what a checkpoint may speak of."""
         self.times_filed = 0
         """Rows of `times` that are in the file."""
         self.indexed_bytes = 0
         """How far the `.index` file describes the segment."""
-        self.first_append_time = NO_TIME
-        self.last_append_time = NO_TIME
+        self.first_append_time = self.last_append_time = NO_TIME
         self.sealed = False
         self.generation = 0
         """Counts what takes batches away: being cut, being removed."""
-        self.opened_bytes = 0
+        self.opened_bytes = self.opened_times_bytes = 0
         self.opened_offset = base_offset
-        self.opened_times_bytes = 0
         self.bounds_before: Bounds = NO_EVENT_TIME
         """Event times below `opened_bytes`."""
         self.times: Times | None = None
@@ -118,6 +119,7 @@ class Segment:
         segment.opened_bytes = segment._block_position = row.size_bytes
         segment._block_offset = end_offset
         segment.times_bytes = segment.durable_times_bytes = row.times_bytes
+        segment.written_times_bytes = row.times_bytes
         segment.opened_times_bytes = row.times_bytes
         segment.indexed_bytes = row.size_bytes
         segment.first_append_time = row.first_append_time
@@ -255,14 +257,17 @@ class Segment:
             index.witness = self.index.witness
         self.index, self.index_whole = index, True
 
-    def _keep_times(self, times: Times) -> None:
-        filed = len(times)
-        if self.times is not None:
-            for number, row in enumerate(self.times.rows()):
-                times.append(*row)
-                if number < self.times_filed:
-                    filed = len(times)
-        self.times, self.times_filed, self.times_whole = times, filed, True
+    def _keep_times(self, found: Times) -> None:
+        """Join rows that were read with those made since; where they overlap, these count."""
+        fresh = self.times
+        if fresh is not None and len(fresh):
+            found.truncate(fresh.row(0).offset)
+        filed = len(found)
+        for number, row in enumerate(fresh.rows() if fresh is not None else ()):
+            found.append(*row)
+            if number < self.times_filed:
+                filed = len(found)
+        self.times, self.times_filed, self.times_whole = found, filed, True
 
     def forget_rows(self) -> None:
         """Give back the memory of a sealed segment whose rows are all in its files."""
@@ -282,22 +287,21 @@ class Segment:
 
     def cut(self, end_offset: Offset, size_bytes: int, times_bytes: int) -> None:
         """End here: the writer has cut the files to these lengths. Seals the segment."""
-        unfiled = Times(self.base_offset)
-        for number, row in enumerate(self.times.rows() if self.times is not None else ()):
-            if number >= self.times_filed and row.offset < end_offset:
-                unfiled.append(*row)
         bounds = self.event_bounds
         self.generation += 1
         self.end_offset = self.opened_offset = end_offset
         self.size_bytes = self.written_bytes = self.opened_bytes = size_bytes
         self._block_position = size_bytes
-        self.times_bytes = self.opened_times_bytes = times_bytes
+        self.times_bytes = self.written_times_bytes = times_bytes
+        self.opened_times_bytes = min(self.opened_times_bytes, times_bytes)
+        if self.times is not None:
+            self.times.truncate(end_offset)
+            self.times_filed = min(self.times_filed, len(self.times))
         self.durable_bytes = self.durable_times_bytes = CUT
         self.indexed_bytes = 0
         self.bounds_before = bounds
-        self.index, self.loaded, self.sealed = None, None, True
-        self.times, self.times_filed = unfiled, 0
-        self.index_whole = self.times_whole = False
+        self.index, self.index_whole = None, False
+        self.loaded, self.sealed = None, True
         self.verified = Verified()
 
     def unfiled_rows(self, below: Offset) -> bytes:

@@ -63,6 +63,14 @@ class SegmentView:
             live.index = OffsetIndex(live.base_offset)
         return live.index
 
+    def keep_index(self, index: OffsetIndex) -> None:
+        """Take over an index that a search has read or built."""
+        self.live.keep_index(index)
+
+    def learned(self) -> None:
+        """Note that the index knows more event times than its file."""
+        self.live.indexed_bytes = 0
+
     def times(self) -> Times | None:
         """Return the live append times, or None if they are not in memory: `load_times`."""
         live = self.live

@@ -19,6 +19,7 @@ from api.rpc.server import GrpcDoor
 from api.settings import NodeSettings
 from logstore.disk_posix import PosixDisk
 from tidelog.v1 import (
+    cluster_service_pb2,
     cluster_service_pb2_grpc,
     common_pb2,
     config_service_pb2_grpc,
@@ -60,6 +61,10 @@ class GrpcNode:
     @property
     def target(self) -> str:
         return f"{self.address.host}:{self.address.port}"
+
+    async def turn(self) -> None:
+        """Let the node go on: a call there and back."""
+        await self.clusters.GetCluster(cluster_service_pb2.GetClusterRequest())
 
     async def create(
         self, name: str, partitions: int = 1, **config: str

@@ -129,6 +129,7 @@ class MemorySegment:
     index_file: bytes | None = None
     live_times: Times | None = None
     stored_times: Times = field(default_factory=lambda: Times(Offset(0)))
+    learned_blocks: int = 0
 
     @property
     def size_bytes(self) -> int:
@@ -136,6 +137,17 @@ class MemorySegment:
 
     def index(self) -> OffsetIndex | None:
         return self.live_index
+
+    def keep_index(self, index: OffsetIndex) -> None:
+        live = OffsetIndex(self.base_offset)  # a log may join what it has made itself since
+        for row in index.rows():
+            live.append_block(
+                row.offset, row.position, row.end, bounds=row.bounds, witness=index.witness
+            )
+        self.live_index = live
+
+    def learned(self) -> None:
+        self.learned_blocks += 1
 
     def times(self) -> Times | None:
         return self.live_times
@@ -153,7 +165,6 @@ class MemoryLog:
         self.index_interval_bytes = interval_bytes
         self.records: list[Kept] = []
         self.all_segments: list[MemorySegment] = []
-        self.learned_blocks = 0
         self._exact = exact
         self._builder: IndexBuilder | None = None
         for sent in batches:
@@ -225,22 +236,15 @@ class MemoryLog:
             self.log_start = max(self.log_start, removed[-1].end_offset)
             self.all_segments = self.all_segments[segments:]
 
+    @property
+    def learned_blocks(self) -> int:
+        """Return how many blocks the searches have learned the bounds of."""
+        return sum(segment.learned_blocks for segment in self.all_segments)
+
     # What a search asks for.
 
     def segments(self) -> Sequence[SearchableSegment]:
         return tuple(segment for segment in self.all_segments if segment.size_bytes)
-
-    def keep_index(self, segment: SearchableSegment, index: OffsetIndex) -> None:
-        assert isinstance(segment, MemorySegment)
-        live = OffsetIndex(segment.base_offset)  # a log may join what it has made itself since
-        for row in index.rows():
-            live.append_block(
-                row.offset, row.position, row.end, bounds=row.bounds, witness=index.witness
-            )
-        segment.live_index = live
-
-    def learned(self, segment: SearchableSegment) -> None:
-        self.learned_blocks += 1
 
     # The oracle.
 

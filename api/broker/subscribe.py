@@ -173,12 +173,14 @@ class Subscribe:
         for place, one in zip(order, read, strict=True):
             if isinstance(one, RequestError):
                 raise one
-            found = _within(place, one) if isinstance(one, Step) else one
-            if isinstance(found, Step):
+            found: Step | Gap | Diverged = one
+            if isinstance(one, Step):
+                self._close_end(state, place, one)
+                found = _within(place, one)
                 if found.batches or found.next_offset > place.start or due:
                     steps.append(found)
             else:
-                events.append(found)
+                events.append(one)
             self._move(state, place, found)
         return [*events, steps] if steps else events
 
@@ -196,6 +198,18 @@ class Subscribe:
             place.last_epoch = None
         elif found.last_epoch is not None:
             place.last_epoch = found.last_epoch
+
+    def _close_end(self, state: _State, place: Bounds, step: Step) -> None:
+        """Set the stop of an open range before the first batch that was appended beyond it."""
+        times = state.wanted.times
+        if not state.open_ended or times is None or times.end_ms is None:
+            return
+        slot = next(at for at, one in enumerate(state.places) if one is place)
+        if slot in state.open_ended:
+            beyond = [one for one in step.batches if one.append_time >= times.end_ms]
+            if beyond:
+                place.stop = max(beyond[0].base_offset, place.start)
+                state.open_ended.discard(slot)
 
     def _check_present(self, state: _State) -> None:
         """Refuse to wait for a topic that is gone, or is another one of the same name by now."""

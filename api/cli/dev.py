@@ -1,12 +1,9 @@
 """`tidelog dev`: a node for development, ready in a second, reachable from this machine only."""
 
-import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +23,6 @@ from api.door import Address
 from api.node.assemble import Node
 from api.node.system_limits import process_age_ms
 from tidelog._launcher import release
-from tidelog.cli.failure import not_built
 from tidelog.cli.run import Run
 from tidelog.cli.verb import Verb
 
@@ -70,8 +66,6 @@ def dev(cli: Run, /, **options: Any) -> int:
     Nothing is asked for a password, so it listens on loopback only. Topics come into being when a
     client names them.
     """
-    if options["demo"] and find_spec(f"{__package__}.demo") is None:
-        raise not_built("tidelog dev --demo")
     in_memory = _memory_directory() if options["memory"] else None
     try:
         try:
@@ -119,7 +113,6 @@ class DevAudience:
     options: dict[str, Any]
     seeds: Sequence[SeedTopic] = ()
     demo_code: int = 0
-    _demo: "asyncio.Task[int] | None" = field(default=None)
 
     async def started(self, node: Node) -> None:
         """Create what was asked for before anybody connects."""
@@ -145,7 +138,7 @@ class DevAudience:
             node.broker.context.spawn.start(self._run_demo(addresses, stop), "demo")
 
     async def _run_demo(self, addresses: dict[str, Address], stop: Callable[[], None]) -> None:
-        demo = import_module(f"{__package__}.demo")  # written beside this; loaded when asked for
+        from api.cli import demo  # noqa: PLC0415 - it loads the SDK
 
         self.demo_code = await demo.run(self.options["demo"], addresses, self.cli)
         if self.options["exit_after_demo"]:

@@ -213,7 +213,7 @@ def _partition(partition: HostedPartition, samples: dict[str, list[Sample]]) -> 
         "high_watermark": partition.high_watermark,
         "log_end_offset": log.log_end,
         "written_end": log.written_end,
-        "flushed_end": log.log_start,
+        "flushed_end": log.flushed_end,
         "leader_epoch": partition.leader_epoch,
         "in_sync_replicas": len(image.isr),
         "eligible_leader_replicas": len(image.elr),

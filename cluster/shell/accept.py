@@ -99,7 +99,8 @@ class Acceptor:
     def _turn_away(self) -> None:
         """Hang up on one client with the descriptor that was kept for it."""
         if self._reserve is not None:
-            pass
+            self._reserve.close()
+            self._reserve = None
         with suppress(OSError):
             self._listening.accept()[0].close()
             self._gate.exhausted()

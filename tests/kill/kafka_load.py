@@ -119,10 +119,18 @@ class KafkaLoad:
         while not self._ended.is_set():
             moved = False
             for client in self._clients:
-                moved |= client.producer.poll(0) > 0
+                moved |= self._poll(client)
                 moved |= self._sending.is_set() and self._fill(client)
             if not moved:
                 pause.wait(PAUSE_S)
+
+    def _poll(self, client: _Client) -> bool:
+        """Hear what librdkafka has to say; tell whether it was anything."""
+        try:
+            return bool(client.producer.poll(0))
+        except KafkaException as error:  # it cannot go on: a retry was refused
+            self._ledger.problem(f"producer {client.account.author.number}: {error}")
+            return False
 
     def _fill(self, client: _Client) -> bool:
         """Send until the window is full; tell whether anything was sent."""

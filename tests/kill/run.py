@@ -147,6 +147,7 @@ class Campaign:
         struck = strike(node, era, self._rand, wanted=wanted)
         tally.struck(struck)
         era.load.pause()
+        keep_image(node.directory)
         ready_s = node.start(doors=DOORS)
         tally.ready_s.append(ready_s)
         tally.recovered(node.events(), node.odd_lines())
@@ -174,6 +175,13 @@ class Campaign:
             self.tally.read(self._era.read_back())
             self.tally.problems.extend(self._era.ledger.problems)
             self._era.end(delete=False)
+
+
+def keep_image(directory: Path) -> None:
+    """Keep the directory as the node left it, until the next kill: recovery changes it."""
+    kept = directory.with_name("killed")
+    shutil.rmtree(kept, ignore_errors=True)
+    shutil.copytree(directory, kept)
 
 
 def _named(struck: Struck) -> str:

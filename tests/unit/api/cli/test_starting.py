@@ -150,11 +150,13 @@ def test_a_directory_of_a_newer_format_is_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_demo_that_is_not_there_is_not_built(tmp_path: Path) -> None:
-    if (ROOT / "api/cli/demo.py").exists():
-        pytest.skip("the demo is there; its own tests run it")
-    code, error, _ = refused(tmp_path, "dev", "--demo", "--exit-after-demo")
-    assert (code, "NOT_IMPLEMENTED" in error) == (2, True)
+def test_a_demo_that_does_not_exist_ends_the_node(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tidelog", "dev", *FREE, "--demo", "nope", "--exit-after-demo"],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert 'there is no demo "nope"' in done.stderr
 
 
 def test_the_banner_lists_only_what_is_served() -> None:

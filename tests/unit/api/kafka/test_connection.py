@@ -59,6 +59,7 @@ def test_a_waiting_fetch_holds_back_what_follows_it() -> None:
     script = Script()
     script.send(request(NOW, 2, 0), request(POLL, 2, 1), request(NOW, 2, 2), request(NOW, 2, 3))
     assert script.answered == [(0, b"")]
+    assert len(script.handlers.bodies) == 2
     script.answer(0, b"records")
     assert script.answered == [(0, b""), (1, b"records"), (2, b""), (3, b"")]
 

@@ -171,6 +171,15 @@ def test_a_repeated_request_with_another_end_takes_the_long_way(
     assert recognised[1] is (broken == good)
 
 
+@pytest.mark.parametrize("version", [8, 12])
+def test_a_repeated_request_that_is_cut_short_is_malformed(version: int) -> None:
+    good = produce(version, b"records")
+    for size in range(40, len(good) - 4):
+        client = script(Partitions())
+        client.send(good, size.to_bytes(4, "big") + good[4 : 4 + size])
+        assert (client.parts.counters.malformed, len(client.answered)) == (1, 1)
+
+
 def test_a_topic_that_has_gone_is_said_to_be_unknown() -> None:
     broker = Partitions()
     client = script(broker)
