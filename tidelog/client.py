@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from random import Random
 from types import TracebackType
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from tidelog.auth import Auth
 from tidelog.batch import can_build
@@ -17,7 +17,6 @@ from tidelog.compression import has, need
 from tidelog.connection import Connection, parse_url
 from tidelog.errors import not_built
 from tidelog.places import isolation_of, range_of, seek_of
-from tidelog.producer import Producer
 from tidelog.producer_settings import (
     BATCH_BYTES,
     BUFFER_BYTES,
@@ -26,14 +25,16 @@ from tidelog.producer_settings import (
     ProducerSettings,
     Timestamps,
 )
-from tidelog.replay import Gaps, Pace, Replay
 from tidelog.retry import Retry
-from tidelog.subscription import Subscription
-from tidelog.topic_sizes import TopicSizes
 from tidelog.topics import Topics
 from tidelog.types import Clock, Compression, Isolation, K, Order, Start, TimeRange, V
 from tidelog.v1 import common_pb2 as common
 from tidelog.v1 import log_service_pb2 as log
+
+if TYPE_CHECKING:
+    from tidelog.producer import Producer
+    from tidelog.replay import Gaps, Replay
+    from tidelog.topic_sizes import TopicSizes
 
 DEFAULT_URL: Final = "tidelog://localhost:9095"
 DEFAULT_CODEC: Final[Any] = BYTES  # what K and V are without a codec: bytes (PEP 696)
@@ -71,7 +72,8 @@ class Client(AbstractAsyncContextManager["Client"]):
     def __init__(self, connection: Connection) -> None:
         """Take the way to the cluster; `tidelog.connect` makes it."""
         self._connection = connection
-        self._sizes = TopicSizes(connection)
+        self._sizes: TopicSizes | None = None
+        """Shared by the producers."""
         self.topics = Topics(connection)
         self.cluster = Cluster(connection)
 
@@ -87,7 +89,8 @@ class Client(AbstractAsyncContextManager["Client"]):
         /,
     ) -> None:
         """Close the connection."""
-        self._sizes.close()
+        if self._sizes is not None:
+            self._sizes.close()
         await self._connection.close()
 
     @property
@@ -116,7 +119,7 @@ class Client(AbstractAsyncContextManager["Client"]):
         compression: Compression | None = None,
         max_in_flight_bytes: int = BUFFER_BYTES,
         timestamps: Timestamps = "floor",
-    ) -> Producer[K, V]:
+    ) -> "Producer[K, V]":
         """Return a producer; use it in `async with`.
 
         `acks`: "all" is on disk, "leader" is in the leader's log, "none" waits for nothing.
@@ -129,6 +132,10 @@ class Client(AbstractAsyncContextManager["Client"]):
         Raises:
             ValueError: a setting that cannot be, or a codec that is not installed.
         """
+        from tidelog.producer import Producer  # noqa: PLC0415 - administration needs none
+        from tidelog.topic_sizes import TopicSizes  # noqa: PLC0415
+
+        self._sizes = self._sizes or TopicSizes(self._connection)
         settings = ProducerSettings(
             acks=acks,
             idempotent=idempotent,
@@ -151,11 +158,11 @@ class Client(AbstractAsyncContextManager["Client"]):
         order: Order = "partition",
         rate: float | None = None,
         isolation: Isolation = "read_committed",
-        gaps: Gaps = "warn",
+        gaps: "Gaps" = "warn",
         resume: Checkpoint | None = None,
         key: Codec[K] = DEFAULT_CODEC,
         value: Codec[V] = DEFAULT_CODEC,
-    ) -> Replay[K, V]:
+    ) -> "Replay[K, V]":
         """Return a reader of history; use it in `async with` and `async for`.
 
         `during`: exactly the records of a range of time, then it ends. Else from `start` to
@@ -169,6 +176,9 @@ class Client(AbstractAsyncContextManager["Client"]):
             ValueError: arguments that do not go together, a naive datetime.
             TidelogError: NOT_IMPLEMENTED: an order that is not built yet.
         """
+        from tidelog.replay import Pace, Replay  # noqa: PLC0415 - administration needs none
+        from tidelog.subscription import Subscription  # noqa: PLC0415
+
         if order != "partition":
             raise not_built(f'order="{order}" (records of several partitions merged)')
         request = _subscribe_request(topics, partitions)

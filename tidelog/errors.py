@@ -9,10 +9,8 @@ says how long and how often. A write that may have taken effect is repeated only
 idempotent; otherwise `OutcomeUnknown` is raised at once.
 """
 
-import json
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -223,6 +221,9 @@ class Known(NamedTuple):
 @cache
 def known_reasons() -> Mapping[str, Known]:
     """Return the table. It is read when the first error is made."""
+    import json  # noqa: PLC0415 - only in trouble
+    from importlib.resources import files  # noqa: PLC0415
+
     rows = json.loads(files("tidelog").joinpath("reasons.json").read_bytes())
     return {
         row["name"]: Known(

@@ -148,7 +148,7 @@ class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
         topic: str,
         values: Iterable[V],
         *,
-        key: Callable[[V], K] | None = None,
+        key: Callable[[V], K | None] | None = None,
         timestamp: Callable[[V], datetime] | None = None,
     ) -> Sequence[Ack]:
         """Write many records and return where they are, in their order.

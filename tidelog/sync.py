@@ -89,7 +89,7 @@ class Client(AbstractContextManager["Client"]):
         """
         return Producer(self._inner.producer(key=key, value=value, acks=acks, idempotent=idempotent, linger=linger, batch_bytes=batch_bytes, compression=compression, max_in_flight_bytes=max_in_flight_bytes, timestamps=timestamps), self._portal)
 
-    def replay(self, *topics: str, during: TimeRange | None=None, start: Start='earliest', stop: Start | None=None, clock: Clock='event', partitions: Sequence[int] | None=None, order: Order='partition', rate: float | None=None, isolation: Isolation='read_committed', gaps: Gaps='warn', resume: Checkpoint | None=None, key: Codec[K]=DEFAULT_CODEC, value: Codec[V]=DEFAULT_CODEC) -> "Replay[K, V]":
+    def replay(self, *topics: str, during: TimeRange | None=None, start: Start='earliest', stop: Start | None=None, clock: Clock='event', partitions: Sequence[int] | None=None, order: Order='partition', rate: float | None=None, isolation: Isolation='read_committed', gaps: 'Gaps'='warn', resume: Checkpoint | None=None, key: Codec[K]=DEFAULT_CODEC, value: Codec[V]=DEFAULT_CODEC) -> "Replay[K, V]":
         """Return a reader of history; use it in `with` and `for`.
 
         `during`: exactly the records of a range of time, then it ends. Else from `start` to
@@ -183,7 +183,7 @@ class Producer(AbstractContextManager["Producer[K, V]"], Generic[K, V]):
         """
         return self._portal.later(self._inner.enqueue(topic, value, key=key, headers=headers, partition=partition, timestamp=timestamp))
 
-    def send_many(self, topic: str, values: Iterable[V], *, key: Callable[[V], K] | None=None, timestamp: Callable[[V], datetime] | None=None) -> Sequence[Ack]:
+    def send_many(self, topic: str, values: Iterable[V], *, key: Callable[[V], K | None] | None=None, timestamp: Callable[[V], datetime] | None=None) -> Sequence[Ack]:
         """Write many records and return where they are, in their order.
 
         Raises:

@@ -83,7 +83,7 @@ def load(name: str) -> Module:
     """Parse a module of the package."""
     tree = ast.parse((ROOT / "tidelog" / f"{name}.py").read_text())
     origins: dict[str, str] = {}
-    for node in tree.body:
+    for node in imports_and_names(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             origins |= {alias.asname or alias.name: node.module for alias in node.names}
         targets: list[ast.expr] = []
@@ -95,6 +95,12 @@ def load(name: str) -> Module:
             if isinstance(target, ast.Name):
                 origins[target.id] = f"tidelog.{name}"
     return Module(name, tree, origins)
+
+
+def imports_and_names(tree: ast.Module) -> Iterator[ast.stmt]:
+    """Yield what a module does at its top, and under `if TYPE_CHECKING`."""
+    for node in tree.body:
+        yield from node.body if isinstance(node, ast.If) else [node]
 
 
 def class_of(module: Module, name: str) -> ast.ClassDef:
@@ -149,7 +155,7 @@ class Generator:
         self, node: ast.FunctionDef | ast.AsyncFunctionDef, module: Module, owner: str
     ) -> str:
         """Return the twin of one method; empty where another one stands for it."""
-        returns = ast.unparse(node.returns) if node.returns else "None"
+        returns = ast.unparse(node.returns).strip("'") if node.returns else "None"
         if node.name == "__aenter__":
             leave = LEAVE_CLIENT if owner == "Client" else LEAVE
             return ENTER.format(owner=owner, leave=leave)
@@ -208,7 +214,10 @@ class Generator:
     def use(self, node: ast.AST | None, module: Module) -> None:
         """Note the names that a piece of a signature needs."""
         for each in ast.walk(node) if node else ():
-            if isinstance(each, ast.Name) and each.id not in BUILTINS | CLASSES:
+            if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                if each.value.istitle() and each.value in module.origins:  # a quoted name
+                    self.used[each.value] = module.origins[each.value]
+            elif isinstance(each, ast.Name) and each.id not in BUILTINS | CLASSES:
                 self.used[each.id] = module.origins.get(each.id, "")
 
     def imports(self) -> str:

@@ -167,7 +167,7 @@ class Repeats:
             (size,) = I32.unpack_from(frame, self._end)
             at = self._end + I32.size
         end = at + size
-        if size <= 0 or False or frame[end:] != COMPACT_TAIL[:tail]:
+        if size <= 0 or end + tail != len(frame) or frame[end:] != COMPACT_TAIL[:tail]:
             return None
         return frame[at:end]
 

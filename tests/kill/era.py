@@ -22,7 +22,7 @@ ANSWER_S_MAX: Final = 120.0
 """All that was sent is answered within this, however busy the machine is."""
 LOOK_S: Final = 0.005
 SEGMENT_BYTES: Final = 64 << 10
-FLUSH_MS: Final = 200
+FLUSH_MS: Final = 1_000
 PRODUCERS_PER_ERA: Final = 100
 
 

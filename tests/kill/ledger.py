@@ -43,8 +43,8 @@ class Ledger:
     """By offset."""
     seen: dict[Place, dict[int, Identity]] = field(default_factory=lambda: defaultdict(dict))
     """What a reader was shown before the kill."""
-    marks: dict[Place, int] = field(default_factory=dict)
-    """The highest high watermark that a reader was shown."""
+    marks: dict[Place, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    """The highest high watermark that each reader was shown."""
     problems: list[str] = field(default_factory=list)
 
     def account(self, author: Author) -> Account:
@@ -80,12 +80,13 @@ class Ledger:
         if other != who:
             self.problem(f"a reader saw {name(other)}, then {name(who)} at {at(place, offset)}")
 
-    def mark(self, place: Place, high_watermark: int) -> None:
-        """Note a high watermark that a reader was shown; it never goes back."""
-        held = self.marks.get(place, 0)
+    def mark(self, place: Place, high_watermark: int, *, reader: str) -> None:
+        """Note a high watermark that a reader was shown; for each of them it never goes back."""
+        shown = self.marks[place]
+        held = shown.get(reader, 0)
         if high_watermark < held:
-            self.problem(f"the high watermark of {at(place, held)} went back to {high_watermark}")
-        self.marks[place] = max(held, high_watermark)
+            self.problem(f"{reader}: high watermark {at(place, held)} went back to {high_watermark}")
+        shown[reader] = max(held, high_watermark)
 
     def answered(self) -> int:
         """Return how many records have their answer."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from signal import SIGTERM, signal
 from statistics import median
 from typing import Any, Final
 
@@ -25,10 +26,10 @@ from tests.kill.verifier import Reading
 
 DOORS: Final = ("kafka",)
 SETTINGS: Final = (
-    "log.journal_file_bytes=256KiB",
+    "log.journal_file_bytes=512KiB",
     "log.journal_files_max=4",
-    "log.checkpoint_bytes=256KiB",
-    "log.checkpoint_ms=250ms",
+    "log.checkpoint_bytes=512KiB",
+    "log.checkpoint_ms=500ms",
     "log.direct_append_bytes_min=32KiB",
     "log.round_journal_bytes_max=128KiB",
     "log.index_interval_bytes=1KiB",
@@ -235,6 +236,7 @@ def main(arguments: Sequence[str]) -> int:
     if not supported():
         sys.stderr.write("this machine does not show what a process is in the middle of\n")
         return 2
+    signal(SIGTERM, lambda *_: sys.exit(143))  # so that no node stays behind
     sys.setswitchinterval(0.000_5)  # the killer is one thread of several
     tally, bad = run(options.kills, options.seed, say=lambda text: print(text, flush=True))
     sys.stdout.write(report(tally) + ("FAIL\n" if bad else "PASS\n"))

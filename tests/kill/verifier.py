@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Final
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
@@ -10,6 +11,8 @@ from tests.kill.ledger import Identity, Ledger, at, name
 from tests.kill.payload import Place, identity
 
 MESSAGES_MAX: Final = 5_000
+WAIT_S: Final = 0.05
+"""A call gathers messages for so long."""
 QUIET_S_MAX: Final = 60.0
 """Without a message for so long a read has failed."""
 ASK_S_MAX: Final = 60.0
@@ -72,10 +75,13 @@ class Verifier:
             low, high = consumer.get_watermark_offsets(TopicPartition(*place), timeout=ASK_S_MAX)
             if low != 0:
                 self._ledger.problem(f"{place} begins at {low}: nothing was removed")
-            least = max(self._ledger.acked[place], default=-1) + 1
-            if high < least:
-                self._ledger.problem(f"{place} ends at {high}, acknowledged is {least - 1}")
-            self._ledger.mark(place, high)
+            acked = max(self._ledger.acked[place], default=-1) + 1
+            if high < acked:
+                self._ledger.problem(f"{place} ends at {high}, acknowledged is {acked - 1}")
+            shown = max(self._ledger.marks[place].values(), default=0)
+            if high < shown:
+                self._ledger.problem(f"{place} ends at {high}, a reader was shown {shown}")
+            self._ledger.mark(place, high, reader="verifier")
             ends[place] = high
         return ends
 
@@ -86,9 +92,12 @@ class Verifier:
         found: dict[Place, list[Identity]] = {place: [] for place in self._places}
         missing = {place for place, end in ends.items() if end}
         consumer.assign([TopicPartition(*place, 0) for place in missing])
+        until = monotonic() + QUIET_S_MAX
         while missing:
-            messages = consumer.consume(MESSAGES_MAX, QUIET_S_MAX)
-            if not messages:
+            messages = consumer.consume(MESSAGES_MAX, WAIT_S)
+            if messages:
+                until = monotonic() + QUIET_S_MAX
+            elif monotonic() > until:
                 raise TimeoutError(f"no message, and {len(missing)} partitions are not at their end")
             for message in messages:
                 place = Place(message.topic(), message.partition())

@@ -15,7 +15,7 @@ from tidelog.cli.verb import Verb, changing
 
 if TYPE_CHECKING:
     from tidelog.client import Client
-    from tidelog.types import Clock
+    from tidelog.types import Clock, Start
 
 Row = dict[str, object]
 
@@ -236,30 +236,59 @@ def trim(
     place, dry_run = start_of(place_of(before)), sure["dry_run"]
     chosen = numbers_of(partitions)
 
-    async def plan(client: "Client", *, really: bool) -> list[Row]:
-        info = await client.topics.get(name)
-        starts = {one.id: one.log_start_offset or 0 for one in info.partitions}
-        moved = await client.topics.trim(
-            name, place, clock=clock, partitions=chosen, dry_run=not really
+    async def plan(client: "Client", *, really: bool) -> tuple[list[Row], list[CommandFailed]]:
+        return await _trim_each(
+            client, name, place, clock=clock, partitions=chosen, dry_run=not really
         )
-        return [
-            {
-                "topic": name,
-                "partition": at.partition,
-                "before": starts.get(at.partition, 0),
-                "after": after,
-                "removed": max(0, after - starts.get(at.partition, 0)),
-                "changed": really,
-            }
-            for at, after in moved.items()
-        ]
 
-    planned = with_client(run, lambda client: plan(client, really=False))
-    if not dry_run:
-        removed = sum(row["removed"] for row in planned if isinstance(row["removed"], int))
+    rows, failed = with_client(run, lambda client: plan(client, really=False))
+    if not dry_run and rows:
+        removed = sum(row["removed"] for row in rows if isinstance(row["removed"], int))
         run.confirm(f"This deletes {removed} records of {name}.", yes=sure["yes"])
-        planned = with_client(run, lambda client: plan(client, really=True))
-    return run.items(TRIM_COLUMNS, planned)
+        rows, failed = with_client(run, lambda client: plan(client, really=True))
+    return run.items(TRIM_COLUMNS, rows, failed)
+
+
+async def _trim_each(
+    client: "Client",
+    name: str,
+    place: "Start",
+    *,
+    clock: "Clock",
+    partitions: Sequence[int],
+    dry_run: bool,
+) -> tuple[list[Row], list[CommandFailed]]:
+    """Trim one partition after the other; one that fails does not stop the others."""
+    from tidelog.errors import TidelogError  # noqa: PLC0415 - loaded by the client already
+
+    info = await client.topics.get(name)
+    starts = {one.id: one.log_start_offset or 0 for one in info.partitions}
+    rows: list[Row] = []
+    failed: list[CommandFailed] = []
+    for number in partitions or sorted(starts):
+        before = starts.get(number, 0)
+        try:
+            moved = await client.topics.trim(
+                name, place, clock=clock, partitions=[number], dry_run=dry_run
+            )
+        except TidelogError as error:
+            failure = failure_of(error)
+            if failure is None:
+                raise
+            failed.append(failure)
+            continue
+        for after in moved.values():
+            rows.append(
+                {
+                    "topic": name,
+                    "partition": number,
+                    "before": before,
+                    "after": after,
+                    "removed": max(0, after - before),
+                    "changed": not dry_run,
+                }
+            )
+    return rows, failed
 
 
 def numbers_of(text: str) -> list[int]:

@@ -30,7 +30,7 @@ CLIENT: Final = {
     "topic": Entry("tidelog.cli.topic", "Create, list, describe, change, trim and delete topics."),
     "produce": Entry("tidelog.cli.produce", "Write records from stdin or from the command line."),
     "consume": Entry("tidelog.cli.consume", "Read records: from a place, over a time range, on."),
-    "tail": Entry("tidelog.cli.consume", "Follow the end of a topic, a line for each record."),
+    "tail": Entry("tidelog.cli.tail", "Follow the end of a topic, a line for each record."),
     "get": Entry("tidelog.cli.get", "Show one record in full."),
     "check": Entry("tidelog.cli.check", "Health of a node, with the exit codes of Nagios."),
     "doctor": Entry("tidelog.cli.doctor", "One block to paste: versions and what is reachable."),

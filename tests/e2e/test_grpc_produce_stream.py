@@ -1,0 +1,160 @@
+"""ProduceStream: pipelined, answered in order within a partition, bounded, ended in order."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from api.rpc import produce_stream
+from tests.e2e.test_grpc_subscribe import END, START, events, records_of
+from tests.grpc_node import GrpcNode, plain, refusal
+from tidelog.v1 import common_pb2, log_service_pb2
+
+Produce = log_service_pb2.ProduceRequest
+Stamp = log_service_pb2.ProducerStamp
+
+
+def request(
+    correlation_id: int, topic: str, *batches: log_service_pb2.ProduceBatch, **fields: Any
+) -> log_service_pb2.ProduceStreamRequest:  # noqa: E501
+    for batch in batches:
+        batch.topic = topic
+    return log_service_pb2.ProduceStreamRequest(
+        correlation_id=correlation_id, produce=Produce(batches=batches, **fields)
+    )
+
+
+async def values(served: GrpcNode, topic: str) -> list[bytes]:
+    read = log_service_pb2.SubscribeRequest(topics=[topic], start=START, stop=END)
+    return [one.value for one in records_of(await events(served, read))]
+
+
+async def test_answers_come_in_order_and_every_offset_is_true(served: GrpcNode) -> None:
+    await served.create("orders")
+
+    async def requests() -> AsyncIterator[log_service_pb2.ProduceStreamRequest]:
+        for number in range(500):
+            big = b"x" * 2_000 if number % 50 == 0 else b""
+            yield request(1_000 + number, "orders", plain(b"%d" % number, big))
+
+    answers = [answer async for answer in served.logs.ProduceStream(requests())]
+    assert [answer.correlation_id for answer in answers] == list(range(1_000, 1_500))
+    offsets = [answer.produce.results[0].base_offset for answer in answers]
+    assert offsets == list(range(0, 1_000, 2))
+    found = await values(served, "orders")
+    assert found[::2] == [b"%d" % number for number in range(500)]
+
+
+async def test_large_plain_batches_do_not_overtake_each_other(served: GrpcNode) -> None:
+    await served.create("orders")
+
+    async def requests() -> AsyncIterator[log_service_pb2.ProduceStreamRequest]:
+        for number in range(10):
+            count = 5_000 if number % 2 == 0 else 1
+            yield request(number, "orders", plain(*[b"%d" % number] * count))
+
+    answers = [answer async for answer in served.logs.ProduceStream(requests())]
+    assert [answer.correlation_id for answer in answers] == list(range(10))
+    found = await values(served, "orders")
+    assert found == sorted(found)
+
+
+async def test_a_refused_request_does_not_end_the_stream(served: GrpcNode) -> None:
+    await served.create("orders")
+
+    async def requests() -> AsyncIterator[log_service_pb2.ProduceStreamRequest]:
+        yield request(1, "orders", plain(b"a"))
+        yield request(2, "orders", plain(b"b"), plain(b"c"), acks=99)
+        yield request(3, "orders", plain(b"d", partition=9), plain(b"e"))
+        yield request(4, "orders")
+        yield request(5, "orders", plain(b"f"))
+
+    answers = {
+        answer.correlation_id: answer.produce.results
+        async for answer in served.logs.ProduceStream(requests())
+    }
+    assert [one.error.reason for one in answers[2]] == ["INVALID_REQUEST"] * 2
+    assert [one.error.reason for one in answers[3]] == ["UNKNOWN_PARTITION", ""]
+    assert (list(answers[4]), len(answers)) == ([], 5)
+    assert await values(served, "orders") == [b"a", b"e", b"f"]
+
+
+async def test_repeated_stamped_batches_keep_their_first_offset(served: GrpcNode) -> None:
+    await served.create("orders")
+    producer = (await served.logs.InitProducer(log_service_pb2.InitProducerRequest())).producer
+
+    async def requests() -> AsyncIterator[log_service_pb2.ProduceStreamRequest]:
+        for number in (0, 1, 2, 1, 2, 3):
+            batch = plain(b"%d" % number)
+            batch.producer.CopyFrom(Stamp(producer=producer, base_sequence=number))
+            yield request(number, "orders", batch)
+
+    answers = [answer async for answer in served.logs.ProduceStream(requests())]
+    results = [
+        (one.produce.results[0].base_offset, one.produce.results[0].duplicate) for one in answers
+    ]  # noqa: E501
+    assert results == [(0, False), (1, False), (2, False), (1, True), (2, True), (3, False)]
+
+
+async def test_no_more_than_so_many_are_under_way(
+    served: GrpcNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert produce_stream.IN_FLIGHT_MAX == 100
+    await served.create("orders")
+    offered = 0
+    original = produce_stream.Producing.offer
+
+    async def counted(*args: Any) -> Any:
+        nonlocal offered
+        offered += 1
+        return await original(*args)
+
+    monkeypatch.setattr(produce_stream.Producing, "offer", counted)
+    stream = served.logs.ProduceStream()
+    sent = 0
+
+    async def send() -> None:
+        nonlocal sent
+        for number in range(5_000):
+            # Answers grow with the number of batches: flow control stops them soon.
+            await stream.write(request(number, "orders", *[plain(b"x") for _ in range(50)]))
+            sent += 1
+        await stream.done_writing()
+
+    sending = asyncio.get_running_loop().create_task(send())
+    before, still = -1, 0
+    while still < 40:  # nobody reads the answers: it comes to a stop
+        await served.turn()
+        still = still + 1 if offered == before else 0
+        before = offered
+    assert sent < 5_000
+    answers = [answer.correlation_id async for answer in stream]
+    await sending
+    assert answers == list(range(5_000))
+
+
+async def test_a_node_that_stops_answers_what_it_took(served: GrpcNode) -> None:
+    await served.create("orders")
+    stream = served.logs.ProduceStream()
+    await stream.write(request(1, "orders", plain(b"a")))
+    assert (await stream.read()).correlation_id == 1
+    await stream.write(request(2, "orders", plain(b"b")))
+    while served.node.broker.partition("orders", 0).log.log_end < 2:
+        await served.turn()
+    await served.door.drain()
+    assert (await stream.read()).produce.results[0].base_offset == 1
+    assert (await refusal(stream)).reason == "SHUTTING_DOWN"
+
+
+async def test_a_client_that_breaks_off_leaves_nothing_behind(served: GrpcNode) -> None:
+    await served.create("orders")
+    stream = served.logs.ProduceStream()
+    await stream.write(request(1, "orders", plain(b"a")))
+    await stream.read()
+    stream.cancel()
+    while served.door.counters.running:
+        await served.turn()
+    assert served.node.memory.taken_bytes == 0
+    assert served.log.lines == []
+    assert common_pb2.OUTCOME_UNKNOWN

@@ -1,0 +1,226 @@
+"""What `consume` and `tail` do: read records and print them, as they come."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from tidelog.cli.failure import CommandFailed, Exit
+from tidelog.cli.places import start_of, times_of
+from tidelog.cli.progress import Progress
+from tidelog.cli.reasons import failure_of
+from tidelog.cli.record import ShownRecord, to_json
+from tidelog.cli.record_format import RecordFormat
+from tidelog.cli.session import with_client
+from tidelog.cli.time_range import ReadRange
+
+if TYPE_CHECKING:
+    from tidelog.cli.run import Run
+    from tidelog.client import Client
+    from tidelog.replay import Replay
+    from tidelog.types import Clock, Isolation, Position, Record
+
+WRITE_BYTES: Final = 64 << 10
+META_FIELDS: Final = ("key", "value", "headers")
+META_FORMAT: Final = r"%t %p %o %d %A %K %V\n"
+
+Printer = Callable[[ShownRecord], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What to read, and how to print it."""
+
+    topics: Sequence[str]
+    read: ReadRange
+    clock: "Clock"
+    follow: bool
+    """Go on when all that is there has been read; only where the range has no stop."""
+    partitions: Sequence[int] = ()
+    records_max: int | None = None
+    grep: "re.Pattern[bytes] | None" = None
+    printer: Printer
+    uncommitted: bool = False
+
+
+@dataclass(slots=True)
+class _Output:
+    """What is printed and not written yet."""
+
+    run: "Run"
+    parts: list[bytes] = field(default_factory=list)
+    size_bytes: int = 0
+
+    def put(self, part: bytes) -> None:
+        self.parts.append(part)
+        self.size_bytes += len(part)
+        if self.size_bytes >= WRITE_BYTES:
+            self.write()
+
+    def write(self) -> None:
+        parts, self.parts, self.size_bytes = self.parts, [], 0
+        if parts:
+            self.run.write_bytes(b"".join(parts))
+            self.run.stdout.flush()
+
+
+def printer_of(run: "Run", form: str | None, *, meta_only: bool) -> Printer:
+    """Return what prints a record: by `-f`, by the global format, or as a line for people.
+
+    Raises:
+        FormatError: the format string is none.
+    """
+    if form is None and run.is_json:
+        form = "json"
+    if not meta_only:
+        return RecordFormat(form or "text")
+    if form in {"json", "jsonl"}:
+        return _meta_json
+    return RecordFormat(META_FORMAT)
+
+
+def _meta_json(record: ShownRecord) -> bytes:
+    document = {name: item for name, item in to_json(record).items() if name not in META_FIELDS}
+    return msgspec.json.encode(document) + b"\n"
+
+
+def read_records(run: "Run", reading: Reading) -> int:
+    """Print records; return the exit code."""
+    progress = Progress(run, "records read")
+
+    async def work(client: "Client") -> int:
+        async with _replay(client, reading) as history:
+            _warn_of_truncation(run, history)
+            return await _Reader(run, reading, history, progress=progress).run()
+
+    try:
+        return with_client(run, work)
+    finally:
+        progress.end()
+
+
+def _replay(client: "Client", reading: Reading) -> "Replay[bytes, bytes]":
+    read = reading.read
+    partitions = reading.partitions or None
+    isolation: Isolation = "read_uncommitted" if reading.uncommitted else "read_committed"
+    if read.is_time_range:
+        return client.replay(
+            *reading.topics,
+            during=times_of(read, reading.clock),
+            partitions=partitions,
+            isolation=isolation,
+            gaps="raise",
+        )
+    stop = None if read.stop is None else start_of(read.stop)
+    return client.replay(
+        *reading.topics,
+        start=start_of(read.start),
+        stop="latest" if stop is None and not reading.follow else stop,
+        clock=reading.clock,
+        partitions=partitions,
+        isolation=isolation,
+        gaps="raise",
+    )
+
+
+class _Reader:
+    """One run of the loop."""
+
+    def __init__(
+        self,
+        run: "Run",
+        reading: Reading,
+        history: "Replay[bytes, bytes]",
+        *,
+        progress: Progress,
+    ) -> None:
+        self._run = run
+        self._reading = reading
+        self._history = history
+        self._progress = progress
+        self._output = _Output(run)
+        self._printed = 0
+        self._failed = False
+
+    async def run(self) -> int:
+        """Print until the end, or until there are enough."""
+        from tidelog.types import TopicPartition  # noqa: PLC0415 - loaded by the client already
+
+        limit = self._reading.records_max
+        try:
+            while limit is None or self._printed < limit:
+                record = await self._next()
+                if record is None:
+                    break
+                at = TopicPartition(record.topic, record.partition)
+                self._print(record, self._history.positions.get(at))
+        finally:
+            self._output.write()
+        return Exit.FAILED if self._failed else Exit.DONE
+
+    async def _next(self) -> "Record[bytes, bytes] | None":
+        """Return the next record; None at the end. What was lost on the way is told."""
+        from tidelog.errors import DataCorrupt, LogGap  # noqa: PLC0415 - loaded already
+
+        while True:
+            if not self._history.buffered:
+                self._output.write()  # before waiting
+            try:
+                return await anext(self._history)
+            except StopAsyncIteration:
+                return None
+            except LogGap as gap:
+                self._output.write()
+                self._run.warn(str(gap))
+            except DataCorrupt as corrupt:
+                self._failed = True
+                self._output.write()
+                self._run.tell_failure(failure_of(corrupt) or CommandFailed(str(corrupt)))
+
+    def _print(self, record: "Record[bytes, bytes]", position: "Position | None") -> None:
+        pattern = self._reading.grep
+        if pattern is not None and not any(
+            text is not None and pattern.search(text) for text in (record.value, record.key)
+        ):
+            return
+        self._printed += 1
+        self._output.put(self._reading.printer(shown(record, position)))
+        self._progress.show(self._printed)
+
+
+def shown(record: "Record[bytes, bytes]", position: "Position | None" = None) -> ShownRecord:
+    """Return a record of the SDK as the command line prints it."""
+    batch = record.batch
+    return ShownRecord(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp_ms,
+        append_time_ms=record.append_time_ms,
+        key=record.key,
+        value=record.value,
+        headers=tuple(
+            (name.encode("utf-8", "surrogateescape"), value) for name, value in record.headers
+        ),
+        leader_epoch=record.leader_epoch,
+        compression="none" if batch is None else batch.compression,
+        producer_id=-1 if batch is None else batch.producer_id,
+        producer_epoch=-1 if batch is None else batch.producer_epoch,
+        log_start_offset=0 if position is None else position.log_start_offset,
+        last_stable_offset=0 if position is None else position.last_stable_offset,
+        high_watermark=0 if position is None else position.high_watermark,
+    )
+
+
+def _warn_of_truncation(run: "Run", history: "Replay[bytes, bytes]") -> None:
+    """Say where retention removed history inside the range."""
+    cut = [bounds for bounds in history.bounds if bounds.truncated]
+    if cut:
+        places = ", ".join(
+            f"{each.partition.topic}/{each.partition.partition} begins at {each.start}"
+            for each in cut[:5]
+        )
+        more = f" and {len(cut) - 5} more" if len(cut) > 5 else ""
+        run.warn(f"retention removed history inside the range: {places}{more}")
