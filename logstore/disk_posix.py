@@ -115,6 +115,11 @@ class PosixFile:
         """Write all of it, one buffer after the other, or raise. Durable only after a sync."""
         descriptor = self._open()
         try:
+            if len(buffers) == 1:  # most writes are: a batch for the file of its partition
+                written = os.pwrite(descriptor.number, buffers[0], position)
+                if written == len(buffers[0]):
+                    return
+                buffers, position = _after(buffers, written), Position(position + written)
             for first in range(0, len(buffers), IOV_MAX):
                 position = _write_all(
                     descriptor.number, buffers[first : first + IOV_MAX], position=position

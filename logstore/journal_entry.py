@@ -27,13 +27,18 @@ _PLACE: Final = struct.Struct(">qqQiq")  # base offset, segment, position, leade
 _DIRECT: Final = struct.Struct(">II")
 _INT64: Final = struct.Struct(">q")
 _CRC: Final = struct.Struct(">I")
-_APPEND_HEAD: Final = struct.Struct(">8sIIQQB3sI16sqqQiq")
+_APPEND: Final = struct.Struct(">IQQB3xI16sqqQiq")  # all of an APPEND from its length on
 _CRC_AT: Final = 8
 _CRC_FROM: Final = 12
 _ZEROS: Final = bytes(3)
 _NOBODY: Final = PartitionId(TopicId(bytes(16)), 0)
 
+_APPEND_KIND: Final = 1
+
 Buffer: TypeAlias = bytes | bytearray | memoryview
+Told: TypeAlias = tuple[int, bytes, int, int, int, int, int]
+"""What an APPEND says of its batches, as it stands there: partition number, topic, base offset,
+segment, position, leader epoch, append time."""
 
 
 class Place(NamedTuple):
@@ -130,23 +135,10 @@ def encode(entry: Entry, stamp: Stamp, *, salt: bytes) -> list[Buffer]:
     assert len(salt) == SALT_BYTES, "JOURNAL_SALT_IS_8_BYTES"
     sequence, synced = stamp
     assert synced <= sequence, "JOURNAL_SYNCED_IS_PAST"
-    if isinstance(entry, Append):  # first and by hand: every commit round is made of these
-        batches = entry.batches
-        length = APPEND_BYTES
-        for batch in batches:
-            length += len(batch)
-        number, topic = entry.partition.number, entry.partition.topic
-        head = bytearray(
-            _APPEND_HEAD.pack(
-                salt, 0, length, sequence, synced, 1, _ZEROS, number, topic,
-                *entry.place, entry.leader_epoch, entry.append_time,
-            )
-        )  # fmt: skip
-        crc = crc32c(memoryview(head)[_CRC_FROM:])
-        for batch in batches:
-            crc = crc32c(batch, crc)
-        _CRC.pack_into(head, _CRC_AT, crc)
-        return [head, *batches]
+    if isinstance(entry, Append):
+        topic, number = entry.partition
+        told = (number, topic, *entry.place, entry.leader_epoch, entry.append_time)
+        return [append_head(told, entry.batches, stamp, salt=salt), *entry.batches]
     kind, partition, body = _encode_small(entry)
     length = HEAD_BYTES + len(body)
     head = bytearray(
@@ -157,6 +149,23 @@ def encode(entry: Entry, stamp: Stamp, *, salt: bytes) -> list[Buffer]:
     head += body
     _CRC.pack_into(head, _CRC_AT, crc32c(memoryview(head)[_CRC_FROM:]))
     return [head]
+
+
+def append_head(
+    told: Told, batches: Sequence[Buffer], stamp: tuple[int, int], *, salt: bytes
+) -> bytes:
+    """Return what stands before the batches of an APPEND.
+
+    Every commit round is made of these, one for each dirty partition: it takes plain values.
+    """
+    length = APPEND_BYTES
+    for batch in batches:
+        length += len(batch)
+    covered = _APPEND.pack(length, *stamp, _APPEND_KIND, *told)
+    crc = crc32c(covered)
+    for batch in batches:
+        crc = crc32c(batch, crc)
+    return salt + _CRC.pack(crc) + covered
 
 
 def decode(journal: bytes, position: Position, *, salt: bytes) -> Decoded:

@@ -95,10 +95,12 @@ class RoundPlanner:
         journal_bytes = entries = 0
         dirties, state.dirties = state.dirties, []
         for log in dirties:
-            if state.is_blocked(log) or state.is_forgotten(log):
+            if (log.deleted or state.deleting) and (
+                state.is_blocked(log) or state.is_forgotten(log)
+            ):
                 log.taken()  # the former is touched again when the one before it is gone
                 continue
-            room = Room(journal_left - journal_bytes, all_left, first=not taken)
+            room = Room(journal_left - journal_bytes, all_left, not taken)
             got = take_part(log, room, direct_bytes_min=direct_bytes_min)
             journal_bytes += got.journal_bytes
             all_left -= got.all_bytes

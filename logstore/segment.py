@@ -53,6 +53,7 @@ class Segment:
         "indexed_bytes",
         "last_append_time",
         "loaded",
+        "log_name",
         "opened_bytes",
         "opened_offset",
         "opened_times_bytes",
@@ -72,7 +73,9 @@ class Segment:
         """Begin a new segment, empty; its files are made when something is written."""
         self.directory = directory
         self.base_offset = base_offset
-        self.end_offset = base_offset
+        self.log_name = f"{directory}/{by_offset(base_offset, LOG)}"
+        """Name of the `.log` file; kept, for every commit round asks for it."""
+        self.end_offset = self.opened_offset = base_offset
         self.size_bytes = 0
         """Of the `.log`, batches that are only in memory included."""
         self.written_bytes = self.durable_bytes = 0
@@ -91,7 +94,6 @@ class Segment:
         self.generation = 0
         """Counts what takes batches away: being cut, being removed."""
         self.opened_bytes = self.opened_times_bytes = 0
-        self.opened_offset = base_offset
         self.bounds_before: Bounds = NO_EVENT_TIME
         """Event times below `opened_bytes`."""
         self.times: Times | None = None
@@ -105,10 +107,9 @@ class Segment:
         self.reader: File | None = None
         self.verified = Verified()
         self._block_offset = base_offset
-        self._block_position = 0
+        self._block_position = self._last_position = 0
         self._block_bounds: Bounds = NO_EVENT_TIME
         self._last_batch: bytearray | None = None
-        self._last_position = 0
 
     @classmethod
     def opened(cls, directory: str, row: SegmentRow, end_offset: Offset) -> "Segment":
@@ -127,11 +128,6 @@ class Segment:
         segment.bounds_before = row.event_bounds if row.size_bytes else NO_EVENT_TIME
         segment.index_whole = segment.times_whole = not row.size_bytes
         return segment
-
-    @property
-    def log_name(self) -> str:
-        """Name of the `.log` file."""
-        return f"{self.directory}/{by_offset(self.base_offset, LOG)}"
 
     @property
     def times_name(self) -> str:

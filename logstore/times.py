@@ -58,11 +58,11 @@ class Times:
         """Note a batch that was appended; tell whether that made a new row."""
         assert append_time % TICK_MS == 0, "TIMES_ARE_TICKS"
         if self._offsets:
-            newest = self.row(-1)
-            assert offset > newest.offset, "TIMES_OFFSETS_RISE"
-            assert append_time >= newest.append_time, "TIMES_NEVER_FALL"
-            assert leader_epoch >= newest.leader_epoch, "TIMES_NEVER_FALL"
-            if (leader_epoch, append_time) == newest[1:]:
+            epoch, time = self._epochs[-1], self._append_times[-1]
+            assert offset > self._offsets[-1], "TIMES_OFFSETS_RISE"
+            assert append_time >= time, "TIMES_NEVER_FALL"
+            assert leader_epoch >= epoch, "TIMES_NEVER_FALL"
+            if append_time == time and leader_epoch == epoch:
                 return False
         else:
             assert offset >= self.base_offset, "TIMES_OFFSETS_RISE"

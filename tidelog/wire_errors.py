@@ -30,7 +30,15 @@ DOMAIN: Final = "tidelog"
 OUTCOME_NAMES: Final = {1: "DONE", 2: "NOT_DONE", 3: "UNKNOWN"}
 """Of `tidelog.v1.Outcome`; a value that is not known means UNKNOWN (common.proto)."""
 
-_LOST: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+_LOST: Final = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.INTERNAL,  # what gRPC makes of a write to a stream that has just broken
+        grpc.StatusCode.UNKNOWN,
+    }
+)
+"""Without a word from a node behind them: nobody knows what became of the request."""
 
 
 class Failure(NamedTuple):

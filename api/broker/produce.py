@@ -107,10 +107,9 @@ class Produce:
             )
         header = check_produced(records, max_message_bytes=log.settings.max_message_bytes)
         if acks is Acks.ALL and not partition.enough_in_sync:
-            topic = partition.topic
             check_in_sync(
-                in_sync=len(topic.partitions[partition.number].isr),
-                min_insync_replicas=topic.settings.min_insync_replicas,
+                in_sync=len(partition.topic.partitions[partition.number].isr),
+                min_insync_replicas=partition.rule.min_insync_replicas,
             )
         node.check_room(size)
         now = node.append_time()
@@ -143,8 +142,8 @@ class Produce:
     def _park(
         self, partition: HostedPartition, ack: Ack, end: Offset, *, acks: Acks, timeout_ms: int
     ) -> None:
-        if acks is Acks.NONE:
-            ack.tell(ack, None)
+        if acks is Acks.NONE:  # nothing is promised, so nothing is told
+            ack.tell(ack._replace(base_offset=None, append_time=None), None)
             return
         reached, waiting = (
             (partition.log.written_end, partition.written_acks)

@@ -81,6 +81,10 @@ class Pending:
         """Return how many things may be lost: units of files and changes of names."""
         return len(self.units) + sum(len(each.pending) for each in self.directories)
 
+    def masks(self) -> list[int]:
+        """Return the bits of each file's units."""
+        return [share.mask for share in self._shares.values()]
+
     def some(self, rand: Rand) -> Survivors:
         """Return a choice by chance."""
         return Survivors(

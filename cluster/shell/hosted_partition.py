@@ -25,8 +25,8 @@ class Ack(NamedTuple):
     """Who is told, and what, once a batch is as durable as its producer asked for."""
 
     tell: Callable[["Ack", RequestError | None], None]
-    base_offset: Offset
-    append_time: AppendTimeMs
+    base_offset: Offset | None
+    append_time: AppendTimeMs | None
     duplicate: bool
 
 
@@ -49,6 +49,7 @@ class HostedPartition:
         "leader_epoch",
         "log",
         "number",
+        "rule",
         "topic",
         "written_acks",
     )
@@ -66,6 +67,8 @@ class HostedPartition:
         """Lead the partition from what recovery found; all of that is committed on a lone node."""
         self.topic = topic
         self.number = number
+        self.rule = rule
+        """When its records count as committed."""
         self.log = log
         image = topic.partitions[number]
         self.leader_epoch = LeaderEpoch(image.leader_epoch)
@@ -114,6 +117,7 @@ class HostedPartition:
     def changed(self, topic: TopicImage, rule: CommitRule, now: MonotonicMs) -> list[Ack]:
         """Take over the topic's new settings; return the acks that another rule sets free."""
         self.topic = topic
+        self.rule = rule
         self.log.configure(topic.settings.partition_settings())
         return self._settle(self._leader.step(now, RuleChanged(rule)))
 

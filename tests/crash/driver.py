@@ -5,7 +5,7 @@ could know it: accepted when the append returns, durable when the round has ende
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from logstore.batch import encode_batch
@@ -20,6 +20,7 @@ from model.ids import (
     NodeId,
     Offset,
     PartitionId,
+    ProducerId,
     RegistrationEpoch,
     TopicId,
     WallMs,
@@ -52,6 +53,8 @@ SMALL: Final = LogSettings(
 TOPIC: Final = PartitionSettings(segment_bytes=KIB)
 ASYNC: Final = PartitionSettings(segment_bytes=KIB, flush=Flush.ASYNC)
 WIDE: Final = PartitionSettings(segment_bytes=64 * KIB)
+PRODUCERS: Final = 3
+"""Producer ids that write to a partition in turn; more than a window holds comes from each."""
 START: Final = WallMs(1_700_000_000_000)
 IDENTITY: Final = Identity(b"directory uuid 1", "cluster", NodeId(0), RegistrationEpoch(1))
 
@@ -64,8 +67,18 @@ def partition(number: int, topic: int = 1) -> PartitionId:
 class Driver:
     """A log directory that is open on a disk."""
 
-    def __init__(self, disk: Disk, say: Callable[[object], None], rand: random.Random) -> None:
-        """Open it; `say` gets what the outside may know."""
+    def __init__(
+        self,
+        disk: Disk,
+        say: Callable[[object], None],
+        rand: random.Random,
+        *,
+        before: Mapping[PartitionId, int] | None = None,
+    ) -> None:
+        """Open it; `say` gets what the outside may know.
+
+        `before`: how many operations each partition has seen in an earlier life.
+        """
         self._say = say
         self.rand = rand
         self.now = AppendTimeMs(START)
@@ -80,8 +93,12 @@ class Driver:
         self.directory = opened.directory
         self.clean = opened.clean
         self.now = max(self.now, opened.clock_floor)
-        self._operations: dict[PartitionId, int] = {}
+        self._operations: dict[PartitionId, int] = dict(before or {})
+        self._undurable: dict[PartitionId, list[tuple[int, Offset]]] = {}
+        """Operations that no round has made durable: their number, and where the log ended."""
         self._reserved: AppendTimeMs | None = None
+        for log in self._logs():
+            log.configure(TOPIC)
 
     def create(self, *partitions: PartitionId, settings: PartitionSettings = TOPIC) -> None:
         """Make partitions; they are durable with the next round."""
@@ -92,20 +109,30 @@ class Driver:
 
     def append(self, to: PartitionId, *sizes: int, records: int = 1) -> None:
         """Append one batch for each size, of about so many bytes, in one call."""
-        times = [self.now + self.rand.randrange(-500, 500) for _ in range(records)]
-        batches = [
-            encode_batch([NewRecord(time, b"k", self.rand.randbytes(size)) for time in times])
-            for size in sizes
-        ]
         log = self.log(to)
         base = log.log_end
+        producer = 1000 + self._operations[to] % PRODUCERS
+        known = dict(log.producers.items()).get(ProducerId(producer))
+        sequence = known.next_sequence if known else 0
+        batches = [
+            encode_batch(
+                [
+                    NewRecord(self.now + self.rand.randrange(-500, 500), b"k", content)
+                    for content in (self.rand.randbytes(size) for _ in range(records))
+                ],
+                producer_id=producer,
+                producer_epoch=0,
+                base_sequence=sequence + number * records,
+            )
+            for number, size in enumerate(sizes)
+        ]
         log.append(batches, leader_epoch=self.epoch, append_time=self.now)
         placed = []
         for batch in batches:
             end = Offset(base + records)
             placed.append(Batch(base, end, bytes(batch), self.now))
             base = end
-        self._did(to, Appended(to, tuple(placed)))
+        self._did(to, Appended(to, tuple(placed), producers_of(log)))
 
     def tick(self, ms: int = 10) -> None:
         """Let the append clock pass."""
@@ -138,27 +165,30 @@ class Driver:
 
     def round(self) -> None:
         """Commit everything that was accepted, in as many rounds and checkpoints as it takes."""
-        taken, reserved = dict(self._operations), self._reserved
         while True:
-            while (planned := self.directory.take_round(self.monotonic)) is not None:
-                self.directory.finish_round(self.directory.run_round(planned))
+            while self._one_round(lambda: None):
+                pass
             if not any(log.pending or log.cut is not None for log in self._logs()):
-                break
+                return
             self.checkpoint(every=False)
-        self._round_ended(taken, reserved)
 
     def round_with(self, meanwhile: Callable[[], None]) -> None:
         """Commit; what `meanwhile` does happens after the round was taken, before it is written."""
+        self._one_round(meanwhile)
+
+    def _one_round(self, meanwhile: Callable[[], None]) -> bool:
         taken, reserved = dict(self._operations), self._reserved
         planned = self.directory.take_round(self.monotonic)
-        assert planned is not None
-        left = [log for log in self._logs() if log.pending]
+        if planned is None:
+            return False
         meanwhile()
         self.directory.finish_round(self.directory.run_round(planned))
-        if left:
-            self.round()
-        else:
-            self._round_ended(taken, reserved)
+        for part in planned.parts:
+            self._say_durable(part.partition, at_most=taken[part.partition], gone=part.delete)
+        if planned.clock is not None:
+            self._say(ClockDurable(planned.clock))
+            self._reserved = None if self._reserved == reserved else self._reserved
+        return True
 
     def checkpoint(self, *, every: bool = True) -> None:
         """Make files durable and free the journal."""
@@ -167,7 +197,7 @@ class Driver:
     def checkpoint_with(self, meanwhile: Callable[[], None], *, every: bool = True) -> None:
         """Do the same; rounds that `meanwhile` does fall between its planning and its writing."""
         starts = {each: log.log_start for each, log in self.directory.partitions.items()}
-        taken = dict(self._operations)
+        clean = {each.id: self._operations[each.id] for each in self._logs() if not each.pending}
         job = self.directory.take_checkpoint(self.monotonic, all=every)
         meanwhile()
         if job is None:
@@ -176,8 +206,8 @@ class Driver:
         if every:
             for each, start in starts.items():
                 self._say(TrimDurable(each, start))
-                if self.settings(each).flush is Flush.ASYNC and each in taken:
-                    self._say(Durable(each, taken[each]))
+                if each in clean:
+                    self._say(Durable(each, clean[each]))
 
     def stop(self) -> None:
         """Stop cleanly."""
@@ -194,22 +224,35 @@ class Driver:
         """Return a partition."""
         return self.directory.partitions[to]
 
-    def settings(self, to: PartitionId) -> PartitionSettings:
-        """Return a partition's settings; a deleted one has none of interest."""
-        log = self.directory.partitions.get(to)
-        return TOPIC if log is None else log.settings
-
     def _logs(self) -> list[PartitionLog]:
         return list(self.directory.partitions.values())
 
     def _did(self, to: PartitionId, what: object) -> None:
-        self._operations[to] = self._operations.get(to, 0) + 1
+        number = self._operations[to] = self._operations[to] + 1
+        self._undurable.setdefault(to, []).append((number, self.log(to).log_end))
         self._say(what)
 
-    def _round_ended(self, taken: dict[PartitionId, int], reserved: AppendTimeMs | None) -> None:
-        for each, operations in taken.items():
-            if self.settings(each).flush is Flush.QUORUM:
-                self._say(Durable(each, operations))
-        if reserved is not None:
-            self._say(ClockDurable(reserved))
-            self._reserved = None if self._reserved == reserved else self._reserved
+    def _say_durable(self, of: PartitionId, *, at_most: int, gone: bool) -> None:
+        """Say how many operations of a partition a round has made durable.
+
+        An append is durable once the flushed end has passed it, all before the newest such with
+        it; a truncation once the log may be appended to again. Written only: nothing is.
+        """
+        if gone:
+            self._say(Durable(of, at_most))
+            return
+        log = self.directory.partitions.get(of)
+        if log is None or log.cut is not None or log.settings.flush is Flush.ASYNC:
+            return
+        waiting = self._undurable.pop(of, [])
+        done = [n for n, end in waiting if n <= at_most and end <= log.flushed_end]
+        self._undurable[of] = [each for each in waiting if not done or each[0] > done[-1]]
+        if done:
+            self._say(Durable(of, done[-1]))
+
+
+def producers_of(log: PartitionLog) -> tuple[object, ...]:
+    """Return what the log knows of its producers, comparable."""
+    return tuple(
+        sorted((name, known.next_sequence, *known.window) for name, known in log.producers.items())
+    )

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from tests.crash.explore import Dropped, Explorer, Seen, Violation, sweep
-from tests.crash.models import MODELS, weak
+from tests.crash.models import MODELS
 from tests.crash.redundant import REDUNDANT, site
 from tests.crash.store import Store, record
 from tests.crash.workloads import DISK_FULL, WORKLOADS
@@ -40,7 +40,7 @@ def enumerate_states(names: Sequence[str], states: int, seed: int) -> Iterator[t
 def leave_out_each_sync(names: Sequence[str], seed: int) -> Iterator[tuple[str, Dropped]]:
     """Yield each sync of one run of each workload, and whether anything noticed its absence."""
     for name in (each for each in names if not each.endswith(DISK_FULL)):
-        for dropped in sweep(Store(), record(name, seed), weak, seed=seed):
+        for dropped in sweep(Store(), record(name, seed), seed=seed):
             yield name, dropped
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from model.ids import AppendTimeMs, Offset, PartitionId
+from logstore.leader_epochs import EpochStart, LeaderEpochs
+from model.ids import AppendTimeMs, LeaderEpoch, Offset, PartitionId
 
 
 class Batch(NamedTuple):
@@ -33,6 +34,8 @@ class Appended(NamedTuple):
 
     partition: PartitionId
     batches: tuple[Batch, ...]
+    producers: tuple[object, ...] = ()
+    """What was known of the producers afterwards."""
 
 
 class Truncated(NamedTuple):
@@ -88,6 +91,9 @@ class Found(NamedTuple):
     log_start: Offset
     log_end: Offset
     batches: State
+    producers: tuple[object, ...] = ()
+    epochs: tuple[EpochStart, ...] | None = None
+    """The table of leader epochs; None: nobody looked."""
 
 
 @dataclass(slots=True)
@@ -99,6 +105,8 @@ class Expected:
     durable: int = 0
     """Operations that led to the first of the states."""
     operations: int = 0
+    producers: dict[State, tuple[object, ...]] = field(default_factory=dict)
+    """What is known of producers when the log is in a state that an append has left."""
     deleted_by: int | None = None
     must_exist: bool = False
 
@@ -125,6 +133,17 @@ class Expected:
             for state in self._all()
         )
 
+    def forgotten(self, found: Found) -> str | None:
+        """Say what is wrong with what a partition knows besides its batches."""
+        for state in self.states:
+            if _seen_from(found.log_start, state) == found.batches and _end(state) == found.log_end:
+                known = self.producers.get(state)
+                if known is not None and known != found.producers:
+                    return f"of producers it knows {found.producers}, not {known}"
+                if found.epochs is not None and found.epochs != _epochs(state, found.log_start):
+                    return f"leader epochs {found.epochs}, not {_epochs(state, found.log_start)}"
+        return None
+
     def _all(self) -> Iterator[State]:
         """Yield each state, and between an append and the state before it each part of it."""
         before: State = self.states[0]
@@ -135,6 +154,16 @@ class Expected:
                     yield state[:count]
             yield state
             before = state
+
+
+def _epochs(state: State, log_start: Offset) -> tuple[EpochStart, ...]:
+    table = LeaderEpochs()
+    for batch in state:
+        epoch = LeaderEpoch(int.from_bytes(batch.data[12:16], "big", signed=True))
+        if table.latest is None or epoch > table.latest:
+            table.appended(epoch, batch.base)
+    table.trim(log_start)
+    return table.rows
 
 
 def _seen_from(start: Offset, state: State) -> State:
@@ -174,6 +203,8 @@ class History:
                 yield f"{name} was deleted and is back"
             elif not expected.allows(there):
                 yield f"{name}: {_describe(there, expected)}"
+            elif (wrong := expected.forgotten(there)) is not None:
+                yield f"{name}: {wrong}"
 
     def _read(self, mark: object) -> None:
         if isinstance(mark, ClockDurable):
@@ -186,11 +217,13 @@ class History:
         match mark:
             case Created():
                 pass
-            case Appended(_, batches):
+            case Appended(_, batches, producers):
                 each.change(each.states[-1] + batches)
+                each.producers[each.states[-1]] = producers
             case Truncated(_, offset):
                 self.cuts = True
                 each.change(tuple(b for b in each.states[-1] if b.end <= offset))
+                each.producers.clear()  # a window that was rolled back may know less, or more
             case Trimmed(_, offset):
                 self.cuts = True
                 each.starts.append(offset)

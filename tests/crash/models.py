@@ -62,6 +62,21 @@ def ordered(pending: Pending, rand: Rand) -> Iterator[Survivors]:
             yield Survivors(grown | units, names)
 
 
+def coarse(pending: Pending, rand: Rand) -> Iterator[Survivors]:
+    """A few weak states that a missing sync shows first: what one file or one name is without."""
+    whole = pending.everything
+    yield pending.nothing
+    yield whole
+    for mask in pending.masks():
+        yield Survivors(whole.units & ~mask, whole.names)
+        yield Survivors(mask, whole.names)
+    for names in _at_most(list(_each_prefix(whole.names)), EACH_MAX, rand):
+        yield Survivors(whole.units, names)
+    bits = [1 << index for index in range(len(pending.units))]
+    for bit in _at_most(bits, SUBSETS_OF_AT_MOST, rand):
+        yield Survivors(whole.units & ~bit, whole.names)
+
+
 MODELS: Final[dict[str, Model]] = {"weak": weak, "ext4-ordered": ordered}
 
 

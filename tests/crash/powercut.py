@@ -17,7 +17,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -109,11 +108,16 @@ def work(disk: Disk, seed: int, say: Callable[[object], None]) -> None:
     endless(Driver(disk, say, random.Random(seed)))
 
 
+def heard_once(_: object) -> None:
+    """Let the other process count one remark more."""
+    os.write(1, b".")
+
+
 def child(root: str, seed: int, *, syncing: bool) -> None:
     """Work on a directory, one byte to standard output for each thing said."""
     disk = PosixDisk(root, create=True) if syncing else UnsyncedDisk(root, create=True)
     try:
-        work(disk, seed, lambda _: os.write(1, b".") and None)
+        work(disk, seed, heard_once)
     except (OSError, StorageFailed) as error:
         sys.stderr.write(f"{error}\n")
 
@@ -143,10 +147,11 @@ def one_cut(on: Volume, seed: int, *, syncing: bool) -> tuple[int, list[str]]:
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT
     ) as process:
-        assert process.stdout is not None
-        heard = sum(len(byte) for byte in islice(iter(lambda: process.stdout.read(1), b""), marks))
+        stdout = process.stdout
+        assert stdout is not None
+        heard = len(stdout.read(marks))
         on.cut()
-        heard += len(process.stdout.read())
+        heard += len(stdout.read())
     assert heard >= marks, f"the process ended by itself after {heard} remarks"
     on.unmount()
     on.mount()

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from api.sim.disk import CAPACITY_BYTES, SimDisk
+from api.sim.device import CAPACITY_BYTES
+from api.sim.disk import SimDisk
 from api.sim.image import EMPTY, Image
 from logstore.log_directory import LogDirectory, Opened
 from logstore.partition_log import PartitionLog
@@ -15,10 +16,10 @@ from model.errors import DirectoryRefused, MalformedError, RequestError, Storage
 from model.ids import AppendTimeMs, Offset, PartitionId
 from model.ports import Disk
 from model.record import BatchHeader, iter_batches
-from tests.crash.driver import IDENTITY, SMALL, START, Driver
+from tests.crash.driver import IDENTITY, SMALL, START, Driver, producers_of
 from tests.crash.explore import Outcome, Recording
 from tests.crash.history import Batch, Found, History
-from tests.crash.workloads import WORKLOADS, first_start, prepare
+from tests.crash.workloads import WORKLOADS, A, B, first_start, prepare
 
 READ_BYTES: Final = 1 << 20
 REFUSALS: Final = (
@@ -80,7 +81,11 @@ def _record(script: str, seed: int, start: Start, *, capacity_bytes: int) -> Run
     used = [0]
     disk.before = lambda *_: used.append(max(used.pop(), disk.used_bytes))
     try:
-        WORKLOADS[script](Driver(disk, disk.mark, random.Random(f"{script} {seed}")))
+        before = {
+            partition: each.operations for partition, each in History(start.said).partitions.items()
+        }
+        rand = random.Random(f"{script} {seed}")
+        WORKLOADS[script](Driver(disk, disk.mark, rand, before=before))
     except StorageFailed:
         if capacity_bytes == CAPACITY_BYTES:
             raise
@@ -96,10 +101,11 @@ def _prepared(seed: int) -> Start:
 
 
 def run_on(disk: Disk) -> None:
-    """Do one workload after the other on a disk of any kind."""
-    said: list[object] = []
-    for script in (prepare, *(WORKLOADS[name] for name in ("roll", "truncate", "delete"))):
-        script(Driver(disk, said.append, random.Random(1)))
+    """Do some of everything in one process on a disk of any kind."""
+    log = Driver(disk, lambda _: None, random.Random(1))
+    log.create(A, B)
+    for script in ("commit_rounds", "roll", "direct_runs", "retention", "delete"):
+        WORKLOADS[script](log)
 
 
 class Store:
@@ -188,7 +194,13 @@ def read_all(log: PartitionLog) -> Found:
                 )
         assert result.next_offset > offset
         offset = Offset(result.next_offset)
-    return Found(log.log_start, log.log_end, tuple(_timed(log, batches)))
+    return Found(
+        log.log_start,
+        log.log_end,
+        tuple(_timed(log, batches)),
+        producers_of(log),
+        log.leader_epochs.rows,
+    )
 
 
 def _timed(log: PartitionLog, batches: list[Batch]) -> Iterator[Batch]:

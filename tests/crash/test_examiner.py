@@ -39,7 +39,7 @@ def test_a_fault_of_recovery_shows_only_in_a_second_crash() -> None:
 
 def test_every_sync_of_a_store_that_is_right_is_needed() -> None:
     toy = Toy(Bug.NONE)
-    found = list(sweep(toy, toy.record(RECORDS), weak, seed=1))
+    found = list(sweep(toy, toy.record(RECORDS), seed=1))
     assert len(found) >= RECORDS
     assert [each for each in found if each.caught is None] == []
 
@@ -50,7 +50,7 @@ def test_a_sync_too_many_is_found() -> None:
     steps: list[Step] = []
     for step in recording.steps:
         steps += [step, step] if isinstance(step, Sync) and step.name == "log" else [step]
-    found = sweep(toy, recording._replace(steps=steps), weak, seed=1)
+    found = sweep(toy, recording._replace(steps=steps), seed=1)
     twice = [each for each in found if each.caught is None]
     assert len(twice) == 2 * RECORDS
 

@@ -13,8 +13,10 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.kill.follower import Follower
+from tests.kill.grpc_load import GrpcLoad
 from tests.kill.kafka_load import KafkaLoad, Sender
 from tests.kill.ledger import Ledger
+from tests.kill.node_process import Doors
 from tests.kill.payload import Author, Place
 from tests.kill.verifier import Reading, Verifier
 
@@ -57,11 +59,12 @@ ALL_TOPICS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class SenderPlan:
-    """A librdkafka producer to be; it writes to those of its topics that there are."""
+    """A producer to be; it writes to those of its topics that there are."""
 
     topics: tuple[str, ...]
     idempotent: bool
-    config: dict[str, Any]
+    config: dict[str, Any] | None
+    """Of librdkafka; None: over gRPC."""
 
 
 SENDERS: Final = (
@@ -70,6 +73,9 @@ SENDERS: Final = (
     SenderPlan(("async-24",), idempotent=True, config={"compression.type": "zstd"}),
     SenderPlan(("stamped-4",), idempotent=True, config={"compression.type": "gzip"}),
     SenderPlan(("quorum-24", "async-24"), idempotent=False, config={"compression.type": "snappy"}),
+    SenderPlan(("quorum-24", "stamped-4"), idempotent=True, config=None),
+    SenderPlan(("quorum-1", "async-24"), idempotent=True, config=None),
+    SenderPlan(("async-1", "quorum-1"), idempotent=False, config=None),
 )
 LEADER_ONLY: Final = SenderPlan(("quorum-1",), idempotent=False, config={"acks": 1})
 """Its records survive a kill, but not a power cut."""
@@ -79,13 +85,40 @@ class Stuck(Exception):  # noqa: N818 - says what happened
     """Something that must come did not."""
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Everybody who writes."""
+
+    kafka: KafkaLoad
+    grpc: GrpcLoad
+
+    def go(self) -> None:
+        """Send, as fast as answers come."""
+        self.kafka.go()
+        self.grpc.go()
+
+    def pause(self) -> None:
+        """Send nothing new."""
+        self.kafka.pause()
+        self.grpc.pause()
+
+    def on_the_way(self) -> int:
+        """Return how many records were written to a socket and have no answer."""
+        return self.kafka.on_the_way() + self.grpc.on_the_way()
+
+    def close(self) -> None:
+        """Let all clients go."""
+        self.kafka.close()
+        self.grpc.close()
+
+
 class Era:
     """Topics, clients and ledger; from `begin` to `end`."""
 
     def __init__(
         self,
         number: int,
-        bootstrap: str,
+        doors: Doors,
         *,
         topics: Sequence[TopicPlan],
         senders: Sequence[SenderPlan],
@@ -93,7 +126,7 @@ class Era:
         """Create the topics and connect; nothing is sent yet."""
         self.number = number
         self.ledger = Ledger()
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 2})
+        self._admin = AdminClient({"bootstrap.servers": doors.kafka, "log_level": 2})
         self._topics = [
             NewTopic(place.topic, plan.partitions, 1, config=plan.config)
             for plan in topics
@@ -101,20 +134,21 @@ class Era:
         ]
         self._create()
         places = {plan.name: plan.places(number) for plan in topics}
-        authors = [
-            (plan, tuple(place for name in plan.topics for place in places.get(name, ())))
-            for plan in senders
-        ]
-        first = number * PRODUCERS_PER_ERA
-        kafka = [
-            Sender(Author(first + index, theirs, plan.idempotent), plan.config)
-            for index, (plan, theirs) in enumerate(authors)
-            if theirs
-        ]
+        kafka: list[Sender] = []
+        grpc: list[Author] = []
+        for index, plan in enumerate(senders, number * PRODUCERS_PER_ERA):
+            theirs = tuple(place for name in plan.topics for place in places.get(name, ()))
+            author = Author(index, theirs, plan.idempotent)
+            if theirs and plan.config is None:
+                grpc.append(author)
+            elif theirs:
+                kafka.append(Sender(author, plan.config or {}))
         everywhere = tuple(place for theirs in places.values() for place in theirs)
-        self.load = KafkaLoad(bootstrap, kafka, self.ledger)
-        self._follower = Follower(bootstrap, everywhere, self.ledger)
-        self._verifier = Verifier(bootstrap, everywhere, self.ledger)
+        self.load = Load(
+            KafkaLoad(doors.kafka, kafka, self.ledger), GrpcLoad(doors.grpc, grpc, self.ledger)
+        )
+        self._follower = Follower(doors.kafka, everywhere, self.ledger)
+        self._verifier = Verifier(doors, everywhere, self.ledger)
 
     def answered_more(self, count: int) -> None:
         """Wait until so many more records have their answer.

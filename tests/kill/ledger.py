@@ -25,8 +25,6 @@ class Account:
     """Sequences below it were handed to the client."""
     answered: int = 0
     refused: int = 0
-    append_times: dict[int, int] = field(default_factory=dict)
-    """By sequence, ms, where the answer told."""
 
     @property
     def unanswered(self) -> int:
@@ -41,6 +39,8 @@ class Ledger:
     accounts: dict[int, Account] = field(default_factory=dict)
     acked: dict[Place, dict[int, Identity]] = field(default_factory=lambda: defaultdict(dict))
     """By offset."""
+    append_times: dict[Place, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    """By offset, ms, where an answer or a reading told."""
     seen: dict[Place, dict[int, Identity]] = field(default_factory=lambda: defaultdict(dict))
     """What a reader was shown before the kill."""
     marks: dict[Place, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
@@ -65,8 +65,11 @@ class Ledger:
         other = self.acked[place].setdefault(offset, who)
         if other != who:
             self.problem(f"{name(who)} and {name(other)} were both acknowledged at {at(place, offset)}")
-        if append_time is not None:
-            account.append_times[sequence] = append_time
+        if append_time is None:
+            return
+        told = self.append_times[place].setdefault(offset, append_time)
+        if told != append_time:
+            self.problem(f"{at(place, offset)} was appended at {told}, then at {append_time}")
 
     def refuse(self, account: Account, sequence: int, why: str) -> None:
         """Note that a client gave a record up: nothing in a run may make it."""

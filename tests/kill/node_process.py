@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[2]
 HOST: Final = "127.0.0.1"
@@ -21,6 +21,13 @@ STOP_S_MAX: Final = 60.0
 TAIL_CHARACTERS: Final = 2_000
 PORTS: Final = range(20_000, 30_000)
 """Below the ports that Linux gives to clients: none of them can take the place of a dead node."""
+
+
+class Doors(NamedTuple):
+    """Where clients find the node, HOST:PORT each."""
+
+    kafka: str
+    grpc: str
 
 
 class NodeFailed(Exception):
@@ -52,14 +59,19 @@ class NodeProcess:
         """Tell whether there is a process that has not ended."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, *, doors: Sequence[str]) -> float:
+    @property
+    def doors(self) -> Doors:
+        """Where the node listens, each time that it runs."""
+        return Doors(*(f"{HOST}:{self.ports[name]}" for name in Doors._fields))
+
+    def start(self) -> float:
         """Start the node and return the seconds that passed until every door was open.
 
         Raises:
             NodeFailed: it ended, or took too long; with its last words.
         """
         if not self.ports:
-            self.ports = free_ports(doors)
+            self.ports = free_ports(Doors._fields)
         self.starts += 1
         arguments = [sys.executable, "-m", "tidelog", "serve"]
         told, ready = os.pipe()

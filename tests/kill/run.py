@@ -20,11 +20,10 @@ from typing import Any, Final
 
 from tests.kill.era import ALL_TOPICS, LEADER_ONLY, SENDERS, Era, Stuck
 from tests.kill.moment import Observer, Phase, supported
-from tests.kill.node_process import HOST, NodeFailed, NodeProcess
+from tests.kill.node_process import NodeFailed, NodeProcess
 from tests.kill.strike import Struck, strike
 from tests.kill.verifier import Reading
 
-DOORS: Final = ("kafka",)
 SETTINGS: Final = (
     "log.journal_file_bytes=512KiB",
     "log.journal_files_max=4",
@@ -110,7 +109,7 @@ class Campaign:
     def run(self, kills: int) -> Tally:
         """Kill so often; stop at the first broken promise."""
         try:
-            self.tally.ready_s.append(self._node.start(doors=DOORS))
+            self.tally.ready_s.append(self._node.start())
             for number in range(kills):
                 if number % KILLS_PER_ERA == 0:
                     self._next_era(number // KILLS_PER_ERA)
@@ -131,9 +130,8 @@ class Campaign:
     def _next_era(self, number: int) -> None:
         if self._era is not None:
             self._era.end(delete=True)
-        bootstrap = f"{HOST}:{self._node.ports['kafka']}"
         self._era = Era(
-            number, bootstrap, topics=ALL_TOPICS, senders=(*SENDERS, LEADER_ONLY)
+            number, self._node.doors, topics=ALL_TOPICS, senders=(*SENDERS, LEADER_ONLY)
         )
 
     def _kill(self, number: int) -> None:
@@ -149,7 +147,7 @@ class Campaign:
         tally.struck(struck)
         era.load.pause()
         keep_image(node.directory)
-        ready_s = node.start(doors=DOORS)
+        ready_s = node.start()
         tally.ready_s.append(ready_s)
         tally.recovered(node.events(), node.odd_lines())
         era.drain()
@@ -171,7 +169,7 @@ class Campaign:
         if code != CLEAN_EXIT:
             self.tally.problems.append(f"a stop in order ended with {code}")
         self.tally.recovered(self._node.events(), self._node.odd_lines())
-        self.tally.ready_s.append(self._node.start(doors=DOORS))
+        self.tally.ready_s.append(self._node.start())
         if self._era is not None:
             self.tally.read(self._era.read_back())
             self.tally.problems.extend(self._era.ledger.problems)

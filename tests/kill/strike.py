@@ -73,10 +73,10 @@ def _enough_under_way(era: Era, *, fresh: bool) -> int:
     wait until it is enough.
     """
     load = era.load
-    before = load.reports()
+    before = load.kafka.reports()
     until = monotonic() + REPORT_S_MAX
     while monotonic() < until:
-        told = all(now > then for now, then in zip(load.reports(), before, strict=True))
+        told = all(now > then for now, then in zip(load.kafka.reports(), before, strict=True))
         if fresh and told:
             return load.on_the_way()
         if not fresh and load.on_the_way() >= IN_FLIGHT_MIN:

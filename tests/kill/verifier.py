@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final
 
+import grpc
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+from tests.kill.grpc_reader import read_over_grpc
 from tests.kill.ledger import Identity, Ledger, at, name
+from tests.kill.node_process import Doors
 from tests.kill.payload import Place, identity
 
 MESSAGES_MAX: Final = 5_000
@@ -43,13 +46,12 @@ class Reading:
 class Verifier:
     """Judges a node against a ledger. Every sender is quiet and has its answers."""
 
-    def __init__(self, bootstrap: str, places: Sequence[Place], ledger: Ledger) -> None:
+    def __init__(self, doors: Doors, places: Sequence[Place], ledger: Ledger) -> None:
         """Judge these partitions."""
-        self._bootstrap = bootstrap
+        self._bootstrap = doors.kafka
+        self._target = doors.grpc
         self._places = places
         self._ledger = ledger
-        self._stamps: dict[Place, dict[int, int]] = {place: {} for place in places}
-        """Times that the node has stamped, by offset, from one reading to the next."""
 
     def read_all(self) -> Reading:
         """Read every partition from its start to its end; what is wrong goes to the ledger."""
@@ -66,7 +68,21 @@ class Verifier:
         for place in self._places:
             self._compare(place, found[place])
         self._all_there(reading)
+        self._read_again(ends, found)
         return reading
+
+    def _read_again(
+        self, ends: Mapping[Place, int], found: Mapping[Place, Sequence[Identity]]
+    ) -> None:
+        """Read the same over gRPC."""
+        try:
+            again = read_over_grpc(self._target, ends, self._ledger)
+        except grpc.RpcError as error:
+            self._ledger.problem(f"cannot be read back over gRPC: {error}")
+            return
+        for place in self._places:
+            if again[place][: ends[place]] != found[place][: ends[place]]:
+                self._ledger.problem(f"{place}: Fetch over gRPC shows other records")
 
     def _bounds(self, consumer: Any) -> dict[Place, int]:
         """Return the end of each partition; its start is 0, its end behind every promise."""
@@ -129,8 +145,11 @@ class Verifier:
             self._ledger.problem(f"{at(place, offset)}: {name(who)} was never sent there")
         if kind != STAMPED and time != author.time_of(sequence):
             self._ledger.problem(f"{at(place, offset)}: {name(who)} has another time")
-        if kind == STAMPED and self._stamps[place].setdefault(offset, time) != time:
-            self._ledger.problem(f"{at(place, offset)}: {name(who)} was stamped anew")
+        if kind == STAMPED:
+            told = self._ledger.append_times[place].setdefault(offset, time)
+            if told != time:
+                problem = f"{name(who)} was appended at {told}, not {time}"
+                self._ledger.problem(f"{at(place, offset)}: {problem}")
         rows.append(who)
         reading.records += 1
         if who in reading.once:
@@ -138,9 +157,6 @@ class Verifier:
             if author.idempotent:
                 self._ledger.problem(f"{at(place, offset)}: {name(who)} is there twice")
         reading.once[who] = place
-        told = account.append_times.get(sequence)
-        if told is not None and kind == STAMPED and told != time and author.idempotent:
-            self._ledger.problem(f"{at(place, offset)}: {name(who)} was appended at {told}, not {time}")
 
     def _compare(self, place: Place, found: Sequence[Identity]) -> None:
         """Compare with what was acknowledged, and with what a reader was shown."""

@@ -206,7 +206,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         records=st.integers(1, 3),
         producer=st.booleans(),
     )
-    def append(self, number: int, sizes: list[int], records: int, producer: bool) -> None:
+    def append(self, number: int, sizes: list[int], *, records: int, producer: bool) -> None:
         log = self.pick(number)
         if log is None or log.cut is not None:
             return
@@ -370,11 +370,13 @@ class DirectoryMachine(RuleBasedStateMachine):
         chance = random.Random(seed)
         how = seed % 4
         self.disk.power_cut(
-            lambda pending: pending.nothing
-            if how == 0
-            else pending.everything
-            if how == 1
-            else pending.some(chance)
+            lambda pending: (
+                pending.nothing
+                if how == 0
+                else pending.everything
+                if how == 1
+                else pending.some(chance)
+            )
         )
         self.reopen(least)
 
@@ -407,7 +409,9 @@ class DirectoryMachine(RuleBasedStateMachine):
             born = [
                 life
                 for life in lives
-                if life.allows(found, log.log_start, least.get(partition, 0) if life is lives[-1] else 0)
+                if life.allows(
+                    found, log.log_start, least.get(partition, 0) if life is lives[-1] else 0
+                )
             ]
             assert born, self.explain(partition, found, least)
             if partition not in self.rolled_back:
@@ -422,9 +426,7 @@ class DirectoryMachine(RuleBasedStateMachine):
                 assert not least.get(partition), "it is gone"
                 self.lives[partition] = []
 
-    def explain(
-        self, partition: PartitionId, found: State, least: dict[PartitionId, int]
-    ) -> str:
+    def explain(self, partition: PartitionId, found: State, least: dict[PartitionId, int]) -> str:
         lives = self.lives[partition]
         return (
             f"partition {partition.number}: found {[(b.base, b.end, b.time) for b in found]}, "

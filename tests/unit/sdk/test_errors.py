@@ -27,11 +27,14 @@ def test_every_reason_raises_what_the_table_says(code: object) -> None:
     error = error_of(code.name, "what happened")  # type: ignore[attr-defined]
     assert type(error).__name__ == wire.sdk
     assert error.retryable is code.retryable  # type: ignore[attr-defined]
-    assert error.outcome == {
-        Outcome.DONE: "done",
-        Outcome.NOT_DONE: "not_done",
-        Outcome.UNKNOWN: "unknown",
-    }[code.outcome]  # type: ignore[attr-defined]
+    assert (
+        error.outcome
+        == {
+            Outcome.DONE: "done",
+            Outcome.NOT_DONE: "not_done",
+            Outcome.UNKNOWN: "unknown",
+        }[code.outcome]
+    )  # type: ignore[attr-defined]
     assert str(error) == f"what happened ({code.name})"  # type: ignore[attr-defined]
 
 

@@ -1,0 +1,155 @@
+"""Reading on: what is visible, how long a read waits, and what it is refused."""
+
+import asyncio
+
+import pytest
+
+from api.broker.fetch import Fetched, Want
+from api.broker.produce import Acks
+from api.sim.disk import SimDisk
+from cluster.shell.hosted_partition import HostedPartition
+from logstore.batch import decode_batch
+from model.errors import ErrorCode
+from model.ids import Offset
+from model.principal import ANONYMOUS
+from model.record import iter_batches
+from tests.broker_node import BrokerNode, batch_of, broker_node
+
+
+def values(found: Fetched) -> list[bytes | None]:
+    return [
+        record.value
+        for buffer in found.buffers
+        for batch in iter_batches(memoryview(buffer))
+        for record in decode_batch(batch)
+    ]
+
+
+def poll(
+    node: BrokerNode, partition: HostedPartition, offset: int, *, wait_ms: int
+) -> "asyncio.Future[list[Fetched]]":
+    """Begin a long poll; the future has its answer."""
+    answer: asyncio.Future[list[Fetched]] = asyncio.Future()
+    node.broker.fetch(
+        ANONYMOUS,
+        [Want(partition, Offset(offset), 1 << 20)],
+        min_bytes=1,
+        max_bytes=1 << 20,
+        max_wait_ms=wait_ms,
+        done=lambda rows: answer.set_result(list(rows)),
+    )
+    return answer
+
+
+async def test_what_is_not_committed_is_not_shown() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        await node.produce(orders, batch_of([b"a"]))
+        on_its_way = node.begin(orders, batch_of([b"b"]), acks=Acks.ALL)
+        assert values(await node.fetch(orders, 0)) == [b"a"]
+        await on_its_way
+        found = await node.fetch(orders, 0)
+        assert values(found) == [b"a", b"b"]
+        assert (found.next_offset, found.high_watermark) == (2, 2)
+
+
+async def test_a_long_poll_is_answered_by_the_next_commit() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        answer = poll(node, orders, 0, wait_ms=60_000)
+        await node.broker.searches.turn()
+        assert not answer.done()
+        await node.produce(orders, batch_of([b"a"]))
+        (found,) = await answer
+        assert values(found) == [b"a"]
+
+
+async def test_a_long_poll_ends_empty_when_its_time_is_up() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        answer = poll(node, orders, 0, wait_ms=500)
+        node.clock.advance(499)
+        assert not answer.done()
+        node.clock.advance(1)
+        (found,) = answer.result()
+        assert found.error is None
+        assert (found.size_bytes, found.next_offset) == (0, 0)
+
+
+async def test_a_cancelled_poll_is_never_answered() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        told: list[object] = []
+        cancel = node.broker.fetch(
+            ANONYMOUS,
+            [Want(orders, Offset(0), 1 << 20)],
+            min_bytes=1,
+            max_bytes=1 << 20,
+            max_wait_ms=1_000,
+            done=told.append,
+        )
+        cancel()
+        await node.produce(orders, batch_of([b"a"]))
+        node.clock.advance(2_000)
+        assert not told
+
+
+@pytest.mark.parametrize("offset", [-1, 3])
+async def test_an_offset_outside_the_log_is_refused_with_both_ends(offset: int) -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        await node.produce(orders, batch_of([b"a", b"b"]))
+        found = await node.fetch(orders, offset)
+        assert found.error is not None
+        assert found.error.code is ErrorCode.OFFSET_OUT_OF_RANGE
+        assert found.error.metadata["high_watermark"] == "2"
+        assert found.error.metadata["log_start_offset"] == "0"
+
+
+@pytest.mark.parametrize(
+    ("shift", "code"), [(-1, ErrorCode.FENCED_EPOCH), (1, ErrorCode.UNKNOWN_EPOCH)]
+)
+async def test_an_asker_with_another_leader_epoch_is_refused(shift: int, code: ErrorCode) -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        orders.leader_epoch = type(orders.leader_epoch)(5)
+        found = await node.fetch(orders, 0, epoch=5 + shift)
+        assert found.error is not None
+        assert found.error.code is code
+
+
+async def test_a_poll_on_a_deleted_topic_is_told_so() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        answer = poll(node, orders, 0, wait_ms=60_000)
+        await node.broker.searches.turn()
+        await node.broker.delete_topics(ANONYMOUS, [node.delete("orders")])
+        (found,) = await answer
+        assert found.error is not None
+        assert found.error.code is ErrorCode.UNKNOWN_TOPIC
+
+
+async def test_records_from_before_a_restart_are_read_from_the_disk() -> None:
+    disk = SimDisk()
+    sent = [f"v{number}".encode() for number in range(50)]
+    async with broker_node(disk) as node:
+        orders = await node.create("orders")
+        for value in sent:
+            await node.produce(orders, batch_of([value]))
+    disk.kill()
+    async with broker_node(disk) as node:
+        orders = node.broker.partition("orders", 0)
+        got: list[bytes | None] = []
+        offset = 0
+        while offset < orders.high_watermark:
+            found = await node.fetch(orders, offset, max_bytes=300)
+            got += values(found)
+            offset = found.next_offset
+        assert got == sent
+
+
+async def test_a_batch_larger_than_the_reader_allows_comes_all_the_same() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        await node.produce(orders, batch_of([b"x" * 5_000]))
+        assert values(await node.fetch(orders, 0, max_bytes=1)) == [b"x" * 5_000]

@@ -1,0 +1,37 @@
+"""The memory budget: congestion, relief, and what is shed."""
+
+import pytest
+
+from api.broker.memory import MemoryBudget
+from model.errors import ErrorCode, RequestError
+
+
+def test_three_quarters_are_congestion_and_relief_is_told_once() -> None:
+    budget = MemoryBudget(100)
+    relieved: list[str] = []
+    budget.take(74)
+    assert not budget.congested
+    budget.take(1)
+    assert budget.congested
+    budget.when_relieved(lambda: relieved.append("a"))
+    budget.give_back(0)
+    assert not relieved
+    budget.give_back(1)
+    budget.give_back(1)
+    assert relieved == ["a"]
+
+
+def test_what_does_not_fit_is_shed_and_one_request_always_fits() -> None:
+    budget = MemoryBudget(100)
+    budget.check(1_000)
+    budget.take(60)
+    budget.check(40)
+    with pytest.raises(RequestError) as refused:
+        budget.check(41)
+    assert refused.value.code is ErrorCode.OVERLOADED
+    assert refused.value.code.retryable
+
+
+def test_giving_back_what_was_not_taken_is_a_bug() -> None:
+    with pytest.raises(AssertionError, match="MEMORY_NEVER_NEGATIVE"):
+        MemoryBudget(1).give_back(1)

@@ -1,0 +1,171 @@
+"""Appending: when the answer comes, what is refused, and what a repetition is told."""
+
+import asyncio
+import errno
+
+import pytest
+
+from api.broker.produce import Acks, Produced
+from api.sim.disk import SimDisk
+from api.sim.faults import Fault, Operation
+from cluster.controller.image import MetadataDelta
+from cluster.replication.high_watermark import CommitRule
+from logstore.settings import Flush
+from model.errors import ErrorCode, Outcome, RequestError
+from tests.broker_node import NOON, batch_of, broker_node
+
+
+async def test_an_answer_has_the_true_offset_and_the_append_time() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        first = await node.produce(orders, batch_of([b"a", b"b"]))
+        second = await node.produce(orders, batch_of([b"c"]))
+        assert (first.base_offset, second.base_offset) == (0, 2)
+        assert first.append_time is not None
+        assert first.append_time % 10 == 0
+        assert abs(first.append_time - NOON) < 1_000
+        assert orders.high_watermark == 3
+        assert node.node.memory.taken_bytes == 0
+
+
+async def test_without_acks_the_answer_comes_at_once_and_tells_no_place() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        answer = node.begin(orders, batch_of([b"a"]), acks=Acks.NONE)
+        assert answer.done()
+        told = answer.result()
+        assert isinstance(told, Produced)
+        assert told.base_offset is None
+        assert told.append_time is None
+        await node.node.settle()
+        assert orders.high_watermark == 1
+
+
+@pytest.mark.parametrize("acks", [Acks.LEADER, Acks.ALL])
+async def test_an_ack_waits_for_the_disk(acks: Acks) -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        answer = node.begin(orders, batch_of([b"a"]), acks=acks)
+        assert not answer.done()
+        assert orders.high_watermark == 0
+        assert isinstance(await answer, Produced)
+
+
+async def test_a_repetition_is_told_the_first_place_also_while_that_is_on_its_way() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        batch = batch_of([b"a"], producer=(7, 0, 0))
+        first, again = node.begin(orders, batch), node.begin(orders, batch)
+        later = node.begin(orders, batch_of([b"b"], producer=(7, 0, 1)))
+        answers = await asyncio.gather(first, again, later)
+        assert [one.base_offset for one in answers if isinstance(one, Produced)] == [0, 0, 1]
+        assert [one.duplicate for one in answers if isinstance(one, Produced)] == [
+            False,
+            True,
+            False,
+        ]
+        much_later = await node.begin(orders, batch)
+        assert isinstance(much_later, Produced)
+        assert (much_later.base_offset, much_later.duplicate) == (0, True)
+        assert orders.log.log_end == 2
+
+
+async def test_a_gap_in_the_sequence_is_refused() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        await node.produce(orders, batch_of([b"a"], producer=(7, 0, 0)))
+        refused = await node.refused(orders, batch_of([b"c"], producer=(7, 0, 2)))
+        assert refused.code is ErrorCode.OUT_OF_ORDER_SEQUENCE
+        assert orders.log.log_end == 1
+
+
+@pytest.mark.parametrize(
+    ("batch", "code"),
+    [
+        (batch_of([b"a"])[:-1], ErrorCode.CORRUPT_BATCH),
+        (batch_of([b"a"]) * 2, ErrorCode.CORRUPT_BATCH),
+        (b"", ErrorCode.CORRUPT_BATCH),
+        (bytes(61), ErrorCode.CORRUPT_BATCH),
+        (batch_of([b"a" * (1 << 20)]), ErrorCode.RECORD_TOO_LARGE),
+    ],
+)
+async def test_what_is_no_batch_is_refused_and_nothing_is_appended(
+    batch: bytes, code: ErrorCode
+) -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        assert (await node.refused(orders, batch)).code is code
+        assert orders.log.log_end == 0
+
+
+async def test_event_times_can_be_bounded() -> None:
+    async with broker_node() as node:
+        config = {"tidelog_timestamp_future_max_ms": "1000"}
+        bounded = await node.create("bounded", **config)
+        refused = await node.refused(bounded, batch_of([b"a"], times=[NOON + 10_000]))
+        assert refused.code is ErrorCode.TIMESTAMP_OUT_OF_RANGE
+        await node.produce(bounded, batch_of([b"a"], times=[NOON + 500]))
+
+
+async def test_log_append_time_stamps_every_record() -> None:
+    async with broker_node() as node:
+        stamped = await node.create("stamped", message_timestamp_type="LogAppendTime")
+        told = await node.produce(stamped, batch_of([b"a", b"b"], times=[1, 2]))
+        assert told.log_append_time
+        found = await node.fetch(stamped, 0)
+        header = bytes(found.buffers[0])
+        assert header[22] & 0x08
+        assert int.from_bytes(header[35:43], "big") == told.append_time
+
+
+async def test_whoever_waited_too_long_is_told_that_the_outcome_is_unknown() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        answer = node.begin(orders, batch_of([b"a"]), timeout_ms=5)
+        node.clock.advance(5)
+        late = answer.result()
+        assert isinstance(late, RequestError)
+        assert late.code is ErrorCode.REQUEST_TIMED_OUT
+        assert late.code.outcome is Outcome.UNKNOWN
+        await node.node.settle()
+        assert orders.high_watermark == 1
+
+
+async def test_a_failed_sync_takes_the_directory_offline_at_once() -> None:
+    """P44: who waits has an unknown outcome, who comes later is refused, nothing is retried."""
+    disk = SimDisk()
+    async with broker_node(disk) as node:
+        orders = await node.create("orders")
+        disk.faults.add(Fault(Operation.SYNC, "journal", errno.EIO))
+        waiting = await node.begin(orders, batch_of([b"a"]))
+        assert isinstance(waiting, RequestError)
+        assert waiting.code is ErrorCode.STORAGE_ERROR
+        assert waiting.code.outcome is Outcome.UNKNOWN
+        later = await node.refused(orders, batch_of([b"b"]))
+        assert later.code is ErrorCode.STORAGE_ERROR
+        assert len(node.failures) == 1
+        assert orders.high_watermark == 0
+    assert disk.faults.struck == 1
+
+
+async def test_a_deleted_topic_answers_who_waits_and_gives_memory_back() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        waiting = node.begin(orders, batch_of([b"a"]))
+        gone = MetadataDelta(deleted=(orders.topic.topic_id,))
+        node.node.partitions.apply(node.broker.image, gone)
+        told = await waiting
+        assert isinstance(told, RequestError)
+        assert told.code is ErrorCode.UNKNOWN_TOPIC
+        assert node.node.memory.taken_bytes == 0
+
+
+async def test_too_few_replicas_are_said_before_anything_is_appended() -> None:
+    """P2: the topic's rule was changed to want more than there are."""
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        rule = CommitRule(flush=Flush.QUORUM, min_insync_replicas=2, replica_lag_ms_max=1)
+        orders.changed(orders.topic, rule, node.clock.monotonic_ms())
+        refused = await node.refused(orders, batch_of([b"a"]))
+        assert refused.code is ErrorCode.NOT_ENOUGH_REPLICAS
+        assert orders.log.log_end == 0

@@ -1,0 +1,167 @@
+"""Rounds and checkpoints between the loop and its two threads."""
+
+import asyncio
+import errno
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from random import Random
+
+import pytest
+
+from api.sim.clock import SimClock
+from api.sim.disk import SimDisk
+from api.sim.faults import Fault, Operation
+from cluster.shell.disk_writer import DiskWriter
+from cluster.shell.tick import Tick
+from logstore.batch import encode_batch
+from logstore.identity import Identity
+from logstore.log_directory import LogDirectory, Opened
+from logstore.partition_log import PartitionLog
+from logstore.round import RoundResult
+from logstore.settings import LogSettings, PartitionSettings
+from model.errors import ErrorCode, RequestError, StorageFailed
+from model.ids import (
+    AppendTimeMs,
+    LeaderEpoch,
+    MonotonicMs,
+    NodeId,
+    PartitionId,
+    RegistrationEpoch,
+    TopicId,
+    WallMs,
+)
+from model.record import NewRecord
+
+PLACE = PartitionId(TopicId(bytes(range(16))), 0)
+FLOOR = AppendTimeMs(5_000)
+
+
+def opened(disk: SimDisk) -> Opened:
+    return LogDirectory.open(
+        disk,
+        LogSettings(journal_file_bytes=64 << 10),
+        rand=Random(7),
+        now_wall=WallMs(0),
+        identity=Identity(bytes(16), "c", NodeId(0), RegistrationEpoch(0)),
+    )
+
+
+@dataclass(slots=True)
+class Bench:
+    """A directory with one partition, and its writer."""
+
+    disk: SimDisk
+    directory: LogDirectory
+    writer: DiskWriter
+    log: PartitionLog
+    rounds: list[RoundResult] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+
+    def append(self, value: bytes = b"v") -> None:
+        """Accept one record, as a handler does."""
+        batch = bytearray(encode_batch([NewRecord(0, None, value)]))
+        self.log.append([batch], leader_epoch=LeaderEpoch(0), append_time=AppendTimeMs(1_000))
+        self.writer.ask()
+
+
+@asynccontextmanager
+async def bench(disk: SimDisk, *, floor: AppendTimeMs | None = FLOOR) -> AsyncIterator[Bench]:
+    loop = asyncio.get_running_loop()
+    directory = opened(disk).directory
+    log = directory.partitions.get(PLACE) or directory.create(PLACE, PartitionSettings())
+    rounds: list[RoundResult] = []
+    failures: list[Exception] = []
+
+    def ended(result: RoundResult, logs: Sequence[PartitionLog]) -> None:
+        del logs
+        rounds.append(result)
+
+    writer = DiskWriter(
+        directory,
+        clock=SimClock(wall=WallMs(0), monotonic=MonotonicMs(0)),
+        tick=Tick(loop.call_soon),
+        handover=loop.call_soon_threadsafe,
+        ended=ended,
+        failed=failures.append,
+    )
+    try:
+        yield Bench(disk, directory, writer, log, rounds, failures)
+    finally:
+        if not failures:
+            await writer.flushed()
+        writer.close(None if failures else floor)
+
+
+async def test_what_one_tick_accepts_is_one_round() -> None:
+    async with bench(SimDisk()) as one:
+        await one.writer.flushed()
+        del one.rounds[:]
+        for _ in range(50):
+            one.append()
+        await one.writer.until(lambda: one.log.flushed_end == 50)
+        assert len(one.rounds) == 1
+
+
+async def test_what_arrives_while_a_round_is_written_goes_with_the_next() -> None:
+    async with bench(SimDisk()) as one:
+        one.append()
+        await one.writer.until(lambda: one.log.flushed_end == 1)
+        one.append()
+        one.append()
+        await one.writer.flushed()
+        assert one.log.flushed_end == 3
+        assert not one.directory.has_pending()
+
+
+async def test_a_clean_stop_needs_no_recovery_and_any_other_does() -> None:
+    disk = SimDisk()
+    async with bench(disk) as one:
+        one.append()
+    disk.kill()
+    found = opened(disk)
+    assert found.clean
+    assert found.clock_floor == FLOOR
+    assert found.directory.partitions[PLACE].log_end == 1
+    disk.kill()
+    async with bench(disk, floor=None) as one:
+        one.append()
+    disk.kill()
+    found = opened(disk)
+    assert not found.clean
+    assert found.directory.partitions[PLACE].log_end == 2
+
+
+async def test_a_failed_write_is_told_once_and_nothing_is_tried_again() -> None:
+    disk = SimDisk()
+    async with bench(disk) as one:
+        one.append()
+        await one.writer.flushed()
+        disk.faults.add(Fault(Operation.WRITE, "journal", errno.ENOSPC))
+        one.append()
+        with pytest.raises(RequestError) as lost:
+            await one.writer.flushed()
+        assert lost.value.code is ErrorCode.STORAGE_ERROR
+        assert one.writer.offline
+        (failure,) = one.failures
+        assert isinstance(failure, StorageFailed)
+        with pytest.raises(RequestError):
+            await one.writer.until(lambda: False)
+        disk.faults.add(Fault(Operation.WRITE, times=None))
+        one.writer.ask()
+        await asyncio.wait([asyncio.ensure_future(asyncio.Event().wait())], timeout=0)
+        assert disk.faults.struck == 1
+        assert one.log.flushed_end == 1
+
+
+async def test_a_checkpoint_that_is_asked_for_is_one_taken_afterwards() -> None:
+    disk = SimDisk()
+    async with bench(disk, floor=None) as one:
+        for _ in range(3):
+            one.append()
+        await one.writer.flushed()
+        one.log.trim(type(one.log.log_start)(2))
+        await one.writer.checkpointed()
+        disk.kill()
+        assert opened(disk).directory.partitions[PLACE].log_start == 2
+        disk.kill()

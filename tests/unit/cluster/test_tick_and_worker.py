@@ -1,0 +1,62 @@
+"""The end of a tick, and the threads that hand results back to the loop."""
+
+import asyncio
+import threading
+
+import pytest
+
+from cluster.shell.tick import Tick
+from cluster.shell.worker import Worker
+
+
+async def test_what_arrived_together_ends_together_and_in_order() -> None:
+    loop = asyncio.get_running_loop()
+    tick = Tick(loop.call_soon)
+    happened: list[str] = []
+
+    def first() -> None:
+        happened.append("first")
+        tick.at_end(lambda: happened.append("of the next tick"))
+
+    loop.call_soon(lambda: (happened.append("a"), tick.at_end(first)))
+    loop.call_soon(lambda: (happened.append("b"), tick.at_end(lambda: happened.append("second"))))
+    ended = asyncio.Event()
+    loop.call_soon(
+        lambda: loop.call_soon(lambda: loop.call_soon(lambda: loop.call_soon(ended.set)))
+    )
+    await ended.wait()
+    assert happened == ["a", "b", "first", "second", "of the next tick"]
+
+
+async def test_a_worker_hands_results_and_errors_to_the_loop() -> None:
+    worker = Worker("test", asyncio.get_running_loop().call_soon_threadsafe)
+    here = threading.get_ident()
+    assert await worker.run(threading.get_ident) != here
+    seen: asyncio.Future[int] = asyncio.Future()
+    worker.submit(lambda: 1, lambda _: seen.set_result(threading.get_ident()), seen.set_exception)
+    assert await seen == here
+    with pytest.raises(ZeroDivisionError):
+        await worker.run(lambda: 1 // 0)
+    worker.close()
+
+
+async def test_jobs_of_one_thread_run_in_order_and_closing_finishes_them() -> None:
+    worker = Worker("test", asyncio.get_running_loop().call_soon_threadsafe)
+    ran: list[int] = []
+    for number in range(100):
+        worker.submit(lambda number=number: ran.append(number), lambda _: None, lambda _: None)
+    worker.close()
+    assert ran == list(range(100))
+
+
+async def test_a_result_nobody_waits_for_any_more_is_dropped() -> None:
+    worker = Worker("test", asyncio.get_running_loop().call_soon_threadsafe)
+    may_end = threading.Event()
+    task = asyncio.ensure_future(worker.run(may_end.wait))
+    await asyncio.wait([task], timeout=0)
+    task.cancel()
+    may_end.set()
+    assert await worker.run(lambda: "next") == "next"
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    worker.close()

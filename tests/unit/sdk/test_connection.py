@@ -1,0 +1,46 @@
+"""Addresses, and who may be told what over which way."""
+
+import pytest
+
+import tidelog
+from tidelog.connection import Addresses, parse_url
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("tidelog://a:1", Addresses(("a:1",))),
+        ("tidelog://a:1,b:2 , c", Addresses(("a:1", "b:2", "c:9095"))),
+        ("tidelogs://a", Addresses(("a:9095",), tls=True)),
+        ("a:1", Addresses(("a:1",))),
+        ("tidelog://[::1]:7/", Addresses(("[::1]:7",))),
+        ("tidelog://[::1]", Addresses(("[::1]:9095",))),
+    ],
+)
+def test_addresses(url: str, expected: Addresses) -> None:
+    assert parse_url(url) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "http://a:1", "tidelog://", "tidelog://a:0", "tidelog://a:x", "tidelog://u@a:1", "a:1,"],
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="write tidelog://"):
+        parse_url(url)
+
+
+def test_proof_of_identity_goes_over_tls_only() -> None:
+    for auth in (tidelog.Auth.password("u", "secret"), tidelog.Auth.bearer("secret")):
+        with pytest.raises(ValueError, match="TLS only"):
+            tidelog.connect("tidelog://a", auth=auth)
+        assert "secret" not in repr(auth)
+
+
+def test_proof_of_identity_is_made_anew_for_every_call() -> None:
+    tokens = iter(["one", "two"])
+    client = tidelog.connect("tidelogs://a", auth=tidelog.Auth.bearer(lambda: next(tokens)))
+    sent = [dict(client.connection.metadata())["authorization"] for _ in range(2)]
+    assert sent == ["Bearer one", "Bearer two"]
+    basic = tidelog.connect("tidelogs://a", auth=tidelog.Auth.password("user", "pw"))
+    assert dict(basic.connection.metadata())["authorization"] == "Basic dXNlcjpwdw=="
