@@ -69,7 +69,11 @@ def _restore_epochs(disk: Disk, log: PartitionLog) -> None:
     """Take over the table of leader epochs, or make it from the append times, which name them."""
     file = read_file(disk, f"{log.directory_name}/{EPOCHS}")
     try:
-        log.leader_epochs = decode_epochs(file or b"")
+        table = decode_epochs(file or b"")
+        if table.rows and table.rows[0].start > log.log_start:
+            # Written for a checkpoint that moves the log start, which a crash has prevented.
+            raise MalformedError("leader epochs", 0, "the first begins above the log start")
+        log.leader_epochs = table
         log.leader_epochs.roll_back(log.log_end)
     except MalformedError:
         log.leader_epochs = LeaderEpochs()
@@ -95,10 +99,10 @@ def _follow_batches(disk: Disk, log: PartitionLog, start: Offset) -> None:
         position = start_of(disk, file, origin, offset=start)
         for _, header in iter_headers(file, position, segment.size_bytes):
             offset = header.base_offset
-            if offset < start:
+            if header.end_offset <= start:
                 continue
             log.upkeep.snapshot_bytes += header.length
-            _note_epoch(log, header.leader_epoch, offset)
+            _note_epoch(log, header.leader_epoch, max(offset, log.log_start))
             if header.producer_id >= 0 and not header.is_control:
                 log.producers.appended(
                     ProducerId(header.producer_id),

@@ -47,7 +47,7 @@ HEADERS_PER_RECORD_MAX: Final = Limit(
     "headers_per_record_max",
     1_000,
     Unit.COUNT,
-    "A header takes two bytes at least: without a bound one record could hold the loop for seconds.",
+    "A header takes two bytes or more: without a bound one record could hold the loop.",
 )
 REQUEST_BYTES_MAX: Final = Limit(
     "request_bytes_max",

@@ -86,6 +86,7 @@ class BrokerNode:
         self,
         partition: HostedPartition,
         batch: bytes,
+        *,
         acks: Acks = Acks.ALL,
         timeout_ms: int = 60_000,
     ) -> "asyncio.Future[Produced | RequestError]":

@@ -18,6 +18,7 @@ from api.node.system_spawn import SystemSpawn
 from api.rpc.server import GrpcDoor
 from api.settings import NodeSettings
 from logstore.disk_posix import PosixDisk
+from logstore.settings import LogSettings
 from tidelog.v1 import (
     cluster_service_pb2,
     cluster_service_pb2_grpc,
@@ -30,6 +31,7 @@ from tidelog.v1 import (
 )
 
 MEMORY_BYTES = 64 << 20
+SETTINGS = NodeSettings(log=LogSettings(journal_file_bytes=4 << 20))  # soon filled with zeros
 
 
 @dataclass
@@ -91,7 +93,7 @@ class GrpcNode:
 
 def record(
     value: bytes | None, key: bytes | None = None, time: int | None = None, **headers: bytes
-) -> common_pb2.Record:  # noqa: E501
+) -> common_pb2.Record:
     return common_pb2.Record(
         key=key,
         value=value,
@@ -102,10 +104,10 @@ def record(
 
 def plain(
     *values: bytes, partition: int | None = 0, time: int | None = None
-) -> log_service_pb2.ProduceBatch:  # noqa: E501
+) -> log_service_pb2.ProduceBatch:
     records = [
         record(value, time=None if time is None else time + at) for at, value in enumerate(values)
-    ]  # noqa: E501
+    ]
     return log_service_pb2.ProduceBatch(partition=partition, records=records)
 
 
@@ -187,7 +189,7 @@ async def grpc_node(
         memory_bytes=MEMORY_BYTES,
         version="test",
     )
-    node = await Node.start(settings or NodeSettings(), world, failed=failures.append)
+    node = await Node.start(settings or SETTINGS, world, failed=failures.append)
     log = Log()
     door = GrpcDoor(
         node.broker,

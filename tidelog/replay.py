@@ -83,6 +83,12 @@ class Replay(
         """
         self._take(await self._subscription.open())
         self._handed = behind(self._subscription.places)
+        for (topic, partition), place in sorted(self._handed.items()):
+            if place.truncated:
+                LOGGER.warning(
+                    "%s/%d: retention removed history before offset %d",
+                    topic, partition, place.offset,
+                )  # fmt: skip
         return self
 
     async def __aexit__(

@@ -77,7 +77,7 @@ class Searches:
                 block = segment.block_now(position, end)
                 if block is None:
                     block = await self._in_thread(segment, partial(segment.block, position, end))
-                if len(block) != end - position:
+                if not segment.is_current or len(block) != end - position:  # cut meanwhile
                     raise SegmentGone
                 return block
             case NeedIndex(SegmentView() as segment):

@@ -134,7 +134,7 @@ class Guard:
 
 
 def _where(bug: BaseException) -> str:
-    """Return the innermost places of a traceback, innermost first: a log line has few characters."""
+    """Return the innermost places of a traceback, innermost first: a log line is short."""
     if isinstance(bug, BaseExceptionGroup):
         bug = bug.exceptions[0]
     frames = reversed(extract_tb(bug.__traceback__)[-FRAMES_TOLD:])

@@ -1,4 +1,4 @@
-"""The door itself: what is not served says so, who may come in, bugs, health, reflection, the end."""
+"""The gRPC door: what is not served says so, who may come in, bugs, health, the end."""
 
 import asyncio
 from pathlib import Path
@@ -17,13 +17,14 @@ from api.rpc.surface import services
 from api.rpc_surface import SERVED, STEPS
 from model.limits import GRPC_REQUEST_BYTES_MAX, STREAMS_PER_CONNECTION_MAX
 from tests.grpc_node import GrpcNode, Log, grpc_node, plain, refusal
+from tests.grpc_reading import Fetch
 from tidelog.v1 import cluster_service_pb2, common_pb2, log_service_pb2, topic_service_pb2
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-def raw_call(channel: aio.Channel, name: str, method: Any) -> Any:
+def raw_call(channel: Any, name: str, method: Any) -> Any:
     """Call a method with an empty request, by its shape."""
     request = GetMessageClass(method.input_type)()
     codings = {
@@ -58,10 +59,11 @@ async def test_every_call_that_is_not_served_names_its_step(served: GrpcNode) ->
 
 
 async def test_calls_that_nobody_knows(served: GrpcNode) -> None:
-    ours = served.channel.unary_unary("/tidelog.v1.LogService/Dance")
+    channel: Any = served.channel
+    ours = channel.unary_unary("/tidelog.v1.LogService/Dance")
     assert (await refusal(ours(b""))).reason == "NOT_IMPLEMENTED"
     with pytest.raises(aio.AioRpcError) as caught:
-        await served.channel.unary_unary("/other.v1.Service/Call")(b"")
+        await channel.unary_unary("/other.v1.Service/Call")(b"")
     assert caught.value.code() is StatusCode.UNIMPLEMENTED
 
 
@@ -175,9 +177,7 @@ async def test_a_node_that_stops_says_so_to_everybody(served: GrpcNode) -> None:
     tail = served.logs.Subscribe(log_service_pb2.SubscribeRequest(topics=["orders"]))
     await anext(aiter(tail))
     poll = served.logs.Fetch(
-        log_service_pb2.FetchRequest(
-            cursors=[common_pb2.Cursor(topic="orders")], min_bytes=1, max_wait={"seconds": 30}
-        )
+        Fetch(cursors=[common_pb2.Cursor(topic="orders")], min_bytes=1, max_wait={"seconds": 30})
     )
     waiting = served.node.broker.partition("orders", 0).committed_acks
     while len(waiting) < 2:
@@ -187,13 +187,13 @@ async def test_a_node_that_stops_says_so_to_everybody(served: GrpcNode) -> None:
         tail,
         poll,
         served.topics.GetTopic(topic_service_pb2.GetTopicRequest(name="orders")),
-    ):  # noqa: E501
+    ):
         found = await refusal(call)
         assert (found.code, found.reason) == (StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
         assert (found.info.metadata["outcome"], found.info.metadata["retryable"]) == (
             "NOT_DONE",
             "true",
-        )  # noqa: E501
+        )
         assert found.retry is not None
     assert len(waiting) == 0
 
@@ -221,7 +221,7 @@ async def test_an_expired_deadline_leaves_nothing_behind(served: GrpcNode) -> No
     await served.create("orders")
     with pytest.raises(aio.AioRpcError) as caught:
         await served.logs.Fetch(
-            log_service_pb2.FetchRequest(
+            Fetch(
                 cursors=[common_pb2.Cursor(topic="orders")], min_bytes=1, max_wait={"seconds": 30}
             ),
             timeout=0.05,

@@ -1,41 +1,25 @@
-"""Fetch over gRPC: rows for each cursor, whole batches or records, gaps told, nothing left behind."""
+"""Fetch over gRPC: a row for each cursor, whole batches or records, gaps told, nothing left."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from logstore.batch import Stamp, encode_batch, seal
-from logstore.compression import Codec, compress
+from logstore.batch import encode_batch
+from logstore.compression import Codec
 from model.record import NewRecord
 from tests.grpc_node import GrpcNode, encoded, plain, record, refusal
-from tidelog.v1 import common_pb2, log_service_pb2, topic_service_pb2
+from tests.grpc_reading import Fetch, bomb, garbage, trim
+from tidelog.v1 import common_pb2, log_service_pb2
 
 Cursor = common_pb2.Cursor
-Fetch = log_service_pb2.FetchRequest
 WHOLE = common_pb2.ENCODING_BATCH
 
 
-def bomb() -> bytearray:
-    """Return a sound batch of a few KiB that expands beyond what a node decodes."""
-    body = compress(Codec.ZSTD, bytes(65 << 20))
-    return seal([body], Stamp(), records=1, times=(0, 0), attributes=Codec.ZSTD)
-
-
-def garbage() -> bytearray:
-    """Return a batch whose checksum is right and whose records are none."""
-    return seal([b"no records at all"], Stamp(), records=1, times=(0, 0))
-
-
-async def trim(served: GrpcNode, topic: str, offset: int) -> None:
-    request = topic_service_pb2.TrimTopicRequest(name=topic, before=common_pb2.Seek(offset=offset))
-    (row,) = (await served.topics.TrimTopic(request)).trimmed
-    assert row.after == offset
-
-
 async def fetch(
-    served: GrpcNode, *cursors: Cursor, **fields: object
-) -> list[log_service_pb2.FetchResult]:  # noqa: E501
-    return list((await served.logs.Fetch(Fetch(cursors=cursors, **fields))).results)  # type: ignore[arg-type]
+    served: GrpcNode, *cursors: Cursor, **fields: Any
+) -> list[log_service_pb2.FetchResult]:
+    return list((await served.logs.Fetch(Fetch(cursors=cursors, **fields))).results)
 
 
 async def test_reading_on_from_where_the_last_answer_ended(served: GrpcNode) -> None:
@@ -84,7 +68,7 @@ async def test_each_cursor_has_its_row(served: GrpcNode) -> None:
         "error",
         "error",
         "error",
-    ]  # noqa: E501
+    ]
     reasons = [row.error.reason for row in rows if row.HasField("error")]
     assert reasons == [
         "UNKNOWN_TOPIC",
@@ -92,7 +76,7 @@ async def test_each_cursor_has_its_row(served: GrpcNode) -> None:
         "INVALID_REQUEST",
         "OFFSET_OUT_OF_RANGE",
         "INVALID_TOPIC_NAME",
-    ]  # noqa: E501
+    ]
     assert rows[5].error.metadata["high_watermark"] == "4"
     assert rows[5].error.metadata["log_start_offset"] == "0"
     empty = rows[3].records
@@ -245,9 +229,9 @@ async def test_an_empty_poll_ends_by_itself(served: GrpcNode) -> None:
     ],
 )
 async def test_requests_that_are_refused_whole(
-    served: GrpcNode, fields: dict[str, object], reason: str, field: str
+    served: GrpcNode, *, fields: dict[str, Any], reason: str, field: str
 ) -> None:
-    request = Fetch(**({"cursors": [Cursor(topic="orders")]} | fields))  # type: ignore[arg-type]
+    request = Fetch(**({"cursors": [Cursor(topic="orders")]} | fields))
     found = await refusal(served.logs.Fetch(request))
     assert (found.reason, found.info.metadata["field"]) == (reason, field)
 

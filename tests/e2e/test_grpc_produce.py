@@ -162,18 +162,22 @@ def bad_batches() -> dict[str, tuple[Batch, str, str]]:
     producer = common_pb2.ProducerId(id=1)
     numbered = encode_batch(
         [NewRecord(0, None, None)], producer_id=1, producer_epoch=0, base_sequence=0
-    )  # noqa: E501
+    )
     headed = common_pb2.Record(headers=[common_pb2.Header()] * (HEADERS_PER_RECORD_MAX.value + 1))
     transactional = encode_batch(
         [NewRecord(0, None, None)],
         producer_id=1,
         producer_epoch=0,
         base_sequence=0,
-        attributes=TRANSACTIONAL,  # noqa: E501
+        attributes=TRANSACTIONAL,
     )
     return {
         "nothing": (Batch(partition=0), "INVALID_REQUEST", "batches"),
-        "both": (Batch(partition=0, records=[record(b"")], encoded=bytes(good)), "INVALID_REQUEST", "batches"),  # noqa: E501
+        "both": (
+            Batch(partition=0, records=[record(b"")], encoded=bytes(good)),
+            "INVALID_REQUEST",
+            "batches",
+        ),
         "checksum": (encoded(flipped), "CORRUPT_BATCH", ""),
         "cut short": (encoded(good[:40]), "CORRUPT_BATCH", ""),
         "two at once": (encoded(good + good), "CORRUPT_BATCH", ""),
@@ -185,9 +189,15 @@ def bad_batches() -> dict[str, tuple[Batch, str, str]]:
         "many too large": (plain(*[b"x" * 1_000] * 1_200), "RECORD_TOO_LARGE", ""),
         "headers": (Batch(partition=0, records=[headed]), "INVALID_REQUEST", "headers"),
         "stamp and no partition": (
-            Batch(records=[record(b"")], producer=stamp(producer, 0)), "INVALID_REQUEST", "partition"
+            Batch(records=[record(b"")], producer=stamp(producer, 0)),
+            "INVALID_REQUEST",
+            "partition",
         ),
-        "numbered and no partition": (Batch(encoded=bytes(numbered)), "INVALID_REQUEST", "partition"),
+        "numbered and no partition": (
+            Batch(encoded=bytes(numbered)),
+            "INVALID_REQUEST",
+            "partition",
+        ),
         "stamped twice": (
             Batch(partition=0, encoded=bytes(numbered), producer=stamp(producer, 0)),
             "INVALID_REQUEST",
@@ -200,11 +210,13 @@ def bad_batches() -> dict[str, tuple[Batch, str, str]]:
         ),
         "transaction": (encoded(transactional), "NOT_IMPLEMENTED", "encoded"),
         "later sequence": (
-            Batch(partition=0, records=[record(b"")], producer=stamp(common_pb2.ProducerId(id=77), 4)),
+            Batch(
+                partition=0, records=[record(b"")], producer=stamp(common_pb2.ProducerId(id=77), 4)
+            ),
             "UNKNOWN_PRODUCER_ID",
             "",
         ),
-    }  # fmt: skip
+    }
 
 
 async def test_a_bad_batch_has_its_own_error_and_harms_no_other(served: GrpcNode) -> None:
@@ -243,12 +255,12 @@ async def test_names_that_are_illegal_or_unknown(served: GrpcNode) -> None:
             {"batches": [plain(b"a")], "transactional_id": "t"},
             "NOT_IMPLEMENTED",
             "transactional_id",
-        ),  # noqa: E501
+        ),
         ({"batches": [plain(b"a")], "timeout": {"seconds": -1}}, "INVALID_REQUEST", "timeout"),
     ],
 )
 async def test_requests_that_are_refused_whole(
-    served: GrpcNode, fields: dict[str, Any], reason: str, field: str
+    served: GrpcNode, *, fields: dict[str, Any], reason: str, field: str
 ) -> None:
     await served.create("orders")
     found = await refusal(served.logs.Produce(log_service_pb2.ProduceRequest(**fields)))

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_grpc_subscribe import at
 from tests.grpc_node import GrpcNode, plain, refusal
+from tests.grpc_reading import Seek, at
 from tidelog.v1 import (
     cluster_service_pb2,
     common_pb2,
@@ -17,7 +17,7 @@ from tidelog.v1 import (
 Topic = topic_service_pb2.Topic
 Resource = config_service_pb2.ConfigResource
 Entry = config_service_pb2.ConfigEntry
-Seek = common_pb2.Seek
+ListTopics: Any = topic_service_pb2.ListTopicsRequest
 
 
 def of_topic(name: str) -> Resource:
@@ -39,7 +39,7 @@ async def test_the_life_of_a_topic(served: GrpcNode) -> None:
     assert (dry.partition_count, dry.topic_id) == (2, "")
     assert (
         await refusal(served.topics.GetTopic(topic_service_pb2.GetTopicRequest(name="orders")))
-    ).reason == "UNKNOWN_TOPIC"  # noqa: E501
+    ).reason == "UNKNOWN_TOPIC"
     request.validate_only = False
     made = (await served.topics.CreateTopic(request)).topic
     assert len(made.topic_id) == 36
@@ -47,7 +47,7 @@ async def test_the_life_of_a_topic(served: GrpcNode) -> None:
         Topic.KIND_LOG,
         1,
         {"retention.ms": "1000"},
-    )  # noqa: E501
+    )
     await served.produce("orders", plain(b"a", b"b", partition=1))
     seen = await get(served, "orders")
     assert [one.high_watermark for one in seen.partitions] == [0, 2]
@@ -113,9 +113,7 @@ async def test_pages_of_topics(served: GrpcNode) -> None:
         request.page_token = answer.next_page_token
     assert seen == names[:7]
     for wrong in ({"page_size": -1}, {"page_size": 1_001}):
-        found = await refusal(
-            served.topics.ListTopics(topic_service_pb2.ListTopicsRequest(**wrong))
-        )
+        found = await refusal(served.topics.ListTopics(ListTopics(**wrong)))
         assert found.info.metadata["field"] == "page_size"
     bad = topic_service_pb2.ListTopicsRequest(page_token="/")
     assert (await refusal(served.topics.ListTopics(bad))).reason == "INVALID_TOPIC_NAME"
@@ -153,7 +151,7 @@ async def test_places(served: GrpcNode) -> None:
     await served.create("orders", 2)
     await served.produce("orders", plain(b"a", b"b", b"c", time=1_000))
     Request = log_service_pb2.ResolveOffsetsRequest  # noqa: N806 - a class
-    cases: list[tuple[Seek, int | None, int | None]] = [
+    cases: list[tuple[Any, int | None, int | None]] = [
         (Seek(edge=common_pb2.EDGE_EARLIEST), 0, None),
         (Seek(edge=common_pb2.EDGE_LATEST), 3, None),
         (Seek(time=at(1_001)), 1, 1_001),
@@ -173,7 +171,7 @@ async def test_places(served: GrpcNode) -> None:
     named = [common_pb2.TopicPartition(topic="orders"), common_pb2.TopicPartition(topic="none")]
     found, unknown = (
         await served.logs.ResolveOffsets(Request(partitions=named, seek=appended))
-    ).resolved  # noqa: E501
+    ).resolved
     assert found.offset == 0
     assert found.time.ToMilliseconds() % 10 == 0
     assert unknown.error.reason == "UNKNOWN_TOPIC"
@@ -187,7 +185,7 @@ async def test_places(served: GrpcNode) -> None:
 
 async def test_settings_of_a_topic(served: GrpcNode) -> None:
     await served.create("orders", retention__ms="5000")
-    Get, Update = config_service_pb2.GetConfigRequest, config_service_pb2.UpdateConfigRequest  # noqa: N806, E501 - classes
+    Get, Update = config_service_pb2.GetConfigRequest, config_service_pb2.UpdateConfigRequest  # noqa: N806 - classes
     every = await served.configs.GetConfig(Get(resource=of_topic("orders")))
     found = {entry.name: entry for entry in every.entries}
     assert found["retention.ms"].value == "5000"
@@ -207,7 +205,7 @@ async def test_settings_of_a_topic(served: GrpcNode) -> None:
     assert {entry.name: entry.value for entry in dry.entries} == {
         "retention.ms": "604800000",
         "segment.ms": "60000",
-    }  # noqa: E501
+    }
     change.validate_only = False
     done = await served.configs.UpdateConfig(change)
     assert done.etag != every.etag
@@ -231,14 +229,14 @@ async def test_settings_of_a_topic(served: GrpcNode) -> None:
     ],
 )
 async def test_settings_that_are_refused(
-    served: GrpcNode, resource: Resource, names: list[str], reason: str
+    served: GrpcNode, *, resource: Resource, names: list[str], reason: str
 ) -> None:
     await served.create("orders")
     get_request = config_service_pb2.GetConfigRequest(resource=resource, names=names)
     assert (await refusal(served.configs.GetConfig(get_request))).reason == reason
     update = config_service_pb2.UpdateConfigRequest(
         resource=resource, unset=names or ["segment.ms"]
-    )  # noqa: E501
+    )
     assert (await refusal(served.configs.UpdateConfig(update))).reason == reason
     nothing = config_service_pb2.UpdateConfigRequest(resource=of_topic("orders"))
     assert (await refusal(served.configs.UpdateConfig(nothing))).reason == "INVALID_REQUEST"

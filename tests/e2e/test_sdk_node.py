@@ -1,6 +1,7 @@
 """The SDK against a whole node: what it writes, finds and reads is what the node keeps."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -129,17 +130,28 @@ async def test_places_are_found(client: Client) -> None:
     assert beyond.value.high_watermark == 10
 
 
-async def test_trimming_leaves_a_gap_that_is_told(client: Client, encoding: str) -> None:
+async def test_trimming_leaves_a_gap_that_is_told(
+    client: Client, encoding: str, caplog: pytest.LogCaptureFixture
+) -> None:
     await client.topics.create("orders")
     async with client.producer(batch_bytes=100) as p:
         for _ in range(10):
             await p.send("orders", b"x" * 50)
+    async with client.replay("orders", stop="latest") as history:
+        await anext(history)
+        saved = history.checkpoint()
     at = tidelog.TopicPartition("orders", 0)
     assert await client.topics.trim("orders", 4, dry_run=True) == {at: 4}
     assert await client.topics.trim("orders", 4) == {at: 4}
-    async with client.replay("orders", start=2, stop="latest", gaps="raise") as history:
-        with pytest.raises(tidelog.LogGap):
+    with caplog.at_level(logging.WARNING, logger="tidelog.client"):
+        async with client.replay("orders", start=2, stop="latest") as history:
+            assert history.bounds == [tidelog.ReadBounds(at, 4, 10, truncated=True)]
+            assert [record.offset async for record in history] == list(range(4, 10))
+    assert "orders/0: retention removed history before offset 4" in caplog.text
+    async with client.replay("orders", stop="latest", resume=saved, gaps="raise") as history:
+        with pytest.raises(tidelog.LogGap) as gap:
             await anext(history)
+        assert (gap.value.expected_offset, gap.value.next_offset) == (1, 4)
         assert [record.offset async for record in history] == list(range(4, 10))
 
 

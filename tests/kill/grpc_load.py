@@ -110,7 +110,7 @@ class GrpcLoad:
                         client.producer = (await stub.InitProducer(asked)).producer
                     await self._stream(client, stub)
                 except grpc.aio.AioRpcError as error:
-                    if error.code() not in TRANSIENT:
+                    if error.code() not in TRANSIENT and error.details() != BROKEN_OFF:
                         self._ledger.problem(f"a stream ended: {error.code()} {error.details()}")
                         return
                 except Resend:
@@ -205,5 +205,7 @@ class GrpcLoad:
 
 
 IDLE_S: Final = 0.001
+BROKEN_OFF: Final = "Internal error from Core"
+"""What grpc.aio itself says when the connection goes in the middle of a write."""
 TRANSIENT: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 """The node is not there just now."""

@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,8 @@ READY_S_MAX: Final = 120.0
 """A node that is not ready after so long never will be."""
 STOP_S_MAX: Final = 60.0
 TAIL_CHARACTERS: Final = 2_000
+ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()
+"""Begins a command whose process does not outlive ours, however ours ends."""
 PORTS: Final = range(20_000, 30_000)
 """Below the ports that Linux gives to clients: none of them can take the place of a dead node."""
 
@@ -73,7 +76,7 @@ class NodeProcess:
         if not self.ports:
             self.ports = free_ports(Doors._fields)
         self.starts += 1
-        arguments = [sys.executable, "-m", "tidelog", "serve"]
+        arguments = [*ENDS_WITH_US, sys.executable, "-m", "tidelog", "serve"]
         told, ready = os.pipe()
         arguments += ["--ready-fd", str(ready), "-X", f"node.data_dir={self.directory}"]
         for door in ("kafka", "grpc", "http"):

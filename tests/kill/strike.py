@@ -40,7 +40,7 @@ def strike(node: NodeProcess, era: Era, rand: Random, *, wanted: Phase | None) -
         Stuck: there is not enough under way.
     """
     if wanted is None:
-        struck = Struck(None, _enough_under_way(era, fresh=False))
+        struck = Struck(None, enough_under_way(era, fresh=False))
         sleep(rand.random() * PAUSE_S_MAX)
     else:
         struck = _at(wanted, node, era, rand)
@@ -57,7 +57,7 @@ def _at(wanted: Phase, node: NodeProcess, era: Era, rand: Random) -> Struck:
         doing = observer.look()
         phases = observer.phases(doing)
         if wanted in phases or looks == LOOKS_MAX:
-            in_flight = _enough_under_way(era, fresh=True)
+            in_flight = enough_under_way(era, fresh=True)
             if in_flight >= IN_FLIGHT_MIN:
                 return Struck(wanted, in_flight, phases, doing, looks)
         node.thaw()
@@ -66,7 +66,7 @@ def _at(wanted: Phase, node: NodeProcess, era: Era, rand: Random) -> Struck:
     raise Stuck(f"never {IN_FLIGHT_MIN} records under way")
 
 
-def _enough_under_way(era: Era, *, fresh: bool) -> int:
+def enough_under_way(era: Era, *, fresh: bool) -> int:
     """Return how many records are on the way.
 
     `fresh`: by what clients say from now on; the node stands still, and nothing is answered. Else

@@ -445,7 +445,7 @@ class DirectoryMachine(RuleBasedStateMachine):
                     Sequence(header.base_sequence),
                     records=header.record_count,
                 )
-                assert verdict == Duplicate(batch.base, batch.end, batch.time)
+                assert verdict == Duplicate(batch.base, batch.end, batch.time), verdict
                 return
 
     # --- what always holds ----------------------------------------------------------------------

@@ -17,6 +17,7 @@ def mypy(tmp_path: Path, *files: Path) -> subprocess.CompletedProcess[str]:
     """Check files as a user would: strictly, with a configuration of their own."""
     pytest.importorskip("mypy")
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary"]
+    command += ["--follow-imports=silent"]  # as for an installed package
     return subprocess.run(
         [*command, f"--cache-dir={tmp_path / 'cache'}", *map(str, files)],
         capture_output=True, text=True, cwd=ROOT, check=False,

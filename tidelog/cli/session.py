@@ -30,6 +30,10 @@ def with_client(run: "Run", use: "Callable[[Client], Awaitable[T]]") -> T:
     from tidelog.errors import ConnectError  # noqa: PLC0415
     from tidelog.retry import Retry  # noqa: PLC0415
 
+    import logging  # noqa: PLC0415
+
+    # What the SDK would warn of, the command says itself.
+    logging.getLogger("tidelog.client").addHandler(logging.NullHandler())
     settings = client_settings(run.overrides, run.environment)
     address, origin = settings["address"]
     total = timedelta(milliseconds=int(settings["timeout_ms"].text))

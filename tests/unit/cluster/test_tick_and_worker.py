@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -18,8 +20,12 @@ async def test_what_arrived_together_ends_together_and_in_order() -> None:
         happened.append("first")
         tick.at_end(lambda: happened.append("of the next tick"))
 
-    loop.call_soon(lambda: (happened.append("a"), tick.at_end(first)))
-    loop.call_soon(lambda: (happened.append("b"), tick.at_end(lambda: happened.append("second"))))
+    def arrive(what: str, at_end: Callable[[], None]) -> None:
+        happened.append(what)
+        tick.at_end(at_end)
+
+    loop.call_soon(arrive, "a", first)
+    loop.call_soon(arrive, "b", lambda: happened.append("second"))
     ended = asyncio.Event()
     loop.call_soon(
         lambda: loop.call_soon(lambda: loop.call_soon(lambda: loop.call_soon(ended.set)))
@@ -44,7 +50,7 @@ async def test_jobs_of_one_thread_run_in_order_and_closing_finishes_them() -> No
     worker = Worker("test", asyncio.get_running_loop().call_soon_threadsafe)
     ran: list[int] = []
     for number in range(100):
-        worker.submit(lambda number=number: ran.append(number), lambda _: None, lambda _: None)
+        worker.submit(partial(ran.append, number), lambda _: None, lambda _: None)
     worker.close()
     assert ran == list(range(100))
 

@@ -67,7 +67,7 @@ def with_headers(count: int) -> memoryview:
             records=1,
             times=(0, 0),
             attributes=Codec.ZSTD,
-        )  # noqa: E501
+        )
     )
 
 

@@ -100,8 +100,7 @@ async def test_what_is_no_batch_is_refused_and_nothing_is_appended(
 
 async def test_event_times_can_be_bounded() -> None:
     async with broker_node() as node:
-        config = {"tidelog_timestamp_future_max_ms": "1000"}
-        bounded = await node.create("bounded", **config)
+        bounded = await node.create("bounded", tidelog_timestamp_future_max_ms="1000")
         refused = await node.refused(bounded, batch_of([b"a"], times=[NOON + 10_000]))
         assert refused.code is ErrorCode.TIMESTAMP_OUT_OF_RANGE
         await node.produce(bounded, batch_of([b"a"], times=[NOON + 500]))

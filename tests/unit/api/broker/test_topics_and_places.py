@@ -62,7 +62,7 @@ async def test_topics_records_and_producer_ids_survive_a_clean_restart_and_a_kil
 
 async def test_a_new_leader_epoch_begins_after_a_kill_and_only_then() -> None:
     disk = SimDisk()
-    epochs = []
+    epochs: list[int] = []
     for clean in (True, False, True):
         async with broker_node(disk, clean=clean) as node:
             if not epochs:

@@ -53,7 +53,7 @@ def test_the_right_cluster_and_no_forwarding() -> None:
         (2_000, 500, 500),
         (None, 99_999, 30_000),
         (-5, None, 0),
-    ],  # noqa: E501
+    ],
 )
 def test_waits_are_clamped(remaining_ms: int | None, asked_ms: int | None, wait_ms: int) -> None:
     assert Call("x", ANONYMOUS, remaining_ms).wait_ms(asked_ms) == wait_ms

@@ -1,5 +1,7 @@
 """Every reason in its status and in its row, and no more bytes than HTTP/2 lets through."""
 
+from typing import Any
+
 import pytest
 from google.rpc import error_details_pb2
 
@@ -73,7 +75,8 @@ def test_invalid_requests_name_the_field() -> None:
 
 def test_megabytes_of_a_client_do_not_come_back() -> None:
     huge = "x" * (1 << 20)
-    error = RequestError(ErrorCode.INVALID_REQUEST, huge, **{f"part{at}": huge for at in range(40)})
+    parts: Any = {f"part{at}": huge for at in range(40)}
+    error = RequestError(ErrorCode.INVALID_REQUEST, huge, **parts)
     ((_, raw),) = trailers(error)
     assert len(raw) < 8 << 10
     assert record_error(error).ByteSize() < 8 << 10
