@@ -1,14 +1,16 @@
 """One node in this process: from its settings to its exit code. Used by `tidelog dev` and `serve`.
 
-The process's own things are touched here alone: streams, event loop, signals, limits.
+The process's own things are touched here alone: streams, event loop, signals, limits, how threads
+take turns, how memory is given back.
 """
 
 import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from api.config_file import Loaded
 from api.door import Address, Door
@@ -18,13 +20,18 @@ from api.node.doors import Doors
 from api.node.lifecycle import Lifecycle
 from api.node.logging import EventLog, take_over_library_messages
 from api.node.refusals import Refusal, exposure, refusal_of
+from api.node.system_allocator import keep_freed_memory
 from api.node.system_clock import SystemClock
-from api.node.system_limits import memory_limit_bytes
+from api.node.system_limits import memory_limit_bytes, open_files_max
 from api.node.system_rand import SystemRand
 from api.node.system_spawn import SystemSpawn
 from api.settings import EventLoop, NodeSettings
 from logstore.disk_posix import PosixDisk
 from model.ids import NodeId
+
+SWITCH_S: Final = 0.0005
+"""A thread that wants to run waits so long for one that computes; Python's own 5 ms would be longer
+than a sync takes: the loop would hear of a finished round only after the batch it is checking."""
 
 
 class Audience(Protocol):
@@ -55,6 +62,7 @@ def run_node(loaded: Loaded, *, version: str, audience: Audience) -> int:
         NodeRefused: with the line to print and the exit code.
         BaseException: a bug, as it was.
     """
+    loaded = prepare_process(loaded)
     settings = loaded.settings
     if (refused := exposure(settings)) is not None:
         raise NodeRefused(refused)
@@ -73,6 +81,15 @@ def run_node(loaded: Loaded, *, version: str, audience: Audience) -> int:
             raise run.error
         raise NodeRefused(told) from run.error
     return code
+
+
+def prepare_process(loaded: Loaded) -> Loaded:
+    """Set what the process as a whole has; return the settings, bounded by what it was granted."""
+    sys.setswitchinterval(SWITCH_S)
+    keep_freed_memory()
+    settings = loaded.settings
+    log = replace(settings.log, open_files_max=open_files_max(settings.log.open_files_max))
+    return replace(loaded, settings=replace(settings, log=log))
 
 
 def loop_factory(wanted: EventLoop) -> Callable[[], asyncio.AbstractEventLoop] | None:

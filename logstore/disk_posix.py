@@ -116,7 +116,7 @@ class PosixFile:
         descriptor = self._open()
         try:
             if len(buffers) == 1:  # most writes are: a batch for the file of its partition
-                written = os.pwrite(descriptor.number, buffers[0], position)
+                written = os.pwritev(descriptor.number, buffers, position)
                 if written == len(buffers[0]):
                     return
                 buffers, position = _after(buffers, written), Position(position + written)

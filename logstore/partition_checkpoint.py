@@ -48,6 +48,10 @@ def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckp
             caches.append((segment.index_name, segment.index.encode()))
             segment.indexed_bytes = segment.index.end
         log.upkeep.checkpointing.append((segment, segment.written_bytes, times_bytes))
+    if log.leader_epochs.changed:
+        # A cache as well: append times name the epochs, and are what an unclean start believes.
+        caches.append((f"{log.directory_name}/{EPOCHS}", encode_epochs(log.leader_epochs)))
+        log.leader_epochs.changed = False
     small = _small_files(log, stopping=stopping)
     part = PartitionCheckpoint(
         log.id,
@@ -112,11 +116,8 @@ def _index_due(segment: Segment, *, stopping: bool) -> bool:
 
 
 def _small_files(log: PartitionLog, *, stopping: bool) -> list[tuple[str, bytes]]:
-    """Return the producer snapshot and the leader epochs, where they are due."""
+    """Return the producer snapshot, where it is due."""
     small: list[tuple[str, bytes]] = []
-    if log.leader_epochs.changed:  # before the snapshot, from which on epochs are read
-        small.append((f"{log.directory_name}/{EPOCHS}", encode_epochs(log.leader_epochs)))
-        log.leader_epochs.changed = False
     due = log.upkeep.snapshot_bytes >= (1 if stopping or log.upkeep.trimmed else SNAPSHOT_BYTES)
     if due and log.cut is None:
         # It reflects accepted batches that may not be written yet: recovery removes a snapshot

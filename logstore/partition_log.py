@@ -152,6 +152,8 @@ class PartitionLog:
     def begin_at(self, segments: list[Segment], *, log_start: Offset, sequence: int) -> None:
         """Begin with what recovery found; all of it is durable, and a row says so."""
         self.segment_list = segments
+        for behind in segments[:-1]:
+            behind.seal()
         self.log_start = log_start
         end = segments[-1].end_offset
         self.log_end = self.written_end = self.flushed_end = self.filed_end = end
@@ -343,7 +345,8 @@ class PartitionLog:
             gone = segments.pop(0)
             gone.remove()
             self.upkeep.trimmed.append(gone)
-        self.leader_epochs.trim(offset)
+        # Of an empty log the epoch of its last record is kept: the next one must lie above it.
+        self.leader_epochs.trim(min(offset, Offset(self.log_end - 1)))
         self._owner.checkpoint_wanted(self)
 
     def roll(self) -> None:

@@ -43,8 +43,9 @@ def open_partition(
     found = [parse_offset(name, PRODUCERS) for name in names]
     log.upkeep.snapshots = sorted(offset for offset in found if offset is not None)
     start = _restore_producers(disk, log)
-    _restore_epochs(disk, log)
+    _restore_epochs(disk, log, believed=report.clean)
     _follow_batches(disk, log, start)
+    log.leader_epochs.trim(min(log.log_start, Offset(max(0, log.log_end - 1))))
     for segment in segments:
         report.repaired += segment.damage
         segment.damage = ()
@@ -65,23 +66,28 @@ def _restore_producers(disk: Disk, log: PartitionLog) -> Offset:
     return log.log_start
 
 
-def _restore_epochs(disk: Disk, log: PartitionLog) -> None:
-    """Take over the table of leader epochs, or make it from the append times, which name them."""
+def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
+    """Take over the table of leader epochs, or make it from the append times, which name them.
+
+    The file is a cache: after a crash (not `believed`) it may be an old one, that lacks the newest.
+    """
     file = read_file(disk, f"{log.directory_name}/{EPOCHS}")
     try:
-        table = decode_epochs(file or b"")
-        if table.rows and table.rows[0].start > log.log_start:
-            # Written for a checkpoint that moves the log start, which a crash has prevented.
-            raise MalformedError("leader epochs", 0, "the first begins above the log start")
-        log.leader_epochs = table
+        log.leader_epochs = decode_epochs(file or b"")
         log.leader_epochs.roll_back(log.log_end)
     except MalformedError:
         log.leader_epochs = LeaderEpochs()
-        for segment in log.segment_list:
-            if segment.size_bytes:
-                loaded = load(disk, source(segment, log.index_interval_bytes), with_index=False)
-                for row in loaded.times.rows():
-                    _note_epoch(log, row.leader_epoch, max(row.offset, log.log_start))
+        believed = False
+    if believed:
+        return
+    rows = log.leader_epochs.rows
+    known = rows[-1].start if rows else log.log_start
+    for segment in log.segment_list:
+        if segment.size_bytes and segment.end_offset > known:
+            loaded = load(disk, source(segment, log.index_interval_bytes), with_index=False)
+            segment.damage = loaded.damage
+            for row in loaded.times.rows():
+                _note_epoch(log, row.leader_epoch, row.offset)
 
 
 def _follow_batches(disk: Disk, log: PartitionLog, start: Offset) -> None:
@@ -95,14 +101,14 @@ def _follow_batches(disk: Disk, log: PartitionLog, start: Offset) -> None:
         except FileNotFoundError:
             continue  # reported; readers of it will be told
         times = load(disk, origin, with_index=False)
-        segment.damage += times.damage
+        segment.damage = times.damage
         position = start_of(disk, file, origin, offset=start)
         for _, header in iter_headers(file, position, segment.size_bytes):
             offset = header.base_offset
             if header.end_offset <= start:
                 continue
             log.upkeep.snapshot_bytes += header.length
-            _note_epoch(log, header.leader_epoch, max(offset, log.log_start))
+            _note_epoch(log, header.leader_epoch, offset)
             if header.producer_id >= 0 and not header.is_control:
                 log.producers.appended(
                     ProducerId(header.producer_id),
@@ -118,6 +124,8 @@ def _follow_batches(disk: Disk, log: PartitionLog, start: Offset) -> None:
 
 
 def _note_epoch(log: PartitionLog, epoch: LeaderEpoch, offset: Offset) -> None:
-    latest = log.leader_epochs.latest
-    if latest is None or epoch > latest:
-        log.leader_epochs.appended(epoch, offset)
+    """Add an epoch that the table does not have yet; batches below the log start count too."""
+    rows = log.leader_epochs.rows
+    if not rows or epoch > rows[-1].epoch:
+        start = max(offset, Offset(rows[-1].start + 1)) if rows else offset
+        log.leader_epochs.appended(epoch, start)

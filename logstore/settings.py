@@ -115,8 +115,14 @@ class LogSettings:
     ] = 64 * MIB
     open_files_max: Annotated[
         int,
-        Setting("Segment files open for writing, and as many for reading.", Unit.COUNT, 1, 65_536),
-    ] = 1_024
+        Setting(
+            "Segment files open for writing, and as many for reading; a quarter of the descriptors "
+            "that the process may have, if that is less.",
+            Unit.COUNT,
+            1,
+            65_536,
+        ),
+    ] = 4_096
     loaded_segments_max: Annotated[
         int,
         Setting(

@@ -61,7 +61,7 @@ class PeerPartition:
         return [record for batch in self.batches for record in batch.records]
 
     def append(
-        self, rows: Sequence[NewRecord], now_ms: int, stamp: tuple[int, int, int], codec: int = 0
+        self, rows: Sequence[NewRecord], now_ms: int, *, stamp: tuple[int, int, int], codec: int = 0
     ) -> tuple[Stored, bool]:
         """Store a batch; return it, and whether it was there already."""
         producer, sequence = stamp[:2], stamp[2]
@@ -96,6 +96,8 @@ class Faults:
 
     lose_answers: int = 0
     """Produce requests that are stored and then not answered: the stream breaks."""
+    answer_first: int = 0
+    """Requests that are answered before the losses begin."""
     cut_after: list[int] = field(default_factory=list)
     """Each read stream is cut after so many messages of records; none: it is not."""
     refuse_batches: deque[RequestError] = field(default_factory=deque)
@@ -142,9 +144,13 @@ class LogPeer:
     def records(self, topic: str) -> list[Record]:
         return [record for partition in self.topics[topic] for record in partition.records]
 
-    def store(self, topic: str, number: int, rows: Sequence[NewRecord], codec: int = 0) -> Stored:
+    def store(
+        self, topic: str, number: int, rows: Sequence[NewRecord], *, codec: int = 0
+    ) -> Stored:
         """Put a batch into the log without a client."""
-        return self.partition(topic, number).append(rows, self.now_ms, (-1, -1, -1), codec)[0]
+        return self.partition(topic, number).append(
+            rows, self.now_ms, stamp=(-1, -1, -1), codec=codec
+        )[0]
 
 
 def unknown_topic(name: str) -> RequestError:
@@ -190,7 +196,7 @@ async def abort(
 @asynccontextmanager
 async def serving(peer: LogPeer, port: int = 0) -> AsyncIterator[str]:
     """Serve the peer on loopback; give its address."""
-    from tests.log_peer_service import add_services
+    from tests.log_peer_service import add_services  # noqa: PLC0415 - it needs this module
 
     server = grpc.aio.server()
     add_services(server, peer)

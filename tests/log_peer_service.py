@@ -1,5 +1,6 @@
 """The gRPC surface of `tests.log_peer`: what of tidelog/v1 the SDK calls."""
 
+# ruff: noqa: N802 - the names of the calls are the proto's
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
@@ -33,10 +34,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 def add_services(server: grpc.aio.Server, peer: LogPeer) -> None:
-    log_rpc.add_LogServiceServicer_to_server(PeerLog(peer), server)  # type: ignore[no-untyped-call]
-    topics_rpc.add_TopicServiceServicer_to_server(PeerTopics(peer), server)  # type: ignore[no-untyped-call]
-    config_rpc.add_ConfigServiceServicer_to_server(PeerConfig(peer), server)  # type: ignore[no-untyped-call]
-    cluster_rpc.add_ClusterServiceServicer_to_server(PeerCluster(peer), server)  # type: ignore[no-untyped-call]
+    log_rpc.add_LogServiceServicer_to_server(PeerLog(peer), server)  # type: ignore[abstract]  # what is not called is not there
+    topics_rpc.add_TopicServiceServicer_to_server(PeerTopics(peer), server)
+    config_rpc.add_ConfigServiceServicer_to_server(PeerConfig(peer), server)
+    cluster_rpc.add_ClusterServiceServicer_to_server(PeerCluster(peer), server)  # type: ignore[abstract]
 
 
 def stamp_of(time_ms: int) -> Timestamp:
@@ -75,7 +76,9 @@ class PeerLog(log_rpc.LogServiceServicer):
         self.peer.metadata_seen.append(dict(context.invocation_metadata() or ()))
         async for request in requests:
             results = [self._produce(batch) for batch in request.produce.batches]
-            if self.peer.faults.lose_answers:
+            if self.peer.faults.answer_first:
+                self.peer.faults.answer_first -= 1
+            elif self.peer.faults.lose_answers:
                 self.peer.faults.lose_answers -= 1
                 await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
             if request.produce.acks == log.ACKS_NONE:
@@ -132,7 +135,7 @@ class PeerLog(log_rpc.LogServiceServicer):
                 ErrorCode.RECORD_TOO_LARGE,
                 f"the record batch has {size} bytes, limit {self.peer.max_message_bytes}",
             )
-        return partition.append(rows, self.peer.now_ms, stamp, codec)
+        return partition.append(rows, self.peer.now_ms, stamp=stamp, codec=codec)
 
     async def Fetch(self, request: log.FetchRequest, context: Context) -> log.FetchResponse:
         await enter(self.peer, context)
@@ -199,42 +202,38 @@ class PeerLog(log_rpc.LogServiceServicer):
         bounds = {}
         for at in names:
             partition = self.peer.partition(*at)
-            bounds[at] = given.get(at) or self._bounds(at, partition, request, times)
+            bounds[at] = given.get(at) or self._bounds(at, partition, request, times=times)
         opened = log.SubscribeResponse.Opened(bounds=bounds.values(), range=times)
         yield log.SubscribeResponse(opened=opened)
         cut = self.peer.faults.cut_after.pop(0) if self.peer.faults.cut_after else None
         caught_up = False
-        while True:
-            for event in self._turn(bounds, request):
-                if cut is not None:
-                    if cut == 0:
-                        await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
-                    cut -= 1
+        while (event := self._turn(bounds, request)) is not None or not finished(bounds):
+            if event is not None:
+                if cut == 0:
+                    await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
+                cut = None if cut is None else cut - 1
                 yield event
-                break
-            else:
-                if all(
-                    b.HasField("stop_offset") and b.start.offset >= b.stop_offset
-                    for b in bounds.values()
-                ):
-                    return
-                if not caught_up:
-                    caught_up = True
-                    yield log.SubscribeResponse(caught_up=common.CaughtUp())
-                waits = [
-                    asyncio.ensure_future(self.peer.partition(*at).changed.wait()) for at in bounds
-                ]
-                try:
-                    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for wait in waits:
-                        wait.cancel()
+                continue
+            if not caught_up:
+                caught_up = True
+                yield log.SubscribeResponse(caught_up=common.CaughtUp())
+            await self._change(bounds)
+
+    async def _change(self, bounds: dict[tuple[str, int], log.ReadBounds]) -> None:
+        """Wait until one of the partitions has grown."""
+        waits = [asyncio.ensure_future(self.peer.partition(*at).changed.wait()) for at in bounds]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def _bounds(
         self,
         at: tuple[str, int],
         partition: PeerPartition,
         request: log.SubscribeRequest,
+        *,
         times: common.TimeRange | None,
     ) -> log.ReadBounds:
         start = partition.log_start
@@ -252,7 +251,7 @@ class PeerLog(log_rpc.LogServiceServicer):
 
     def _turn(
         self, bounds: dict[tuple[str, int], log.ReadBounds], request: log.SubscribeRequest
-    ) -> list[log.SubscribeResponse]:
+    ) -> log.SubscribeResponse | None:
         for at, bound in bounds.items():
             partition = self.peer.partition(*at)
             stop = bound.stop_offset if bound.HasField("stop_offset") else None
@@ -263,16 +262,24 @@ class PeerLog(log_rpc.LogServiceServicer):
                     next_offset=partition.log_start,
                 )  # fmt: skip
                 bound.start.offset = partition.log_start
-                return [log.SubscribeResponse(gap=gap)]
+                return log.SubscribeResponse(gap=gap)
             if bound.start.offset < min(partition.end, partition.end if stop is None else stop):
-                step = step_of(partition, bound.start, request.encoding, stop)
+                step = step_of(partition, bound.start, request.encoding, stop=stop)
                 bound.start.CopyFrom(step.next)
-                return [log.SubscribeResponse(records=common.Records(partitions=[step]))]
-        return []
+                return log.SubscribeResponse(records=common.Records(partitions=[step]))
+        return None
+
+
+def finished(bounds: dict[tuple[str, int], log.ReadBounds]) -> bool:
+    """Tell whether every partition has been read to its stop."""
+    return all(
+        bound.HasField("stop_offset") and bound.start.offset >= bound.stop_offset
+        for bound in bounds.values()
+    )
 
 
 def step_of(
-    partition: PeerPartition, cursor: common.Cursor, encoding: int, stop: int | None
+    partition: PeerPartition, cursor: common.Cursor, encoding: int, *, stop: int | None
 ) -> common.PartitionRecords:
     """Return the batch that holds the cursor's offset: whole, if it is asked for as it is."""
     found = next((b for b in partition.batches if b.end > cursor.offset), None)
@@ -304,16 +311,15 @@ def step_of(
 def place_of(partition: PeerPartition, seek: common.Seek, now_ms: int) -> int | None:
     """Return the offset that a seek means; None: the end."""
     kind = seek.WhichOneof("to")
-    if kind == "edge":
-        return partition.log_start if seek.edge == common.EDGE_EARLIEST else None
-    if kind == "offset":
-        return seek.offset
-    if kind == "after_earliest":
-        return min(partition.log_start + seek.after_earliest, partition.end)
-    if kind == "before_latest":
-        return max(partition.end - seek.before_latest, partition.log_start)
-    if kind is None:
-        return None
+    places = {
+        None: None,
+        "edge": partition.log_start if seek.edge == common.EDGE_EARLIEST else None,
+        "offset": seek.offset,
+        "after_earliest": min(partition.log_start + seek.after_earliest, partition.end),
+        "before_latest": max(partition.end - seek.before_latest, partition.log_start),
+    }
+    if kind in places:
+        return places[kind]
     wanted_ms = now_ms - seek.ago.seconds * 1000 if kind == "ago" else seek.time.ToMilliseconds()
     for batch in partition.batches:
         for record in batch.records:

@@ -16,7 +16,7 @@ from tidelog.codecs import BYTES, Codec
 from tidelog.compression import has, need
 from tidelog.connection import Connection, parse_url
 from tidelog.errors import not_built
-from tidelog.places import isolation_of, range_of, seek_of
+from tidelog.places import isolation_of
 from tidelog.producer_settings import (
     BATCH_BYTES,
     BUFFER_BYTES,
@@ -25,11 +25,10 @@ from tidelog.producer_settings import (
     ProducerSettings,
     Timestamps,
 )
+from tidelog.replay_request import check_resume, subscribe_request
 from tidelog.retry import Retry
 from tidelog.topics import Topics
 from tidelog.types import Clock, Compression, Isolation, K, Order, Start, TimeRange, V
-from tidelog.v1 import common_pb2 as common
-from tidelog.v1 import log_service_pb2 as log
 
 if TYPE_CHECKING:
     from tidelog.producer import Producer
@@ -170,7 +169,8 @@ class Client(AbstractAsyncContextManager["Client"]):
         `clock`: of times in start and stop. `partitions`: only these. `order`: across partitions;
         "partition" is none, as fast as it comes. `rate`: 1.0 = as fast as it once happened.
         `gaps`: what retention removed before it was read is warned of, or raised. `resume`: where
-        an earlier replay of the same topics stood; it takes the place of start, stop and during.
+        an earlier replay of the same topics stood; it takes the place of start. One over a range
+        goes on with that range as it was, in absolute times.
 
         Raises:
             ValueError: arguments that do not go together, a naive datetime.
@@ -181,28 +181,22 @@ class Client(AbstractAsyncContextManager["Client"]):
 
         if order != "partition":
             raise not_built(f'order="{order}" (records of several partitions merged)')
-        request = _subscribe_request(topics, partitions)
-        _check(resume, topics)
-        request.isolation_level = isolation_of(isolation)
         if gaps not in {"warn", "raise"}:
             raise ValueError(f'gaps is {gaps!r}; there are "warn" and "raise"')
-        if during is not None:
-            if stop is not None or start != "earliest":
-                raise ValueError("pass either during, or start and stop")
-            request.range.CopyFrom(range_of(during))
-            clock = during.clock
-        else:
-            request.start.CopyFrom(seek_of(start, clock))
-            if stop is not None:
-                request.stop.CopyFrom(seek_of(stop, clock))
         if rate is not None and not 0 < rate < float("inf"):
             raise ValueError(f"rate is {rate}; 1.0 is as fast as it once happened")
+        request = subscribe_request(
+            topics, partitions, during=during, start=start, stop=stop, clock=clock
+        )
+        request.isolation_level = isolation_of(isolation)
+        check_resume(resume, topics, during)
+        paced_by = clock if during is None else during.clock
         return Replay(
             Subscription(self._connection, request, resume),
             key=key,
             value=value,
             gaps=gaps,
-            pace=None if rate is None else Pace(rate, clock, self._connection.clock),
+            pace=None if rate is None else Pace(rate, paced_by, self._connection.clock),
             replay_id=f"{self._connection.chance.getrandbits(64):016x}",
         )
 
@@ -246,28 +240,3 @@ def _compression(wanted: Compression | None) -> Compression | None:
     if wanted is None:
         return "zstd" if has("zstd") else "none"
     return wanted
-
-
-def _subscribe_request(
-    topics: Sequence[str], partitions: Sequence[int] | None
-) -> log.SubscribeRequest:
-    if not topics:
-        raise ValueError("name a topic to read")
-    request = log.SubscribeRequest(
-        encoding=common.ENCODING_BATCH if can_build() else common.ENCODING_RECORDS
-    )
-    if partitions is None:
-        request.topics.extend(topics)
-        return request
-    for topic in topics:
-        for partition in partitions:
-            request.partitions.append(common.TopicPartition(topic=topic, partition=partition))
-    return request
-
-
-def _check(resume: Checkpoint | None, topics: Sequence[str]) -> None:
-    """Refuse a checkpoint of other topics; raises ValueError."""
-    if resume is not None:
-        others = sorted({cursor.topic for cursor in resume.cursors} - set(topics))
-        if others:
-            raise ValueError(f"the checkpoint is of {', '.join(others)}, which is not read here")

@@ -87,7 +87,7 @@ class Lane:
 
         `identity`: of the producer, for the batches that have no stamp yet.
         """
-        if self.paused or self.again or not self.waiting:
+        if self.paused or not self.waiting:
             return None
         if len(self.in_flight) >= (IN_FLIGHT_MAX if self.idempotent else 1):
             return None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc.aio
 
-from tidelog.calls import SUBSCRIBE
+from tidelog.calls import RESOLVE_OFFSETS, SUBSCRIBE
 from tidelog.checkpoint import Checkpoint, Key, Place
 from tidelog.compression import CodecMissing
 from tidelog.connection import Connection, Node
@@ -30,7 +30,7 @@ from tidelog.steps import Advance, Live, Raw, Step, Trouble, Within, steps_of
 from tidelog.types import Position, TopicPartition
 from tidelog.v1 import common_pb2 as common
 from tidelog.v1 import log_service_pb2 as log
-from tidelog.wire_errors import Failure, failure_of_status, harmless
+from tidelog.wire_errors import Failure, failure_of_row, failure_of_status, harmless
 
 if TYPE_CHECKING:
     from grpc.aio import UnaryStreamCall
@@ -58,10 +58,14 @@ class Subscription:
         self.places: dict[Key, Place] = {}
         """Up to where records were received; they may not have been handed out yet."""
         self.times: common.TimeRange | None = None
+        self._resumed = resume is not None
         self.positions: dict[TopicPartition, Position] = {}
         if resume is not None:
             checkpoint = Checkpoint(resume.places, resume.times)
-            self.places = dict(checkpoint.places)
+            asked = {(one.topic, one.partition) for one in request.partitions}
+            self.places = {
+                at: place for at, place in checkpoint.places.items() if not asked or at in asked
+            }
             self._set_times(resume.times)
 
     async def open(self) -> Sequence[Step]:
@@ -70,6 +74,8 @@ class Subscription:
         Raises:
             TidelogError: it cannot be read.
         """
+        if self._resumed and self.times is None:
+            await self._resolve_stops()
         steps: list[Step] = []
         while not self.opened:
             more = await self.next()
@@ -108,6 +114,34 @@ class Subscription:
             if self._is_done():
                 return None
             await self._recover(failure, self._budget)
+
+    async def _resolve_stops(self) -> None:
+        """Find where a resumed read ends: where this call says, not where the earlier one ended.
+
+        The wire's bounds carry both ends, so the stop is found here. Partitions that the topic has
+        grown meanwhile are read from their beginning.
+        """
+        asked = self._request
+        if not asked.HasField("stop"):
+            for place in self.places.values():
+                place.stop = None
+            return
+        fixed = asked.stop.offset if asked.stop.HasField("offset") else None
+        request = log.ResolveOffsetsRequest(
+            topics=asked.topics,
+            partitions=asked.partitions,
+            seek=asked.stop if fixed is None else common.Seek(edge=common.EDGE_EARLIEST),
+            isolation_level=asked.isolation_level,
+        )
+        uncommitted = asked.isolation_level == common.ISOLATION_LEVEL_READ_UNCOMMITTED
+        for row in (await self._connection.call(RESOLVE_OFFSETS, request)).resolved:
+            if row.HasField("error"):
+                raise failure_of_row(row.error).error
+            end = row.high_watermark if uncommitted else row.last_stable_offset
+            found = row.offset if row.WhichOneof("at") == "offset" else end
+            key = (row.partition.topic, row.partition.partition)
+            place = self.places.setdefault(key, Place(row.log_start_offset))
+            place.stop = max(place.offset, found if fixed is None else fixed)
 
     def close(self) -> None:
         """End the stream."""

@@ -97,7 +97,8 @@ class Client(AbstractContextManager["Client"]):
         `clock`: of times in start and stop. `partitions`: only these. `order`: across partitions;
         "partition" is none, as fast as it comes. `rate`: 1.0 = as fast as it once happened.
         `gaps`: what retention removed before it was read is warned of, or raised. `resume`: where
-        an earlier replay of the same topics stood; it takes the place of start, stop and during.
+        an earlier replay of the same topics stood; it takes the place of start. One over a range
+        goes on with that range as it was, in absolute times.
 
         Raises:
             ValueError: arguments that do not go together, a naive datetime.

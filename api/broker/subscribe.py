@@ -132,7 +132,6 @@ class Subscribe:
             state.open_ended = {slot for slot, one in enumerate(places) if one.stop is None}
         yield Opened(wanted.bounds, wanted.times)
         while True:
-            self._check_present(state)
             grown = self._grown(state)
             if grown:
                 yield Opened(grown, None)
@@ -210,19 +209,6 @@ class Subscribe:
             if beyond:
                 place.stop = max(beyond[0].base_offset, place.start)
                 state.open_ended.discard(slot)
-
-    def _check_present(self, state: _State) -> None:
-        """Refuse to wait for a topic that is gone, or is another one of the same name by now."""
-        for place in state.places:
-            partition = place.partition
-            name, number = partition.topic.name, partition.number
-            if self._node.partitions.get(name, number) is not partition:
-                raise RequestError(
-                    ErrorCode.UNKNOWN_TOPIC,
-                    f'topic "{name}" was deleted, and created again',
-                    topic=name,
-                    partition=str(number),
-                )
 
     def _grown(self, state: _State) -> list[Bounds]:
         """Take in the partitions that followed topics have got since."""

@@ -34,6 +34,14 @@ def descriptors_max() -> int:
     return soft
 
 
+def open_files_max(wanted: int) -> int:
+    """Return how many segment files may be open for writing, and as many for reading.
+
+    The other half of the descriptors is left to connections.
+    """
+    return max(1, min(wanted, descriptors_max() // 4))
+
+
 def process_age_ms() -> int:
     """Return how long ago this process was started, to 10 ms (Linux)."""
     fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()

@@ -18,7 +18,7 @@ from api.rpc.convert import (
 from api.rpc.details import record_error
 from api.rpc.guard import Guard
 from api.rpc.selection import check_items, hosted
-from api.rpc.step_messages import MESSAGE_BYTES_MAX, Part, record_parts, stored_parts
+from api.rpc.step_messages import MESSAGE_BYTES_MAX, Filling, record_parts, stored_parts
 from model.errors import RequestError
 from model.ids import LeaderEpoch, Offset
 from model.limits import FETCH_BYTES_MAX, FETCH_PARTITION_BYTES_DEFAULT
@@ -99,26 +99,37 @@ class FetchCall:
                 case RequestError():
                     row.error.CopyFrom(record_error(found))
                 case Step():
-                    part = await self._part(found, epoch_of(asked), terms)
-                    if part.size_bytes > room:
-                        nothing = found._replace(batches=(), next_offset=found.start_offset)
-                        part = next(stored_parts(nothing, epoch_of(asked), max_bytes=0))
-                    if part.error is not None and part.message.next.offset == asked.offset:
-                        row.error.CopyFrom(record_error(part.error))
-                    else:
-                        row.records.CopyFrom(part.message)
-                    room -= part.size_bytes
+                    room -= await self._fill(row, asked, found, terms=terms, room=room)
         return response
 
-    async def _part(self, step: Step, epoch: LeaderEpoch | None, terms: _Terms) -> Part:
-        """Return the first part of a step: the next fetch goes on behind it."""
+    async def _fill(
+        self,
+        row: log_service_pb2.FetchResult,
+        asked: common_pb2.Cursor,
+        step: Step,
+        *,
+        terms: _Terms,
+        room: int,
+    ) -> int:
+        """Write the first part of a step into its row, if it has room; return its size."""
+        filling = Filling(lambda: row.records)
+        epoch = epoch_of(asked)
         max_bytes = min(terms.partition_max_bytes, terms.max_bytes)
-        if not terms.decode:
-            return next(stored_parts(step, epoch, max_bytes=max_bytes))
-        turns = self._broker.turns()
-        parts = record_parts(step, epoch, None, turns=turns, max_bytes=max_bytes)
-        async with aclosing(parts):
-            return await anext(parts)
+        if terms.decode:
+            turns = self._broker.turns()
+            parts = record_parts(step, epoch, filling, times=None, turns=turns, max_bytes=max_bytes)
+            async with aclosing(parts):
+                part = await anext(parts)
+        else:
+            part = next(stored_parts(step, epoch, filling, max_bytes=max_bytes))
+        if filling.size_bytes > room:
+            row.ClearField("records")
+            filling.size_bytes = 0
+            nothing = step._replace(batches=(), next_offset=step.start_offset)
+            part = next(stored_parts(nothing, epoch, filling, max_bytes=0))
+        elif part.error is not None and part.message.next.offset == asked.offset:
+            row.error.CopyFrom(record_error(part.error))
+        return filling.size_bytes
 
 
 def epoch_of(asked: common_pb2.Cursor) -> LeaderEpoch | None:

@@ -66,7 +66,8 @@ class LogService:
         self, request: log_service_pb2.ProduceRequest, call: Call
     ) -> log_service_pb2.ProduceResponse:
         """Append every batch; answer when each is as durable as was asked for."""
-        offered = await self._producing.offer(request, call)
+        answer = log_service_pb2.ProduceResponse()
+        offered = await self._producing.offer(request, answer, call)
         return await offered.answer
 
     async def produce_stream(self, requests: Requests, send: Send, call: Call) -> None:

@@ -48,17 +48,20 @@ class _Terms(NamedTuple):
 class Offered:
     """A request whose batches are on their way; `answer` comes when each has its row."""
 
-    __slots__ = ("_missing", "_rows", "answer", "silent")
+    __slots__ = ("_answer", "_missing", "_rows", "answer")
 
-    def __init__(self, request: log_service_pb2.ProduceRequest) -> None:
-        """Expect a row for each batch."""
-        self._rows = [log_service_pb2.ProduceResult(topic=batch.topic) for batch in request.batches]
-        for row, batch in zip(self._rows, request.batches, strict=True):
+    def __init__(
+        self, request: log_service_pb2.ProduceRequest, answer: log_service_pb2.ProduceResponse
+    ) -> None:
+        """Expect a row for each batch; they are written into `answer`."""
+        for batch in request.batches:
+            row = answer.results.add()
+            row.topic = batch.topic
             if batch.HasField("partition"):
                 row.partition = batch.partition
+        self._answer = answer
+        self._rows = answer.results
         self._missing = len(self._rows)
-        self.silent = False
-        """Nothing is waited for, so neither offset nor append time is told."""
         self.answer: asyncio.Future[log_service_pb2.ProduceResponse] = (
             asyncio.get_running_loop().create_future()
         )
@@ -79,7 +82,7 @@ class Offered:
         row = self._rows[slot]
         if isinstance(outcome, RequestError):
             row.error.CopyFrom(record_error(outcome))
-        elif not self.silent:
+        else:
             row.duplicate = outcome.duplicate
             if outcome.base_offset is not None:
                 row.base_offset = outcome.base_offset
@@ -87,14 +90,14 @@ class Offered:
                 row.append_time.CopyFrom(timestamp(outcome.append_time))
         self._missing -= 1
         if not self._missing and not self.answer.done():  # its asker may have gone
-            self.answer.set_result(log_service_pb2.ProduceResponse(results=self._rows))
+            self.answer.set_result(self._answer)
 
     def refuse(self, refusal: RequestError) -> None:
         """Give every batch that has no outcome the same one: the request was refused whole."""
         for slot in range(len(self._rows)):
             self.done(slot, refusal)
         if not self._rows and not self.answer.done():
-            self.answer.set_result(log_service_pb2.ProduceResponse())
+            self.answer.set_result(self._answer)
 
 
 class Producing:
@@ -104,16 +107,20 @@ class Producing:
         """Append through a node's use cases."""
         self._broker = broker
 
-    async def offer(self, request: log_service_pb2.ProduceRequest, call: Call) -> Offered:
-        """Offer every batch; returns when each has its place or its refusal.
+    async def offer(
+        self,
+        request: log_service_pb2.ProduceRequest,
+        answer: log_service_pb2.ProduceResponse,
+        call: Call,
+    ) -> Offered:
+        """Offer every batch; returns when each has its place or its refusal in `answer`.
 
         Raises:
             RequestError: INVALID_REQUEST, NOT_IMPLEMENTED, OVERLOADED: nothing was appended.
         """
         check_items("batches", len(request.batches))
         terms = _terms(request, call)
-        offered = Offered(request)
-        offered.silent = terms.acks is Acks.NONE
+        offered = Offered(request, answer)
         memory = self._broker.context.memory
         size = request.ByteSize()
         memory.check(size)
@@ -131,16 +138,20 @@ class Producing:
     async def _offer(
         self, batch: log_service_pb2.ProduceBatch, terms: _Terms, offered: Offered, *, slot: int
     ) -> None:
-        _check_batch(batch, terms.acks)
-        number = batch.partition if batch.HasField("partition") else await self._choose(batch)
+        # Taken out once: each access copies it.
+        payload = batch.encoded if batch.HasField("encoded") else None
+        _check_batch(batch, payload, terms.acks)
+        number = batch.partition
+        if not batch.HasField("partition"):
+            number = await self._choose(batch, payload)
         partition = hosted(self._broker, batch.topic, number)
         offered.chosen(slot, number)
         done = partial(offered.done, slot)
-        if batch.HasField("encoded"):
+        if payload is not None:
             self._broker.produce(
                 terms.call.principal,
                 partition,
-                memoryview(batch.encoded),
+                memoryview(payload),
                 acks=terms.acks,
                 timeout_ms=terms.timeout_ms,
                 done=done,
@@ -168,12 +179,12 @@ class Producing:
             done=partial(offered.done, slot),
         )
 
-    async def _choose(self, batch: log_service_pb2.ProduceBatch) -> int:
+    async def _choose(self, batch: log_service_pb2.ProduceBatch, payload: bytes | None) -> int:
         """Return the partition of a batch that leaves it to the node."""
         topic = of_topic(self._broker, batch.topic)[0].topic
         turns = self._broker.turns()
-        if batch.HasField("encoded"):
-            key = await only_key(memoryview(batch.encoded), turns)
+        if payload is not None:
+            key = await only_key(memoryview(payload), turns)
         else:
             key = key_of(batch.records[0])
         return await self._broker.choose_partition(topic, key, turns, size_bytes=batch.ByteSize())
@@ -189,16 +200,15 @@ def _terms(request: log_service_pb2.ProduceRequest, call: Call) -> _Terms:
     return _Terms(call, acks, call.wait_ms(asked))
 
 
-def _check_batch(batch: log_service_pb2.ProduceBatch, acks: Acks) -> None:
+def _check_batch(batch: log_service_pb2.ProduceBatch, payload: bytes | None, acks: Acks) -> None:
     """Refuse what contradicts itself, before anything is looked up."""
-    encoded = batch.HasField("encoded")
-    if encoded == bool(batch.records):
+    if (payload is not None) == bool(batch.records):
         refuse("batches", "exactly one of records and encoded is set, and records are not empty")
     stamped = batch.HasField("producer")
-    if encoded:
+    if payload is not None:
         if stamped:
             refuse("producer", "with encoded it stays absent: the batch header carries it")
-        header = batch.encoded[: PRODUCER_AT + len(NO_PRODUCER)]
+        header = payload[: PRODUCER_AT + len(NO_PRODUCER)]
         if len(header) > ATTRIBUTES_AT and header[ATTRIBUTES_AT] & TRANSACTIONAL:
             not_built("encoded", "a transactional batch", 6)
         stamped = header[PRODUCER_AT:] not in {b"", NO_PRODUCER}

@@ -75,24 +75,21 @@ class ProduceStream:
         """Offer one request; in order, since its batches get their places now. Not broken off."""
         slot = self._taken
         self._taken += 1
-        self._answers[slot] = log_service_pb2.ProduceStreamResponse(
-            correlation_id=request.correlation_id
-        )
+        response = log_service_pb2.ProduceStreamResponse(correlation_id=request.correlation_id)
+        response.produce.SetInParent()
+        self._answers[slot] = response
         try:
-            offered = await self._producing.offer(request.produce, call)
+            offered = await self._producing.offer(request.produce, response.produce, call)
         except RequestError as refusal:
-            offered = Offered(request.produce)
+            response.produce.Clear()
+            offered = Offered(request.produce, response.produce)
             offered.refuse(refusal)
         self._order.add(slot, offered.places)
         offered.answer.add_done_callback(partial(self._acked, slot))
 
     def _acked(self, slot: int, answer: "asyncio.Future[log_service_pb2.ProduceResponse]") -> None:
-        if not answer.cancelled():
-            self._finish(slot, answer.result())
-
-    def _finish(self, slot: int, response: log_service_pb2.ProduceResponse) -> None:
         """A request has its answer: let go what may leave."""
-        self._answers[slot].produce.CopyFrom(response)
+        del answer  # it stands in the response already
         self._finished += 1
         for ready in self._order.finished(slot):
             self._ready.put_nowait(ready)

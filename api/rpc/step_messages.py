@@ -4,7 +4,7 @@ A message stays below gRPC's 4 MiB, however far a small batch expands: what does
 the next one, and every part says where it goes on.
 """
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple
 
@@ -28,11 +28,24 @@ RUN_OVERHEAD_BYTES: Final = 40
 _ATTRIBUTES_AT: Final = 22
 
 
+class Filling:
+    """The message that steps are written into: in place, for copies of messages are dear."""
+
+    __slots__ = ("begin", "size_bytes")
+
+    def __init__(self, begin: Callable[[], common_pb2.PartitionRecords]) -> None:
+        """`begin` gives the place for the next part."""
+        self.begin = begin
+        self.size_bytes = 0
+        """Of the records and batches in the message; whoever sends it begins again at 0."""
+
+
 class Part(NamedTuple):
-    """Part of a step that fits one message."""
+    """A part of a step that is in the message now."""
 
     message: common_pb2.PartitionRecords
-    size_bytes: int
+    is_last: bool
+    """Else the message is full: it is to be sent before the next part is asked for."""
     error: RequestError | None = None
     """What follows cannot be read; `next` of the message stands before it."""
 
@@ -47,43 +60,46 @@ def cursor(partition: HostedPartition, offset: int, epoch: LeaderEpoch | None) -
     )
 
 
-def stored_parts(step: Step, last_epoch: LeaderEpoch | None, *, max_bytes: int) -> Iterator[Part]:
-    """Yield a step in parts of batches as they are stored; control batches are left out.
+def stored_parts(
+    step: Step, last_epoch: LeaderEpoch | None, filling: Filling, *, max_bytes: int
+) -> Iterator[Part]:
+    """Write a step in parts, of batches as they are stored; control batches are left out.
 
-    A part is at most `max_bytes`, or one run of batches that share append time and leader epoch.
+    A message is at most `max_bytes`, or one run of batches that share append time and leader epoch.
     """
-    message = _message(step, step.start_offset, last_epoch)
-    size = 0
+    message = _begin(step, step.start_offset, last_epoch, filling=filling)
     for (append_time, epoch), run in _runs(step.batches):
         views = [batch.view for batch in run]
-        run_size = RUN_OVERHEAD_BYTES + sum(map(len, views))
-        if size and size + run_size > max_bytes:
-            yield Part(message, size)
-            message, size = _message(step, message.next.offset, LeaderEpoch(epoch)), 0
-        message.batches.add(
-            encoded=b"".join(views), append_time=timestamp(append_time), leader_epoch=epoch
-        )
+        size = RUN_OVERHEAD_BYTES + sum(map(len, views))
+        if filling.size_bytes and filling.size_bytes + size > max_bytes:
+            yield Part(message, is_last=False)
+            message = _begin(step, message.next.offset, epoch, filling=filling)
+        row = message.batches.add()
+        row.encoded = bytes(views[0]) if len(views) == 1 else b"".join(views)
+        row.append_time.CopyFrom(timestamp(append_time))
+        row.leader_epoch = epoch
         message.next.offset = BatchHeader.of_checked(views[-1]).end_offset
         message.next.leader_epoch = epoch
-        size += run_size
+        filling.size_bytes += size
     message.next.offset = step.next_offset
-    yield Part(message, size)
+    yield Part(message, is_last=True)
 
 
 async def record_parts(
     step: Step,
     last_epoch: LeaderEpoch | None,
-    times: TimeRange | None,
+    filling: Filling,
     *,
+    times: TimeRange | None,
     turns: Turns,
     max_bytes: int,
 ) -> AsyncGenerator[Part, None]:
-    """Yield a step in parts of decoded records: those from its start on, within a range of times.
+    """Write a step in parts of decoded records: from its start on, within a range of times.
 
-    A part is at most `max_bytes`, or one record. The last ends where the step does; what cannot be
-    decoded ends the parts before it.
+    A message is at most `max_bytes`, or one record. The last part ends where the step does; what
+    cannot be decoded ends the parts before it.
     """
-    building = _Building(step, last_epoch, times, max_bytes=max_bytes)
+    building = _Building(step, last_epoch, filling, times=times, max_bytes=max_bytes)
     for batch in step.batches:
         if batch.view[_ATTRIBUTES_AT] & CONTROL:
             building.passed(batch)
@@ -92,41 +108,45 @@ async def record_parts(
             async for records in decoded(step.partition, batch, turns):
                 for record in building.visible(records):
                     if building.is_full_with(record):
-                        yield building.part()
+                        yield Part(building.part(), is_last=False)
+                        building.begin()
                     building.add(batch, record)
         except RequestError as unreadable:
-            yield building.part()._replace(error=unreadable)
+            yield Part(building.part(), is_last=True, error=unreadable)
             return
         building.passed(batch)
     building.reach(step.next_offset)
-    yield building.part()
+    yield Part(building.part(), is_last=True)
 
 
 class _Building:
     """The part that is being filled."""
 
     __slots__ = (
-        "_epoch", "_max_bytes", "_message", "_next", "_run", "_run_of", "_size", "_step", "_times",
+        "_epoch", "_filling", "_max_bytes", "_message", "_next", "_run", "_run_of", "_step",
+        "_times",
     )  # fmt: skip
 
     def __init__(
         self,
         step: Step,
         last_epoch: LeaderEpoch | None,
-        times: TimeRange | None,
+        filling: Filling,
         *,
+        times: TimeRange | None,
         max_bytes: int,
     ) -> None:
         self._step = step
+        self._filling = filling
         self._max_bytes = max_bytes
         self._times = times
         self._epoch = last_epoch
         self._next: int = step.start_offset
-        self._begin()
+        self.begin()
 
-    def _begin(self) -> None:
-        self._message = _message(self._step, self._next, self._epoch)
-        self._size = 0
+    def begin(self) -> None:
+        """Begin a part behind the one before."""
+        self._message = _begin(self._step, self._next, self._epoch, filling=self._filling)
         self._run: common_pb2.RecordBatch | None = None
         self._run_of: tuple[AppendTimeMs, LeaderEpoch] | None = None
 
@@ -145,30 +165,33 @@ class _Building:
         Raises:
             RequestError: RECORD_TOO_LARGE, it fits into none.
         """
-        size = _size(record)
+        size, held = _size(record), self._filling.size_bytes
         if size > MESSAGE_BYTES_MAX:
             raise _never_fits(self._step.partition, record)
-        return self._size > 0 and self._size + size > self._max_bytes
+        return held > 0 and held + size > self._max_bytes
 
     def add(self, batch: StoredBatch, record: Record) -> None:
         """Take a record in."""
         run_of = (batch.append_time, batch.leader_epoch)
-        if self._run is None or run_of != self._run_of:
+        run = self._run
+        if run is None or run_of != self._run_of:
             self._run_of = run_of
-            self._run = self._message.batches.add(
-                append_time=timestamp(batch.append_time), leader_epoch=batch.leader_epoch
-            )
-        time_ms = record.timestamp_ms
-        row = self._run.records.add(
-            offset=record.offset,
-            timestamp_ms=None if time_ms == NO_TIMESTAMP else time_ms,
-            key=record.key,
-            value=record.value,
-        )
-        for key, value in record.headers:
-            row.headers.add(key=key.decode(errors="replace"), value=value)
-        self._size += _size(record)
-        self._next, self._epoch = record.offset + 1, batch.leader_epoch
+            run = self._run = self._message.batches.add()
+            run.append_time.CopyFrom(timestamp(batch.append_time))
+            run.leader_epoch = batch.leader_epoch
+        offset, time_ms, key, value, headers = record
+        row = run.records.add()  # filled field by field: a third of what arguments cost
+        row.offset = offset
+        if time_ms != NO_TIMESTAMP:
+            row.timestamp_ms = time_ms
+        if key is not None:
+            row.key = key
+        if value is not None:
+            row.value = value
+        for name, text in headers:
+            row.headers.add(key=name.decode(errors="replace"), value=text)
+        self._filling.size_bytes += _size(record)
+        self._next, self._epoch = offset + 1, batch.leader_epoch
 
     def passed(self, batch: StoredBatch) -> None:
         """Note that nothing of a batch is left to send."""
@@ -179,25 +202,25 @@ class _Building:
         """Note that nothing is left below an offset."""
         self._next = max(self._next, offset)
 
-    def part(self) -> Part:
-        """Return what was gathered, and begin anew behind it."""
+    def part(self) -> common_pb2.PartitionRecords:
+        """Return what was filled, with where to go on."""
         message = self._message
         message.next.offset = self._next
         if self._epoch is not None:
             message.next.leader_epoch = self._epoch
-        done = Part(message, self._size)
-        self._begin()
-        return done
+        return message
 
 
-def _message(step: Step, offset: int, epoch: LeaderEpoch | None) -> common_pb2.PartitionRecords:
-    return common_pb2.PartitionRecords(
-        next=cursor(step.partition, offset, epoch),
-        log_start_offset=step.log_start,
-        high_watermark=step.high_watermark,
-        last_stable_offset=step.last_stable_offset,
-        closed_time=timestamp(step.closed_time),
-    )
+def _begin(
+    step: Step, offset: int, epoch: LeaderEpoch | None, *, filling: Filling
+) -> common_pb2.PartitionRecords:
+    message = filling.begin()
+    message.next.CopyFrom(cursor(step.partition, offset, epoch))
+    message.log_start_offset = step.log_start
+    message.high_watermark = step.high_watermark
+    message.last_stable_offset = step.last_stable_offset
+    message.closed_time.CopyFrom(timestamp(step.closed_time))
+    return message
 
 
 def _runs(

@@ -29,9 +29,9 @@ from api.rpc.fetch import diverged_message, epoch_of, gap_message
 from api.rpc.guard import Guard
 from api.rpc.places import place_of, range_message, range_of
 from api.rpc.selection import check_items, select_all
-from api.rpc.step_messages import MESSAGE_BYTES_MAX, Part, cursor, record_parts, stored_parts
+from api.rpc.step_messages import Filling, Part, cursor, record_parts, stored_parts
 from cluster.shell.hosted_partition import HostedPartition
-from model.ids import LeaderEpoch, Offset
+from model.ids import Offset
 from model.record import ClockKind
 from tidelog.v1 import common_pb2, log_service_pb2
 
@@ -167,6 +167,8 @@ class _Sending:
         times = wanted.times
         self._times = times if times is not None and times.clock is ClockKind.EVENT else None
         self._places: dict[HostedPartition, common_pb2.Cursor] = {}
+        self._message = _Response()
+        self._filling = Filling(self._next_part)
 
     async def tell(self, event: Event) -> None:
         """Send one event, in as many messages as it needs.
@@ -195,35 +197,45 @@ class _Sending:
 
     async def _tell_steps(self, steps: Sequence[Step]) -> None:
         """Send steps, several in a message while they fit."""
-        gathered: list[common_pb2.PartitionRecords] = []
-        size = 0
         for step in steps:
-            last_epoch = epoch_of(self._places[step.partition])
-            async for part in self._parts(step, last_epoch):
-                if gathered and size + part.size_bytes > MESSAGE_BYTES_MAX:
-                    await self._send(_records(gathered))
-                    gathered, size = [], 0
-                gathered.append(part.message)
-                size += part.size_bytes
-                self._places[step.partition] = part.message.next
-                if part.error is not None:
-                    await self._send(_records(gathered))
-                    raise part.error
-        await self._send(_records(gathered))
+            async with aclosing(self._parts(step)) as parts:
+                async for part in parts:
+                    self._places[step.partition] = _copy(part.message.next)
+                    if not part.is_last or self._filling.size_bytes >= self._max_bytes:
+                        await self._flush()
+                    if part.error is not None:
+                        await self._flush()
+                        raise part.error
+        await self._flush()
 
-    async def _parts(
-        self, step: Step, last_epoch: LeaderEpoch | None
-    ) -> AsyncGenerator[Part, None]:
+    def _next_part(self) -> common_pb2.PartitionRecords:
+        return self._message.records.partitions.add()
+
+    async def _flush(self) -> None:
+        """Send what was gathered."""
+        message = self._message
+        if message.records.partitions:
+            self._message = _Response()
+            self._filling.size_bytes = 0
+            await self._send(message)
+
+    async def _parts(self, step: Step) -> AsyncGenerator[Part, None]:
+        """Write a step into messages, part by part."""
+        last_epoch = epoch_of(self._places[step.partition])
         if self._decode:
-            turns = self._broker.turns()
             parts = record_parts(
-                step, last_epoch, self._times, turns=turns, max_bytes=self._max_bytes
+                step,
+                last_epoch,
+                self._filling,
+                times=self._times,
+                turns=self._broker.turns(),
+                max_bytes=self._max_bytes,
             )
             async with aclosing(parts):
                 async for part in parts:
                     yield part
         else:
-            for part in stored_parts(step, last_epoch, max_bytes=self._max_bytes):
+            for part in stored_parts(step, last_epoch, self._filling, max_bytes=self._max_bytes):
                 yield part
 
     def _opened(self, opened: Opened) -> _Response.Opened:
@@ -237,8 +249,11 @@ class _Sending:
         return message
 
 
-def _records(steps: Sequence[common_pb2.PartitionRecords]) -> _Response:
-    return _Response(records=common_pb2.Records(partitions=steps))
+def _copy(place: common_pb2.Cursor) -> common_pb2.Cursor:
+    """Return a cursor of its own: one within a message would keep all of that in memory."""
+    own = common_pb2.Cursor()
+    own.CopyFrom(place)
+    return own
 
 
 def _check(request: _Request) -> bool:

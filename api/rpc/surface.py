@@ -67,7 +67,9 @@ def generic_handlers(guard: Guard, handlers: Mapping[str, Handler]) -> list[Gene
         method_handlers_generic_handler(
             service.full_name,
             {
-                method.name: _method(guard, method, handlers.get(f"{service.name}/{method.name}"))
+                method.name: _method(
+                    guard, method, f"{service.name}/{method.name}", handlers=handlers
+                )
                 for method in service.methods
             },
         )
@@ -76,20 +78,19 @@ def generic_handlers(guard: Guard, handlers: Mapping[str, Handler]) -> list[Gene
     return [*listed, _Unknown(guard)]
 
 
-def _method(guard: Guard, method: MethodDescriptor, handler: Handler | None) -> _Method:
-    service = method.containing_service
-    assert service is not None, "RPC_BELONGS_TO_SERVICE"
-    name = f"{service.name}/{method.name}"
+def _method(
+    guard: Guard, method: MethodDescriptor, name: str, *, handlers: Mapping[str, Handler]
+) -> _Method:
     read = GetMessageClass(method.input_type).FromString
     write = GetMessageClass(method.output_type).SerializeToString
-    match handler:
-        case Unary():
+    match handlers.get(name):
+        case Unary() as handler:
             return unary_unary_rpc_method_handler(_unary(guard, name, handler), read, write)
-        case ServerStream():
+        case ServerStream() as handler:
             return unary_stream_rpc_method_handler(
                 _server_stream(guard, name, handler), read, write
             )
-        case Bidirectional():
+        case Bidirectional() as handler:
             return stream_stream_rpc_method_handler(
                 _bidirectional(guard, name, handler), read, write
             )

@@ -7,11 +7,12 @@ the same lines. Exits 1 if anything is wrong, or if fewer states were reached.
 
 import argparse
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tests.crash.explore import Dropped, Explorer, Seen, Violation, sweep
-from tests.crash.models import MODELS
+from tests.crash.explore import Dropped, Explorer, Seen, Violation, some_cuts, sweep
+from tests.crash.models import MODELS, coarse
 from tests.crash.redundant import REDUNDANT, site
 from tests.crash.store import Store, record
 from tests.crash.workloads import DISK_FULL, WORKLOADS
@@ -19,6 +20,8 @@ from tests.crash.workloads import DISK_FULL, WORKLOADS
 ROUNDS_MAX: Final = 200
 """Seeds tried at most to reach a number of states."""
 SHOWN_MAX: Final = 5
+CUTS_MAX: Final = 200
+"""Of a longer run so many cuts are drawn; every round draws others."""
 ALL: Final = (*WORKLOADS, *(f"{name}, {DISK_FULL}" for name in WORKLOADS))
 
 
@@ -30,7 +33,8 @@ def enumerate_states(names: Sequence[str], states: int, seed: int) -> Iterator[t
             recording = record(name, seed + number)
             for model in MODELS:
                 explorer = Explorer(Store(), seed=seed + number)
-                seen = explorer.explore(recording, MODELS[model])
+                cuts = some_cuts(recording.steps, CUTS_MAX, seed + number)
+                seen = explorer.explore(recording, MODELS[model], cuts=cuts)
                 reached |= seen.recovered
                 yield f"{name}, {model}", seen
                 if len(reached) >= states or seen.violations:
@@ -40,7 +44,7 @@ def enumerate_states(names: Sequence[str], states: int, seed: int) -> Iterator[t
 def leave_out_each_sync(names: Sequence[str], seed: int) -> Iterator[tuple[str, Dropped]]:
     """Yield each sync of one run of each workload, and whether anything noticed its absence."""
     for name in (each for each in names if not each.endswith(DISK_FULL)):
-        for dropped in sweep(Store(), record(name, seed), seed=seed):
+        for dropped in sweep(Store(), record(name, seed), [coarse], seed=seed):
             yield name, dropped
 
 
@@ -64,21 +68,24 @@ def show_states(names: Sequence[str], states: int, seed: int) -> tuple[Seen, boo
 
 
 def show_syncs(names: Sequence[str], seed: int) -> bool:
-    """Print what the syncs of each workload are for; tell whether each has a reason."""
-    needed, redundant, unexplained = 0, dict.fromkeys(REDUNDANT, 0), 0
-    for name, dropped in leave_out_each_sync(names, seed):
+    """Print what happens without each sync; tell whether each kind was missed by some crash.
+
+    One that no crash misses may stand before the end of its run, or before another of its kind.
+    """
+    missed, all_of = Counter[str](), Counter[str]()
+    for _, dropped in leave_out_each_sync(names, seed):
         where = site(dropped.step)
-        if dropped.caught is not None:
-            needed += 1
-        elif where in redundant:
-            redundant[where] += 1
-        else:
-            unexplained += 1
-            say(f"{name}: nothing notices that step {dropped.at} is left out: {dropped.step}")
-    say(f"syncs left out in turn: {needed} noticed, {sum(redundant.values())} redundant")
-    for where, count in redundant.items():
-        say(f"  {count} of {where}: {REDUNDANT[where]}")
-    return unexplained == 0
+        all_of[where] += 1
+        missed[where] += dropped.caught is not None
+    say(f"syncs left out in turn: {all_of.total()}; a crash told of {missed.total()}")
+    good = True
+    for where, count in sorted(all_of.items()):
+        note = ""
+        if not missed[where]:
+            good = good and where in REDUNDANT
+            note = REDUNDANT.get(where, "NOTHING MISSES IT")
+        say(f"  {where:40}{missed[where]:>5} of {count:<5} {note}")
+    return good
 
 
 def show(violation: Violation) -> None:

@@ -107,6 +107,7 @@ class Expected:
     operations: int = 0
     producers: dict[State, tuple[object, ...]] = field(default_factory=dict)
     """What is known of producers when the log is in a state that an append has left."""
+    rolled_back: bool = False
     deleted_by: int | None = None
     must_exist: bool = False
 
@@ -221,11 +222,14 @@ class History:
                 pass
             case Appended(_, batches, producers):
                 each.change(each.states[-1] + batches)
-                each.producers[each.states[-1]] = producers
+                if not each.rolled_back:
+                    each.producers[each.states[-1]] = producers
             case Truncated(_, offset):
                 self.cuts = True
                 each.change(tuple(b for b in each.states[-1] if b.end <= offset))
-                each.producers.clear()  # a window that was rolled back may know less, or more
+                # Rolling back shortens windows; recovery may find more of them in the log.
+                each.producers.clear()
+                each.rolled_back = True
             case Trimmed(_, offset):
                 self.cuts = True
                 each.starts.append(offset)

@@ -8,7 +8,7 @@ from api.sim.platter import Platter
 from api.sim.power_cut import Pending
 from api.sim.trace import Mark, Replay, Step, Sync
 from tests.crash.explore import Explorer, Seen, sweep
-from tests.crash.models import MODELS, ordered, weak
+from tests.crash.models import MODELS, coarse, ordered, weak
 from tests.crash.toy_store import Bug, Toy
 
 RECORDS = 10
@@ -39,7 +39,7 @@ def test_a_fault_of_recovery_shows_only_in_a_second_crash() -> None:
 
 def test_every_sync_of_a_store_that_is_right_is_needed() -> None:
     toy = Toy(Bug.NONE)
-    found = list(sweep(toy, toy.record(RECORDS), seed=1))
+    found = list(sweep(toy, toy.record(RECORDS), [coarse, weak], seed=1))
     assert len(found) >= RECORDS
     assert [each for each in found if each.caught is None] == []
 
@@ -50,7 +50,7 @@ def test_a_sync_too_many_is_found() -> None:
     steps: list[Step] = []
     for step in recording.steps:
         steps += [step, step] if isinstance(step, Sync) and step.name == "log" else [step]
-    found = sweep(toy, recording._replace(steps=steps), seed=1)
+    found = sweep(toy, recording._replace(steps=steps), [coarse, weak], seed=1)
     twice = [each for each in found if each.caught is None]
     assert len(twice) == 2 * RECORDS
 

@@ -41,7 +41,8 @@ def kernel_changes(log: str, root: str) -> Iterator[Change]:
         numbers = re.findall(r", (\d+)(?=,|$)", arguments)
         match CALLS[call]:
             case "write":
-                yield Change("write", name, result, int(numbers[-1]))
+                position = numbers[-2 if call == "pwritev2" else -1]  # behind it: flags
+                yield Change("write", name, result, int(position))
             case "truncate":
                 yield Change("truncate", name, int(numbers[-1]))
             case what:

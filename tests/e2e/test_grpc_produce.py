@@ -160,17 +160,10 @@ def bad_batches() -> dict[str, tuple[Batch, str, str]]:
     flipped = bytearray(good)
     flipped[-1] ^= 1
     producer = common_pb2.ProducerId(id=1)
-    numbered = encode_batch(
-        [NewRecord(0, None, None)], producer_id=1, producer_epoch=0, base_sequence=0
-    )
+    one, numbers = [NewRecord(0, None, None)], {"producer_epoch": 0, "base_sequence": 0}
+    numbered = encode_batch(one, producer_id=1, **numbers)
     headed = common_pb2.Record(headers=[common_pb2.Header()] * (HEADERS_PER_RECORD_MAX.value + 1))
-    transactional = encode_batch(
-        [NewRecord(0, None, None)],
-        producer_id=1,
-        producer_epoch=0,
-        base_sequence=0,
-        attributes=TRANSACTIONAL,
-    )
+    transactional = encode_batch(one, producer_id=1, attributes=TRANSACTIONAL, **numbers)
     return {
         "nothing": (Batch(partition=0), "INVALID_REQUEST", "batches"),
         "both": (

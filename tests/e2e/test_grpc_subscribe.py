@@ -76,15 +76,24 @@ async def test_new_partitions_are_read_from_their_beginning(
     stream.cancel()
 
 
+@pytest.mark.parametrize("again", [False, True])
 async def test_a_topic_that_goes_ends_the_stream(
-    served: GrpcNode, monkeypatch: pytest.MonkeyPatch
+    served: GrpcNode, monkeypatch: pytest.MonkeyPatch, *, again: bool
 ) -> None:
     monkeypatch.setattr(subscribe, "HEARTBEAT_MS", 50)
     await served.create("orders")
-    stream = served.logs.Subscribe(Request(topics=["orders"]))
-    await until(stream, "caught_up")
+    place = common_pb2.TopicPartition(topic="orders")
+    streams = [
+        served.logs.Subscribe(Request(topics=["orders"])),
+        served.logs.Subscribe(Request(partitions=[place])),
+    ]
+    for stream in streams:
+        await until(stream, "caught_up")
     await served.topics.DeleteTopic(topic_service_pb2.DeleteTopicRequest(name="orders"))
-    assert (await refusal(stream)).reason == "UNKNOWN_TOPIC"
+    if again:  # another topic: offsets of the first mean nothing in it
+        await served.create("orders")
+    for stream in streams:
+        assert (await refusal(stream)).reason == "UNKNOWN_TOPIC"
 
 
 async def test_signs_of_life(served: GrpcNode, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,6 +94,17 @@ async def test_refusals_and_doubts_are_retried_unchanged(
     assert peer.batches_seen == 4
 
 
+async def test_a_break_while_a_partition_rests(peer: LogPeer, client: Client) -> None:
+    """The first batch is refused for now, the answer to the second is lost with the stream."""
+    peer.create("orders")
+    peer.faults.refuse_batches.append(BUSY)
+    peer.faults.answer_first, peer.faults.lose_answers = 1, 1
+    async with client.producer(batch_bytes=30) as p:
+        acks = [await p.enqueue("orders", b"%d" % n) for n in range(3)]
+        assert [(await ack).offset for ack in acks] == [0, 1, 2]
+    assert [r.value for r in peer.records("orders")] == [b"0", b"1", b"2"]
+
+
 async def test_without_idempotence_a_lost_answer_is_told_at_once(
     peer: LogPeer, client: Client
 ) -> None:
@@ -197,9 +208,26 @@ async def test_a_writer_that_gives_up_waiting_takes_no_room(peer: LogPeer, clien
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await waiting
+            _ = await waiting
         await first
         assert (await p.send("orders", b"z" * 150)).offset == 1
+        assert p._free_bytes == 200
+
+
+async def test_a_writer_that_is_let_in_and_gives_up_takes_no_room(
+    peer: LogPeer, client: Client
+) -> None:
+    peer.create("orders")
+    async with client.producer(max_in_flight_bytes=200, batch_bytes=200) as p:
+        p._free_bytes = 0  # as if others had taken all of it
+        waiting = asyncio.ensure_future(p.enqueue("orders", b"y" * 100, partition=0))
+        await asyncio.sleep(0)
+        assert len(p._waiting) == 1
+        p._free_bytes = 200
+        p._let_in()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            _ = await waiting
         assert p._free_bytes == 200
 
 
@@ -216,7 +244,7 @@ async def test_leaving_raises_the_failure_that_nobody_saw(peer: LogPeer, client:
     peer.faults.refuse_batches.append(WRONG)
     with pytest.raises(tidelog.InvalidRequest, match="TIMESTAMP_OUT_OF_RANGE"):
         async with client.producer() as p:
-            await p.enqueue("orders", b"nobody waits for this one")
+            _ = await p.enqueue("orders", b"nobody waits for this one")
 
 
 async def test_leaving_hides_no_other_error(peer: LogPeer, client: Client) -> None:
@@ -224,7 +252,7 @@ async def test_leaving_hides_no_other_error(peer: LogPeer, client: Client) -> No
     peer.faults.refuse_batches.append(WRONG)
     with pytest.raises(KeyError, match="mine"):
         async with client.producer() as p:
-            await p.enqueue("orders", b"v")
+            _ = await p.enqueue("orders", b"v")
             raise KeyError("mine")
 
 
@@ -239,7 +267,7 @@ async def test_an_interrupted_block_gives_up(peer: LogPeer) -> None:
                 await asyncio.Event().wait()
 
         task = asyncio.ensure_future(work())
-        while not tickets:
+        while not tickets:  # noqa: ASYNC110 - until the block is entered
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

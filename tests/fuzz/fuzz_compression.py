@@ -11,6 +11,12 @@ from model.errors import MalformedError
 _LIMIT_BYTES: Final = 1 << 20
 
 
+def samples() -> list[bytes]:
+    """Return what each codec makes of a text."""
+    plain = bytes(range(256)) * 9 + bytes(2_000)
+    return [bytes([codec]) + compress(codec, plain) for codec in Codec]
+
+
 def fuzz(data: bytes) -> None:
     """Expand the input; compress what came of it, and expand that again."""
     codec = data[0] % (len(Codec) + 1) if data else 0

@@ -4,17 +4,36 @@ Nothing but MalformedError may come of a body; a connection never raises, never 
 than it was asked, and holds no more than its limits.
 """
 
+import random
 from struct import pack
 
 from api.kafka.apis import served_apis
+from api.kafka.k00_produce import KEY as PRODUCE
+from api.kafka.k00_produce import SERVED_FROM
 from api.kafka.request import Api
 from api.kafka_settings import KafkaSettings
 from model.errors import MalformedError
 from tests.kafka_door import Script
-from tests.kafka_messages import request_of
+from tests.kafka_messages import entity_class, random_entity, request_of, written
 
 SETTINGS = KafkaSettings(request_bytes_max=1 << 14, read_buffer_bytes=64)
+_WRITTEN_FROM = {PRODUCE: SERVED_FROM}
+"""The first version that kio can write."""
 APIS = sorted(served_apis(SETTINGS).values(), key=lambda api: api.key)
+
+
+def samples() -> list[bytes]:
+    """Return requests of every key and of several versions, chosen by a fixed seed."""
+    rand = random.Random(4)
+    found = []
+    for position, api in enumerate(APIS):
+        for version in range(
+            max(api.version_min, _WRITTEN_FROM.get(api.key, 0)), api.version_max + 1
+        ):
+            entity = random_entity(entity_class(api.key, version, "Request"), rand)
+            chosen = bytes((position, version - api.version_min, rand.randrange(256)))
+            found.append(chosen + written(entity)[:2_000])
+    return found
 
 
 def fuzz(data: bytes) -> None:

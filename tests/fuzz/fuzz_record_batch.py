@@ -7,16 +7,36 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from logstore.batch import decode_batch, decode_slices, event_times, iter_timestamps
+from logstore.batch import (
+    decode_batch,
+    decode_slices,
+    encode_batch,
+    event_times,
+    iter_timestamps,
+)
 from logstore.batch_records import RecordCursor
-from logstore.compression import decompress
+from logstore.compression import Codec, decompress
 from logstore.crc32c import crc32c
 from logstore.validate import check_produced
 from model.errors import MalformedError, RequestError
-from model.record import HEADER, BatchHeader, Record, iter_batches
+from model.record import HEADER, LOG_APPEND_TIME, BatchHeader, NewRecord, Record, iter_batches
 
+RECORDS: Final = (
+    NewRecord(1_700_000_000_000, None, b"value"),
+    NewRecord(-1, b"key", None, ((b"trace", b"1"), (b"trace", None))),
+    NewRecord(1_699_999_000_000, b"", bytes(9_000)),
+    NewRecord(5, b"k" * 70, b"v" * 70),
+)
 _MINE: Final = 7
 """Bytes of the input that make the header: attributes, record count, what the offsets allow."""
+
+
+def samples() -> list[bytes]:
+    """Return runs of batches of every codec, and records under a header of ours."""
+    batches = [encode_batch(RECORDS, compression=codec, base_offset=9) for codec in Codec]
+    runs = [bytes(batch) for batch in (*batches, batches[0] + batches[4])]
+    heads = [bytes([codec | stamp, 0, 4, 0, 0, 1, 0]) for codec in Codec for stamp in (0, 8)]
+    return runs + [head + bytes(batches[head[0] & ~LOG_APPEND_TIME][61:]) for head in heads]
 
 
 def fuzz(data: bytes) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from statistics import median
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from tests.kill.era import Era, SenderPlan, Stuck, TopicPlan
+from tests.kill.ledger import Ledger
 from tests.kill.moment import Phase
 from tests.kill.node_process import NodeFailed, NodeProcess
 from tests.kill.strike import Struck
@@ -40,8 +41,13 @@ SETTINGS: Final = (
 )
 """Small: files are recycled, rolled and closed all the time."""
 
-End = Callable[[NodeProcess, Era, Random, "Phase | None"], Struck]
-"""Ends the node under load; afterwards its directory is as a start will find it."""
+
+class End(Protocol):
+    """Ends the node under load; afterwards its directory is as a start will find it."""
+
+    def __call__(
+        self, node: NodeProcess, era: Era, *, rand: Random, wanted: Phase | None
+    ) -> Struck: ...
 
 
 @dataclass(slots=True)
@@ -61,6 +67,8 @@ class Tally:
     doubled: int = 0
     replayed_entries: int = 0
     dropped_bytes: int = 0
+    lost: int = 0
+    """Acknowledged records that are not where they were said to be."""
     problems: list[str] = field(default_factory=list)
 
     def struck(self, how: Struck) -> None:
@@ -76,6 +84,11 @@ class Tally:
         self.read_back += reading.records
         self.doubled += reading.doubled
 
+    def judged(self, ledger: Ledger) -> None:
+        """Take over what was found wrong in an era; nothing follows it."""
+        self.lost += ledger.lost
+        self.problems.extend(ledger.problems)
+
     def recovered(self, events: Sequence[dict[str, Any]], odd: Sequence[str]) -> None:
         """Judge what a node says about its start: an end like that damages nothing."""
         for event in events:
@@ -89,6 +102,8 @@ class Tally:
                     self.problems.append(f"the node says: {event}")
                 case "request_failed" | "partition_stray":
                     self.problems.append(f"the node says: {event}")
+                case _:
+                    pass
         self.problems.extend(f"the node printed: {line}" for line in odd[:3])
 
 
@@ -101,6 +116,8 @@ class Plan:
     wishes: Sequence[Phase | None]
     """Moments to end in, each as often as the others."""
     end: End
+    begun: Callable[[], None] = lambda: None
+    """Called when an era has its topics, before anything is written to them."""
 
 
 class Campaign:
@@ -152,6 +169,7 @@ class Campaign:
             self._eras, self._node.doors, topics=self._plan.topics, senders=self._plan.senders
         )
         self._eras, self._ends_in_era = self._eras + 1, 0
+        self._plan.begun()
         return era
 
     def _one_end(self, era: Era) -> None:
@@ -162,7 +180,7 @@ class Campaign:
         before = era.ledger.answered()
         era.load.go()
         era.answered_more(self._rand.randrange(*ANSWERS))
-        struck = self._plan.end(node, era, self._rand, wanted)
+        struck = self._plan.end(node, era, rand=self._rand, wanted=wanted)
         tally.struck(struck)
         self._ends_in_era += 1
         era.load.pause()
@@ -173,7 +191,7 @@ class Campaign:
         reading = era.read_back()
         tally.read(reading)
         tally.answered += era.ledger.answered() - before
-        tally.problems.extend(era.ledger.problems)
+        tally.judged(era.ledger)
         self._say(
             f"{tally.ends}: {'unseen' if wanted is None else wanted.value}"
             f" after {struck.looks} looks, in {_named(struck)}; {struck.in_flight} in flight,"
@@ -188,7 +206,7 @@ class Campaign:
         if self._node.running:
             era.load.pause()
             self.tally.read(era.read_back())
-        self.tally.problems.extend(era.ledger.problems)
+        self.tally.judged(era.ledger)
 
     def _stop_in_order(self, era: Era) -> None:
         """Stop the node in order, and let it start once more on what it left."""
@@ -198,7 +216,7 @@ class Campaign:
         self.tally.recovered(self._node.events(), self._node.odd_lines())
         self._node.start()
         self.tally.read(era.read_back())
-        self.tally.problems.extend(era.ledger.problems)
+        self.tally.judged(era.ledger)
         era.end(delete=False)
 
 
@@ -218,7 +236,7 @@ def report(tally: Tally) -> str:
         f"longest {max(tally.ready_s, default=0):.2f} s",
         f"recovery: {tally.replayed_entries} journal entries replayed, "
         f"{tally.dropped_bytes} bytes dropped",
-        f"broken promises: {len(tally.problems)}",
+        f"acknowledged records lost: {tally.lost}; broken promises: {len(tally.problems)}",
     ]
     lines += [f"BROKEN: {problem}" for problem in tally.problems[:PROBLEMS_SHOWN]]
     return "\n".join(lines) + "\n"

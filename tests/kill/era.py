@@ -10,7 +10,8 @@ from time import monotonic, sleep
 from typing import Any, Final
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from tests.kill.follower import Follower
 from tests.kill.grpc_load import GrpcLoad

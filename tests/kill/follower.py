@@ -54,9 +54,7 @@ class Follower:
             for place in self._places:
                 _, high = self._consumer.get_watermark_offsets(place, cached=True)
                 if high > 0:
-                    self._ledger.mark(
-                        Place(place.topic, place.partition), high, reader="follower"
-                    )
+                    self._ledger.mark(Place(place.topic, place.partition), high, reader="follower")
 
     def _see(self, message: Any) -> None:
         place = Place(message.topic(), message.partition())

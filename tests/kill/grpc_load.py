@@ -137,12 +137,12 @@ class GrpcLoad:
             client.written += 1
             yield batch.request
         while client.stream == stream and not self._ended:
-            batch = self._next(client) if self._sending else None
-            if batch is None:
+            following = self._next(client) if self._sending else None
+            if following is None:
                 await asyncio.sleep(IDLE_S)
-                continue
-            client.written += 1
-            yield batch.request
+            else:
+                client.written += 1
+                yield following.request
 
     def _next(self, client: _Client) -> _Batch | None:
         """Return the next batch; None while there is enough on the way."""
@@ -196,9 +196,8 @@ class GrpcLoad:
         """Send again what the node could not take now; anything else breaks a promise."""
         follows = error.reason == OUT_OF_ORDER and batch.place in client.behind_refusal
         if not (error.retryable or follows):
-            self._ledger.problem(
-                f"producer {client.account.author.number} was refused: {error.reason} {error.message}"
-            )
+            who = f"producer {client.account.author.number}"
+            self._ledger.problem(f"{who} was refused: {error.reason} {error.message}")
             self._ended = True
         client.behind_refusal.add(batch.place)
         raise Resend

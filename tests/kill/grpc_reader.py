@@ -27,7 +27,7 @@ def read_over_grpc(
         stub: Any = log_service_pb2_grpc.LogServiceStub(channel)
         while missing := [place for place, end in ends.items() if len(found[place]) < end]:
             before = sum(map(len, found.values()))
-            _fetch(stub, missing, found, ledger)
+            _fetch(stub, missing, found=found, ledger=ledger)
             if sum(map(len, found.values())) == before:
                 ledger.problem(f"Fetch does not go on in {missing[0]}@{len(found[missing[0]])}")
                 break
@@ -35,12 +35,14 @@ def read_over_grpc(
 
 
 def _fetch(
-    stub: Any, places: Sequence[Place], found: dict[Place, list[Identity]], ledger: Ledger
+    stub: Any, places: Sequence[Place], *, found: dict[Place, list[Identity]], ledger: Ledger
 ) -> None:
     request = log_service_pb2.FetchRequest(
         cursors=[
-            common_pb2.Cursor(topic=topic, partition=partition, offset=len(found[topic, partition]))
-            for topic, partition in places
+            common_pb2.Cursor(
+                topic=place.topic, partition=place.partition, offset=len(found[place])
+            )
+            for place in places
         ],
         encoding=common_pb2.ENCODING_RECORDS,
     )
@@ -54,13 +56,13 @@ def _fetch(
         if records.log_start_offset != 0:
             ledger.problem(f"{place} begins at {records.log_start_offset}: nothing was removed")
         for batch in records.batches:
-            _take(place, batch, found[place], ledger)
+            _take(place, batch, rows=found[place], ledger=ledger)
 
 
-def _take(place: Place, batch: Any, rows: list[Identity], ledger: Ledger) -> None:
+def _take(place: Place, batch: Any, *, rows: list[Identity], ledger: Ledger) -> None:
     time = batch.append_time.ToMilliseconds()
     told = ledger.append_times[place]
-    for record in batch.records.records if hasattr(batch.records, "records") else batch.records:
+    for record in batch.records:
         if record.offset < len(rows):
             continue
         if record.offset != len(rows):
@@ -68,5 +70,7 @@ def _take(place: Place, batch: Any, rows: list[Identity], ledger: Ledger) -> Non
         who = identity(record.value)
         if told.setdefault(record.offset, time) != time:
             was = told[record.offset]
-            ledger.problem(f"{at(place, record.offset)}: {name(who)} was appended {was}, not {time}")
+            ledger.problem(
+                f"{at(place, record.offset)}: {name(who)} was appended {was}, not {time}"
+            )
         rows.append(who)

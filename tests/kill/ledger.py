@@ -46,6 +46,8 @@ class Ledger:
     marks: dict[Place, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     """The highest high watermark that each reader was shown."""
     problems: list[str] = field(default_factory=list)
+    lost: int = 0
+    """Acknowledged records that are not where they were said to be."""
 
     def account(self, author: Author) -> Account:
         """Open the account of a producer."""
@@ -64,7 +66,9 @@ class Ledger:
             return
         other = self.acked[place].setdefault(offset, who)
         if other != who:
-            self.problem(f"{name(who)} and {name(other)} were both acknowledged at {at(place, offset)}")
+            self.lose(
+                f"{name(who)} and {name(other)} were both acknowledged at {at(place, offset)}"
+            )
         if append_time is None:
             return
         told = self.append_times[place].setdefault(offset, append_time)
@@ -88,7 +92,9 @@ class Ledger:
         shown = self.marks[place]
         held = shown.get(reader, 0)
         if high_watermark < held:
-            self.problem(f"{reader}: high watermark {at(place, held)} went back to {high_watermark}")
+            self.problem(
+                f"{reader}: high watermark {at(place, held)} went back to {high_watermark}"
+            )
         shown[reader] = max(held, high_watermark)
 
     def answered(self) -> int:
@@ -98,6 +104,11 @@ class Ledger:
     def unanswered(self) -> int:
         """Return how many records were sent and have no answer."""
         return sum(account.unanswered for account in self.accounts.values())
+
+    def lose(self, text: str, count: int = 1) -> None:
+        """Note acknowledged records that are lost."""
+        self.lost += count
+        self.problem(f"lost: {text}")
 
     def problem(self, text: str) -> None:
         """Note a broken promise."""

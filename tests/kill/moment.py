@@ -133,17 +133,18 @@ class Observer:
         is_segment = in_partition and doing.name.endswith((LOG, TIMES))
         if not is_segment and not doing.name.startswith(f"{JOURNAL}/"):
             return set()
+        later = is_segment and _is_later(doing.name)
+        found = set()
         match doing.call:
-            case Call.WRITE if is_segment and doing.position == 0 and _is_later(doing.name):
-                return {Phase.WRITE, Phase.ROLL}
             case Call.WRITE:
-                return {Phase.WRITE}
+                found = {Phase.WRITE, Phase.ROLL} if later and not doing.position else {Phase.WRITE}
             case Call.SYNC if not is_segment or doing.thread in self.writers:
-                return {Phase.SYNC}
-            case Call.OPEN if is_segment and _is_later(doing.name) and self._is_new(doing.name):
-                return {Phase.ROLL}
+                found = {Phase.SYNC}
+            case Call.OPEN if later and self._is_new(doing.name):
+                found = {Phase.ROLL}
             case _:
-                return set()
+                pass
+        return found
 
     def _is_new(self, name: str) -> bool:
         """Tell whether a file that is being opened holds nothing yet."""
@@ -154,7 +155,10 @@ class Observer:
         return sorted(Path(f"/proc/{self.pid}/task").iterdir())
 
     def _doing(self, task: Path) -> Doing | None:
-        number, *rest = (task / "syscall").read_text().split()
+        try:
+            number, *rest = (task / "syscall").read_text().split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None  # the thread has gone
         call = self.calls.get(int(number)) if number.isdecimal() else None
         if call is None:
             return None

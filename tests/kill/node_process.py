@@ -33,7 +33,7 @@ class Doors(NamedTuple):
     grpc: str
 
 
-class NodeFailed(Exception):
+class NodeFailed(Exception):  # noqa: N818 - says what happened
     """The node did not become ready, or did not end as it should have."""
 
 

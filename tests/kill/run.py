@@ -24,9 +24,9 @@ from tests.kill.strike import Struck, strike
 WISHES: Final = (None, *Phase)
 
 
-def kill(node: NodeProcess, era: Era, rand: Random, wanted: Phase | None) -> Struck:
+def kill(node: NodeProcess, era: Era, *, rand: Random, wanted: Phase | None) -> Struck:
     """Kill the node; keep its directory as it was, until the next kill: recovery changes it."""
-    struck = strike(node, era, rand, wanted=wanted)
+    struck = strike(node, era, rand=rand, wanted=wanted)
     kept = node.directory.with_name("killed")
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(node.directory, kept)
@@ -62,6 +62,12 @@ def met(tally: Tally) -> str:
     )
 
 
+def say(text: str) -> None:
+    """Tell whoever waits how far it is."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
 def main(arguments: Sequence[str]) -> int:
     """Kill as often as asked; report."""
     parser = argparse.ArgumentParser(prog="make kill", description=__doc__)
@@ -73,7 +79,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     signal(SIGTERM, lambda *_: sys.exit(143))  # so that no node stays behind
     sys.setswitchinterval(0.000_5)  # the killer is one thread of several
-    tally, bad = run(options.kills, options.seed, say=lambda text: print(text, flush=True))
+    tally, bad = run(options.kills, options.seed, say=say)
     sys.stdout.write(met(tally) + report(tally) + ("FAIL\n" if bad else "PASS\n"))
     return 1 if bad else 0
 

@@ -30,7 +30,7 @@ class Struck:
     looks: int = 0
 
 
-def strike(node: NodeProcess, era: Era, rand: Random, *, wanted: Phase | None) -> Struck:
+def strike(node: NodeProcess, era: Era, *, rand: Random, wanted: Phase | None) -> Struck:
     """Kill the node under load.
 
     Without a wish it is killed as it runs, and a write may be torn. Else it is stopped again and
@@ -40,15 +40,15 @@ def strike(node: NodeProcess, era: Era, rand: Random, *, wanted: Phase | None) -
         Stuck: there is not enough under way.
     """
     if wanted is None:
-        struck = Struck(None, enough_under_way(era, fresh=False))
         sleep(rand.random() * PAUSE_S_MAX)
+        struck = Struck(None, enough_under_way(era, fresh=False))
     else:
-        struck = _at(wanted, node, era, rand)
+        struck = _at(wanted, node, era, rand=rand)
     node.kill()
     return struck
 
 
-def _at(wanted: Phase, node: NodeProcess, era: Era, rand: Random) -> Struck:
+def _at(wanted: Phase, node: NodeProcess, era: Era, *, rand: Random) -> Struck:
     observer = Observer(node.pid, node.directory)
     for looks in range(1, LOOKS_MAX + 1):
         sleep(rand.random() * PAUSE_S_MAX)

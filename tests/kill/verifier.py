@@ -93,7 +93,7 @@ class Verifier:
                 low, high = consumer.get_watermark_offsets(asked, timeout=ASK_S_MAX)
             except KafkaException as error:
                 count = len(self._ledger.acked[place])
-                self._ledger.problem(f"lost: {place}, {count} acknowledged records: {error}")
+                self._ledger.lose(f"{place} with {count} acknowledged records: {error}", count)
                 continue
             if low != 0:
                 self._ledger.problem(f"{place} begins at {low}: nothing was removed")
@@ -120,19 +120,22 @@ class Verifier:
             if messages:
                 until = monotonic() + QUIET_S_MAX
             elif monotonic() > until:
-                raise TimeoutError(f"no message, and {len(missing)} partitions are not at their end")
+                raise TimeoutError(
+                    f"no message, and {len(missing)} partitions are not at their end"
+                )
             for message in messages:
                 place = Place(message.topic(), message.partition())
                 if message.error() is None:
-                    self._take(message, place, found[place], reading)
+                    self._take(message, found[place], reading)
                 elif message.error().code() != AT_END:
                     raise KafkaException(message.error())
                 if len(found[place]) >= ends[place]:
                     missing.discard(place)
         return found
 
-    def _take(self, message: Any, place: Place, rows: list[Identity], reading: Reading) -> None:
+    def _take(self, message: Any, rows: list[Identity], reading: Reading) -> None:
         """Look at one record alone: the next offset, and byte for byte what was sent."""
+        place = Place(message.topic(), message.partition())
         offset, value = message.offset(), message.value() or b""
         if offset != len(rows):
             raise KafkaException(f"{at(place, len(rows))} is followed by {offset}")
@@ -168,12 +171,11 @@ class Verifier:
         """Compare with what was acknowledged, and with what a reader was shown."""
         for promise, rows in (("acknowledged", self._ledger.acked), ("shown", self._ledger.seen)):
             for offset, who in rows[place].items():
-                if offset >= len(found):
-                    self._ledger.problem(f"lost: {name(who)}, {promise} at {at(place, offset)}")
-                elif found[offset] != who:
-                    self._ledger.problem(
-                        f"{at(place, offset)} is {name(found[offset])}; {promise} was {name(who)}"
-                    )
+                there = found[offset] if offset < len(found) else None
+                if there != who:
+                    instead = "nothing" if there is None else name(there)
+                    where = f"{promise} at {at(place, offset)}, where {instead} is"
+                    self._ledger.lose(f"{name(who)}, {where}")
         last: dict[int, int] = {}
         for offset, (producer, sequence) in enumerate(found):
             account = self._ledger.accounts.get(producer)

@@ -41,6 +41,10 @@ class Volume:
         """Let go of it."""
         _run("umount", str(self.path))
 
+    def sync(self) -> None:
+        """Bring everything that was written so far onto the device."""
+        _run("sync", "--file-system", str(self.path))
+
     def cut(self) -> None:
         """Cut the power."""
         descriptor = os.open(self.path, os.O_RDONLY)

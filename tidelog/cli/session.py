@@ -26,11 +26,11 @@ def with_client(run: "Run", use: "Callable[[Client], Awaitable[T]]") -> T:
         TidelogError: what a node refused.
     """
     # A command that needs no node loads no gRPC.
+    import logging  # noqa: PLC0415
+
     from tidelog.client import connect  # noqa: PLC0415
     from tidelog.errors import ConnectError  # noqa: PLC0415
     from tidelog.retry import Retry  # noqa: PLC0415
-
-    import logging  # noqa: PLC0415
 
     # What the SDK would warn of, the command says itself.
     logging.getLogger("tidelog.client").addHandler(logging.NullHandler())

@@ -1,4 +1,3 @@
-# ruff: noqa: T201 - a user may print
 """The README's snippets and the reference's, as one program that a user's type checker sees."""
 
 import asyncio

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from logstore.batch import encode_batch
+from logstore.disk_posix import PosixDisk
 from logstore.identity import Identity
 from logstore.log_directory import LogDirectory, Opened
 from logstore.partition_log import PartitionLog
 from logstore.settings import KIB, Flush, LogSettings, PartitionSettings
-from logstore.disk_posix import PosixDisk
 from model.ids import (
     AppendTimeMs,
     LeaderEpoch,
@@ -44,7 +44,7 @@ def opened(root: Path) -> Opened:
 
 
 class Store:
-    """One partition with flush=async that has its checkpoint row; every batch is of its own tick."""
+    """One partition with flush=async and a checkpoint row; each batch is of a tick of its own."""
 
     def __init__(self, root: Path) -> None:
         self.root = root

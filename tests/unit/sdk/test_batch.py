@@ -10,7 +10,7 @@ from logstore.batch import decode_batch, encode_batch
 from logstore.validate import check_produced
 from model.record import BatchHeader, NewRecord
 from tidelog.batch import CorruptBatchError, Row, Stamp, decode, encode_body, seal, split
-from tidelog.compression import NUMBERS, EXPANDED_BYTES_MAX, CodecMissing, compress, expand
+from tidelog.compression import EXPANDED_BYTES_MAX, NUMBERS, CodecMissing, compress, expand
 from tidelog.types import Compression
 
 TEXTS = st.none() | st.binary(max_size=300)

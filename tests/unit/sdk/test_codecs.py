@@ -19,7 +19,7 @@ class Order:
 
 def test_bytes_are_bytes() -> None:
     assert tidelog.BYTES.encode(b"x") == b"x"
-    assert tidelog.BYTES.encode(bytearray(b"x")) == b"x"
+    assert tidelog.BYTES.encode(bytearray(b"x")) == b"x"  # type: ignore[arg-type]
     with pytest.raises(
         TypeError, match=r"str, not bytes; name a codec, such as value=tidelog.UTF8"
     ):

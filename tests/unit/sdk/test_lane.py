@@ -150,6 +150,18 @@ def test_a_doubtful_batch_that_fails_is_in_doubt() -> None:
     assert "an earlier try may have stored it" in str(result)
 
 
+def test_a_refusal_for_want_of_an_earlier_one_ends_the_doubt() -> None:
+    first, second = batch(), batch()
+    lane = lane_of(first, second)
+    take_all(lane)
+    lane.broken(LOST)
+    take_all(lane)
+    lane.answered(first, WRONG)
+    lane.answered(second, GAP)
+    assert take_all(lane, TWO) == [second]
+    assert lane.answered(second, WRONG) == [Settled(second, WRONG)], "it is proven not to be stored"
+
+
 def test_an_old_duplicate_is_stored_and_its_offset_unknown() -> None:
     one = batch()
     lane = lane_of(one)
@@ -258,59 +270,77 @@ class Node:
         return Stored(self.known[one.stamp], 0)
 
 
+class World:
+    """A lane, its node, and a stream between them on which anything may happen."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.node, self.lane = Node(), Lane(idempotent=True)
+        self.batches = [batch(f"{n}.", self.chance.randrange(1, 4)) for n in range(30)]
+        self.pending = list(self.batches)
+        self.stream: list[Batch] = []
+        self.identity = Identity(1, 0)
+        self.settled: dict[int, Stored | TidelogError] = {}
+
+    def run(self) -> None:
+        while len(self.settled) < len(self.batches):
+            step = self.chance.random()
+            if step < 0.3 and self.pending:
+                self.lane.add(self.pending.pop(0))
+            elif step < 0.6:
+                self.send()
+            elif step < 0.95 and self.stream:
+                self.answer()
+            else:
+                self.cut()
+
+    def send(self) -> None:
+        if self.lane.lacks(self.identity):
+            self.identity = Identity(self.identity.producer_id + 1, 0)
+        one = self.lane.take(self.identity)
+        if one is not None:
+            self.stream.append(one)
+
+    def answer(self) -> None:
+        one = self.stream.pop(0)
+        if self.chance.random() < 0.1:
+            answer: Stored | TidelogError = self.chance.choice([BUSY, WRONG])
+        else:
+            answer = self.node.produce(one)
+            if self.chance.random() < 0.1:
+                answer = LOST  # it was stored, and the node says that it does not know
+        self.settle(self.lane.answered(one, answer))
+        if self.lane.paused and not self.lane.in_flight:
+            self.lane.resume()
+
+    def cut(self) -> None:
+        for one in self.stream[: self.chance.randrange(len(self.stream) + 1)]:
+            self.node.produce(one)  # stored, and never answered
+        self.stream.clear()
+        self.settle(self.lane.broken(LOST))
+        self.lane.resume()
+
+    def settle(self, results: list[Settled]) -> None:
+        for one, result in results:
+            assert id(one) not in self.settled, "settled twice"
+            self.settled[id(one)] = result
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_once_and_in_order_whatever_happens(seed: int) -> None:
-    chance = random.Random(seed)
-    node, lane = Node(), Lane(idempotent=True)
-    batches = [batch(f"{n}.", chance.randrange(1, 4)) for n in range(30)]
-    pending, settled = list(batches), dict[int, Stored | TidelogError]()
-    stream: list[Batch] = []
-    identity = Identity(1, 0)
-
-    def settle(results: list[Settled]) -> None:
-        for one, result in results:
-            assert id(one) not in settled, "settled twice"
-            settled[id(one)] = result
-
-    while len(settled) < len(batches):
-        step = chance.random()
-        if pending and step < 0.3:
-            lane.add(pending.pop(0))
-        elif step < 0.6:
-            if lane.lacks(identity):
-                identity = Identity(identity.producer_id + 1, 0)
-            one = lane.take(identity)
-            if one is not None:
-                stream.append(one)
-        elif stream and step < 0.95:
-            one = stream.pop(0)
-            if chance.random() < 0.1:
-                answer: Stored | TidelogError = chance.choice([BUSY, WRONG])
-            else:
-                answer = node.produce(one)
-                if chance.random() < 0.1:
-                    answer = LOST  # it was stored, and the node says that it does not know
-            settle(lane.answered(one, answer))
-            if lane.paused and not lane.in_flight:
-                lane.resume()
-        else:
-            for one in stream[: chance.randrange(len(stream) + 1)]:
-                node.produce(one)  # stored, and never answered
-            stream.clear()
-            settle(lane.broken(LOST))
-            lane.resume()
-
-    wanted, doubtful = [], set()
-    for one in batches:
-        result = settled[id(one)]
+    world = World(seed)
+    world.run()
+    log, wanted, doubtful = world.node.log, list[bytes](), set[bytes]()
+    for one in world.batches:
+        result = world.settled[id(one)]
         values = [row.value or b"" for row in one.rows]
         if isinstance(result, Stored):
             wanted += values
             assert result.base_offset is not None
-            assert node.log[result.base_offset : result.base_offset + len(values)] == values
+            assert log[result.base_offset : result.base_offset + len(values)] == values
         elif result.outcome == "unknown":
             doubtful.update(values)
         else:
-            assert not set(values) & set(node.log), "not done, and yet in the log"
-    assert len(node.log) == len(set(node.log)), "stored twice"
-    assert [value for value in node.log if value not in doubtful] == wanted
+            assert not set(values) & set(log), "not done, and yet in the log"
+    assert len(log) == len(set(log)), "stored twice"
+    assert [value for value in log if value not in doubtful] == wanted, "out of order, or lost"

@@ -1,0 +1,73 @@
+"""A Kafka node under measurement: one process, KRaft, with the flags its own start script gives.
+
+The jars come from Maven Central through `bench/kafka/pom.xml` and are kept outside of the tree.
+"""
+
+import contextlib
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from bench.machine import CACHE, Missing
+from bench.server import Running, free_port, process, wait_for_port
+
+VERSION: Final = "4.3.0"
+POM: Final = Path(__file__).resolve().parent / "kafka" / "pom.xml"
+JARS: Final = CACHE / f"kafka-{VERSION}"
+CLUSTER: Final = "VGlkZWxvZ0JlbmNoMDAwMQ"
+FLAGS: Final = (
+    "-Xms1G", "-Xmx1G", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent",
+    "-Djava.awt.headless=true",
+)  # fmt: skip
+
+
+def jars() -> Path:
+    """Return the folder of the jars; Maven fetches them at the first call.
+
+    Raises:
+        Missing: there is no Java or no Maven, or Maven cannot reach its repository.
+    """
+    for program in ("java", "mvn"):
+        if shutil.which(program) is None:
+            raise Missing(f"{program} is not installed")
+    if not (JARS / f"kafka_2.13-{VERSION}.jar").exists():
+        command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
+        command += [f"-DoutputDirectory={JARS}", "-DincludeScope=runtime"]
+        fetched = subprocess.run(command, capture_output=True, text=True, check=False)
+        if fetched.returncode:
+            raise Missing(f"Maven: {(fetched.stdout + fetched.stderr).strip()[-300:]}")
+    return JARS
+
+
+@contextlib.contextmanager
+def kafka(data: Path, **settings: str) -> Iterator[Running]:
+    """Run a fresh node on the empty directory `data`."""
+    classes = f"{jars()}/*"
+    data.mkdir(parents=True)
+    log = data.with_name(f"{data.name}.log")
+    port, quorum_port = free_port(), free_port()
+    lines = {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{quorum_port}",
+        "controller.listener.names": "CONTROLLER",
+        "controller.quorum.bootstrap.servers": f"127.0.0.1:{quorum_port}",
+        "log.dirs": str(data / "logs"),
+        "num.partitions": "1",
+        "offsets.topic.replication.factor": "1",
+        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        **settings,
+    }
+    properties = data / "server.properties"
+    properties.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
+    tool = ["java", "-Xmx256m", "-cp", classes, "kafka.tools.StorageTool", "format"]
+    tool += ["--standalone", "-t", CLUSTER, "-c", str(properties)]
+    subprocess.run(tool, check=True, capture_output=True)
+    command = ["java", *FLAGS, "-cp", classes, "kafka.Kafka", str(properties)]
+    with process(command, log=log) as child:
+        wait_for_port(child, port, log)
+        yield Running("kafka", child.pid, f"127.0.0.1:{port}")

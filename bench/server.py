@@ -1,0 +1,110 @@
+"""A server under measurement: started as a process, told apart from it only by what /proc says."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
+START_S_MAX: Final = 120
+STOP_S_MAX: Final = 60
+
+
+class Server(Protocol):
+    """Tidelog or a peer."""
+
+    name: str
+    pid: int
+    brokers: str
+    """HOST:PORT of its Kafka listener."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A `Server` in a process of its own."""
+
+    name: str
+    pid: int
+    brokers: str
+
+
+def cpu_s(pid: int) -> float:
+    """Return user and system time of all threads of a process, those that ended included; s."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S  # proc(5): utime and stime
+
+
+def rss_mib(pid: int) -> float:
+    """Return the memory of a process that is in RAM, MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise ProcessLookupError(pid)
+
+
+def switches(pid: int) -> int:
+    """Return how often the threads of a process went to sleep and were woken again."""
+    woken = 0
+    for status in Path(f"/proc/{pid}/task").glob("*/status"):
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("voluntary_ctxt_switches:"):
+                woken += int(line.split()[1])
+    return woken
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def process(
+    command: Sequence[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a server; end it in order, and by force if it does not."""
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            pass_fds=pass_fds,
+        )
+    try:
+        yield child
+    finally:
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def wait_for_port(child: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    """Return once somebody listens.
+
+    Raises:
+        RuntimeError: the process ended, or it takes too long; with the end of its log.
+    """
+    give_up = time.monotonic() + START_S_MAX
+    while time.monotonic() < give_up and child.poll() is None:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        time.sleep(0.02)
+    end = log.read_text(encoding="utf-8", errors="replace")[-2_000:]
+    raise RuntimeError(f"no server on port {port}:\n{end}")

@@ -1,0 +1,188 @@
+"""Any bytes as requests of the gRPC calls that are served, through their use cases; a node answers.
+
+The first byte chooses the call. A produce names a topic that is not there, and its records are
+encoded beside it; a subscription is opened, not followed; a fetch does not wait: so no input
+changes what the next one meets, and none has to wait.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from google.protobuf.message import DecodeError, Message
+
+from api.rpc.call import Call
+from api.rpc.config_service import ConfigService
+from api.rpc.details import record_error, status
+from api.rpc.guard import Guard
+from api.rpc.log_service import LogService
+from api.rpc.plain_records import new_records
+from api.rpc.subscribe import _Opening
+from api.rpc.topic_service import TopicService
+from logstore.batch import encode_batch
+from model.errors import RequestError
+from model.ids import WallMs
+from model.principal import ANONYMOUS
+from tests.broker_node import BrokerNode, batch_of, broker_node
+from tidelog.v1 import common_pb2 as common
+from tidelog.v1 import config_service_pb2, log_service_pb2, topic_service_pb2
+
+CALL: Final = Call("Fuzz", ANONYMOUS, 0)
+TOPIC: Final = "orders"
+ABSENT: Final = "absent"
+
+
+class _Node:
+    """A node on a simulated disk, without doors, and its services."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._stack = AsyncExitStack()
+        self.running = self.loop.run_until_complete(self._start())
+        self.broker = self.running.broker
+        guard = Guard(self.broker, rand=random.Random(1), note=lambda event, /, **fields: None)
+        self.log = LogService(self.broker, guard)
+        self.topics = TopicService(self.broker)
+        self.configs = ConfigService(self.broker)
+
+    async def _start(self) -> BrokerNode:
+        running = await self._stack.enter_async_context(broker_node())
+        partition = await running.create(TOPIC, 2)
+        await running.produce(partition, batch_of([b"one", b"two"]))
+        return running
+
+
+@lru_cache(maxsize=1)
+def _node() -> _Node:
+    return _Node()
+
+
+async def _produce(node: _Node, request: log_service_pb2.ProduceRequest) -> Message:
+    for batch in request.batches:
+        with suppress(RequestError):
+            if records := list(new_records(batch.records, WallMs(1), one_key=False)):
+                encode_batch(records)
+        batch.topic = batch.topic.replace(TOPIC, ABSENT)
+    return await node.log.produce(request, CALL)
+
+
+async def _fetch(node: _Node, request: log_service_pb2.FetchRequest) -> Message:
+    request.ClearField("max_wait")
+    handler = node.log.handlers()["LogService/Fetch"]
+    answer: Message = await handler.call(request, CALL)  # type: ignore[union-attr]  # it is Unary
+    return answer
+
+
+async def _subscribe(node: _Node, request: log_service_pb2.SubscribeRequest) -> None:
+    await _Opening(node.broker, request, CALL).subscription()
+
+
+async def _create(node: _Node, request: topic_service_pb2.CreateTopicRequest) -> Message:
+    request.validate_only = True
+    return await node.topics.create_topic(request, CALL)
+
+
+async def _update(node: _Node, request: config_service_pb2.UpdateConfigRequest) -> Message:
+    request.validate_only = True
+    return await node.configs.update_config(request, CALL)
+
+
+class _Served(NamedTuple):
+    """One call: a message that is right, and who takes it."""
+
+    sample: Message
+    ask: Callable[[_Node, Any], Awaitable[Message | None]]
+
+
+def _seek() -> common.Seek:
+    seek = common.Seek(clock=common.CLOCK_APPEND)
+    seek.time.seconds = 1_700_000_000
+    return seek
+
+
+def _calls() -> list[_Served]:
+    placed = common.TopicPartition(topic=TOPIC, partition=0)
+    record = common.Record(key=b"k", value=b"v", timestamp_ms=17)
+    record.headers.add(key="trace", value=b"1")
+    produce = log_service_pb2.ProduceRequest(acks=log_service_pb2.ACKS_ALL)
+    produce.timeout.seconds = 1
+    produce.batches.add(topic=ABSENT, partition=0, records=[record, record])
+    produce.batches.add(topic=ABSENT, partition=1, encoded=batch_of([b"x"]))
+    fetch = log_service_pb2.FetchRequest(max_bytes=1 << 20)
+    fetch.partitions.add(partition=placed, offset=0, leader_epoch=0)
+    subscribe = log_service_pb2.SubscribeRequest(topics=[TOPIC], start=_seek())
+    subscribe.stop.offset = 2
+    ranged = log_service_pb2.SubscribeRequest(partitions=[placed])
+    ranged.range.start_time.seconds = 1_700_000_000
+    ranged.range.end_ago.seconds = 60
+    create = topic_service_pb2.CreateTopicRequest()
+    create.topic.name = "new"
+    create.topic.config["retention.ms"] = "1000"
+    config = config_service_pb2.ConfigResource(
+        type=config_service_pb2.ConfigResource.TYPE_TOPIC, name=TOPIC
+    )
+    update = config_service_pb2.UpdateConfigRequest(resource=config, unset=["segment.ms"])
+    update.set["retention.bytes"] = "1000"
+    return [
+        _Served(produce, _produce),
+        _Served(fetch, _fetch),
+        _Served(subscribe, _subscribe),
+        _Served(ranged, _subscribe),
+        _Served(
+            log_service_pb2.ResolveOffsetsRequest(topics=[TOPIC], seek=_seek()),
+            lambda node, request: node.log.resolve_offsets(request, CALL),
+        ),
+        _Served(create, _create),
+        _Served(
+            topic_service_pb2.GetTopicRequest(name=TOPIC),
+            lambda node, request: node.topics.get_topic(request, CALL),
+        ),
+        _Served(
+            topic_service_pb2.ListTopicsRequest(page_size=10),
+            lambda node, request: node.topics.list_topics(request, CALL),
+        ),
+        _Served(
+            config_service_pb2.GetConfigRequest(resource=config),
+            lambda node, request: node.configs.get_config(request, CALL),
+        ),
+        _Served(update, _update),
+    ]
+
+
+CALLS: Final = _calls()
+
+
+def samples() -> list[bytes]:
+    """Return a message for each call that is right."""
+    return [bytes([number]) + call.sample.SerializeToString() for number, call in enumerate(CALLS)]
+
+
+def fuzz(data: bytes) -> None:
+    """Parse the message and serve it; a refusal must fit into a status and a row."""
+    if not data:
+        return
+    sample, ask = CALLS[data[0] % len(CALLS)]
+    request = type(sample)()
+    try:
+        request.ParseFromString(data[1:])
+    except DecodeError:
+        return
+    node = _node()
+    try:
+        answer = node.loop.run_until_complete(_ask(node, ask, request))
+    except RequestError as refusal:
+        status(refusal).SerializeToString()
+        record_error(refusal).SerializeToString()
+        return
+    if answer is not None:
+        answer.SerializeToString()
+    assert not node.running.failures, node.running.failures
+
+
+async def _ask(
+    node: _Node, ask: Callable[[_Node, Any], Awaitable[Message | None]], request: Message
+) -> Message | None:
+    return await ask(node, request)

@@ -1,0 +1,196 @@
+"""`make fuzz SECONDS=600`: every parser reads damaged input; only our own errors may come of it.
+
+A target is a module tests/fuzz/fuzz_*.py with `samples()`, valid inputs, and `fuzz(data)`, which
+lets nothing escape but what is wrong. Each runs in processes of its own with a share of the time;
+a hang, an abort or a blow-up of memory ends such a process and is a finding. The canary has one
+fault of each kind, and the run fails unless all of them are found.
+
+`python -m tests.fuzz.run --seconds N [--target NAME] [--seed N] [--jobs N]`;
+`python -m tests.fuzz.run --target NAME --input HEX` reads one input again.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from tests.fuzz.trace import Progress, Trace
+
+ROOT: Final = Path(__file__).parent.parent.parent
+CANARY: Final = "fuzz_canary"
+LEAST: Final = 100_000
+"""Inputs that each target reads in ten minutes."""
+LEAST_OF: Final = {"fuzz_log_directory": 10_000, CANARY: 1_000}
+"""Of a whole recovery and start, and of what hangs on purpose, fewer."""
+FULL_SECONDS: Final = 600
+HANG_SECONDS: Final = 20.0
+HANG_SECONDS_OF: Final = {CANARY: 3.0}
+DEATHS_MAX: Final = 4
+"""After so many the target is left alone: it has failed."""
+SHOWN_BYTES: Final = 400
+NOTHING: Final = Progress(0, 0, 0, 0)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of one target."""
+
+    name: str
+    least: int
+    progress: Progress = NOTHING
+    findings: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def is_short(self) -> bool:
+        """It has not read as many inputs as it must."""
+        return self.progress.executions < self.least
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run; 0 if nothing was found but the canary's faults, all of them."""
+    options = _options(arguments)
+    if options.input is not None:
+        import_module(f"tests.fuzz.{options.target}").fuzz(bytes.fromhex(options.input))
+        return 0
+    names = [options.target] if options.target else targets()
+    jobs: int = options.jobs
+    share = options.seconds * jobs / len(names)
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(jobs) as pool:
+        runs = [
+            pool.submit(_Run(name, Path(scratch), options.seed).complete, share, options.seconds)
+            for name in names
+        ]
+        outcomes = [run.result() for run in runs]
+    return _report(outcomes)
+
+
+def targets() -> list[str]:
+    """Return the names of all targets, the canary among them."""
+    return sorted(path.stem for path in Path(__file__).parent.glob("fuzz_*.py"))
+
+
+def least_of(name: str, seconds: float) -> int:
+    """Return how many inputs a target reads at least in a run of that length."""
+    return int(LEAST_OF.get(name, LEAST) * min(1.0, seconds / FULL_SECONDS))
+
+
+class _Run:
+    """One target, in one process after the other."""
+
+    def __init__(self, name: str, scratch: Path, seed: int) -> None:
+        self._name = name
+        self._trace_path = scratch / name
+        self._trace = Trace(self._trace_path)
+        self._seed = seed
+
+    def complete(self, share: float, seconds: float) -> Outcome:
+        """Give the target its share of the time, in seconds, in a run that lasts so many."""
+        outcome = Outcome(self._name, least_of(self._name, seconds))
+        end = time.monotonic() + share
+        for life in range(DEATHS_MAX):
+            left = max(0.2, end - time.monotonic())
+            death = self._live(life, left, outcome)
+            outcome.progress = self._trace.progress
+            if death is None:
+                break
+            if not outcome.progress.executions:
+                outcome.findings.append({"target": self._name, "what": death, "input": ""})
+                break
+            outcome.findings.append(
+                {"target": self._name, "what": death, "input": self._trace.input.hex()}
+            )
+        return outcome
+
+    def _live(self, life: int, seconds: float, outcome: Outcome) -> str | None:
+        """Run one process to its end; return what killed it."""
+        command = [
+            sys.executable, "-m", "tests.fuzz.child", self._name, str(self._seed + life),
+            str(seconds), str(outcome.least), str(self._trace_path),
+        ]  # fmt: skip
+        errors_path = self._trace_path.with_suffix(".errors")
+        found_path = self._trace_path.with_suffix(".found")
+        with found_path.open("wb") as found, errors_path.open("wb") as errors:
+            process = subprocess.Popen(command, cwd=ROOT, stdout=found, stderr=errors)
+            hung = self._watch(process)
+        outcome.findings += map(json.loads, found_path.read_text().splitlines())
+        if hung:
+            return f"hang: no end after {HANG_SECONDS} s"
+        if process.returncode:
+            last = errors_path.read_text(errors="replace").strip().splitlines()[-1:]
+            return f"the process ended with {process.returncode}: {' '.join(last)}"
+        return None
+
+    def _watch(self, process: "subprocess.Popen[bytes]") -> bool:
+        """Wait for the end; kill a process that reads one input for too long, and tell so."""
+        limit = HANG_SECONDS_OF.get(self._name, HANG_SECONDS)
+        seen, since = -1, time.monotonic()
+        while True:
+            try:
+                process.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                executions = self._trace.progress.executions
+                if executions != seen:
+                    seen, since = executions, time.monotonic()
+                elif time.monotonic() - since > limit:
+                    process.kill()
+                    process.wait()
+                    return True
+            else:
+                return False
+
+
+def _report(outcomes: Sequence[Outcome]) -> int:
+    """Print the table and the findings; return the exit code."""
+    sys.stdout.write(
+        f"{'target':26} {'executions':>11} {'least':>8} {'findings':>8} {'slowest ms':>10} "
+        f"{'growth MiB':>10}\n"
+    )
+    failed = []
+    for outcome in outcomes:
+        executions, slowest_ns, growth, _ = outcome.progress
+        sys.stdout.write(
+            f"{outcome.name:26} {executions:11,} {outcome.least:8,} {len(outcome.findings):8} "
+            f"{slowest_ns / 1e6:10.1f} {growth / (1 << 20):10.1f}\n"
+        )
+        if outcome.name == CANARY:
+            failed += [f"the canary's {kind} was not found" for kind in _missed(outcome)]
+            continue
+        if outcome.is_short:
+            failed.append(f"{outcome.name}: {executions} executions, at least {outcome.least}")
+        for finding in outcome.findings:
+            shown = finding["input"][:SHOWN_BYTES]
+            failed.append(f"{outcome.name}: {finding['what']}\n    input {shown}")
+    for line in failed:
+        sys.stdout.write(f"FAILED {line}\n")
+    sys.stdout.write("failed\n" if failed else "ok\n")
+    return 1 if failed else 0
+
+
+def _missed(canary: Outcome) -> list[str]:
+    """Return the kinds of fault that were planted and not found."""
+    kinds: dict[str, str] = import_module(f"tests.fuzz.{CANARY}").FAULTS
+    told = [finding["what"] for finding in canary.findings]
+    return [kind for kind, sign in kinds.items() if not any(sign in what for what in told)]
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0, help="for all targets together")
+    parser.add_argument("--target", help="one target, such as fuzz_checkpoint")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
+    parser.add_argument("--input", metavar="HEX", help="read one input with --target, and end")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
