@@ -8,7 +8,7 @@ from pathlib import Path
 
 from api.broker.produce import Acks, Produced
 from api.config_file import load
-from api.http.app import HttpDoor
+from api.http.door import HttpDoor
 from api.http.health import CHECKS, Health
 from api.http.view import NodeView
 from api.node.assemble import Node, World

@@ -11,7 +11,7 @@ from tidelog.calls import FETCH
 from tidelog.checkpoint import Place
 from tidelog.connection import Connection
 from tidelog.errors import LOG_GAP, LogGap, error_of
-from tidelog.steps import Raw, Within, steps_of
+from tidelog.steps import Raw, Step, Within, take_steps
 from tidelog.types import BatchInfo, Record
 from tidelog.v1 import common_pb2 as common
 from tidelog.v1 import log_service_pb2 as log
@@ -31,10 +31,9 @@ async def fetch_record(
         LogGap: retention has removed it.
     """
     plain = await _fetch(connection, topic, partition, offset=offset)
-    raw = next(
-        (step for step in steps_of(plain, Place(offset), Within(None)) if isinstance(step, Raw)),
-        None,
-    )
+    steps: list[Step] = []
+    take_steps(plain, Place(offset), Within(None), steps)
+    raw = next((step for step in steps if isinstance(step, Raw)), None)
     if raw is None:
         raise error_of(
             "OFFSET_OUT_OF_RANGE",

@@ -118,7 +118,9 @@ class Replay(
             while self._steps:
                 step = self._steps.popleft()
                 if isinstance(step, Raw):
-                    return await self._hand_out(step)
+                    if self._pace is not None:
+                        await self._wait_for_turn(self._pace, step)
+                    return self._hand_out(step)
                 self._apply(step)
             if self._ended:
                 raise StopAsyncIteration
@@ -179,13 +181,14 @@ class Replay(
             case Raw():
                 raise AssertionError(step)
 
-    async def _hand_out(self, raw: Raw) -> Record[K, V]:
-        if self._pace is not None:
-            try:
-                await self._pace.wait(raw)
-            except BaseException:
-                self._steps.appendleft(raw)  # interrupted: it is still to come
-                raise
+    async def _wait_for_turn(self, pace: Pace, raw: Raw) -> None:
+        try:
+            await pace.wait(raw)
+        except BaseException:
+            self._steps.appendleft(raw)  # interrupted: it is still to come
+            raise
+
+    def _hand_out(self, raw: Raw) -> Record[K, V]:
         self._records_ready -= 1
         place = self._place(raw.at)
         place.offset, place.leader_epoch = raw.offset + 1, raw.leader_epoch

@@ -138,7 +138,7 @@ class Sender:
             if sent:
                 self._tell(key, lane.broken(error))
             self._tell(key, lane.expire(now_s, None if sent else error))
-            pass  # the pause before the next stream is one for all
+            lane.resume()  # the pause before the next stream is one for all
         if node is not None and failure.other_node:
             self._connection.leave(node)
         wait_s = self._connection.retry.wait_s(tries, self._connection.chance)

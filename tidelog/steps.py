@@ -4,12 +4,11 @@ Whole batches may begin before the place that was asked for and reach beyond the
 what does not belong is left out here, so that a reader sees exactly what it asked for.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from tidelog.batch import CorruptBatchError, decode, info_of, split
 from tidelog.checkpoint import Key, Place
-from tidelog.compression import CodecMissing
 from tidelog.errors import DataCorrupt, TidelogError
 from tidelog.headers import name_of
 from tidelog.places import time_ms_of, timestamp_to_ns
@@ -62,7 +61,7 @@ class Within:
     def __init__(self, times: common.TimeRange | None) -> None:
         """Take an absolute range; None: every time is inside."""
         self.append = times is not None and times.clock == common.CLOCK_APPEND
-        self._event = times is not None and not self.append
+        self.event = times is not None and not self.append
         self._start_ns: int | None = None
         self._end_ns: int | None = None
         if times is not None and times.HasField("start_time"):
@@ -76,7 +75,7 @@ class Within:
 
     def has_record(self, timestamp_ms: int | None) -> bool:
         """Tell whether a record of this event time is inside; one without is in no event range."""
-        return not self._event or (timestamp_ms is not None and self._has(timestamp_ms))
+        return not self.event or (timestamp_ms is not None and self._has(timestamp_ms))
 
     def _has(self, time_ms: int) -> bool:
         time_ns = time_ms * NS_PER_MS
@@ -85,35 +84,73 @@ class Within:
         )
 
 
-def steps_of(message: common.PartitionRecords, place: Place, within: Within) -> Iterator[Step]:
-    """Yield the records of one partition's message and the place behind them.
+def take_steps(
+    message: common.PartitionRecords, place: Place, within: Within, steps: list[Step]
+) -> None:
+    """Put the records of one partition's message behind `steps`, and the place behind them.
 
     Raises:
-        CodecMissing: a batch that only a node can expand; the steps before it are good.
+        CodecMissing: a batch that only a node can expand; the steps before it are there.
     """
     at = (message.next.topic, message.next.partition)
     for batch in message.batches:
         append_time_ms = time_ms_of(batch.append_time)
         if not within.has_batch(append_time_ms):
             continue
-        if batch.HasField("encoded"):
-            rows = _encoded(at, batch, append_time_ms)
-        else:
-            rows = _plain(at, batch, append_time_ms)
-        for row in rows:
-            if isinstance(row, Raw):
-                inside = row.offset >= place.offset and within.has_record(row.timestamp_ms)
-                if not inside or (place.stop is not None and row.offset >= place.stop):
-                    continue
-            yield row
+        if not batch.HasField("encoded"):
+            steps += _inside(_plain(at, batch, append_time_ms), place, within)
+            continue
+        try:
+            for whole in split(batch.encoded):
+                steps += _batch_steps(at, whole, batch, place=place, within=within)
+        except CorruptBatchError as broken:
+            steps.append(Trouble(_corrupt(at, None, broken)))
     epoch = message.next.leader_epoch if message.next.HasField("leader_epoch") else None
-    yield Advance(at, message.next.offset, epoch)
+    steps.append(Advance(at, message.next.offset, epoch))
 
 
-def _plain(at: Key, batch: common.RecordBatch, append_time_ms: int) -> Iterator[Raw]:
+def _batch_steps(
+    at: Key, whole: memoryview, batch: common.RecordBatch, *, place: Place, within: Within
+) -> Sequence[Step]:
+    """Return the records of one stored batch; one that cannot be read is told."""
+    try:
+        info, rows = decode(whole)
+    except CorruptBatchError as broken:
+        return [Trouble(_corrupt(at, info_of(whole).base_offset, broken))]
+    append_time_ms, epoch = time_ms_of(batch.append_time), batch.leader_epoch
+    records = [
+        Raw(
+            at, offset, time_ms, append_time_ms, key, value,
+            tuple([(name_of(name), item) for name, item in headers]) if headers else (),
+            epoch, info,
+        )
+        for offset, time_ms, key, value, headers in rows
+    ]  # fmt: skip
+    return _inside(records, place, within)
+
+
+def _inside(records: Sequence[Raw], place: Place, within: Within) -> Sequence[Raw]:
+    """Return the records that were asked for; all of them, most of the time."""
+    if not records:
+        return records
+    stop = place.stop
+    whole = records[0].offset >= place.offset and (stop is None or records[-1].offset < stop)
+    if whole and not within.event:
+        return records
+    return [
+        record
+        for record in records
+        if record.offset >= place.offset
+        and (stop is None or record.offset < stop)
+        and within.has_record(record.timestamp_ms)
+    ]
+
+
+def _plain(at: Key, batch: common.RecordBatch, append_time_ms: int) -> Sequence[Raw]:
+    """Return records that the node has decoded."""
     epoch = batch.leader_epoch
-    for record in batch.records:
-        yield Raw(
+    return [
+        Raw(
             at,
             record.offset,
             record.timestamp_ms if record.HasField("timestamp_ms") else None,
@@ -121,32 +158,16 @@ def _plain(at: Key, batch: common.RecordBatch, append_time_ms: int) -> Iterator[
             record.key if record.HasField("key") else None,
             record.value if record.HasField("value") else None,
             tuple(
-                (header.key, header.value if header.HasField("value") else None)
-                for header in record.headers
+                [
+                    (header.key, header.value if header.HasField("value") else None)
+                    for header in record.headers
+                ]
             ),
             epoch,
             None,
         )
-
-
-def _encoded(at: Key, batch: common.RecordBatch, append_time_ms: int) -> Iterator[Raw | Trouble]:
-    epoch = batch.leader_epoch
-    try:
-        for whole in split(batch.encoded):
-            try:
-                info, rows = decode(whole)
-            except CodecMissing:
-                raise
-            except CorruptBatchError as broken:
-                yield Trouble(_corrupt(at, info_of(whole).base_offset, broken))
-                continue
-            for offset, timestamp_ms, key, value, headers in rows:
-                named = tuple((name_of(name), item) for name, item in headers) if headers else ()
-                yield Raw(
-                    at, offset, timestamp_ms, append_time_ms, key, value, named, epoch, info
-                )  # fmt: skip
-    except CorruptBatchError as broken:
-        yield Trouble(_corrupt(at, None, broken))
+        for record in batch.records
+    ]
 
 
 def _corrupt(at: Key, offset: int | None, why: CorruptBatchError) -> TidelogError:

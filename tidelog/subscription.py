@@ -26,7 +26,7 @@ from tidelog.errors import (
 )
 from tidelog.places import datetime_of_timestamp
 from tidelog.retry import Budget
-from tidelog.steps import Advance, Live, Raw, Step, Trouble, Within, steps_of
+from tidelog.steps import Advance, Live, Raw, Step, Trouble, Within, take_steps
 from tidelog.types import Position, TopicPartition
 from tidelog.v1 import common_pb2 as common
 from tidelog.v1 import log_service_pb2 as log
@@ -232,7 +232,7 @@ class Subscription:
             place = self.places.setdefault(key, Place(0))
             begun = len(steps)
             try:
-                steps.extend(steps_of(message, place, self._within))
+                take_steps(message, place, self._within, steps)
             except CodecMissing as missing:
                 LOGGER.debug("asking for plain records: %s", missing)
                 self._request.encoding = common.ENCODING_RECORDS

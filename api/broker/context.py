@@ -35,6 +35,8 @@ class BrokerContext:
     memory: MemoryBudget
     partitions: Partitions
     quorum: QuorumPort
+    served_bytes: int = 0
+    """Batches that readers were given; only grows."""
 
     def append_time(self) -> AppendTimeMs:
         """Return the append time of a batch that is accepted now."""

@@ -211,7 +211,10 @@ class _Running:
             return
         self._ended = True
         self._stop_waiting()
-        self._done([result for result in self._results if result is not None])
+        results = [result for result in self._results if result is not None]
+        for result in results:
+            self._node.served_bytes += result.size_bytes
+        self._done(results)
 
     def _stop_waiting(self) -> None:
         if self._waiting:

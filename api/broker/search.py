@@ -77,7 +77,7 @@ class Searches:
                 block = segment.block_now(position, end)
                 if block is None:
                     block = await self._in_thread(segment, partial(segment.block, position, end))
-                if not segment.is_current or len(block) != end - position:  # cut meanwhile
+                if len(block) != end - position:
                     raise SegmentGone
                 return block
             case NeedIndex(SegmentView() as segment):
@@ -94,11 +94,14 @@ class Searches:
     async def _in_thread(self, segment: SegmentView, job: Callable[[], ResultT]) -> ResultT:
         """Read in the pool; a segment that went meanwhile is no failed disk."""
         try:
-            return await self._node.in_thread(job)
+            read = await self._node.in_thread(job)
         except StorageFailed as failed:
             if segment.is_current:
                 raise
             raise SegmentGone from failed
+        if not segment.is_current:  # cut or removed while the pool was reading
+            raise SegmentGone
+        return read
 
 
 def _settle(ended: "asyncio.Future[None]") -> None:

@@ -1,8 +1,6 @@
-"""The HTTP door: an ASGI application, served inside the node's own loop.
+"""What the HTTP door answers: an ASGI application, and the protocol that serves it.
 
-uvicorn's protocol is used without its server, whose loop wakes ten times a second: here an idle
-node is not woken at all. Every answer carries headers that leave a page nothing to load, run or be
-framed by but itself.
+Every answer carries headers that leave a page nothing to load, run or be framed by but itself.
 """
 
 import asyncio
@@ -16,17 +14,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
-from api.door import Address, DoorTaken
 from api.http import metrics
 from api.http.status_page import StatusPage
 from api.http.view import NodeView
-from api.settings import HttpListener, split_address
 from model.limits import HANDSHAKE_MS_MAX, UNAUTHENTICATED_REQUEST_BYTES_MAX
 
 KEEP_ALIVE_S: Final = 15
-STOP_S_MAX: Final = 2
 HEADERS: Final = (
     (
         b"content-security-policy",
@@ -135,63 +129,20 @@ class HttpConnection(H11Protocol):
             self.transport.close()
 
 
-class HttpDoor:
-    """The listener. Loop only."""
-
-    name: Final = "http"
-
-    def __init__(self, settings: HttpListener, view: NodeView) -> None:
-        """Show `view` at the address of the settings, which is not none."""
-        assert settings.bind is not None, "HTTP_DOOR_HAS_ADDRESS"
-        self._host, self._port = split_address(settings.bind)
-        app = WithHeaders(Starlette(routes=Pages(view).routes()))
-        self._config = Config(
-            app,
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            limit_concurrency=settings.connections_max,
-            h11_max_incomplete_event_size=UNAUTHENTICATED_REQUEST_BYTES_MAX.value,
-        )
-        self._health = view.health
-        self._state = ServerState()
-        self._server: asyncio.Server | None = None
-
-    async def start(self) -> Address:
-        """Bind and serve.
-
-        Raises:
-            DoorTaken: the address is in use or not ours.
-        """
-        loop = asyncio.get_running_loop()
-        self._config.load()
-        try:
-            self._server = await loop.create_server(
-                lambda: HttpConnection(self._config, self._state, {}, loop), self._host, self._port
-            )
-        except OSError as error:
-            why = error.strerror or str(error)
-            raise DoorTaken(self.name, Address(self._host, self._port), why) from error
-        host, port = self._server.sockets[0].getsockname()[:2]
-        return Address(str(host), int(port))
-
-    async def drain(self) -> None:
-        """Go on, and tell probes that the node is stopping: nobody new shall come."""
-        self._health.stopping()
-
-    async def stop(self) -> None:
-        """Accept no more, finish the answers under way, hang up."""
-        if self._server is None:
-            return
-        self._server.close()
-        for connection in list(self._state.connections):
-            connection.shutdown()
-        if self._state.tasks:
-            await asyncio.wait(self._state.tasks, timeout=STOP_S_MAX)
-        for connection in list(self._state.connections):
-            connection.transport.abort()
+def configured(view: NodeView, *, connections_max: int) -> Config:
+    """Return how uvicorn's protocol serves the pages of a node."""
+    config = Config(
+        WithHeaders(Starlette(routes=Pages(view).routes())),
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        limit_concurrency=connections_max,
+        h11_max_incomplete_event_size=UNAUTHENTICATED_REQUEST_BYTES_MAX.value,
+    )
+    config.load()
+    return config

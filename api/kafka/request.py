@@ -2,16 +2,65 @@
 
 from collections.abc import Callable, Sequence
 from struct import Struct
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias
+
+from api.kafka_settings import KafkaSettings
+from model.ports import Spawn
+from model.principal import Principal
 
 if TYPE_CHECKING:
     from api.kafka.broker_port import BrokerPort
-    from api.kafka.connection import KafkaConnection
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 HEAD: Final = Struct(">ii")
 """What every answer begins with: its length, and the correlation id of its request."""
+
+
+class Shared(Protocol):
+    """What a request needs of its listener."""
+
+    @property
+    def name(self) -> str:
+        """Of the listener: which address its clients are told."""
+        ...
+
+    @property
+    def settings(self) -> KafkaSettings:
+        """What one request may ask for."""
+        ...
+
+    @property
+    def spawn(self) -> Spawn:
+        """Tasks of requests that wait for more than an append or a fetch."""
+        ...
+
+
+class Client(Protocol):
+    """What a request needs of the connection it came by."""
+
+    principal: Principal
+
+    @property
+    def door(self) -> Shared:
+        """What all connections of the listener share."""
+        ...
+
+    def answered(self, size_bytes: int) -> None:
+        """A request has its answer."""
+        ...
+
+    def forget(self, request: "Request") -> None:
+        """A request gets no answer."""
+        ...
+
+    def wait_for_fetch(self, request: "Request") -> None:
+        """Take no further request before this one is answered."""
+        ...
+
+    def end(self) -> None:
+        """Hang up, once the answers that are due have left."""
+        ...
 
 
 class Request:
@@ -33,7 +82,7 @@ class Request:
     )
 
     def __init__(
-        self, connection: "KafkaConnection", frame: memoryview, head: tuple[int, int, int, bool]
+        self, connection: Client, frame: memoryview, head: tuple[int, int, int, bool]
     ) -> None:
         """Take the frame; `head`: version, correlation id, where the body begins, flexible."""
         self.connection = connection

@@ -1,12 +1,12 @@
 """The doors that a node opens: one for each listener that its settings switch on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from api.door import Address, Door
-from api.http.app import HttpDoor
+from api.http.door import HttpDoor
 from api.http.health import Health
 from api.http.view import NodeView
 from api.kafka.apis import load_schemas, served_apis
@@ -33,6 +33,8 @@ class Doors:
     health: Health
     view: NodeView | None = None
     """What the HTTP door looks at; there once the doors are made."""
+    warm_up: Callable[[], None] = lambda: None
+    """Loads what the first requests need; called once the doors are open."""
 
     def make(self, node: Node) -> Sequence[Door]:
         """Return every door, none of them open. Probes are answered first."""
@@ -66,9 +68,10 @@ class Doors:
         return doors
 
     def opened(self, addresses: Mapping[str, Address]) -> None:
-        """Note where the doors really are."""
+        """Note where the doors really are; get ready for the first requests."""
         if self.view is not None:
             self.view.addresses = dict(addresses)
+        self.warm_up()
 
     def _kafka(self, node: Node, counters: KafkaCounters, *, bind: str) -> Door:
         apis: Mapping[int, Api] = served_apis(self.settings.kafka)
@@ -84,8 +87,7 @@ class Doors:
             note=self.log,
         )
         told = self.settings.kafka_listener.advertise
-        warm_up = node.broker.context.in_thread(partial(load_schemas, apis))
-        self.world.spawn.start(warm_up, "kafka schemas")
+        self.warm_up = partial(self._load_schemas, node, apis)
         return KafkaDoor(
             shared,
             Address(*split_address(bind)),
@@ -93,3 +95,7 @@ class Doors:
             clock=self.world.clock,
             descriptors_max=descriptors_max(),
         )
+
+    def _load_schemas(self, node: Node, apis: Mapping[int, Api]) -> None:
+        loading = node.broker.context.in_thread(partial(load_schemas, apis))
+        self.world.spawn.start(loading, "kafka schemas")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from api.http.app import HttpDoor
+from api.http.door import HttpDoor
 from api.loop_lag import BOUNDS_US, LoopLag
 from api.settings import HttpListener
 from cluster.shell.tick import Tick
