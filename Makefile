@@ -1,4 +1,4 @@
-.PHONY: setup format check test floor wheel lock proto docs kill powercut
+.PHONY: setup format check test floor wheel lock proto docs bench blind kill powercut
 PY ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
 setup:  ; python3 dev.py setup
@@ -10,9 +10,11 @@ wheel:  ; $(PY) -m pytest -q -m packaging
 lock:   ; $(PY) -m tools.lock
 proto:  ; $(PY) -m tools.gen_proto
 docs:   ; $(PY) -m tools.gen_docs
+bench:  ; $(PY) -m bench.harness $(ARGS)
 
+blind:    ; $(PY) -m tests.blind.run --ranges $(or $(N),1000) --seed $(or $(SEED),1)
 kill:     ; $(PY) -m tests.kill.run --kills $(or $(N),200) --seed $(or $(SEED),1)
 powercut: ; $(PY) -m tests.powercut.run --cuts $(or $(N),50) --seed $(or $(SEED),1)
 
 # A target is one line over a Python file, and comes with the file:
-#   blind crash kill powercut mutants interop fuzz bench
+#   crash kill powercut mutants interop fuzz

@@ -99,7 +99,7 @@ def decode(file: bytes) -> Checkpoint:
     """
     content = unseal(file, "checkpoint", magic=MAGIC, version=VERSION)
     try:
-        _, _, _, count, graves, covered, clock_floor = _HEAD.unpack_from(content)
+        _, _, zero, count, graves, covered, clock_floor = _HEAD.unpack_from(content)
         rows, at = [], _HEAD.size
         for _ in range(count):
             row, at = _decode_row(content, at)
@@ -111,6 +111,8 @@ def decode(file: bytes) -> Checkpoint:
             at += _TOMBSTONE.size
     except struct.error as short:
         raise MalformedError("checkpoint", 0, "rows end early") from short
+    if zero:
+        raise MalformedError("checkpoint", 10, "reserved bytes")
     if at != len(content):
         raise MalformedError("checkpoint", at, f"{len(content) - at} bytes too many")
     return Checkpoint(

@@ -56,7 +56,9 @@ def decode(file: bytes) -> Identity:
     """
     content = unseal(file, "identity", magic=MAGIC, version=VERSION)
     try:
-        _, _, _, directory, node, epoch, size = _HEAD.unpack_from(content)
+        _, _, zero, directory, node, epoch, size = _HEAD.unpack_from(content)
+        if zero:
+            raise MalformedError("identity", 10, "reserved bytes")
         name = bytes(content[_HEAD.size :])
         if len(name) != size:
             raise MalformedError("identity", _HEAD.size, f"{len(name)} bytes of {size}")
@@ -80,4 +82,7 @@ def decode_clean(file: bytes) -> CleanMark:
     content = unseal(file, "clean mark", magic=CLEAN_MAGIC, version=VERSION)
     if len(content) != _CLEAN.size:
         raise MalformedError("clean mark", 0, f"{len(content)} bytes")
-    return CleanMark(*_CLEAN.unpack(content)[4:])
+    _, _, zeros, more, *mark = _CLEAN.unpack(content)
+    if zeros or more:
+        raise MalformedError("clean mark", 10, "reserved bytes")
+    return CleanMark(*mark)

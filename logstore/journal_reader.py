@@ -82,7 +82,9 @@ class JournalReader:
     def _walk(self, intact: Intact, missing: _Missing, report: RecoveryReport) -> Iterator[Decoded]:
         """Yield entries from `covered` on; leave in `missing` where they end."""
         file = self._file_with(self._covered)
+        walked: list[JournalFile] = []  # two damaged ones may name each other as the next
         while file is not None:
+            walked.append(file)
             missing.file = file
             missing.content = _read(self._disk, file)
             missing.position = Position(HEADER_BYTES)
@@ -94,8 +96,9 @@ class JournalReader:
                 yield decoded
                 missing.sequence = decoded.stamp.sequence + 1
             following = missing.sequence
-            later = (f for f in self._files if f.header.first_sequence == following and f != file)
-            file = None if broken else next(later, None)
+            later = (f for f in self._files if f.header.first_sequence == following)
+            unread = (f for f in later if f not in walked)
+            file = None if broken else next(unread, None)
 
     def _file_with(self, sequence: int) -> JournalFile | None:
         """Return the file in which a sequence lies, or would lie."""

@@ -32,7 +32,7 @@ async def fetch_record(
     """
     plain = await _fetch(connection, topic, partition, offset=offset)
     steps: list[Step] = []
-    take_steps(plain, Place(offset), Within(None), steps)
+    take_steps(plain, Place(offset), within=Within(None), steps=steps)
     raw = next((step for step in steps if isinstance(step, Raw)), None)
     if raw is None:
         raise error_of(

@@ -85,7 +85,7 @@ class Within:
 
 
 def take_steps(
-    message: common.PartitionRecords, place: Place, within: Within, steps: list[Step]
+    message: common.PartitionRecords, place: Place, *, within: Within, steps: list[Step]
 ) -> None:
     """Put the records of one partition's message behind `steps`, and the place behind them.
 

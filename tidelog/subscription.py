@@ -232,7 +232,7 @@ class Subscription:
             place = self.places.setdefault(key, Place(0))
             begun = len(steps)
             try:
-                take_steps(message, place, self._within, steps)
+                take_steps(message, place, within=self._within, steps=steps)
             except CodecMissing as missing:
                 LOGGER.debug("asking for plain records: %s", missing)
                 self._request.encoding = common.ENCODING_RECORDS

@@ -3,7 +3,7 @@
 Retention and expiry run once a minute over all partitions, in one pass that costs microseconds for
 each. Event-time bounds of new blocks are learned when the node has a quiet moment, so that the
 first query over them need not; a query that comes earlier learns them itself. That decodes every
-record, half a microsecond each, so it stops as soon as anybody writes or reads.
+record, about a microsecond each, so it stops as soon as anybody writes or reads.
 """
 
 from typing import Final

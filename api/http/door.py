@@ -59,10 +59,11 @@ class HttpDoor:
     async def _serve(self, listening: socket.socket) -> None:
         load = partial(_load, self._view, connections_max=self._connections_max)
         try:
-            config, self._state = await self._view.broker.context.in_thread(load)
+            config, state = await self._view.broker.context.in_thread(load)
             from api.http.app import HttpConnection  # noqa: PLC0415 - `_load` has loaded it
 
-            loop, state = asyncio.get_running_loop(), self._state
+            loop = asyncio.get_running_loop()
+            self._state = state
             self._server = await loop.create_server(
                 lambda: HttpConnection(config, state, {}, loop), sock=listening
             )

@@ -249,6 +249,8 @@ class Node:
         if self._quorum is not None:
             self._quorum.stop()
         await self.settle()
+        if not self.writer.offline:
+            await self.writer.at_rest()
         floor = self.append_clock.floor if clean else None
         self.writer.close(floor)
         self._read_pool.close()

@@ -64,6 +64,7 @@ class DiskWriter:
         self._checkpoint_asked = False
         self._watching = False
         self._offline = False
+        self._ending = False
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._checkpoints_taken = 0
         self._checkpoints_done = 0
@@ -103,10 +104,18 @@ class DiskWriter:
         self._checkpoint_asked = True
         await self.until(lambda: self._checkpoints_done > taken)
 
+    async def at_rest(self) -> None:
+        """Begin no checkpoint any more, and return once none is under way; for the end of a node.
+
+        One that has ended in its thread is under way until the loop has heard of it.
+        """
+        self._ending = True
+        await self.until(lambda: not self._checkpointing)
+
     def close(self, clock_floor: AppendTimeMs | None) -> None:
         """End the threads; blocks. With a floor, mark the directory as stopped cleanly first.
 
-        The caller has waited for `flushed`. Without a floor the next start recovers.
+        The caller has waited for `flushed` and `at_rest`. Without a floor the next start recovers.
         """
         self._writer.close()
         self._checkpointer.close()
@@ -143,7 +152,7 @@ class DiskWriter:
 
     def _begin_checkpoint(self) -> None:
         now = self._clock.monotonic_ms()
-        if self._checkpointing or self._offline:
+        if self._checkpointing or self._offline or self._ending:
             return
         if not self._checkpoint_asked and not self._directory.checkpoint_due(now):
             return

@@ -157,7 +157,7 @@ class Campaign:
     async def _phase(self, name: str, oracle: Oracle, ranges: int) -> None:
         began = monotonic()
         async with self._doors() as doors:
-            tally = await Phase(name, doors, oracle, self._rand).run(ranges)
+            tally = await Phase(name, doors, oracle, rand=self._rand).run(ranges)
         if 2 * tally.near < tally.ends:
             tally.differences.append(f"{name}: only {tally.near} of {tally.ends} ends are near")
         self._outcome.tallies.append(tally)

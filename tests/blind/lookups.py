@@ -1,9 +1,9 @@
 """Looking a time up through each door: where it lies in each partition.
 
-    grpc            ResolveOffsets
-    sdk             Client.topics.resolve
-    kafka           ListOffsets by librdkafka's offsets_for_times; the event clock only
-    cli             `tidelog topic offsets -o @t -F json`
+grpc            ResolveOffsets
+sdk             Client.topics.resolve
+kafka           ListOffsets by librdkafka's offsets_for_times; the event clock only
+cli             `tidelog topic offsets -o @t -F json`
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from tests.blind.node_doors import NodeDoors
-from tests.blind.readers import CLOCKS, NoAnswer
+from tests.blind.readers import CLOCKS, NoAnswerError
 from tests.blind.workload import PARTITIONS, TOPIC
 from tidelog.types import Clock, datetime_of
 from tidelog.v1 import common_pb2, log_service_pb2
@@ -54,7 +54,7 @@ class Lookups:
         """Return where a time lies, by partition.
 
         Raises:
-            NoAnswer: the door did not answer as it must.
+            NoAnswerError: the door did not answer as it must.
         """
         match door:
             case "grpc":
@@ -81,7 +81,7 @@ class Lookups:
         found: dict[int, Place] = {}
         for one in (await self._doors.logs.ResolveOffsets(request)).resolved:
             if one.HasField("error"):
-                raise NoAnswer(f"ResolveOffsets at {time}: {one.error}")
+                raise NoAnswerError(f"ResolveOffsets at {time}: {one.error}")
             found[one.partition.partition] = Place(
                 one.offset if one.WhichOneof("at") == "offset" else None,
                 one.time.ToMilliseconds() if one.HasField("time") else None,
@@ -96,7 +96,7 @@ class Lookups:
         found: dict[int, Place] = {}
         for one in self._consumer.offsets_for_times(asked, timeout=TIMEOUT_S):
             if one.error is not None:
-                raise NoAnswer(f"ListOffsets at {time}: {one.error}")
+                raise NoAnswerError(f"ListOffsets at {time}: {one.error}")
             found[one.partition] = Place(
                 None if one.offset == KAFKA_END else one.offset, None, None
             )
@@ -107,7 +107,7 @@ class Lookups:
             "-F", "json", "topic", "offsets", TOPIC, "-o", f"@{time}ms", "--clock", clock
         )
         if said.code:
-            raise NoAnswer(f"topic offsets -o @{time}ms ended with {said.code}: {said.told}")
+            raise NoAnswerError(f"topic offsets -o @{time}ms ended with {said.code}: {said.told}")
         items: Sequence[dict[str, Any]] = msgspec.json.decode(said.out)["items"]
         return {
             one["partition"]: Place(

@@ -77,9 +77,7 @@ class LyingRelay:
             self._until_closed(_copy(there, writer), writer, back),
         )
 
-    async def _until_closed(
-        self, work: Awaitable[None], *writers: asyncio.StreamWriter
-    ) -> None:
+    async def _until_closed(self, work: Awaitable[None], *writers: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):  # either side may be gone
             await work
         for writer in writers:

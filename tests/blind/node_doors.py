@@ -39,9 +39,7 @@ class NodeDoors:
     grpc: str
     home: Path
     """A folder without configuration, for commands."""
-    _commands: asyncio.Semaphore = field(
-        default_factory=lambda: asyncio.Semaphore(COMMANDS_MAX)
-    )
+    _commands: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(COMMANDS_MAX))
 
     @property
     def logs(self) -> Any:

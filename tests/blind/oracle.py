@@ -6,7 +6,7 @@ offset, before the first question by time.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Final, NamedTuple
 
 from tidelog.types import Clock
@@ -104,6 +104,20 @@ class Oracle:
         """Return every time that occurs among the records that are there, in order."""
         found = {row.time(clock) for partition in self.partitions for row in self._there(partition)}
         return sorted(time for time in found if time is not None)
+
+    def edges(self, clock: Clock) -> list[int]:
+        """Return the times that decide where a range begins or ends, in any partition.
+
+        Those above all before them, and those below all behind them. Of shuffled records they are
+        few; a look-up of any other time is answered by a record that is far beyond it.
+        """
+        found: set[int] = set()
+        for partition in self.partitions:
+            times = [row.time(clock) for row in self._there(partition)]
+            known = [time for time in times if time is not None]
+            found.update(accumulate(known, max))
+            found.update(accumulate(reversed(known), min))
+        return sorted(found)
 
     def first(self, partition: int, time: int | None, clock: Clock) -> Row | None:
         """Return the first record at or after a time, by looking at one after the other."""

@@ -1,4 +1,4 @@
-"""One pass over a running node: so many ranges and lookups on each clock, each against the oracle."""
+"""One pass over a running node: ranges and lookups on each clock, each against the oracle."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -36,7 +36,7 @@ class Question(NamedTuple):
 class Phase:
     """Asks and compares; a difference is kept in the tally, in full."""
 
-    def __init__(self, name: str, doors: NodeDoors, oracle: Oracle, rand: Random) -> None:
+    def __init__(self, name: str, doors: NodeDoors, oracle: Oracle, *, rand: Random) -> None:
         """Connect."""
         self.tally = Tally(name)
         self._oracle = oracle
@@ -48,7 +48,7 @@ class Phase:
         """Ask for so many ranges and look up so many times on each clock; the commands on top."""
         try:
             for clock in CLOCKS:
-                dice = Dice(clock, self._oracle.times(clock), self._rand)
+                dice = Dice(clock, self._oracle.times(clock), self._oracle.edges(clock), self._rand)
                 await self._ask(
                     [self._compare_range(each) for each in self._questions(dice, count)]
                     + [self._compare_lookup(*each) for each in self._times(dice, count)]

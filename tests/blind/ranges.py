@@ -1,4 +1,4 @@
-"""Random ranges and times that sit where mistakes sit: at times that occur, and right beside them."""
+"""Random ranges and times that sit where mistakes sit: at times that occur, or just beside them."""
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -12,6 +12,8 @@ from tidelog.types import Clock
 
 TICK_MS: Final[dict[Clock, int]] = {"event": 1, "append": 10}
 """The least difference between two times of a clock."""
+AT_EDGES: Final = 0.4
+"""Share of looked-up times that are moved to one that decides; of the ends of ranges, half that."""
 SNAPPED: Final = 0.75
 """Share of ends that are moved to a time that occurs, or a tick beside it."""
 OPEN: Final = 0.04
@@ -26,6 +28,8 @@ class Dice:
     clock: Clock
     occurring: Sequence[int]
     """Every time that occurs, in order."""
+    edges: Sequence[int]
+    """Those that decide where a range begins or ends."""
     rand: Random
     ends: int = 0
     """Ends of ranges so far; open ones are none."""
@@ -51,6 +55,8 @@ class Dice:
         end = start + length
         if length > tick:
             end = max(self._moved(end), start + tick)
+        if self.rand.random() < AT_EDGES:
+            start, end = self._at_edge(start, end)
         opened = self.rand.random()
         span = Span(
             self.clock,
@@ -70,6 +76,8 @@ class Dice:
             if self.rand.random() < BEYOND:
                 beside = self.tick_ms * self.rand.choice((1, 2, 1_000))
                 yield self.rand.choice((first - beside, last + beside))
+            elif self.rand.random() < AT_EDGES:
+                yield self._beside(self.rand.choice(self.edges))
             else:
                 yield self._moved(self.rand.randint(first, last))
 
@@ -84,4 +92,15 @@ class Dice:
         if self.rand.random() >= SNAPPED:
             return time
         slot = min(bisect_left(self.occurring, time), len(self.occurring) - 1)
-        return self.occurring[slot] + self.rand.choice((-1, 0, 0, 1)) * self.tick_ms
+        return self._beside(self.occurring[slot])
+
+    def _beside(self, time: int) -> int:
+        """Return a time, or one a tick before or after it."""
+        return time + self.rand.choice((-1, 0, 0, 1)) * self.tick_ms
+
+    def _at_edge(self, start: int, end: int) -> tuple[int, int]:
+        """Return a range with one end moved to a time that decides; it stays one."""
+        edge = self._beside(self.rand.choice(self.edges))
+        if self.rand.random() < 0.5:
+            return (edge, end) if edge < end else (edge, edge + end - start)
+        return (start, edge) if edge > start else (edge - (end - start), edge)

@@ -1,10 +1,10 @@
 """Reading a range of time through each door, as rows that can be compared.
 
-    grpc batch      Subscribe, batches as they are stored; the client filters, as the contract says
-    grpc records    Subscribe, records that the node has decoded and filtered
-    sdk encoded     Client.replay, batches decoded by the SDK
-    sdk plain       Client.replay as without the extra `speed`
-    cli             `tidelog consume -o @t1:t2 -F json`, a process each
+grpc batch      Subscribe, batches as they are stored; the client filters, as the contract says
+grpc records    Subscribe, records that the node has decoded and filtered
+sdk encoded     Client.replay, batches decoded by the SDK
+sdk plain       Client.replay as without the extra `speed`
+cli             `tidelog consume -o @t1:t2 -F json`, a process each
 """
 
 import re
@@ -41,7 +41,7 @@ class Answer(NamedTuple):
     """By partition: is history missing? A command names at most five of them."""
 
 
-class NoAnswer(Exception):
+class NoAnswerError(Exception):
     """A door did not do what was asked."""
 
 
@@ -58,7 +58,7 @@ class Readers:
         """Read a range from some partitions.
 
         Raises:
-            NoAnswer: the door did not answer as it must.
+            NoAnswerError: the door did not answer as it must.
         """
         match door:
             case "grpc batch" | "grpc records":
@@ -101,17 +101,20 @@ class Readers:
                     for part in event.records.partitions:
                         number = part.next.partition
                         for run in part.batches:
-                            rows[number] += self._rows(run, number, span, bounds[number])
+                            rows[number] += self._rows(
+                                run, number, span=span, bounds=bounds[number]
+                            )
                 case "caught_up" | "fell_behind":
                     pass
                 case other:
-                    raise NoAnswer(f"Subscribe sent {other}: {event}")
+                    raise NoAnswerError(f"Subscribe sent {other}: {event}")
         return Answer(rows, truncated)
 
     def _rows(
         self,
         run: common_pb2.RecordBatch,
         number: int,
+        *,
         span: Span,
         bounds: tuple[int, int | None],
     ) -> list[Row]:
@@ -161,7 +164,9 @@ class Readers:
             "--clock", span.clock, "-p", ",".join(map(str, partitions)),
         )  # fmt: skip
         if said.code:
-            raise NoAnswer(f"consume -o {place_text(span)} ended with {said.code}: {said.told}")
+            raise NoAnswerError(
+                f"consume -o {place_text(span)} ended with {said.code}: {said.told}"
+            )
         rows: dict[int, list[Row]] = {number: [] for number in partitions}
         for line in said.out.splitlines():
             whole: dict[str, Any] = msgspec.json.decode(line)

@@ -13,13 +13,13 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from random import Random
-from signal import SIGTERM, signal
+from signal import SIGTERM
 from time import monotonic
-from typing import Final
+from typing import Any, Final
 
 from dev import VENV, demo_data
 from tests.blind.campaign import Campaign, Outcome
@@ -33,12 +33,24 @@ def run(flights: Departures, ranges: int, seed: int, *, say: Callable[[str], Non
     """Run all phases in a folder of their own, which stays if something is wrong."""
     folder = Path(tempfile.mkdtemp(prefix="tidelog-blind-"))
     campaign = Campaign(folder, flights, Random(seed), say=say)
-    outcome = asyncio.run(campaign.run(ranges))
+    outcome = asyncio.run(_until_told(campaign.run(ranges)))
     if outcome.differences:
         say(f"directory and logs are in {folder}")
     else:
         shutil.rmtree(folder)
     return outcome
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+async def _until_told(running: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """Run to the end, or until SIGTERM; no node stays behind."""
+    task = asyncio.ensure_future(running)
+    asyncio.get_running_loop().add_signal_handler(SIGTERM, task.cancel)
+    return await task
 
 
 def archive_of(data: str | None) -> str:
@@ -84,13 +96,12 @@ def main(arguments: Sequence[str]) -> int:
     except (OSError, ValueError) as unusable:
         sys.stderr.write(f"error: {unusable}\nhint: name another archive with --data\n")
         return USAGE
-    signal(SIGTERM, lambda *_: sys.exit(143))  # so that no node stays behind
     began = monotonic()
-    outcome = run(flights, options.ranges, options.seed, say=lambda text: print(text, flush=True))
+    outcome = run(flights, options.ranges, options.seed, say=_say)
     for difference in outcome.differences[:1]:
-        print(f"DIFFERENCE 1 of {len(outcome.differences)}: {difference}")
-    print(f"{outcome.line()}, {monotonic() - began:.0f} s")
-    print("FAIL" if outcome.differences else "PASS")
+        _say(f"DIFFERENCE 1 of {len(outcome.differences)}: {difference}")
+    _say(f"{outcome.line()}, {monotonic() - began:.0f} s")
+    _say("FAIL" if outcome.differences else "PASS")
     return DIFFERS if outcome.differences else DONE
 
 

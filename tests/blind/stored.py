@@ -56,9 +56,7 @@ class Kinds:
         )
 
 
-async def read_back(
-    readers: Readers, stored: Sequence[Stored]
-) -> tuple[Oracle, Kinds, list[str]]:
+async def read_back(readers: Readers, stored: Sequence[Stored]) -> tuple[Oracle, Kinds, list[str]]:
     """Return the oracle, what the batches are like, and where the log is not what answers said.
 
     Reads everything once by offset. Of a record that librdkafka produced it takes the append time;
@@ -76,15 +74,14 @@ async def read_back(
     expected: list[Row] = []
     homes: dict[bytes, int] = {}
     for one in stored:
-        row = found.pop((one.partition, one.offset), None)
-        if row is None:
+        place = (one.partition, one.offset)
+        if place not in found:
             wrong.append(f"{one} is not in the log, or another has its place")
             continue
+        row = found.pop(place)
         append_ms = row.append_ms if one.append_ms is None else one.append_ms
         flight = one.flight
-        mine = Row(
-            one.partition, one.offset, flight.time_ms, append_ms, flight.key, flight.value
-        )
+        mine = Row(one.partition, one.offset, flight.time_ms, append_ms, flight.key, flight.value)
         expected.append(mine)
         if mine != row:
             wrong.append(f"{one.door} was told of {mine}, the log has {row}")

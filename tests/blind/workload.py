@@ -31,11 +31,10 @@ from tidelog.v1 import common_pb2, log_service_pb2
 
 TOPIC: Final = "departures"
 PARTITIONS: Final = 6
-BATCH_RECORDS: Final = (1, 7, 60, 400)
-"""Most records of one batch of librdkafka's, and of the plain call's; one after the other."""
+BATCH_RECORDS: Final = {1: 0.03, 7: 0.12, 60: 0.4, 400: 0.45}
+"""Most records of one batch of librdkafka's, and of the plain call's: which share is sent so."""
 SDK_ROUND: Final = 1_500
 """Departures that are handed to the SDK at once: then their acks are awaited."""
-KAFKA_ROUND: Final = 3_000
 FLUSH_S: Final = 120.0
 SHARES: Final[dict[str, int]] = {
     "sdk none": 6, "sdk gzip": 6, "sdk lz4": 6, "sdk zstd": 6,
@@ -60,7 +59,7 @@ class Stored(NamedTuple):
     """None: this door does not say."""
 
 
-class NotStored(Exception):
+class NotStoredError(Exception):
     """A departure was refused, or its answer says nothing of where it is."""
 
 
@@ -88,7 +87,7 @@ def dealt(flights: Sequence[Flight], rand: Random) -> dict[str, list[Flight]]:
 async def produce_all(doors: NodeDoors, flights: Sequence[Flight], rand: Random) -> list[Stored]:
     """Produce every departure once, through all doors at the same time."""
     producing = [
-        asyncio.create_task(_through(door, doors, own, Random(rand.getrandbits(32))))
+        asyncio.create_task(_through(door, doors, own, rand=Random(rand.getrandbits(32))))
         for door, own in dealt(flights, rand).items()
     ]
     try:
@@ -99,19 +98,20 @@ async def produce_all(doors: NodeDoors, flights: Sequence[Flight], rand: Random)
 
 
 async def _through(
-    door: str, doors: NodeDoors, flights: Sequence[Flight], rand: Random
+    door: str, doors: NodeDoors, flights: Sequence[Flight], *, rand: Random
 ) -> list[Stored]:
     kind, _, codec = door.partition(" ")
     if kind == "sdk":
-        return await _sdk(door, doors, flights, None if codec == "plain" else SDK_CODECS[codec])
+        compression = None if codec == "plain" else SDK_CODECS[codec]
+        return await _sdk(door, doors, flights, compression=compression)
     if kind == "grpc":
-        return [one async for one in _grpc(door, doors, flights, rand)]
+        return [one async for one in _grpc(door, doors, flights, rand=rand)]
     loader = _Kafka(door, doors.kafka, codec or rand.choice(("none", "zstd", "lz4")))
     return await asyncio.to_thread(loader.run, flights)
 
 
 async def _sdk(
-    door: str, doors: NodeDoors, flights: Sequence[Flight], compression: Compression | None
+    door: str, doors: NodeDoors, flights: Sequence[Flight], *, compression: Compression | None
 ) -> list[Stored]:
     stored: list[Stored] = []
     async with _producer(doors, compression) as producer:
@@ -122,7 +122,7 @@ async def _sdk(
             )
             for flight, ack in zip(some, acks, strict=True):
                 if ack.offset is None or ack.append_time is None:
-                    raise NotStored(f"{door}: {ack}")
+                    raise NotStoredError(f"{door}: {ack}")
                 append_ms = round(ack.append_time.timestamp() * 1_000)
                 stored.append(Stored(flight, door, ack.partition, ack.offset, append_ms))
     return stored
@@ -143,7 +143,7 @@ def _time(flight: Flight) -> datetime:
 
 
 async def _grpc(
-    door: str, doors: NodeDoors, flights: Sequence[Flight], rand: Random
+    door: str, doors: NodeDoors, flights: Sequence[Flight], *, rand: Random
 ) -> AsyncIterator[Stored]:
     waiting: list[list[Flight]] = [[] for _ in range(PARTITIONS)]
     for flight in flights:
@@ -153,7 +153,7 @@ async def _grpc(
     for number, own in enumerate(waiting):
         at = 0
         while at < len(own):
-            some = own[at : at + rand.choice(BATCH_RECORDS)]
+            some = own[at : at + rand.choice(tuple(BATCH_RECORDS))]
             at += len(some)
             batch = log_service_pb2.ProduceBatch(
                 topic=TOPIC,
@@ -166,7 +166,7 @@ async def _grpc(
             request = log_service_pb2.ProduceRequest(batches=[batch])
             (result,) = (await doors.logs.Produce(request)).results
             if result.HasField("error") or not result.HasField("base_offset"):
-                raise NotStored(f"{door}: {result}")
+                raise NotStoredError(f"{door}: {result}")
             append_ms = result.append_time.ToMilliseconds()
             for place, flight in enumerate(some):
                 yield Stored(flight, door, number, result.base_offset + place, append_ms)
@@ -184,13 +184,15 @@ class _Kafka:
 
     def run(self, flights: Sequence[Flight]) -> list[Stored]:
         """Produce departures, in batches of one size after the other."""
-        rounds = max(len(BATCH_RECORDS), len(flights) // KAFKA_ROUND)
-        size = -(-len(flights) // rounds)
-        for number in range(rounds):
-            some = flights[number * size : (number + 1) * size]
-            self._round(some, BATCH_RECORDS[number % len(BATCH_RECORDS)])
+        at = 0
+        for batch_records, share in BATCH_RECORDS.items():
+            end = at + round(len(flights) * share)
+            if batch_records == max(BATCH_RECORDS):
+                end = len(flights)
+            self._round(flights[at:end], batch_records)
+            at = end
         if self._failed or len(self._stored) < len(flights):
-            raise NotStored(
+            raise NotStoredError(
                 f"{self._door}: {len(self._stored)} of {len(flights)} stored; {self._failed[:3]}"
             )
         return self._stored

@@ -124,7 +124,7 @@ async def test_a_tombstone_and_a_value_of_the_command_line(cli: Cli) -> None:
     await cli("topic", "create", "orders")
     assert (await cli("produce", "orders", "-k", "a", "--tombstone")).code == 0
     assert (await cli("produce", "orders", "-v", "x", "-v", "y", "--acks", "none")).code == 0
-    read = await cli("consume", "orders", "--no-follow", "-F", "json")
+    read = await cli("consume", "orders", "-n", "3", "-F", "json")
     assert [(json.loads(r)["key"], json.loads(r)["value"]) for r in read.lines] == [
         ("a", None), (None, "x"), (None, "y"),
     ]  # fmt: skip
@@ -140,9 +140,9 @@ async def test_a_dry_run_sends_nothing(cli: Cli) -> None:
 
 async def test_malformed_input_names_its_line(cli: Cli) -> None:
     await cli("topic", "create", "orders")
-    broken = await cli("produce", "orders", "-F", "json", stdin=b'{"value":"ok"}\n{"vlaue":"x"}\n')
+    broken = await cli("produce", "orders", "-F", "json", stdin=b'{"value":"ok"}\n{"valeu_of":"x"}\n')
     assert broken.code == 1
-    assert 'line 2: "vlaue" is no field of a record' in broken.stderr
+    assert 'line 2: "valeu_of" is no field of a record' in broken.stderr
     assert broken.json["items"][0]["records"] == 1
     assert len(broken.json["errors"]) == 1
 

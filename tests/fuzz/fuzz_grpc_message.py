@@ -112,7 +112,7 @@ def _calls() -> list[_Served]:
     produce.batches.add(topic=ABSENT, partition=0, records=[record, record])
     produce.batches.add(topic=ABSENT, partition=1, encoded=batch_of([b"x"]))
     fetch = log_service_pb2.FetchRequest(max_bytes=1 << 20)
-    fetch.partitions.add(partition=placed, offset=0, leader_epoch=0)
+    fetch.cursors.add(topic=TOPIC, partition=0, offset=0, leader_epoch=0)
     subscribe = log_service_pb2.SubscribeRequest(topics=[TOPIC], start=_seek())
     subscribe.stop.offset = 2
     ranged = log_service_pb2.SubscribeRequest(partitions=[placed])

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
+from threading import Event
 
 import pytest
 
@@ -18,7 +19,7 @@ from logstore.batch import encode_batch
 from logstore.identity import Identity
 from logstore.log_directory import LogDirectory, Opened
 from logstore.partition_log import PartitionLog
-from logstore.round import RoundResult
+from logstore.round import CheckpointJob, CheckpointResult, RoundResult
 from logstore.settings import LogSettings, PartitionSettings
 from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ids import (
@@ -90,6 +91,7 @@ async def bench(disk: SimDisk, *, floor: AppendTimeMs | None = FLOOR) -> AsyncIt
     finally:
         if not failures:
             await writer.flushed()
+            await writer.at_rest()
         writer.close(None if failures else floor)
 
 
@@ -130,6 +132,31 @@ async def test_a_clean_stop_needs_no_recovery_and_any_other_does() -> None:
     found = opened(disk)
     assert not found.clean
     assert found.directory.partitions[PLACE].log_end == 2
+
+
+async def test_a_stop_waits_for_the_checkpoint_that_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disk = SimDisk()
+    begun, go_on = Event(), Event()
+    run = LogDirectory.run_checkpoint
+
+    def slowly(directory: LogDirectory, job: CheckpointJob) -> CheckpointResult:
+        begun.set()
+        go_on.wait()
+        return run(directory, job)
+
+    async with bench(disk) as one:
+        one.append()
+        await one.writer.flushed()
+        monkeypatch.setattr(LogDirectory, "run_checkpoint", slowly)
+        asked = asyncio.ensure_future(one.writer.checkpointed())
+        await asyncio.get_running_loop().run_in_executor(None, begun.wait)
+        go_on.set()
+        await one.writer.flushed()
+    await asked
+    disk.kill()
+    assert opened(disk).clean
 
 
 async def test_a_failed_write_is_told_once_and_nothing_is_tried_again() -> None:

@@ -53,8 +53,8 @@ def test_every_public_name_is_there(name: str) -> None:
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'conect'"):
-        tidelog.conect  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        tidelog.nonsense  # noqa: B018
 
 
 def test_the_lazy_table_and_the_types_agree() -> None:

@@ -1,0 +1,75 @@
+"""Learning event times ahead of queries: in quiet moments, and in no others."""
+
+import asyncio
+
+import pytest
+
+from api.broker.housekeeping import QUIET_MS
+from cluster.shell.hosted_partition import HostedPartition
+from tests.broker_node import BrokerNode, batch_of, broker_node
+
+BATCHES = 40
+TURNS = 2_000
+"""Of the loop: enough for a sweep of so few batches to end."""
+
+
+def known_blocks(partition: HostedPartition) -> int:
+    """Return how many blocks of the log have event times that somebody has found out."""
+    index = partition.log.segments()[0].index()
+    assert index is not None
+    return sum(row.bounds.known for row in index.rows())
+
+
+async def filled(node: BrokerNode) -> HostedPartition:
+    """Return a partition with some blocks of which nobody knows anything."""
+    orders = await node.create("orders")
+    for number in range(BATCHES):
+        await node.produce(orders, batch_of([b"%050d" % number]))
+    assert known_blocks(orders) == 0
+    return orders
+
+
+async def turns(count: int) -> None:
+    """Let the loop run."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_a_quiet_node_learns_the_event_times_of_everything() -> None:
+    async with broker_node() as node:
+        orders = await filled(node)
+        node.clock.advance(QUIET_MS)
+        node.clock.advance(QUIET_MS)
+        await turns(TURNS)
+        assert known_blocks(orders) >= BATCHES - 1
+
+
+async def test_whoever_reads_puts_it_off() -> None:
+    async with broker_node() as node:
+        orders = await filled(node)
+        node.clock.advance(QUIET_MS)
+        for _ in range(5):
+            assert (await node.fetch(orders, 0)).size_bytes > 0
+            node.clock.advance(QUIET_MS)
+            await turns(TURNS)
+            assert known_blocks(orders) == 0
+        node.clock.advance(QUIET_MS)
+        await turns(TURNS)
+        assert known_blocks(orders) >= BATCHES - 1
+
+
+async def test_a_sweep_under_way_ends_when_somebody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.broker.search.SLICE_MS", 0)  # it gives way after every step
+    async with broker_node() as node:
+        orders = await filled(node)
+        node.clock.advance(QUIET_MS)
+        node.clock.advance(QUIET_MS)
+        while not known_blocks(orders):
+            await asyncio.sleep(0)
+        await node.fetch(orders, 0)
+        begun = known_blocks(orders)
+        await turns(TURNS)
+        assert known_blocks(orders) <= begun + 1 < BATCHES - 1, "the step under way ends"
+        node.clock.advance(QUIET_MS)
+        await turns(TURNS)
+        assert known_blocks(orders) >= BATCHES - 1
