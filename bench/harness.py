@@ -56,10 +56,10 @@ def main() -> int:
             rows.append(row)
             put(f"{line(row)}\n")
             sys.stdout.flush()
+        if options.save:  # after each question: one that fails takes no other with it
+            _keep(options.save, rows, quick=options.quick)
     missed = [row for row in rows if row.gated and row.met is False]
     put(f"load {load_average():.1f} at the end; gated rows missed: {len(missed)}\n")
-    if options.save:
-        _keep(options.save, rows, quick=options.quick)
     return 1 if missed else 0
 
 

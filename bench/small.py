@@ -28,7 +28,7 @@ TOPIC: Final = b"small"
 VALUE_BYTES: Final = 100
 CONNECTIONS: Final = 64
 REQUESTS: Final = 100_000
-SYNCED_REQUESTS_OF_KAFKA: Final = 5_000
+SYNCED_REQUESTS_OF_KAFKA: Final = 2_000
 TIMEOUT_MS: Final = 30_000
 PRODUCE_V7: Final = (0, 7, 1)
 """API key, version, correlation id."""

@@ -16,6 +16,7 @@ import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
+from operator import ge
 from typing import Final, NamedTuple
 
 from logstore.crc32c import crc32c
@@ -211,6 +212,9 @@ class OffsetIndex:
             index.witness = Witness(*witness)
         index._offsets = _column(_UINT32, body[: 4 * count])
         index._positions = _column(_UINT32, body[4 * count : 8 * count])
+        for column, limit in ((index._offsets, 1 << 32), (index._positions, end)):
+            if any(map(ge, column, column[1:])) or (count and column[-1] >= limit):
+                raise MalformedError("offset index", start, "rows out of order")
         index._bounds.extend(
             _column("q", body[8 * count : 16 * count]), _column("q", body[16 * count :])
         )

@@ -14,7 +14,7 @@ from logstore.read_plan import source
 from logstore.recovery_report import RecoveryReport
 from logstore.replace_file import read_file
 from logstore.segment import Segment
-from logstore.segment_loader import iter_headers, load, start_of
+from logstore.segment_loader import in_order, iter_headers, load, start_of
 from logstore.settings import LogSettings, PartitionSettings
 from model.errors import MalformedError
 from model.ids import LeaderEpoch, Offset, ProducerEpoch, ProducerId
@@ -103,21 +103,23 @@ def _follow_batches(disk: Disk, log: PartitionLog, start: Offset) -> None:
         times = load(disk, origin, with_index=False)
         segment.damage = times.damage
         position = start_of(disk, file, origin, offset=start)
-        for _, header in iter_headers(file, position, segment.size_bytes):
+        for header in in_order(iter_headers(file, position, segment.size_bytes), origin):
             offset = header.base_offset
             if header.end_offset <= start:
                 continue
             log.upkeep.snapshot_bytes += header.length
-            _note_epoch(log, header.leader_epoch, offset)
+            # The checksum of a batch does not cover its leader epoch; that of a row does.
+            row = times.times.at(offset)
+            _note_epoch(log, row.leader_epoch, offset)
             if header.producer_id >= 0 and not header.is_control:
-                log.producers.appended(
+                log.producers.found(
                     ProducerId(header.producer_id),
                     ProducerEpoch(header.producer_epoch),
                     Remembered(
                         SequenceNumber(header.base_sequence),
                         header.record_count,
                         offset,
-                        times.times.at(offset).append_time,
+                        row.append_time,
                     ),
                 )
         file.close()

@@ -173,6 +173,20 @@ class ProducerState:
         self._producers.move_to_end(producer_id)
         self.changed = True
 
+    def found(self, producer_id: ProducerId, epoch: ProducerEpoch, batch: Remembered) -> None:
+        """Note a batch that a start has read from the log.
+
+        Where it does not follow what is known, a batch before it is damaged: the producer begins
+        anew with this one. Its next batch is refused unless it follows, never stored twice.
+        """
+        known = self._producers.get(producer_id)
+        if known is not None and (
+            epoch < known.epoch
+            or (epoch == known.epoch and batch.base_sequence != known.next_sequence)
+        ):
+            del self._producers[producer_id]
+        self.appended(producer_id, epoch, batch)
+
     def expire(self, now: AppendTimeMs) -> None:
         """Forget producers whose last batch is older than the expiration; on the append clock."""
         while self._producers:

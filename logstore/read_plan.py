@@ -115,9 +115,10 @@ class ReadPlan:
 
     def _read(self, pread: Pread, position: Position) -> ReadResult | None:
         """Return whole batches; None if `pread` would have to wait."""
-        size = self._max_bytes + SLACK_BYTES
+        size, begun = self._max_bytes + SLACK_BYTES, position
         while position < self._limit:
-            data = pread(min(size, self._limit - position), position)
+            asked = min(size, self._limit - position)
+            data = pread(asked, position)
             if data is None:
                 return None
             valid, why = verify(self._segment, data, position)
@@ -129,9 +130,19 @@ class ReadPlan:
             # The next batch is longer than what was read: the reader gets at least one (P12).
             position = Position(position + stop)
             size = _batch_bytes(data, stop) or HEADER_BYTES + self._max_bytes
-            if len(data) - stop >= size or not data:
+            if len(data) < asked or asked - stop >= size:
                 raise corrupt(self._segment, position, "the file ends")
+        if position > begun:
+            raise self._misplaced(None)
         return ReadResult([], self._offset, self._offset, 0)
+
+    def _misplaced(self, base: int | None) -> RequestError:
+        """Return what a reader is told where the batch of its offset should be and is not.
+
+        The checksum of a batch does not cover its base offset; the offsets around it tell.
+        """
+        why = "the segment ends" if base is None else f"a batch begins at offset {base}"
+        return corrupt(self._segment, Position(0), f"{why} where offset {self._offset} belongs")
 
     def _find(self, data: bytes, valid: int) -> tuple[ReadResult | None, int]:
         """Return the wanted batches among the verified ones, or where to go on looking."""
@@ -141,6 +152,8 @@ class ReadPlan:
             base, length, _, _, _, _, delta = _HEAD.unpack_from(data, at)
             stop = at + length + LENGTH_COUNTS_FROM
             end = base + delta + 1
+            if base > self._offset and start < 0:
+                raise self._misplaced(base)
             if end > self._offset:
                 if end > self._end:
                     if start < 0:
@@ -168,8 +181,9 @@ def verify(segment: Segment, data: bytes, position: Position) -> tuple[int, str]
     trusted = verified.covers(position, position + len(data))
     view = memoryview(data)
     at, why = 0, ""
+    expected = -1
     while at + HEADER_BYTES <= len(data):
-        _, length, _, magic, crc, _, delta = _HEAD.unpack_from(data, at)
+        base, length, _, magic, crc, _, delta = _HEAD.unpack_from(data, at)
         stop = at + length + LENGTH_COUNTS_FROM
         if magic != MAGIC or length < HEADER_BYTES - LENGTH_COUNTS_FROM or delta < 0:
             why = "no record batch"
@@ -179,6 +193,10 @@ def verify(segment: Segment, data: bytes, position: Position) -> tuple[int, str]
         if not trusted and crc32c(view[at + COVERED_FROM : stop]) != crc:
             why = "checksum"
             break
+        if expected not in {-1, base}:
+            why = f"offset {base} where {expected} belongs"  # no checksum covers it
+            break
+        expected = base + delta + 1
         at = stop
     if not trusted and at:
         verified.add(position, position + at)

@@ -93,11 +93,7 @@ class RoundWriter:
         if work.slot is not None:
             self._write_journal(work, work.slot, checksums)
         for part in work.parts:
-            if part.times:
-                self._write_times(part)
-            for run in part.runs:
-                if run.carrier is not _DIRECT:
-                    self._file(run.log_name).pwrite(run.buffers, run.position)
+            self._write_files(part)
             if part.cut is not None:
                 result.cuts[part.partition] = self._cut(part.cut)
             if part.delete:
@@ -162,10 +158,14 @@ class RoundWriter:
         # SYNC: what an acknowledgement with flush=quorum stands on.
         file.fdatasync()
 
-    def _write_times(self, part: Part) -> None:
-        """Write append times; before the batches: those that a kill leaves behind have theirs."""
+    def _write_files(self, part: Part) -> None:
+        """Write what the journal carries, or nothing does, to the partition's files."""
         for name, position, content in part.times:
+            # Before the batches: those that a kill leaves behind have their append time.
             self._file(name).pwrite([content], Position(position))
+        for run in part.runs:
+            if run.carrier is not _DIRECT:
+                self._file(run.log_name).pwrite(run.buffers, run.position)
 
     def _cut(self, cut: Cut) -> CutDone:
         """Cut the files of a partition; the TRUNCATE is durable, the next checkpoint syncs this."""

@@ -5,7 +5,7 @@ Append times are data: a row that is damaged is made up from the batches' own ti
 near to the truth as they allow, and reported (P37).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -79,6 +79,22 @@ def iter_headers(log: File, start: Position, end: int) -> Iterator[tuple[Positio
         position = Position(position + size)
 
 
+def in_order(
+    headers: Iterable[tuple[Position, BatchHeader]], source: Source
+) -> Iterator[BatchHeader]:
+    """Yield headers as long as their offsets rise within the segment.
+
+    The checksum of a batch does not cover its base offset: what is out of order is damage, of which
+    readers are told.
+    """
+    expected = source.base_offset
+    for _, header in headers:
+        if not expected <= header.base_offset < header.end_offset <= source.end_offset:
+            return
+        expected = header.end_offset
+        yield header
+
+
 def start_of(disk: Disk, log: File, source: Source, *, offset: Offset) -> Position:
     """Return a batch boundary at or before an offset, as near as the index file knows one."""
     index = _index_file(disk, log, source)
@@ -89,16 +105,15 @@ def _load_index(disk: Disk, log: File, source: Source) -> OffsetIndex:
     """Return the index of the whole source; from its file as far as that fits."""
     index = _index_file(disk, log, source) or OffsetIndex(source.base_offset)
     builder = IndexBuilder(index, source.interval_bytes)
-    for _, header in iter_headers(log, index.end, source.size_bytes):
+    for header in in_order(iter_headers(log, index.end, source.size_bytes), source):
         builder.add(header)
     builder.close()
     if index.end < source.size_bytes:
         # Damage that readers of these bytes will be told of: the last block takes them all.
-        index.append_block(
-            Offset(max(source.base_offset, source.end_offset - 1)),
-            index.end,
-            Position(source.size_bytes),
-        )
+        last = Offset(max(source.base_offset, source.end_offset - 1))
+        if len(index) and index.row(-1).offset >= last:
+            index.truncate(last)
+        index.append_block(last, index.end, Position(source.size_bytes))
     return index
 
 
@@ -142,7 +157,7 @@ def _load_times(disk: Disk, log: File, source: Source) -> tuple[Times, tuple[Fin
     if short:  # rows at the end are missing: whatever lies behind the last whole one is guessed
         rows = len(decoded.times) + len(decoded.damaged)
         decoded = decoded._replace(damaged=(*decoded.damaged, rows))
-    headers = (header for _, header in iter_headers(log, Position(0), source.size_bytes))
+    headers = in_order(iter_headers(log, Position(0), source.size_bytes), source)
     repaired = repair(
         decoded, headers, floor=source.first_append_time, ceiling=source.last_append_time
     )

@@ -110,7 +110,7 @@ class Checkpoint:
         try:
             document = json.loads(text)
             version = document["version"]
-        except (ValueError, TypeError, KeyError) as malformed:
+        except (ValueError, TypeError, KeyError, RecursionError) as malformed:
             raise ValueError(f"not a checkpoint: {text[:80]!r}") from malformed
         if version != VERSION:
             raise ValueError(f"a checkpoint of version {version}; this release reads {VERSION}")
@@ -121,7 +121,7 @@ class Checkpoint:
             }
             times = document.get("range")
             return Checkpoint(places, None if times is None else _times(times))
-        except (ValueError, TypeError, KeyError) as malformed:
+        except (ValueError, TypeError, KeyError, OverflowError) as malformed:
             raise ValueError(f"a damaged checkpoint: {malformed!r}") from malformed
 
 

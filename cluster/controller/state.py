@@ -57,7 +57,9 @@ class MetadataState:
         topic = self.topics.get(TopicName(name))
         if topic is None:
             shown = name[:249].encode("unicode_escape").decode("ascii")
-            raise RequestError(ErrorCode.UNKNOWN_TOPIC, f'there is no topic "{shown}"', topic=shown)
+            raise RequestError(
+                ErrorCode.UNKNOWN_TOPIC, f'topic "{shown}" does not exist', topic=shown
+            )
         return topic
 
     def topic_by_id(self, topic_id: TopicId) -> TopicImage:

@@ -17,8 +17,9 @@ from tests.blind.oracle import Oracle
 from tests.blind.phase import Phase
 from tests.blind.readers import Readers
 from tests.blind.stored import read_back
-from tests.blind.workload import PARTITIONS, TOPIC, produce_all
-from tests.kill.node_process import NodeProcess
+from tests.blind.workload import PARTITIONS, TOPIC, NotStoredError, produce_all
+from tests.kill.node_process import NodeFailed, NodeProcess
+from tidelog.errors import TidelogError
 
 SETTINGS: Final = (
     "log.journal_file_bytes=2MiB",
@@ -109,6 +110,8 @@ class Campaign:
             if code != CLEAN_EXIT:
                 self._outcome.problems.append(f"the node's last stop ended with {code}")
             self._judge_log()
+        except (NodeFailed, NotStoredError, TidelogError, TimeoutError) as broken:
+            self._outcome.problems.append(f"{type(broken).__name__}: {broken}")
         finally:
             self._node.close()
             await self._relay.stop()

@@ -90,11 +90,15 @@ class Lookups:
         return found
 
     def _listed(self, time: int) -> Mapping[int, Place]:
-        from confluent_kafka import TopicPartition  # noqa: PLC0415 - optional
+        from confluent_kafka import KafkaException, TopicPartition  # noqa: PLC0415 - optional
 
         asked = [TopicPartition(TOPIC, number, time) for number in range(PARTITIONS)]
         found: dict[int, Place] = {}
-        for one in self._consumer.offsets_for_times(asked, timeout=TIMEOUT_S):
+        try:
+            answers = self._consumer.offsets_for_times(asked, timeout=TIMEOUT_S)
+        except KafkaException as refused:
+            raise NoAnswerError(f"ListOffsets at {time}: {refused}") from refused
+        for one in answers:
             if one.error is not None:
                 raise NoAnswerError(f"ListOffsets at {time}: {one.error}")
             found[one.partition] = Place(

@@ -5,20 +5,27 @@ from collections.abc import Coroutine, Sequence
 from random import Random
 from typing import Any, Final, NamedTuple
 
+from grpc.aio import AioRpcError
+
 from tests.blind.comparing import Tally, difference
 from tests.blind.lookups import Lookups, Place
 from tests.blind.node_doors import NodeDoors
 from tests.blind.oracle import Oracle, Row, Span
 from tests.blind.ranges import Dice
-from tests.blind.readers import RANGE_DOORS, Answer, Readers, place_text
+from tests.blind.readers import RANGE_DOORS, Answer, NoAnswerError, Readers, place_text
+from tidelog.errors import TidelogError
 from tidelog.types import Clock
 
 CLOCKS: Final[tuple[Clock, ...]] = ("event", "append")
+REFUSED: Final = (NoAnswerError, TidelogError, AioRpcError)
+"""No answer is a wrong answer, too."""
 AT_ONCE: Final = 3
 """Questions on their way at the same time: while the node answers one, another is compared."""
 COMMANDS_OF: Final = 20
 """The command line is asked once for so many ranges."""
-ALL_PARTITIONS: Final = 0.08
+LOOKUP_COMMANDS_OF: Final = 100
+"""And once for so many times: each is a process."""
+ALL_PARTITIONS: Final = 0.04
 """Share of ranges that are read from all partitions. Shuffled records make every range of event
 time a reading of the whole partition, so that the others read one."""
 COMMAND_PARTITIONS: Final = 5
@@ -86,7 +93,7 @@ class Phase:
             (doors[number % len(doors)], time, dice.clock)
             for number, time in enumerate(dice.times(count))
         ]
-        commands = max(1, count // COMMANDS_OF)
+        commands = max(1, count // LOOKUP_COMMANDS_OF)
         return asked + [("cli", time, dice.clock) for time in dice.times(commands)]
 
     async def _ask(self, questions: Sequence[Coroutine[Any, Any, None]]) -> None:
@@ -107,7 +114,11 @@ class Phase:
                 never_put.close()
 
     async def _compare_range(self, question: Question) -> None:
-        answer = await self._readers.read(*question)
+        try:
+            answer = await self._readers.read(*question)
+        except REFUSED as refused:
+            self._differs(question, f"{type(refused).__name__}: {refused}")
+            return
         self.tally.ranges[question.door] += 1
         if set(answer.rows) != set(question.partitions):
             self._differs(question, f"answered for partitions {sorted(answer.rows)}")
@@ -138,8 +149,12 @@ class Phase:
         )
 
     async def _compare_lookup(self, door: str, time: int, clock: Clock) -> None:
-        found = await self._lookups.find(door, time, clock)
         where = f"{self.tally.phase}: {door} looked up {time} on the {clock} clock"
+        try:
+            found = await self._lookups.find(door, time, clock)
+        except REFUSED as refused:
+            self.tally.differences.append(f"{where}: {type(refused).__name__}: {refused}")
+            return
         if set(found) != set(self._oracle.partitions):
             self.tally.differences.append(f"{where}: answered for partitions {sorted(found)}")
             return

@@ -99,8 +99,7 @@ class Dice:
         return time + self.rand.choice((-1, 0, 0, 1)) * self.tick_ms
 
     def _at_edge(self, start: int, end: int) -> tuple[int, int]:
-        """Return a range with one end moved to a time that decides; it stays one."""
+        """Return the range moved, so that one of its ends is a time that decides."""
         edge = self._beside(self.rand.choice(self.edges))
-        if self.rand.random() < 0.5:
-            return (edge, end) if edge < end else (edge, edge + end - start)
-        return (start, edge) if edge > start else (edge - (end - start), edge)
+        length = end - start
+        return (edge, edge + length) if self.rand.random() < 0.5 else (edge - length, edge)

@@ -33,6 +33,9 @@ TOPIC: Final = "departures"
 PARTITIONS: Final = 6
 BATCH_RECORDS: Final = {1: 0.03, 7: 0.12, 60: 0.4, 400: 0.45}
 """Most records of one batch of librdkafka's, and of the plain call's: which share is sent so."""
+LIARS_FIRST: Final = 4
+"""The log begins with this part of the batches that claim too low a time: a search that believed
+them would pass over the first blocks, where nearly every answer of shuffled records lies."""
 SDK_ROUND: Final = 1_500
 """Departures that are handed to the SDK at once: then their acks are awaited."""
 FLUSH_S: Final = 120.0
@@ -85,13 +88,17 @@ def dealt(flights: Sequence[Flight], rand: Random) -> dict[str, list[Flight]]:
 
 
 async def produce_all(doors: NodeDoors, flights: Sequence[Flight], rand: Random) -> list[Stored]:
-    """Produce every departure once, through all doors at the same time."""
+    """Produce every departure once: some batches that lie, then all doors at the same time."""
+    hands = dealt(flights, rand)
+    first = hands[TOO_LOW][: len(hands[TOO_LOW]) // LIARS_FIRST]
+    hands[TOO_LOW] = hands[TOO_LOW][len(first) :]
+    begun = await _through(TOO_LOW, doors, first, rand=rand)
     producing = [
         asyncio.create_task(_through(door, doors, own, rand=Random(rand.getrandbits(32))))
-        for door, own in dealt(flights, rand).items()
+        for door, own in hands.items()
     ]
     try:
-        return [stored for each in await asyncio.gather(*producing) for stored in each]
+        return begun + [stored for each in await asyncio.gather(*producing) for stored in each]
     finally:
         for task in producing:
             task.cancel()

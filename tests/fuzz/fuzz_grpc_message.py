@@ -18,6 +18,7 @@ from api.rpc.call import Call
 from api.rpc.config_service import ConfigService
 from api.rpc.details import record_error, status
 from api.rpc.guard import Guard
+from api.rpc.handlers import Unary
 from api.rpc.log_service import LogService
 from api.rpc.plain_records import new_records
 from api.rpc.subscribe import _Opening
@@ -72,8 +73,8 @@ async def _produce(node: _Node, request: log_service_pb2.ProduceRequest) -> Mess
 async def _fetch(node: _Node, request: log_service_pb2.FetchRequest) -> Message:
     request.ClearField("max_wait")
     handler = node.log.handlers()["LogService/Fetch"]
-    answer: Message = await handler.call(request, CALL)  # type: ignore[union-attr]  # it is Unary
-    return answer
+    assert isinstance(handler, Unary)
+    return await handler.serve(request, CALL)
 
 
 async def _subscribe(node: _Node, request: log_service_pb2.SubscribeRequest) -> None:

@@ -1,6 +1,7 @@
 """Any bytes as a snapshot of the producers of a partition."""
 
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from logstore.producer_snapshot import decode, encode
@@ -11,13 +12,14 @@ from tests.fuzz.sealing import sealed_at
 
 _CRC_AT: Final = 24
 END: Final = Offset(1_000)
+_EMPTY: Final = partial(ProducerState, limit=100, expiration_ms=86_400_000)
 
 
 def samples() -> list[bytes]:
     """Return snapshots of no, one and several producers."""
     files = []
     for producers in (0, 1, 7):
-        state = ProducerState()
+        state = _EMPTY()
         for number in range(producers):
             for batch in range(number + 1):
                 base = Offset(100 * number + 3 * batch)
@@ -36,7 +38,7 @@ def fuzz(data: bytes) -> None:
             _, producers = decode(file)
         except MalformedError:
             continue
-        state = ProducerState()
+        state = _EMPTY()
         state.restore(iter(producers))
         for producer_id, known in producers[:3]:
             with suppress(RequestError):

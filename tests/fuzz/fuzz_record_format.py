@@ -44,7 +44,7 @@ def samples() -> list[bytes]:
 
 def fuzz(data: bytes) -> None:
     """Print two records by the format, and read what was printed."""
-    form = data.decode(errors="replace")
+    form = data.decode(errors="surrogateescape")  # as arguments come
     try:
         show = RecordFormat(form)
         printed = show(RECORD) + show(FOREVER)

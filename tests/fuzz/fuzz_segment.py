@@ -76,8 +76,8 @@ def fuzz(data: bytes) -> None:
 
 def _load(disk: Disk, name: dict[str, str], size: int) -> None:
     source = Source(
-        name[LOG], name[TIMES], name[INDEX], Offset(0), Offset(3 * BATCHES), size, 24 * (BATCHES + 1), START,
-        AppendTimeMs(START + 10 * BATCHES), INTERVAL_BYTES,
+        name[LOG], name[TIMES], name[INDEX], Offset(0), Offset(3 * BATCHES), size,
+        24 * (BATCHES + 1), START, AppendTimeMs(START + 10 * BATCHES), INTERVAL_BYTES,
     )  # fmt: skip
     loaded = load(disk, source, with_index=True)
     assert loaded.index is not None

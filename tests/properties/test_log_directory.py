@@ -6,6 +6,7 @@ not may be there up to some operation, never with a gap, never changed.
 """
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hypothesis import settings
@@ -356,6 +357,44 @@ class DirectoryMachine(RuleBasedStateMachine):
                 return
         raise AssertionError("it never comes to rest")
 
+    @rule(seed=st.integers(0, 1 << 30))
+    def busy(self, seed: int) -> None:
+        """Many of these by chance: what single rules seldom come to in a row."""
+        chance = random.Random(seed)
+        acts: list[tuple[int, Callable[[int], None]]] = [
+            (8, lambda number: self.append_some(number, chance)),
+            (3, lambda _: self.tick(10)),
+            (6, lambda _: self.whole_round()),
+            (3, lambda _: self.play_checkpoint()),
+            (4, lambda _: self.start_checkpoint()),
+            (1, lambda _: self.new_epoch()),
+            (2, lambda number: self.truncate(number, chance.randrange(1, 4))),
+            (1, lambda number: self.trim(number, chance.randrange(5))),
+            (1, lambda number: self.configure(number, chance.choice(list(Flush)))),
+            (1, lambda number: self.create(number, chance.choice(list(Flush)))),
+        ]
+        weights = [weight for weight, _ in acts]
+        for _ in range(40):
+            ((_, act),) = chance.choices(acts, weights)
+            act(chance.randrange(3))
+
+    def append_some(self, number: int, chance: random.Random) -> None:
+        sizes = [chance.choice([1, 60, 300, 1500, 5000])] * chance.randrange(1, 3)
+        self.append(number, sizes, records=2, producer=bool(chance.randrange(2)))
+
+    def start_checkpoint(self) -> None:
+        if self.job is None:
+            self.take_checkpoint(everything=False)
+
+    def play_checkpoint(self) -> None:
+        """Do the next step of a checkpoint."""
+        if self.job is None:
+            self.take_checkpoint(everything=True)
+        elif self.saved is None:
+            self.run_checkpoint()
+        else:
+            self.finish_checkpoint()
+
     # --- what happens to it --------------------------------------------------------------------
 
     @rule()
@@ -465,4 +504,4 @@ class DirectoryMachine(RuleBasedStateMachine):
 
 
 TestLogDirectory = DirectoryMachine.TestCase
-TestLogDirectory.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLogDirectory.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

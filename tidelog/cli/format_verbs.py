@@ -99,7 +99,7 @@ def _parse(text: str, at: int, *, inside_header: bool) -> tuple[tuple[Element, .
             escaped, at = _escape(text, at + 1)
             literal += escaped
         else:
-            literal += character.encode()
+            literal += character.encode(errors="surrogateescape")  # arguments need not be UTF-8
             at += 2 if character == "%" else 1
     if literal:
         elements.append(Literal(bytes(literal)))
@@ -190,7 +190,7 @@ def _modified(letter: str, modifier: str) -> Verb:
 def _check_unpack(layout: str) -> None:
     try:
         struct.calcsize(layout)
-    except struct.error as unknown:
+    except (struct.error, UnicodeEncodeError) as unknown:
         raise FormatError(
             f"{{unpack[{layout}]}} is no layout: {unknown}; letters are those of Python's struct, "
             "such as >I or <hq"

@@ -6,7 +6,6 @@ they are null; headers keep their order and repeat as they do in the record.
 """
 
 import base64
-import binascii
 from dataclasses import dataclass
 from typing import Final, NoReturn, TypeAlias
 
@@ -118,7 +117,7 @@ def from_json_line(line: bytes, where: str) -> GivenRecord:
         raise RecordInputError(where, f"{len(line)} bytes, at most {LINE_BYTES_MAX}")
     try:
         fields = msgspec.json.decode(line)
-    except msgspec.DecodeError as malformed:
+    except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
         raise RecordInputError(where, f"not JSON: {malformed}") from malformed
     if not isinstance(fields, dict):
         raise RecordInputError(where, 'not an object such as {"key": "k", "value": "v"}')
@@ -167,7 +166,7 @@ class _FieldReader:
         if isinstance(value, dict) and value.keys() == {_BASE64}:
             try:
                 return base64.b64decode(str(value[_BASE64]), validate=True)
-            except binascii.Error:
+            except ValueError:  # of the alphabet, the padding, or not ASCII at all
                 self.refuse(field, "holds base64 that does not decode")
         self.refuse(field, 'is neither text, null nor {"base64": "..."}')
 

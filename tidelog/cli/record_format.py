@@ -186,6 +186,7 @@ def _strftime(time_ms: int, pattern: str) -> bytes:
     if time_ms < 0:
         return NO_TIME
     try:
-        return (_EPOCH + timedelta(milliseconds=time_ms)).strftime(pattern).encode()
+        shown = (_EPOCH + timedelta(milliseconds=time_ms)).strftime(pattern)
+        return shown.encode(errors="surrogateescape")  # as the argument came
     except OverflowError:  # a producer's time beyond the year 9999
         return str(time_ms).encode()

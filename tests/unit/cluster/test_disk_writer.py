@@ -27,6 +27,7 @@ from model.ids import (
     LeaderEpoch,
     MonotonicMs,
     NodeId,
+    Offset,
     PartitionId,
     RegistrationEpoch,
     TopicId,
@@ -36,6 +37,7 @@ from model.record import NewRecord
 
 PLACE = PartitionId(TopicId(bytes(range(16))), 0)
 FLOOR = AppendTimeMs(5_000)
+WAIT_S_MAX = 30.0
 
 
 def opened(disk: SimDisk) -> Opened:
@@ -143,15 +145,18 @@ async def test_a_stop_waits_for_the_checkpoint_that_is_under_way(
 
     def slowly(directory: LogDirectory, job: CheckpointJob) -> CheckpointResult:
         begun.set()
-        go_on.wait()
+        go_on.wait(WAIT_S_MAX)
         return run(directory, job)
 
     async with bench(disk) as one:
         one.append()
+        one.append()
         await one.writer.flushed()
         monkeypatch.setattr(LogDirectory, "run_checkpoint", slowly)
+        one.log.trim(Offset(1))
         asked = asyncio.ensure_future(one.writer.checkpointed())
-        await asyncio.get_running_loop().run_in_executor(None, begun.wait)
+        loop = asyncio.get_running_loop()
+        assert await loop.run_in_executor(None, begun.wait, WAIT_S_MAX)
         go_on.set()
         await one.writer.flushed()
     await asked

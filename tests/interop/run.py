@@ -1,0 +1,185 @@
+"""`make interop`: what each client writes, each client reads, as a table of cells.
+
+A real node; real clients of both protocols. Each client writes the sample with each codec to a
+topic of its own, and every client reads every topic. A cell is one writer, one reader and one
+feature; each must say `ok`. What a client cannot do by nature is listed as n/a with its reason.
+
+`python -m tests.interop.run [--clients NAME,NAME]`
+"""
+
+import argparse
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from importlib import import_module
+from os import environ
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import time_ns
+from typing import TYPE_CHECKING, Final
+
+import tidelog
+from tests.interop.sample import CODECS, FEATURES, PARTS, RECORDS, Told, differences
+from tests.kill.node_process import Doors, NodeProcess
+
+if TYPE_CHECKING:
+    from tests.interop.clients import Client
+
+REQUIREMENTS: Final = Path(__file__).with_name("requirements.txt")
+OK: Final = "ok"
+
+
+@dataclass(slots=True)
+class Written:
+    """What one client has written to one topic."""
+
+    topic: str
+    began_ms: int = 0
+    ended_ms: int = 0
+    failure: str = ""
+
+    def expected(self, read: Sequence[Told], *, dates: bool) -> list[Told]:
+        """Return the sample as it should be read: with its dates, or any from while it was sent."""
+        if dates:
+            return list(RECORDS)
+        times = [
+            one.time_ms if self.began_ms <= one.time_ms <= self.ended_ms else self.began_ms
+            for one in read
+        ]
+        times += [self.began_ms] * len(RECORDS)
+        return [record._replace(time_ms=time) for record, time in zip(RECORDS, times, strict=False)]
+
+
+@dataclass(slots=True)
+class Table:
+    """The cells, and why some are not as they should be."""
+
+    cells: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+    def put(self, cell: tuple[str, str, str], wrong: Sequence[str]) -> None:
+        """Note what came of a cell."""
+        self.cells[cell] = "FAIL" if wrong else OK
+        self.reasons += [f"{' > '.join(cell[:2])}, {cell[2]}: {line}" for line in wrong]
+
+    def show(self) -> str:
+        """Return the table as text."""
+        head = f"{'writer':<14}{'reader':<14}" + "".join(f"{name:<18}" for name in FEATURES)
+        rows = [head]
+        for writer, reader in dict.fromkeys(cell[:2] for cell in self.cells):
+            marks = (self.cells[writer, reader, feature] for feature in FEATURES)
+            rows.append(f"{writer:<14}{reader:<14}" + "".join(f"{mark:<18}" for mark in marks))
+        return "\n".join(rows)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run; 0 if every cell is ok."""
+    parser = argparse.ArgumentParser(prog="python -m tests.interop.run")
+    parser.add_argument("--clients", help="names, with commas between; all without it")
+    options = parser.parse_args(arguments)
+    sys.path.append(str(_fetched()))
+    clients: dict[str, Client] = import_module("tests.interop.clients").CLIENTS
+    names = options.clients.split(",") if options.clients else list(clients)
+    unknown = sorted(set(names) - set(clients))
+    if unknown:
+        parser.error(f"no client {', '.join(unknown)}; there are {', '.join(clients)}")
+    if "kcat" in names and shutil.which("kcat") is None:
+        parser.error("kcat is not installed; Debian's package is kcat")
+    with TemporaryDirectory(prefix="tidelog-interop-") as folder:
+        node = NodeProcess(Path(folder) / "data", (), Path(folder))
+        node.start()
+        try:
+            table = asyncio.run(_filled(node.doors, {name: clients[name] for name in names}))
+        finally:
+            node.terminate()
+    counts = Counter(table.cells.values())
+    lines = [table.show(), *table.reasons, f"{counts[OK]} of {len(table.cells)} cells ok"]
+    sys.stdout.write("\n".join(lines) + "\n")
+    return 0 if table.cells and counts[OK] == len(table.cells) else 1
+
+
+async def _filled(doors: Doors, clients: "Mapping[str, Client]") -> Table:
+    """Let everyone write, then everyone read."""
+    table = Table()
+    written: dict[tuple[str, str], Written] = {}
+    async with tidelog.connect(f"tidelog://{doors.grpc}", client_id="interop") as admin:
+        for writer, client in clients.items():
+            for codec in CODECS:
+                topic = f"interop-{writer}-{codec}"
+                await admin.topics.create(topic, partitions=1)
+                one = written[writer, codec] = Written(topic, time_ns() // 1_000_000)
+                try:
+                    await client.write(doors, topic, codec, RECORDS)
+                except Exception as error:  # noqa: BLE001 - whatever a client raises is its cell
+                    one.failure = f"not written: {error!r:.300}"
+                one.ended_ms = time_ns() // 1_000_000
+                wrong_codec = await _wrong_codec(admin, topic, codec)
+                one.failure = one.failure or wrong_codec
+    for writer, client in clients.items():
+        for reader, other in clients.items():
+            for codec in CODECS:
+                one = written[writer, codec]
+                features = (*PARTS, codec) if codec == "none" else (codec,)
+                await _compare(table, doors, (writer, reader), features, (one, client, other))
+    return table
+
+
+async def _compare(
+    table: Table,
+    doors: Doors,
+    pair: tuple[str, str],
+    features: Sequence[str],
+    case: "tuple[Written, Client, Client]",
+) -> None:
+    """Read one topic with one client, and fill the cells that it stands for."""
+    one, writer, reader = case
+    read: list[Told] = []
+    failure = one.failure
+    if not failure:
+        try:
+            read = await reader.read(doors, one.topic, len(RECORDS))
+        except Exception as error:  # noqa: BLE001 - whatever a client raises is its cell
+            failure = f"not read: {error!r:.300}"
+    expected = one.expected(read, dates=writer.dates)
+    for feature in features:
+        wrong = [failure] if failure else differences(expected, read, feature)
+        table.put((*pair, feature), wrong)
+
+
+async def _wrong_codec(admin: tidelog.Client, topic: str, codec: str) -> str:
+    """Return why the stored batches are not what was asked for; a client may send small ones plain.
+
+    The long record is worth compressing to everyone.
+    """
+    async with admin.replay(topic, stop="latest") as history:
+        stored = {
+            "unknown" if record.batch is None else record.batch.compression
+            async for record in history
+        }
+    fine = codec in stored and stored <= {codec, "none"}
+    return "" if fine else f"stored as {', '.join(sorted(stored)) or 'nothing'}, not {codec}"
+
+
+def _fetched() -> Path:
+    """Return the folder of what the clients need besides; fetched once, by its checksums."""
+    caches = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    digest = sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    folder = caches / "tidelog" / "interop" / digest
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder.parent) as half:
+            made = Path(half) / "made"
+            command = [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes"]
+            command += ["--no-deps", "--target", str(made), "-r", str(REQUIREMENTS)]
+            subprocess.run(command, check=True)
+            made.rename(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
