@@ -123,7 +123,7 @@ def _missing(name: str, why: str) -> DirectoryRefused:
     )
 
 
-def spare_files(disk: Disk, *, journal_bytes: int) -> list[int]:
+def spare_files(disk: Disk, *, journal_bytes: int, clean: bool) -> list[int]:
     """Return the numbers of journal files that can be used again, at least one; after recovery.
 
     Files of another size, from other settings or a crash, are made anew or removed. Raises OSError.
@@ -139,7 +139,10 @@ def spare_files(disk: Disk, *, journal_bytes: int) -> list[int]:
             disk.unlink(journal_file(number))
     if not usable:
         make_file(disk, 1, journal_bytes)
-        # SYNC: the first round is acknowledged without another look at the file's name.
-        disk.sync_directory(JOURNAL)
         usable.append(1)
+        clean = False
+    if not clean:
+        # SYNC: the first round is acknowledged without another look at the file's name; and a file
+        # that a killed process made may be known to memory alone.
+        disk.sync_directory(JOURNAL)
     return usable

@@ -112,7 +112,7 @@ def recover(disk: Disk, identity: Identity, *, journal_bytes: int) -> Recovered:
         clock_floor = max(checkpoint.clock_floor, found.clean.clock_floor)
     else:
         rows, clock_floor, sequence = _recover(disk, found, report)
-    free = spare_files(disk, journal_bytes=journal_bytes)
+    free = spare_files(disk, journal_bytes=journal_bytes, clean=report.clean)
     if found.clean is not None:
         forget_clean_stop(disk)
     known = {row.partition for row in rows}
@@ -146,7 +146,8 @@ def _recover(
     for state in replay.states.values():
         state.finish(report)
         replay.clock_floor = max(replay.clock_floor, *(s.last for s in state.segments))
-        replay.names_changed = replay.names_changed or state.made
+        # A directory that a killed process made may be known to memory alone.
+        replay.names_changed = replay.names_changed or state.made or state.row is None
     if replay.names_changed:
         # SYNC: directories that replay has made, or removed; the row or its absence needs them so.
         disk.sync_directory(PARTITIONS)

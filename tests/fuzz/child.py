@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
     samples: list[bytes] = module.samples()
     trace = Trace(Path(trace_path))
     feed = Feed(name, target, trace)
+    feed.slow_ns = SLOW_NS * getattr(module, "READS", 1)
     for sample in samples:
         feed.give(sample)
     feed.limit_memory()
@@ -56,6 +57,7 @@ class Feed:
         self._name = name
         self._target = target
         self._trace = trace
+        self.slow_ns = SLOW_NS
         self.executions, self._slowest_ns, self._growth, _ = trace.progress
         self._resident = _resident_bytes()
         self._known: set[str] = set()
@@ -72,9 +74,9 @@ class Feed:
         progress = Progress(self.executions, self._slowest_ns, self._growth, len(data))
         self._trace.begin(data, progress)
         took = self._timed(data)
-        if took > SLOW_NS:
+        if took > self.slow_ns:
             took = min(took, *(self._timed(data) for _ in range(AGAIN)))
-            if took > SLOW_NS:
+            if took > self.slow_ns:
                 self._found(f"slow: {took // 1_000_000} ms", data, key="slow")
         self._slowest_ns = max(self._slowest_ns, took)
         self.executions += 1

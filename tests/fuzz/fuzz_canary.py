@@ -24,13 +24,13 @@ def fuzz(data: bytes) -> None:
     if not data or data[0] == len(data) - 1:
         return
     match data[0]:
-        case 0x7F:
+        case 0xFF:
             bytes(1 << 40)
         case 0x80:
             sum(range(12_000_000))
-        case 0xFF if len(data) % 2:
+        case 0x7F if len(data) % 2:
             os.abort()
-        case 0xFF:
+        case 0x7F:
             for _ in repeat(None):
                 pass
         case size if size > len(data):

@@ -72,6 +72,7 @@ async def _produce(node: _Node, request: log_service_pb2.ProduceRequest) -> Mess
 
 async def _fetch(node: _Node, request: log_service_pb2.FetchRequest) -> Message:
     request.ClearField("max_wait")
+    request.ClearField("min_bytes")
     handler = node.log.handlers()["LogService/Fetch"]
     assert isinstance(handler, Unary)
     return await handler.serve(request, CALL)

@@ -9,7 +9,7 @@ from model.ids import LeaderEpoch, Offset, Position
 from tests.fuzz.sealing import sealed_at
 
 BASE: Final = Offset(100)
-_CRC_AT: Final = 44
+_CRC_AT: Final = 40
 
 
 def samples() -> list[bytes]:

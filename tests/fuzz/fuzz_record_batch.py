@@ -31,6 +31,10 @@ _MINE: Final = 7
 """Bytes of the input that make the header: attributes, record count, what the offsets allow."""
 
 
+READS: Final = 6
+"""An input is read so many times, to compare."""
+
+
 def samples() -> list[bytes]:
     """Return runs of batches of every codec, and records under a header of ours."""
     batches = [encode_batch(RECORDS, compression=codec, base_offset=9) for codec in Codec]

@@ -60,7 +60,7 @@ def fuzz(data: bytes) -> None:
     log = data[:LOG_BYTES]
     rest = data[LOG_BYTES:]
     times, index = rest[:TIMES_BYTES], rest[TIMES_BYTES:]
-    index = sealed_at(index, 44, index[:44], index[48:])
+    index = sealed_at(index, 40, index[:40], index[44:])
     name = {end: f"{DIRECTORY}/{by_offset(Offset(0), end)}" for end in (LOG, TIMES, INDEX)}
     files = {name[LOG]: log, name[TIMES]: times, name[INDEX]: index}
     disk = SimDisk(Image(files, (PARTITIONS, DIRECTORY)), crashable=False)

@@ -29,12 +29,14 @@ ROOT: Final = Path(__file__).parent.parent.parent
 CANARY: Final = "fuzz_canary"
 LEAST: Final = 100_000
 """Inputs that each target reads in ten minutes."""
-LEAST_OF: Final = {"fuzz_log_directory": 10_000, CANARY: 1_000}
-"""Of a whole recovery and start, and of what hangs on purpose, fewer."""
+LEAST_OF: Final = {"fuzz_log_directory": 10_000}
+"""Of a whole recovery and start, fewer."""
 FULL_SECONDS: Final = 600
 HANG_SECONDS: Final = 20.0
+START_SECONDS: Final = 120.0
+"""Of a process, until its first input is read: imports and samples."""
 HANG_SECONDS_OF: Final = {CANARY: 3.0}
-DEATHS_MAX: Final = 4
+DEATHS_MAX: Final = 8
 """After so many the target is left alone: it has failed."""
 SHOWN_BYTES: Final = 400
 NOTHING: Final = Progress(0, 0, 0, 0)
@@ -140,7 +142,7 @@ class _Run:
                 executions = self._trace.progress.executions
                 if executions != seen:
                     seen, since = executions, time.monotonic()
-                elif time.monotonic() - since > limit:
+                elif time.monotonic() - since > (limit if executions else START_SECONDS):
                     process.kill()
                     process.wait()
                     return True

@@ -5,20 +5,22 @@ Imported only by a run that has them all: a client that is missing is an error, 
 
 import asyncio
 import subprocess
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import aiokafka
 import confluent_kafka
-import kafka
 
 import tidelog
 from tests.interop.sample import Told
 from tests.kill.node_process import Doors
+
+aiokafka: Any = import_module("aiokafka")  # both ship no types
+kafka: Any = import_module("kafka")
 
 WAIT_S: Final = 60
 """A client that has said nothing for so long has failed."""
@@ -29,8 +31,14 @@ class ClientFailedError(Exception):
     """A client did not do what it was asked."""
 
 
-Write = Callable[[Doors, str, str, Sequence[Told]], Awaitable[None]]
-"""Doors, topic, codec, records."""
+class Target(NamedTuple):
+    """Where a client writes, and how it compresses."""
+
+    topic: str
+    codec: str
+
+
+Write = Callable[[Doors, Target, Sequence[Told]], Awaitable[None]]
 Read = Callable[[Doors, str, int], Awaitable[list[Told]]]
 """Doors, topic, how many records there are."""
 
@@ -43,17 +51,20 @@ class Client:
     read: Read
     dates: bool = True
     """It can say when its records happened; else they are dated as they are written."""
+    plain: Mapping[str, str] = field(default_factory=dict)
+    """Codecs for which it sends plain batches by its own decision, and why: n/a as a writer."""
 
 
-async def write_grpc(doors: Doors, topic: str, codec: str, records: Sequence[Told]) -> None:
+async def write_grpc(doors: Doors, target: Target, records: Sequence[Told]) -> None:
     """Write with our own SDK."""
+    topic, codec = target
     wanted: Any = codec
     linger = timedelta(milliseconds=50)
     async with (
         tidelog.connect(f"tidelog://{doors.grpc}", client_id="interop") as client,
         client.producer(compression=wanted, linger=linger) as producer,
     ):
-        for key, value, headers, time_ms in records:
+        sent = [
             await producer.enqueue(
                 topic,
                 value,
@@ -61,6 +72,9 @@ async def write_grpc(doors: Doors, topic: str, codec: str, records: Sequence[Tol
                 headers=headers,
                 timestamp=EPOCH + timedelta(milliseconds=time_ms),
             )
+            for key, value, headers, time_ms in records
+        ]
+        await asyncio.gather(*sent)
 
 
 async def read_grpc(doors: Doors, topic: str, count: int) -> list[Told]:
@@ -77,8 +91,9 @@ async def read_grpc(doors: Doors, topic: str, count: int) -> list[Told]:
     return found
 
 
-async def write_confluent(doors: Doors, topic: str, codec: str, records: Sequence[Told]) -> None:
+async def write_confluent(doors: Doors, target: Target, records: Sequence[Told]) -> None:
     """Write with librdkafka."""
+    topic, codec = target
 
     def write() -> None:
         failed: list[str] = []
@@ -135,8 +150,9 @@ def _confluent_told(message: Any) -> Told:
     return Told(message.key(), message.value(), headers, message.timestamp()[1])
 
 
-async def write_kafka_python(doors: Doors, topic: str, codec: str, records: Sequence[Told]) -> None:
+async def write_kafka_python(doors: Doors, target: Target, records: Sequence[Told]) -> None:
     """Write with kafka-python."""
+    topic, codec = target
 
     def write() -> None:
         producer = kafka.KafkaProducer(
@@ -188,8 +204,9 @@ async def read_kafka_python(doors: Doors, topic: str, count: int) -> list[Told]:
     return await asyncio.to_thread(read)
 
 
-async def write_aiokafka(doors: Doors, topic: str, codec: str, records: Sequence[Told]) -> None:
+async def write_aiokafka(doors: Doors, target: Target, records: Sequence[Told]) -> None:
     """Write with aiokafka."""
+    topic, codec = target
     producer = aiokafka.AIOKafkaProducer(
         bootstrap_servers=doors.kafka,
         compression_type=None if codec == "none" else codec,
@@ -232,8 +249,9 @@ async def read_aiokafka(doors: Doors, topic: str, count: int) -> list[Told]:
         await consumer.stop()
 
 
-async def write_kcat(doors: Doors, topic: str, codec: str, records: Sequence[Told]) -> None:
-    """Write with kcat, one record a call: a file's content is the value."""
+async def write_kcat(doors: Doors, target: Target, records: Sequence[Told]) -> None:
+    """Write with kcat, one record a call: a file's content is the value, or one empty line."""
+    topic, codec = target
     with TemporaryDirectory() as folder:
         content = Path(folder) / "value"
         for record in records:
@@ -246,7 +264,10 @@ async def write_kcat(doors: Doors, topic: str, codec: str, records: Sequence[Tol
             for name, value in record.headers:
                 text = name if value is None else f"{name}={value.decode()}"
                 arguments += ["-H", text]
-            await _kcat(doors, *arguments, str(content))
+            if record.value:
+                await _kcat(doors, *arguments, str(content))
+            else:
+                await _kcat(doors, *arguments, said=b"\n")
 
 
 async def read_kcat(doors: Doors, topic: str, count: int) -> list[Told]:
@@ -277,20 +298,23 @@ def _kcat_headers(line: bytes) -> tuple[tuple[str, bytes | None], ...]:
     return tuple((name.decode(), None if text == b"NULL" else text) for name, _, text in pairs)
 
 
-async def _kcat(doors: Doors, *arguments: str) -> bytes:
+async def _kcat(doors: Doors, *arguments: str, said: bytes = b"") -> bytes:
     command = ["kcat", "-q", "-b", doors.kafka, *arguments]
     run = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, check=False, timeout=WAIT_S
+        subprocess.run, command, input=said, capture_output=True, check=False, timeout=WAIT_S
     )
     if run.returncode:
         raise ClientFailedError(f"kcat ended with {run.returncode}: {run.stderr.decode()[-300:]}")
     return bytes(run.stdout)
 
 
+LZ4_NEEDS_GROUPS: Final = {
+    "lz4": "librdkafka takes a broker without FindCoordinator (API 10) for one that cannot read it"
+}
 CLIENTS: Final = {
     "grpc": Client(write_grpc, read_grpc),
-    "librdkafka": Client(write_confluent, read_confluent),
+    "librdkafka": Client(write_confluent, read_confluent, plain=LZ4_NEEDS_GROUPS),
     "kafka-python": Client(write_kafka_python, read_kafka_python),
     "aiokafka": Client(write_aiokafka, read_aiokafka),
-    "kcat": Client(write_kcat, read_kcat, dates=False),
+    "kcat": Client(write_kcat, read_kcat, dates=False, plain=LZ4_NEEDS_GROUPS),
 }

@@ -167,6 +167,7 @@ def _modified(letter: str, modifier: str) -> Verb:
     if bracketed := _BRACKETED.fullmatch(modifier):
         name, argument = bracketed.groups()
         if name == "strftime" and letter in TIME_VERBS:
+            _check_strftime(argument)
             return Verb(letter, name, argument)
         if name == "unpack" and letter in TEXT_VERBS:
             _check_unpack(argument)
@@ -185,6 +186,12 @@ def _modified(letter: str, modifier: str) -> Verb:
         + (", {strftime[%FT%TZ]}" if letter in TIME_VERBS else "")
     )
     raise FormatError(f"%{letter} is {kind} and has no modifier {{{modifier}}}: there are {known}")
+
+
+def _check_strftime(pattern: str) -> None:
+    """Refuse what the C library does not take: zeros, and bytes of an argument that is no UTF-8."""
+    if "\0" in pattern or pattern.encode(errors="ignore").decode() != pattern:
+        raise FormatError(f"{{strftime[{pattern!a}]}} holds bytes that are no text")
 
 
 def _check_unpack(layout: str) -> None:

@@ -186,7 +186,6 @@ def _strftime(time_ms: int, pattern: str) -> bytes:
     if time_ms < 0:
         return NO_TIME
     try:
-        shown = (_EPOCH + timedelta(milliseconds=time_ms)).strftime(pattern)
-        return shown.encode(errors="surrogateescape")  # as the argument came
+        return (_EPOCH + timedelta(milliseconds=time_ms)).strftime(pattern).encode()
     except OverflowError:  # a producer's time beyond the year 9999
         return str(time_ms).encode()

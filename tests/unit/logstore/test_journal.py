@@ -154,6 +154,24 @@ def test_old_entries_of_a_file_that_came_round_are_not_read() -> None:
     assert journal.read(covered=15)[0] == list(range(15, 31))
 
 
+@pytest.mark.parametrize("stale", [0, FILE_BYTES - HEADER_BYTES])
+def test_of_two_headers_the_newer_counts(stale: int) -> None:
+    journal = Journals()
+    journal.round(14)
+    before = journal.disk.open(journal_file(1)).pread(HEADER_BYTES, Position(0))
+    journal.round(14)
+    journal.plan.release(15)
+    journal.round(2)
+    journal.overwrite(1, stale, before)
+    assert journal.read(covered=15)[0] == list(range(15, 31))
+
+
+def test_a_full_file_keeps_its_second_header() -> None:
+    journal = Journals()
+    slot = journal.plan.place(journal.plan.capacity_bytes, 1)
+    assert slot.position + journal.plan.capacity_bytes == FILE_BYTES - HEADER_BYTES
+
+
 def test_a_torn_round_is_dropped_and_reported() -> None:
     journal = Journals()
     journal.round(3)

@@ -113,3 +113,5 @@ def test_a_torn_tail_is_told_from_rot() -> None:
     next_round = encoded(entry, Stamp(9, 9))
     assert not was_synced(lost + same_round, Position(0), 7, salt=SALT)
     assert was_synced(lost + same_round + next_round, Position(0), 7, salt=SALT)
+    synced_just_that = encoded(entry, Stamp(9, 8))
+    assert was_synced(lost + same_round + synced_just_that, Position(0), 7, salt=SALT)

@@ -94,6 +94,18 @@ def test_what_does_not_continue_the_sequence_is_a_bug() -> None:
         encode(known, Offset(1))
 
 
+def test_the_oldest_of_five_batches_is_recognised_and_the_one_before_is_not() -> None:
+    known = state()
+    for sequence in range(WINDOW_BATCHES + 1):
+        known.appended(P, E, batch(sequence, 1, sequence))
+    assert known.check(P, E, Sequence(1), records=1) == Duplicate(
+        Offset(1), Offset(2), AppendTimeMs(0)
+    )
+    with pytest.raises(RequestError) as refused:
+        known.check(P, E, Sequence(0), records=1)
+    assert refused.value.code is ErrorCode.DUPLICATE_SEQUENCE
+
+
 def test_the_least_recently_used_goes_first() -> None:
     known = state(limit=2)
     for producer in (1, 2, 1, 3):

@@ -95,6 +95,12 @@ def test_the_end_of_a_range_costs_one_block_more() -> None:
     assert drive.block_bytes == 2 * BATCH_BYTES
 
 
+def test_a_range_ends_before_its_end_inside_a_batch_too() -> None:
+    drive = Drive(MemoryLog([Sent(times=[5, 7, 9], append_time=10)], interval_bytes=1))
+    search = range_bounds(drive.log, TimeRange(EVENT, 5, 7), end=Offset(3))
+    assert drive.run(search) == TimeBounds(Offset(0), Offset(1), truncated=False)
+
+
 def test_a_segment_of_known_bounds_is_passed_by_without_its_index() -> None:
     log = rising(1_000, exact=True)
     for segment in log.all_segments:

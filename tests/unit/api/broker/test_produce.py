@@ -70,6 +70,17 @@ async def test_a_repetition_is_told_the_first_place_also_while_that_is_on_its_wa
         assert orders.log.log_end == 2
 
 
+async def test_a_repetition_is_not_told_before_the_first_is_on_disk() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        batch = batch_of([b"a"], producer=(7, 0, 0))
+        first, again = node.begin(orders, batch), node.begin(orders, batch)
+        assert (first.done(), again.done()) == (False, False)
+        assert orders.high_watermark == 0
+        await asyncio.gather(first, again)
+        assert orders.high_watermark == 1
+
+
 async def test_a_gap_in_the_sequence_is_refused() -> None:
     async with broker_node() as node:
         orders = await node.create("orders")
