@@ -52,7 +52,10 @@ def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckp
         # A cache as well: append times name the epochs, and are what an unclean start believes.
         caches.append((f"{log.directory_name}/{EPOCHS}", encode_epochs(log.leader_epochs)))
         log.leader_epochs.changed = False
-    small = _small_files(log, stopping=stopping)
+    snapshot = _snapshot(log, stopping=stopping)
+    # One without producers only saves reading headers: nobody misses it.
+    small = snapshot if len(log.producers) else []
+    caches += [] if small else snapshot
     part = PartitionCheckpoint(
         log.id,
         log.directory_name,
@@ -115,20 +118,19 @@ def _index_due(segment: Segment, *, stopping: bool) -> bool:
     return segment.sealed or stopping or index.end - segment.indexed_bytes >= INDEX_BYTES
 
 
-def _small_files(log: PartitionLog, *, stopping: bool) -> list[tuple[str, bytes]]:
-    """Return the producer snapshot, where it is due."""
-    small: list[tuple[str, bytes]] = []
+def _snapshot(log: PartitionLog, *, stopping: bool) -> list[tuple[str, bytes]]:
+    """Return the producer snapshot, if one is due."""
     due = log.upkeep.snapshot_bytes >= (1 if stopping or log.upkeep.trimmed else SNAPSHOT_BYTES)
-    if due and log.cut is None:
-        # It reflects accepted batches that may not be written yet: recovery removes a snapshot
-        # that lies above what it found.
-        name = f"{log.directory_name}/{by_offset(log.log_end, PRODUCERS)}"
-        small.append((name, encode_producers(log.producers, log.log_end)))
-        log.producers.changed = False
-        log.upkeep.snapshot_bytes = 0
-        if log.log_end not in log.upkeep.snapshots:
-            log.upkeep.snapshots.append(log.log_end)
-    return small
+    if not due or log.cut is not None:
+        return []
+    log.producers.changed = False
+    log.upkeep.snapshot_bytes = 0
+    if log.log_end not in log.upkeep.snapshots:
+        log.upkeep.snapshots.append(log.log_end)
+    # It reflects accepted batches that may not be written yet: recovery removes a snapshot that
+    # lies above what it found.
+    name = f"{log.directory_name}/{by_offset(log.log_end, PRODUCERS)}"
+    return [(name, encode_producers(log.producers, log.log_end))]
 
 
 def has_small_files(log: PartitionLog) -> bool:

@@ -140,7 +140,8 @@ async def test_a_dry_run_sends_nothing(cli: Cli) -> None:
 
 async def test_malformed_input_names_its_line(cli: Cli) -> None:
     await cli("topic", "create", "orders")
-    broken = await cli("produce", "orders", "-F", "json", stdin=b'{"value":"ok"}\n{"valeu_of":"x"}\n')
+    lines = b'{"value":"ok"}\n{"valeu_of":"x"}\n'
+    broken = await cli("produce", "orders", "-F", "json", stdin=lines)
     assert broken.code == 1
     assert 'line 2: "valeu_of" is no field of a record' in broken.stderr
     assert broken.json["items"][0]["records"] == 1

@@ -132,10 +132,10 @@ async def _filled(doors: Doors, clients: "Mapping[str, Client]") -> Table:
                 except Exception as error:  # noqa: BLE001 - whatever a client raises is its cell
                     one.failure = f"not written: {error!r:.300}"
                 one.ended_ms = time_ns() // 1_000_000
-                wrong_codec = await _wrong_codec(admin, topic, codec)
-                if wrong_codec == PLAIN and codec in client.plain:
-                    one.by_nature, wrong_codec = client.plain[codec], ""
-                one.failure = one.failure or wrong_codec
+                wrong = await _wrongly_stored(admin, topic, codec)
+                if wrong == PLAIN and codec in client.plain:
+                    one.by_nature, wrong = client.plain[codec], ""
+                one.failure = one.failure or wrong
     for writer, client in clients.items():
         for reader, other in clients.items():
             for codec in CODECS:
@@ -161,16 +161,19 @@ async def _read(doors: Doors, one: Written, client: "Client") -> tuple[list[Told
         return [], f"not read: {error!r:.300}"
 
 
-async def _wrong_codec(admin: tidelog.Client, topic: str, codec: str) -> str:
-    """Return why the stored batches are not what was asked for; a client may send small ones plain.
+async def _wrongly_stored(admin: tidelog.Client, topic: str, codec: str) -> str:
+    """Return why the log has not what was asked for; a client may send small batches plain.
 
     The long record is worth compressing to everyone.
     """
     async with admin.replay(topic, stop="latest") as history:
-        stored = {
+        codecs = [
             "unknown" if record.batch is None else record.batch.compression
             async for record in history
-        }
+        ]
+    if len(codecs) != len(RECORDS):
+        return f"{len(codecs)} records stored, not {len(RECORDS)}"
+    stored = set(codecs)
     fine = codec in stored and stored <= {codec, "none"}
     return "" if fine else f"stored as {', '.join(sorted(stored)) or 'nothing'}"
 

@@ -32,7 +32,8 @@ def with_async_batches(disk: SimDisk) -> None:
     """Write batches of three ticks that only the files carry."""
     directory = opened(disk).directory
     log = directory.create(pid(0), ASYNC)
-    settle(directory)
+    commit(directory)
+    checkpoint(directory)
     for tick in range(3):
         append(log, 600, TIME + 10 * tick)
         commit(directory)
@@ -95,6 +96,7 @@ def test_a_lost_index_changes_no_answer(damage: str) -> None:
         if damage == "deleted":
             disk.unlink(f"{DIRECTORY}/{file}")
         else:
+            disk.open(f"{DIRECTORY}/{file}").fdatasync()
             disk.flip_bit(f"{DIRECTORY}/{file}", Position(50), 1)
     log = opened(disk).directory.partitions[pid(0)]
     assert [bytes(read(log, offset, 1).buffers[0]) for offset in range(20)] == before

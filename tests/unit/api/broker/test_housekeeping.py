@@ -64,6 +64,7 @@ async def test_a_sweep_under_way_ends_when_somebody_reads(monkeypatch: pytest.Mo
         orders = await filled(node, records=100)
         node.clock.advance(QUIET_MS)
         node.clock.advance(QUIET_MS)
+        begun = 0
         for _ in range(TURNS):
             await turns(1)
             if (begun := known_blocks(orders)) > 0:
