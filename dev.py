@@ -32,7 +32,7 @@ HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 NEEDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "run": (("run",), ("speed",)),
     "test": (("run", "test"), ("speed", "clients")),
-    "check": (("run", "test", "check"), ("speed",)),
+    "check": (("run", "test", "check"), ("speed", "clients")),
     "setup": (("run", "test", "check"), ("speed", "clients")),
 }
 ENTRY = re.compile(r"^[A-Za-z0-9][^\n]*\n(?:[ \t]+[^\n]*\n)*", re.MULTILINE)

@@ -5,7 +5,6 @@ deletes nothing (KIP-937 tells what happens otherwise).
 
 Invariants:
     SEGMENTS_ARE_CONTIGUOUS   each segment begins where the one before ended.
-    LOG_START_NEVER_FALLS     a plan moves the log start forward or leaves it.
 """
 
 from collections.abc import Sequence
@@ -75,5 +74,4 @@ def plan(
         if not (aged or over):
             break
         start = segment.end_offset
-    assert start >= log_start, "LOG_START_NEVER_FALLS"
     return start

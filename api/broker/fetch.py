@@ -4,8 +4,7 @@ Nothing at or above the high watermark is ever shown. Bytes come from the in-mem
 page cache without waiting, or from the read pool: the loop never waits for a disk.
 
 Invariants:
-    FETCH_ANSWERS_ONCE      a fetch that was not cancelled has exactly one answer.
-    FETCH_BELOW_MARK        nothing at or above the high watermark leaves.
+    FETCH_BELOW_MARK    nothing at or above the high watermark leaves.
 """
 
 import asyncio
@@ -100,6 +99,14 @@ class Fetch:
             return await answer
         finally:
             cancel()
+
+
+class _Asked(NamedTuple):
+    """What the read pool was asked for, and where in the answer it belongs."""
+
+    slot: int
+    partition: HostedPartition
+    offset: Offset
 
 
 class _Running:
@@ -232,22 +239,23 @@ class _Running:
         room = self._max_bytes
         self._pending = 1
         for slot, want in enumerate(self._wants):
-            if isinstance(want.partition, RequestError):
-                self._results[slot] = _refused(want.partition, None, want.offset)
+            partition = want.partition
+            if isinstance(partition, RequestError):
+                self._results[slot] = _refused(partition, None, want.offset)
                 continue
             try:
                 found = self._read_one(
-                    want, min(want.max_bytes, room), first=room == self._max_bytes
+                    partition, want, min(want.max_bytes, room), first=room == self._max_bytes
                 )
             except RequestError as refusal:
-                self._results[slot] = _refused(refusal, want.partition, want.offset)
+                self._results[slot] = _refused(refusal, partition, want.offset)
                 continue
             if isinstance(found, ReadPlan):
                 self._pending += 1
                 self._node.read_pool.submit(
                     found.blocking,
-                    partial(self._arrived, (slot, want), then),
-                    partial(self._failed, (slot, want), then),
+                    partial(self._arrived, _Asked(slot, partition, want.offset), then),
+                    partial(self._failed, _Asked(slot, partition, want.offset), then),
                 )
                 room = max(0, room - want.max_bytes)
             else:
@@ -255,9 +263,9 @@ class _Running:
                 room = max(0, room - found.size_bytes)
         self._one_less(then)
 
-    def _read_one(self, want: Want, max_bytes: int, *, first: bool) -> Fetched | ReadPlan:
-        partition = want.partition
-        assert isinstance(partition, HostedPartition), "FETCH_ANSWERS_ONCE"
+    def _read_one(
+        self, partition: HostedPartition, want: Want, max_bytes: int, *, first: bool
+    ) -> Fetched | ReadPlan:
         if partition.log.deleted:
             raise _deleted(partition)
         _check_epoch(partition, want.leader_epoch)
@@ -276,22 +284,16 @@ class _Running:
             found = now
         return _fetched(partition, want.offset, found)
 
-    def _arrived(
-        self, asked: tuple[int, Want], then: Callable[[], None], result: ReadResult
-    ) -> None:
-        slot, want = asked
+    def _arrived(self, asked: _Asked, then: Callable[[], None], result: ReadResult) -> None:
         if not self._ended:
-            assert isinstance(want.partition, HostedPartition), "FETCH_ANSWERS_ONCE"
-            self._results[slot] = _fetched(want.partition, want.offset, result)
+            self._results[asked.slot] = _fetched(asked.partition, asked.offset, result)
             self._one_less(then)
 
-    def _failed(self, asked: tuple[int, Want], then: Callable[[], None], error: Exception) -> None:
-        slot, want = asked
+    def _failed(self, asked: _Asked, then: Callable[[], None], error: Exception) -> None:
         if not isinstance(error, RequestError):
             raise error
         if not self._ended:
-            assert isinstance(want.partition, HostedPartition), "FETCH_ANSWERS_ONCE"
-            self._results[slot] = _refused(error, want.partition, want.offset)
+            self._results[asked.slot] = _refused(error, asked.partition, asked.offset)
             self._one_less(then)
 
     def _one_less(self, then: Callable[[], None]) -> None:

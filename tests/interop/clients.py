@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import confluent_kafka
 
 import tidelog
-from tests.interop.sample import Told
+from tests.interop.sample import RECORDS, WITHOUT_NULL_HEADERS, Told
 from tests.kill.node_process import Doors
 
 aiokafka: Any = import_module("aiokafka")  # both ship no types
@@ -51,6 +51,8 @@ class Client:
     read: Read
     dates: bool = True
     """It can say when its records happened; else they are dated as they are written."""
+    sample: Sequence[Told] = RECORDS
+    """What it can write."""
     plain: Mapping[str, str] = field(default_factory=dict)
     """Codecs for which it sends plain batches by its own decision, and why: n/a as a writer."""
 
@@ -250,7 +252,7 @@ async def read_aiokafka(doors: Doors, topic: str, count: int) -> list[Told]:
 
 
 async def write_kcat(doors: Doors, target: Target, records: Sequence[Told]) -> None:
-    """Write with kcat, one record a call: a file's content is the value, or one empty line."""
+    """Write with kcat, one record a call: a file's content is the value."""
     topic, codec = target
     with TemporaryDirectory() as folder:
         content = Path(folder) / "value"
@@ -259,15 +261,14 @@ async def write_kcat(doors: Doors, target: Target, records: Sequence[Told]) -> N
             arguments = ["-P", "-t", topic, "-p", "0", "-X", f"compression.type={codec}"]
             if record.value is None:
                 arguments.append("-Z")
-            if record.key is not None:
-                arguments += ["-k", record.key.decode()]
             for name, value in record.headers:
                 text = name if value is None else f"{name}={value.decode()}"
                 arguments += ["-H", text]
             if record.value:
-                await _kcat(doors, *arguments, str(content))
-            else:
-                await _kcat(doors, *arguments, said=b"\n")
+                key = [] if record.key is None else ["-k", record.key.decode()]
+                await _kcat(doors, *arguments, *key, str(content))
+            else:  # an empty file is passed over, a line with nothing behind its key is not
+                await _kcat(doors, *arguments, "-K", ":", said=(record.key or b"") + b":\n")
 
 
 async def read_kcat(doors: Doors, topic: str, count: int) -> list[Told]:
@@ -314,7 +315,7 @@ LZ4_NEEDS_GROUPS: Final = {
 CLIENTS: Final = {
     "grpc": Client(write_grpc, read_grpc),
     "librdkafka": Client(write_confluent, read_confluent, plain=LZ4_NEEDS_GROUPS),
-    "kafka-python": Client(write_kafka_python, read_kafka_python),
+    "kafka-python": Client(write_kafka_python, read_kafka_python, sample=WITHOUT_NULL_HEADERS),
     "aiokafka": Client(write_aiokafka, read_aiokafka),
     "kcat": Client(write_kcat, read_kcat, dates=False, plain=LZ4_NEEDS_GROUPS),
 }

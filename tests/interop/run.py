@@ -45,6 +45,7 @@ class Written:
     topic: str
     began_ms: int = 0
     ended_ms: int = 0
+    sample: Sequence[Told] = RECORDS
     failure: str = ""
     by_nature: str = ""
     """Why its batches are plain although a codec was asked for; not empty: its cells are n/a."""
@@ -52,13 +53,15 @@ class Written:
     def expected(self, read: Sequence[Told], *, dates: bool) -> list[Told]:
         """Return the sample as it should be read: with its dates, or any from while it was sent."""
         if dates:
-            return list(RECORDS)
+            return list(self.sample)
         times = [
             one.time_ms if self.began_ms <= one.time_ms <= self.ended_ms else self.began_ms
             for one in read
         ]
         times += [self.began_ms] * len(RECORDS)
-        return [record._replace(time_ms=time) for record, time in zip(RECORDS, times, strict=False)]
+        return [
+            record._replace(time_ms=time) for record, time in zip(self.sample, times, strict=False)
+        ]
 
 
 @dataclass(slots=True)
@@ -124,18 +127,20 @@ async def _filled(doors: Doors, clients: "Mapping[str, Client]") -> Table:
             for codec in CODECS:
                 topic = f"interop-{writer}-{codec}"
                 await admin.topics.create(topic, partitions=1)
-                one = written[writer, codec] = Written(topic, time_ns() // 1_000_000)
+                one = written[writer, codec] = Written(
+                    topic, time_ns() // 1_000_000, sample=client.sample
+                )
                 try:
                     await asyncio.wait_for(
-                        client.write(doors, target(topic, codec), RECORDS), LIMIT_S
+                        client.write(doors, target(topic, codec), client.sample), LIMIT_S
                     )
                 except Exception as error:  # noqa: BLE001 - whatever a client raises is its cell
                     one.failure = f"not written: {error!r:.300}"
                 one.ended_ms = time_ns() // 1_000_000
-                wrong = await _wrongly_stored(admin, topic, codec)
-                if wrong == PLAIN and codec in client.plain:
-                    one.by_nature, wrong = client.plain[codec], ""
-                one.failure = one.failure or wrong
+                stored = await _wrongly_stored(admin, topic, codec)
+                if stored == PLAIN and codec in client.plain:
+                    one.by_nature, stored = client.plain[codec], ""
+                one.failure = one.failure or stored
     for writer, client in clients.items():
         for reader, other in clients.items():
             for codec in CODECS:

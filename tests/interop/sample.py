@@ -25,6 +25,12 @@ RECORDS: Final = (
 )
 """Text in keys and headers, for command lines and their output; every byte in a value."""
 
+WITHOUT_NULL_HEADERS: Final = tuple(
+    record._replace(headers=tuple(pair for pair in record.headers if pair[1] is not None))
+    for record in RECORDS
+)
+"""For a client that refuses to write a header without a value."""
+
 CODECS: Final = ("none", "gzip", "snappy", "lz4", "zstd")
 PARTS: Final[Mapping[str, Callable[[Told], Any]]] = {
     "keys": lambda record: record.key,

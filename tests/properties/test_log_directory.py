@@ -7,7 +7,6 @@ not may be there up to some operation, never with a gap, never changed.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -15,125 +14,32 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from api.sim.disk import SimDisk
 from logstore.batch import encode_batch
-from logstore.identity import Identity
 from logstore.log_directory import LogDirectory
-from logstore.partition_log import PartitionLog, ReadPlan
-from logstore.producer_state import Duplicate
+from logstore.partition_log import PartitionLog
 from logstore.round import CheckpointJob, CheckpointResult, Round, RoundResult
-from logstore.settings import KIB, Flush, LogSettings, PartitionSettings
+from logstore.settings import KIB, Flush, PartitionSettings
 from model.ids import (
     AppendTimeMs,
     LeaderEpoch,
     MonotonicMs,
-    NodeId,
     Offset,
     PartitionId,
-    ProducerEpoch,
     ProducerId,
-    RegistrationEpoch,
-    Sequence,
-    TopicId,
-    WallMs,
 )
-from model.record import BatchHeader, NewRecord, iter_batches
+from model.record import NewRecord
+from tests.directory_model import (
+    IDENTITY,
+    PARTITIONS,
+    SMALL,
+    START,
+    Batch,
+    Life,
+    State,
+    check_producers,
+    read_all,
+)
 
-START = WallMs(1_700_000_000_000)
-IDENTITY = Identity(b"directory uuid 1", "cluster", NodeId(0), RegistrationEpoch(1))
-SMALL = LogSettings(
-    journal_file_bytes=16 * KIB,
-    journal_files_max=3,
-    direct_append_bytes_min=4 * KIB,
-    checkpoint_bytes=6 * KIB,
-    checkpoint_ms=200,
-    index_interval_bytes=256,
-    tail_bytes=512,
-    open_files_max=2,
-    loaded_segments_max=1,
-    reserve_bytes=0,
-)
-PARTITIONS = [PartitionId(TopicId(bytes(15) + b"\1"), number) for number in range(3)]
 FLUSHES = st.sampled_from(list(Flush))
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One batch as it was accepted."""
-
-    base: Offset
-    end: Offset
-    data: bytes
-    time: AppendTimeMs
-
-
-State = tuple[Batch, ...]
-
-
-@dataclass(slots=True)
-class Life:
-    """One partition, from its creation to its end: how it looked after each operation."""
-
-    states: list[State] = field(default_factory=lambda: [()])
-    ends: list[Offset | None] = field(default_factory=lambda: [Offset(0)])
-    """Where each append ended; None: a truncation."""
-    starts: set[Offset] = field(default_factory=lambda: {Offset(0)})
-    must_exist: bool = False
-
-    @property
-    def now(self) -> State:
-        return self.states[-1]
-
-    def reached(self, log: PartitionLog, position: Offset) -> int:
-        """Return the last operation that a position shows to be done."""
-        cuts = [number for number, end in enumerate(self.ends) if end is None]
-        if log.cut is not None:
-            cuts.pop()  # the last one is still under way
-        done = cuts[-1] if cuts else 0
-        for end in self.ends[done + 1 :]:
-            if end is None or end > position:
-                break
-            done += 1
-        return done
-
-    def allows(self, found: State, start: Offset, least: int) -> bool:
-        """Tell whether a crash may leave this above a log start.
-
-        Operation `least` was acknowledged: what is found is how the partition looked after it or
-        after a later one.
-        """
-        seen = [tuple(batch for batch in state if batch.end > start) for state in self.states]
-        return start in self.starts and found in seen[least:]
-
-
-def read_all(log: PartitionLog) -> State:
-    """Return everything that readers see, with its append times."""
-    batches: list[Batch] = []
-    offset = log.log_start
-    while offset < log.log_end:
-        result = log.read(offset, 400, end=log.log_end)
-        if isinstance(result, ReadPlan):
-            result = result.now() or result.blocking()
-        assert result.first_offset <= offset < result.next_offset
-        assert result.size_bytes == sum(map(len, result.buffers))
-        for buffer in result.buffers:
-            for view in iter_batches(memoryview(buffer)):
-                header = BatchHeader(view)
-                time = time_at(log, header.base_offset)
-                batches.append(Batch(header.base_offset, header.end_offset, bytes(view), time))
-        assert batches[-1].end == result.next_offset
-        offset = result.next_offset
-    return tuple(batches)
-
-
-def time_at(log: PartitionLog, offset: Offset) -> AppendTimeMs:
-    """Return an append time, loading it if need be."""
-    known = log.append_time_at(offset)
-    if known is not None:
-        return known
-    (view,) = [v for v in log.segments() if v.base_offset <= offset < v.end_offset]
-    view.load_times()
-    times = view.times()
-    assert times is not None
-    return times.at(offset).append_time
 
 
 class DirectoryMachine(RuleBasedStateMachine):
@@ -455,7 +361,7 @@ class DirectoryMachine(RuleBasedStateMachine):
             ]
             assert born, self.explain(partition, found, least)
             if partition not in self.rolled_back:
-                self.check_producers(log, found)
+                check_producers(log, found)
             whole = tuple(b for b in born[0].now if b.end <= log.log_start)
             self.lives[partition] = [
                 Life([whole + found], [log.log_end], {log.log_start}, must_exist=True)
@@ -473,20 +379,6 @@ class DirectoryMachine(RuleBasedStateMachine):
             f"acknowledged {least.get(partition)} of "
             f"{[[(b.base, b.end, b.time) for b in state] for state in lives[-1].states]}"
         )
-
-    def check_producers(self, log: PartitionLog, found: State) -> None:
-        """The newest batch of a producer is known as a duplicate after every start."""
-        for batch in reversed(found):
-            header = BatchHeader(memoryview(batch.data))
-            if header.producer_id >= 0:
-                verdict = log.producers.check(
-                    ProducerId(header.producer_id),
-                    ProducerEpoch(header.producer_epoch),
-                    Sequence(header.base_sequence),
-                    records=header.record_count,
-                )
-                assert verdict == Duplicate(batch.base, batch.end, batch.time), verdict
-                return
 
     # --- what always holds ----------------------------------------------------------------------
 

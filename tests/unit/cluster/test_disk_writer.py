@@ -197,3 +197,23 @@ async def test_a_checkpoint_that_is_asked_for_is_one_taken_afterwards() -> None:
         disk.kill()
         assert opened(disk).directory.partitions[PLACE].log_start == 2
         disk.kill()
+
+
+async def test_a_round_that_was_not_begun_does_not_end() -> None:
+    async with bench(SimDisk()) as one:
+        one.append()
+        await one.writer.flushed()
+        with pytest.raises(AssertionError, match="ONE_ROUND_AT_A_TIME"):
+            one.writer._end_round(one.rounds[-1])
+
+
+async def test_a_checkpoint_that_was_not_begun_does_not_end() -> None:
+    async with bench(SimDisk()) as one:
+        one.append()
+        await one.writer.flushed()
+        job = one.directory.take_checkpoint(MonotonicMs(0), all=True)
+        assert job is not None
+        result = one.directory.run_checkpoint(job)
+        with pytest.raises(AssertionError, match="ONE_CHECKPOINT_AT_A_TIME"):
+            one.writer._end_checkpoint(result)
+        one.directory.finish_checkpoint(result)
