@@ -127,6 +127,13 @@ class ReadPlan:
                 return result
             if why:
                 raise corrupt(self._segment, Position(position + valid), why)
+            if stop < len(data) and position + len(data) == self._limit:
+                # Reading on would read the same again, for ever.
+                raise corrupt(
+                    self._segment,
+                    Position(position + stop),
+                    "a batch claims to end behind what was written",
+                )
             # The next batch is longer than what was read: the reader gets at least one (P12).
             position = Position(position + stop)
             size = _batch_bytes(data, stop) or HEADER_BYTES + self._max_bytes

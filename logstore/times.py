@@ -158,9 +158,14 @@ def decode(file: bytes, base_offset: Offset) -> DecodedTimes:
 def _append_checked(times: Times, row: TimesRow) -> bool:
     """Add a row of a file unless it cannot stand behind the ones before it."""
     newest = times.newest or TimesRow(Offset(times.base_offset - 1), row[1], row[2])
-    fits = row.offset > newest.offset and row[1:] >= newest[1:] and row[2] >= newest[2]
+    fits = row.offset >= newest.offset and row[1:] >= newest[1:] and row[2] >= newest[2]
     if not fits or row.append_time % TICK_MS:
         return False
+    if row.offset == newest.offset:
+        if row[1:] == newest[1:]:
+            return False
+        # The one before was a closing row whose own row is lost: it says nothing of this offset.
+        times.truncate(row.offset)
     times.append(*row)  # a closing row says nothing new
     return True
 

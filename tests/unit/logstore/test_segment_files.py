@@ -27,6 +27,7 @@ from model.ids import (
 )
 from model.record import NewRecord, iter_batches
 from tests.datadriven import Command, run_script
+from tests.directory_model import time_at
 
 PLACE = PartitionId(TopicId(bytes(range(16))), 3)
 DIRECTORY = partition_directory(PLACE)
@@ -73,7 +74,7 @@ class Bench:
             case "log":
                 content = self.content(command.text("name"))
                 batches = iter_batches(memoryview(content))
-                return "\n".join(batch.hex(" ", 4) for batch in batches)
+                return "\n".join(batch.hex(" ", -4) for batch in batches)
             case unknown:
                 raise AssertionError(unknown)
 
@@ -144,4 +145,5 @@ def test_the_files_that_are_caches_are_not_missed(scripts: Path) -> None:
             bench.disk.unlink(f"{DIRECTORY}/{name}")
     bench.directory = bench.opened()
     assert bench.served() == bench.accepted
-    assert bench.log.append_time_at(Offset(3)) in {None, 1030}
+    times = [time_at(bench.log, Offset(offset)) for offset in range(4)]
+    assert times == [1000, 1000, 1010, 1030]
