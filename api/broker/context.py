@@ -13,6 +13,7 @@ from cluster.shell.worker import Worker
 from logstore.append_clock import AppendClock
 from logstore.crc32c import crc32c
 from logstore.log_directory import LogDirectory
+from model.errors import RequestError
 from model.ids import AppendTimeMs, NodeId
 from model.ports import Clock, Spawn
 from model.record import BatchHeader
@@ -61,7 +62,11 @@ class BrokerContext:
             RequestError: OVERLOADED, DISK_FULL, STORAGE_ERROR: nothing was appended.
         """
         self.memory.check(size_bytes)
-        self.directory.accepts(size_bytes)
+        try:
+            self.directory.accepts(size_bytes)
+        except RequestError:
+            self.writer.look_at_space()
+            raise
 
     def accepted(self, size_bytes: int) -> None:
         """Note that a batch is in the tail now; it is written at the end of the tick."""

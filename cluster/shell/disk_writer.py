@@ -63,6 +63,7 @@ class DiskWriter:
         self._checkpointing = False
         self._checkpoint_asked = False
         self._watching = False
+        self._looking = False
         self._offline = False
         self._ending = False
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -79,6 +80,12 @@ class DiskWriter:
         if not self._asked:
             self._asked = True
             self._tick.at_end(self._end_of_tick)
+
+    def look_at_space(self) -> None:
+        """Something was refused for want of space: see whether some was freed (P48)."""
+        if not self._looking and not self._offline:
+            self._looking = True
+            self._checkpointer.submit(self._directory.poll_free, self._looked, self._fail)
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Return once `holds()`, which is asked after each round and each checkpoint.
@@ -193,6 +200,9 @@ class DiskWriter:
         self._begin_checkpoint()
         if self._directory.has_unsynced():
             self._watch()
+
+    def _looked(self, _: None) -> None:
+        self._looking = False
 
     def _tell(self) -> None:
         """Wake those whose condition holds by now."""

@@ -179,3 +179,24 @@ async def test_too_few_replicas_are_said_before_anything_is_appended() -> None:
         refused = await node.refused(orders, batch_of([b"a"]))
         assert refused.code is ErrorCode.NOT_ENOUGH_REPLICAS
         assert orders.log.log_end == 0
+
+
+async def test_a_full_disk_refuses_appends_until_space_returns() -> None:
+    """P48: refused at the reserve line; nothing is lost, reads go on, service resumes."""
+    disk = SimDisk(capacity_bytes=4 << 20)
+    async with broker_node(disk) as node:
+        orders = await node.create("orders")
+        batch = batch_of([b"x" * 100_000])
+        stored = 0
+        while isinstance(answer := await node.begin(orders, batch), Produced):
+            stored += 1
+        assert answer.code is ErrorCode.DISK_FULL
+        assert answer.code.outcome is Outcome.NOT_DONE
+        assert answer.code.retryable
+        assert stored > 0
+        assert orders.high_watermark == stored
+        assert (await node.fetch(orders, 0)).size_bytes > 0
+        disk.capacity_bytes *= 2
+        await node.refused(orders, batch)
+        await node.node.writer._checkpointer.run(lambda: None)  # it has looked before this
+        await node.produce(orders, batch)
