@@ -55,9 +55,9 @@ class JournalReader:
         """First sequence that is not in the journal, once `check` was called."""
 
     @property
-    def was_used(self) -> bool:
-        """Some file holds, or held, entries."""
-        return bool(self._files)
+    def used(self) -> frozenset[int]:
+        """Numbers of the files that hold, or held, entries."""
+        return frozenset(file.number for file in self._files)
 
     def check(self, intact: Intact, report: RecoveryReport) -> None:
         """Find the end of the journal and report what lies behind it.

@@ -81,7 +81,7 @@ def _check_empty(disk: Disk) -> None:
     except FileNotFoundError:
         pass
     try:
-        used = JournalReader(disk, 0).was_used
+        used = JournalReader(disk, 0).used
     except FileNotFoundError:
         return
     if used:
@@ -126,23 +126,24 @@ def _missing(name: str, why: str) -> DirectoryRefused:
 def spare_files(disk: Disk, *, journal_bytes: int, clean: bool) -> list[int]:
     """Return the numbers of journal files that can be used again, at least one; after recovery.
 
-    Files of another size, from other settings or a crash, are made anew or removed. Raises OSError.
+    A file that was ever in use has a name that is durable: it was synced before. One that was not
+    may have been made by a process that was killed before that, and is known to memory alone: it
+    goes, and so does one of another size. After a clean stop all names are durable.
+    Raises OSError.
     """
+    reader = JournalReader(disk, 0)
     usable: list[int] = []
-    for number in JournalReader(disk, 0).numbers:
+    for number in reader.numbers:
         file = disk.open(journal_file(number))
-        size = file.size()
+        fits = file.size() == journal_bytes
         file.close()
-        if size == journal_bytes:
+        if fits and (clean or number in reader.used):
             usable.append(number)
         else:
             disk.unlink(journal_file(number))
     if not usable:
         make_file(disk, 1, journal_bytes)
-        usable.append(1)
-        clean = False
-    if not clean:
-        # SYNC: the first round is acknowledged without another look at the file's name; and a file
-        # that a killed process made may be known to memory alone.
+        # SYNC: the first round is acknowledged without another look at the file's name.
         disk.sync_directory(JOURNAL)
+        usable.append(1)
     return usable
