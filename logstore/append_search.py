@@ -7,6 +7,7 @@ Invariants:
 from bisect import bisect_left
 
 from logstore.block_scan import Hit
+from logstore.removed import NOTHING_REMOVED
 from logstore.searchable import Search, SearchableLog, Visible, overlapping, read_times
 from model.ids import AppendTimeMs, Offset
 
@@ -30,4 +31,4 @@ def last_removed(log: SearchableLog, log_start: Offset) -> Search[AppendTimeMs |
     for segment in overlapping(log, below):
         times = yield from read_times(segment)
         return times.at(below.start).append_time
-    return None
+    return None if log.removed == NOTHING_REMOVED else log.removed.append_time

@@ -107,13 +107,13 @@ def _visible_of(timed: TimedRecords, visible: Visible) -> TimedRecords:
     return [record for record in timed if start <= record[0] < end]
 
 
-def first_reaching(time: int) -> Choose:
-    """Choose the first record whose event time is `time` or later."""
+def first_between(start: int, end: int) -> Choose:
+    """Choose the first record whose event time lies in [start, end)."""
 
     def choose(hit: Hit | None, records: TimedRecords) -> Hit | None:
         if hit is None:
             for offset, at in records:
-                if at >= time:
+                if start <= at < end:
                     return Hit(offset, at)
         return hit
 

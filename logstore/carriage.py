@@ -21,6 +21,7 @@ class Carriage:
         "journal_end",
         "row_end",
         "row_sequence",
+        "unfiled_entry",
     )
 
     def __init__(self, end: Offset, *, row_sequence: int = NEVER) -> None:
@@ -36,6 +37,8 @@ class Carriage:
         """Behind the last batch that only its file carries."""
         self.first_entry: int | None = None
         """The oldest entry above the row."""
+        self.unfiled_entry: int | None = None
+        """The oldest entry whose batches are in the journal, and not in the files yet."""
 
     @property
     def has_row(self) -> bool:
@@ -72,6 +75,21 @@ class Carriage:
         self.journal_end = end
         if self.first_entry is None:
             self.first_entry = first
+
+    def put_off(self, first: int, end: int) -> None:
+        """Note entries whose batches a later round brings into the files."""
+        self.journal_end = end
+        if self.first_entry is None:
+            self.first_entry = first
+        if self.unfiled_entry is None:
+            self.unfiled_entry = first
+
+    def reflected(self, synced: int) -> int:
+        """Return below which sequence the files have all of the entries, of those below `synced`.
+
+        It may be too low: replaying what the files have already changes nothing.
+        """
+        return synced if self.unfiled_entry is None else min(synced, self.unfiled_entry)
 
     def row_durable(self, sequence: int, end: Offset) -> None:
         """Note that a checkpoint with this row is durable."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from logstore.event_bounds import Bounds
+from logstore.removed import INTERVALS_MAX, Removed
 from logstore.replace_file import seal, unseal
 from model.errors import MalformedError
 from model.ids import AppendTimeMs, Offset, PartitionId, TopicId
@@ -18,7 +19,8 @@ NO_TIME: Final = AppendTimeMs(-1)
 """Append time of a segment that holds nothing."""
 
 _HEAD: Final = struct.Struct(">8sHHIIQq")  # magic, version, zero, rows, tombstones, covered, clock
-_ROW: Final = struct.Struct(">16sIIqqQq")
+_ROW: Final = struct.Struct(">16sIIqqQqqII")
+_INTERVAL: Final = struct.Struct(">qq")
 _SEGMENT: Final = struct.Struct(">qQQqqqq")
 _TOMBSTONE: Final = struct.Struct(">16sIQ")
 
@@ -48,6 +50,8 @@ class CheckpointRow:
     sequence: int
     """Journal entries of this partition below it are reflected in the files."""
     high_watermark: Offset
+    removed: Removed
+    """Of the segments that went from the front."""
     segments: tuple[SegmentRow, ...]
     """In order of offset, the active one last; at least one."""
 
@@ -71,9 +75,13 @@ def encode_row(row: CheckpointRow) -> bytes:
     head = _ROW.pack(
         topic, number, len(row.segments),
         row.log_start, row.end_offset, row.sequence, row.high_watermark,
+        row.removed.append_time, row.removed.unread_segments, len(row.removed.event_times),
     )  # fmt: skip
-    return head + b"".join(
-        _SEGMENT.pack(*segment[:5], *segment.event_bounds) for segment in row.segments
+    intervals = b"".join(_INTERVAL.pack(*times) for times in row.removed.event_times)
+    return (
+        head
+        + intervals
+        + b"".join(_SEGMENT.pack(*segment[:5], *segment.event_bounds) for segment in row.segments)
     )
 
 
@@ -121,8 +129,8 @@ def decode(file: bytes) -> Checkpoint:
 
 
 def _decode_row(content: memoryview, at: int) -> tuple[CheckpointRow, int]:
-    topic, number, count, log_start, end, sequence, mark = _ROW.unpack_from(content, at)
-    at += _ROW.size
+    topic, number, count, log_start, end, sequence, mark, *told = _ROW.unpack_from(content, at)
+    removed, at = _decode_removed(content, at + _ROW.size, (told[0], told[1], told[2]))
     segments = []
     for _ in range(count):
         base, size, times, first, last, *bounds = _SEGMENT.unpack_from(content, at)
@@ -136,6 +144,23 @@ def _decode_row(content: memoryview, at: int) -> tuple[CheckpointRow, int]:
         end_offset=end,
         sequence=sequence,
         high_watermark=mark,
+        removed=removed,
         segments=tuple(segments),
     )
     return row, at
+
+
+def _decode_removed(
+    content: memoryview, at: int, told: tuple[int, int, int]
+) -> tuple[Removed, int]:
+    append_time, unread, count = told
+    if count > INTERVALS_MAX:
+        raise MalformedError("checkpoint", at, f"{count} intervals of removed event times")
+    times = tuple(
+        Bounds(*_INTERVAL.unpack_from(content, at + number * _INTERVAL.size))
+        for number in range(count)
+    )
+    edges = [edge for interval in times for edge in interval]
+    if edges != sorted(edges):
+        raise MalformedError("checkpoint", at, "removed event times out of order")
+    return Removed(AppendTimeMs(append_time), unread, times), at + count * _INTERVAL.size

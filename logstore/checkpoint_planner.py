@@ -10,7 +10,7 @@ from logstore.checkpoint import encode_file
 from logstore.directory_state import DirectoryState
 from logstore.partition_checkpoint import finish, has_small_files, plan
 from logstore.partition_log import PartitionLog
-from logstore.round import CheckpointJob, CheckpointResult
+from logstore.round import CheckpointJob, CheckpointResult, PartitionCheckpoint
 from model.ids import MonotonicMs
 
 
@@ -62,12 +62,12 @@ class CheckpointPlanner:
         if not new_file and spare is None:
             return None
         self._logs = logs
-        covered = self._covered(sequence, logs)
+        covered = self._covered(sequence, logs, parts)
         changed = state.directories_changed or bool(deletions)
         state.directories_changed = False
         self._restart_timers(now, full=full)
         file = self._file(covered) if new_file else None
-        return CheckpointJob(parts, deletions, changed, file, sequence, covered, spare)
+        return CheckpointJob(parts, deletions, changed, file, covered, spare)
 
     def finish(self, result: CheckpointResult) -> None:
         """Note what is durable, free journal files, let go on what waited."""
@@ -76,7 +76,7 @@ class CheckpointPlanner:
         self._logs = None
         state = self._state
         for log, part in zip(logs, job.parts, strict=True):
-            finish(log, part, job.sequence)
+            finish(log, part)
             if not log.carriage.unsaved:
                 state.unsaved.pop(log, None)
             if not log.deleted:
@@ -117,11 +117,14 @@ class CheckpointPlanner:
                 chosen[log] = None
         return filter(_is_eligible, chosen)
 
-    def _covered(self, sequence: int, logs: list[PartitionLog]) -> int:
+    def _covered(
+        self, sequence: int, logs: list[PartitionLog], parts: list[PartitionCheckpoint]
+    ) -> int:
         """Return the sequence below which no entry is needed once this checkpoint is durable."""
         chosen = dict.fromkeys(logs)
         others = (log.carriage.first_entry for log in self._state.unsaved if log not in chosen)
-        return min([sequence, *(first for first in others if first is not None)])
+        needed = [first for first in others if first is not None]
+        return min([sequence, *needed, *(part.sequence for part in parts)])
 
     def _file(self, covered: int) -> bytes:
         state = self._state
@@ -141,8 +144,9 @@ class CheckpointPlanner:
         state = self._state
         if full:
             state.journal_bytes, state.journal_full = 0, False
-            # Entries of a round in flight are not covered: look again in time.
-            later = state.journal.next_sequence > state.journal.synced_sequence
+            # Entries of a round in flight, or not filed yet, are not covered: look again in time.
+            journal = state.journal
+            later = bool(state.unfiled) or journal.next_sequence > journal.synced_sequence
             state.journaled_since = now if later else None
         dues = [
             log.upkeep.unsynced_since + log.settings.flush_ms
@@ -155,7 +159,7 @@ class CheckpointPlanner:
         """Keep nothing in memory of a partition where nothing happens any more."""
         cache, tail = self._state.cache, log.tail
         if not log.carriage.unsaved and not log.pending:
-            tail.release(log.written_end, 0)
+            tail.release(log.filed_end, 0)
             cache.tails_bytes += tail.size_bytes - log.upkeep.tail_counted
             log.upkeep.tail_counted = tail.size_bytes
         for segment in log.segment_list[:-1]:

@@ -7,6 +7,7 @@ Invariants:
 from logstore.journal import Journal
 from logstore.partition_log import PartitionLog
 from logstore.read_cache import ReadCache
+from logstore.round import Run
 from logstore.segment import Segment
 from logstore.settings import LogSettings
 from model.ids import AppendTimeMs, MonotonicMs, PartitionId
@@ -27,6 +28,9 @@ class DirectoryState:
         """Have something for the next round; each once."""
         self.waiting: dict[PartitionLog, None] = {}
         """Have something that must not be written before a checkpoint."""
+        self.unfiled: dict[PartitionLog, list[Run]] = {}
+        """Runs that the journal has and the files do not; oldest first."""
+        self.unfiled_bytes = 0
         self.wanted: dict[PartitionLog, None] = {}
         """To be in the next checkpoint, soon."""
         self.unsaved: dict[PartitionLog, None] = {}
@@ -60,7 +64,9 @@ class DirectoryState:
         self.dirties.append(log)
 
     def checkpoint_wanted(self, log: PartitionLog) -> None:
-        """A partition is to be in the next checkpoint."""
+        """A partition is to be in the next checkpoint. Nobody reads what it has trimmed."""
+        for segment in log.upkeep.trimmed:
+            self.cache.forget(segment)
         self.wanted[log] = None
 
     def reading(self, segment: Segment) -> None:

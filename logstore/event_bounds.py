@@ -10,7 +10,7 @@ Invariants:
 """
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import ge, lt
 from typing import Final, NamedTuple
 
@@ -74,7 +74,7 @@ class Extremes:
     __slots__ = ("_levels", "_passes", "_pick")
 
     def __init__(
-        self, pick: "Callable[[array[int]], int]", passes: Callable[[int, int], bool]
+        self, pick: Callable[[Iterable[int]], int], passes: Callable[[int, int], bool]
     ) -> None:
         """Start empty."""
         self._pick = pick
@@ -100,9 +100,15 @@ class Extremes:
         return self._pick(top) if top else empty
 
     def append(self, value: int) -> None:
-        """Add a row."""
+        """Add a row. What stands for its neighbours stands for it, or it does for them."""
+        row = len(self)
         self._levels[0].append(value)
-        self._summarize(len(self) - 1)
+        for level in self._levels[1:]:
+            row >>= _FANOUT_BITS
+            if row == len(level):
+                level.append(value)
+            else:
+                level[row] = self._pick((level[row], value))
 
     def extend(self, values: "array[int]") -> None:
         """Add many rows."""

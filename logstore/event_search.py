@@ -13,7 +13,7 @@ from logstore.block_scan import (
     Hit,
     Scan,
     Scanned,
-    first_reaching,
+    first_between,
     greatest,
     last_below,
 )
@@ -33,21 +33,29 @@ from model.ids import Offset, Position
 
 READ_BYTES_MAX: Final = 256 << 10
 """Neighbouring blocks of unknown bounds are read together up to this size."""
+NEVER: Final = INT64_MAX + 1
+"""A time that no record has."""
 
 
-def first_event(log: SearchableLog, time: int, visible: Visible) -> Search[Hit | None]:
-    """Find the visible record of the smallest offset whose event time is `time` or later."""
-    choose = first_reaching(time)
+def first_event(
+    log: SearchableLog, time: int, visible: Visible, *, below: int = NEVER
+) -> Search[Hit | None]:
+    """Find the visible record of the smallest offset whose event time is `time` or later.
+
+    `below`: and lies before this one.
+    """
+    choose = first_between(time, below)
     for segment in overlapping(log, visible):
         known = segment.event_bounds
-        if known is not None and known.latest < time:
+        if known is not None and (known.latest < time or known.earliest >= below):
             continue
         part = yield from _open(log, segment, visible)
         row = part.index.next_reaching(part.first, time)
         while row is not None and row < part.stop:
-            found = yield from part.scan_row(row, choose)
-            if found.hit is not None:
-                return found.hit
+            if part.index.row(row).bounds.earliest < below:
+                found = yield from part.scan_row(row, choose)
+                if found.hit is not None:
+                    return found.hit
             row = part.index.next_reaching(row + 1, time)
         found = yield from part.scan_rest(choose)
         if found.hit is not None:
@@ -73,28 +81,6 @@ def last_event(log: SearchableLog, time: int, visible: Visible) -> Search[Hit | 
                 return found.hit
             row = part.index.last_below(row - 1, time)
     return None
-
-
-def any_event(log: SearchableLog, visible: Visible) -> Search[bool]:
-    """Tell whether any visible record has an event time."""
-    for segment in overlapping(log, visible):
-        known = segment.event_bounds
-        if known is not None and known.empty:
-            continue
-        part = yield from _open(log, segment, visible)
-        row = part.index.next_reaching(part.first, INT64_MIN)
-        while row is not None and row < part.stop:
-            bounds = part.index.row(row).bounds
-            if row in part.inner and bounds.known and not bounds.empty:
-                return True
-            found = yield from part.scan_row(row, greatest)
-            if found.hit is not None:
-                return True
-            row = part.index.next_reaching(row + 1, INT64_MIN)
-        found = yield from part.scan_rest(greatest)
-        if found.hit is not None:
-            return True
-    return False
 
 
 def latest_event(log: SearchableLog, visible: Visible) -> Search[Hit | None]:
@@ -132,6 +118,18 @@ def sweep(log: SearchableLog) -> Search[int]:
             part = yield from _open(log, segment, everything)
             learned += yield from part.learn_all()
     return learned
+
+
+def learn(log: SearchableLog, base_offset: Offset) -> Search[None]:
+    """Learn the bounds of every block of one closed segment, also of those below the log start.
+
+    For the time before it goes: a sweep passes by what nobody can see.
+    """
+    whole = Visible(base_offset, Offset(1 << 63))
+    for segment in log.segments():
+        if segment.base_offset == base_offset and segment.event_bounds is None:
+            part = yield from _open(log, segment, whole)
+            yield from part.learn_all()
 
 
 def _open(log: SearchableLog, segment: SearchableSegment, visible: Visible) -> "Search[_Part]":

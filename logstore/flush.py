@@ -4,7 +4,11 @@ Which run may go now is decided by `logstore.carriage`; what may not, waits for 
 is asked for. The bounds of a round keep the latency of everyone in it, and its journal part always
 fits one journal file.
 
+A round is acknowledged when the journal has it. Files follow in a later round, but for a part that
+touches them anyway (direct runs, flush=async, a truncation): that one writes them at once.
+
 Invariants:
+    FILES_GROW_IN_ORDER     runs reach a partition's files in the order of their offsets.
     ROUND_SEGMENT_EXISTS    a run belongs to a segment of its partition.
 """
 
@@ -54,7 +58,9 @@ class _Taking:
         self.log = log
         self.room = room
         self.direct_bytes_min = direct_bytes_min
-        self.part = Part(log.id, log.filed_end)
+        self.part = Part(log.id, log.filed_end, [])
+        self._times: list[FileWrite] = []
+        self.part.times = self._times
         self.journal_bytes = self.all_bytes = self.entries = 0
         self.carriers: set[Carrier] = set()
         self.waits = self.left = False
@@ -66,7 +72,6 @@ class _Taking:
             run = pending[0]
             if run.carrier is Carrier.JOURNAL and run.size_bytes >= self.direct_bytes_min:
                 run.carrier = Carrier.DIRECT
-                run.named = _segment_at(self.log, run).durable_bytes > 0
             if not self._may_go(run.carrier):
                 self.waits = True
                 return
@@ -77,6 +82,8 @@ class _Taking:
                 self.left = True
                 return
             pending.popleft()
+            # Asked only now: it may have waited for the checkpoint that made the name durable.
+            run.named = _segment_at(self.log, run).durable_bytes > 0
             self._take(run, cost)
 
     def cut(self) -> None:
@@ -153,16 +160,11 @@ class _Taking:
         rows = segment.unfiled_rows(run.end_offset)
         closing = encode_row(TimesRow(run.end_offset, run.leader_epoch, run.append_time))
         segment.times_bytes += len(closing)
-        self.part.times.append(FileWrite(segment.times_name, position, rows + closing))
+        self._times.append(FileWrite(segment.times_name, position, rows + closing))
 
 
 def take_part(log: PartitionLog, room: Room, *, direct_bytes_min: int) -> Taken:
     """Take from a partition what the next round does for it. Loop only."""
-    log.taken()
-    if len(log.pending) == 1 and log.cut is None and log.upkeep.directory_made:
-        plain = _take_plain(log, room, direct_bytes_min)
-        if plain is not None:
-            return plain
     taking = _Taking(log, room, direct_bytes_min)
     part = taking.part
     if not log.upkeep.directory_made and not log.deleted:
@@ -173,6 +175,7 @@ def take_part(log: PartitionLog, room: Room, *, direct_bytes_min: int) -> Taken:
     else:
         taking.runs()
         taking.cut()
+    part.at_once = part.cut is not None or bool(taking.carriers - {_JOURNAL})
     wanted = part.runs or part.cut or part.delete or part.make_directory
     return Taken(
         part if wanted else None,
@@ -184,28 +187,32 @@ def take_part(log: PartitionLog, room: Room, *, direct_bytes_min: int) -> Taken:
     )
 
 
-def _take_plain(log: PartitionLog, room: Room, direct_bytes_min: int) -> Taken | None:
-    """Take one run through the journal, which is what most partitions have; None: look closer."""
-    run = log.pending[0]
-    size = run.size_bytes
-    journal_bytes = APPEND_BYTES + size
-    if (
-        run.carrier is not _JOURNAL
-        or size >= direct_bytes_min
-        or journal_bytes > room.journal_bytes
-        or size > room.all_bytes
-        or not log.carriage.may_journal
-    ):
+def take_plain(log: PartitionLog, journal_bytes: int, *, run_bytes: int) -> Run | None:
+    """Take one run through the journal, which is what most partitions have; None: `take_part`.
+
+    It is shorter than `run_bytes`, and fits `journal_bytes`. Loop only.
+    """
+    pending = log.pending
+    if len(pending) != 1 or log.cut is not None or not log.upkeep.directory_made:
         return None
-    log.pending.clear()
-    return Taken(
-        Part(log.id, run.end_offset, [run]), journal_bytes, size, 1, waits=False, left=False
-    )
+    run = pending[0]
+    size = run.size_bytes
+    if size >= run_bytes or APPEND_BYTES + size > journal_bytes:
+        return None
+    if run.carrier is not _JOURNAL or not log.carriage.may_journal:
+        return None
+    pending.clear()
+    return run
 
 
 def entries_placed(log: PartitionLog, part: Part, *, first: int) -> int:
     """Note the journal sequences that a part got, from `first` on; return the next one."""
     carriage = log.carriage
+    if not part.at_once and not part.delete:
+        end = first + len(part.runs)
+        if end > first:
+            carriage.put_off(first, end)
+        return end
     end, direct = first, False
     for run in part.runs:
         if run.carrier is not _FILES:
@@ -229,13 +236,9 @@ def finish_part(log: PartitionLog, part: Part, done: CutDone | None, *, now: int
 
     `now`: monotonic ms when the round was taken.
     """
-    for run in part.runs:
-        segment = _segment_at(log, run)
-        segment.written_bytes = run.position + run.size_bytes
-        if run.carrier is _FILES:
-            segment.written_times_bytes = segment.times_bytes
     if part.runs:
-        log.filed_end = part.end_offset
+        if part.at_once:
+            finish_filing(log, part.runs)
         reached = part.end_offset if log.cut is None else min(part.end_offset, log.cut)
         log.written_end = max(log.written_end, reached)
         if part.runs[-1].carrier is not _FILES:
@@ -246,6 +249,18 @@ def finish_part(log: PartitionLog, part: Part, done: CutDone | None, *, now: int
         _finish_cut(log, part.cut, done)
 
 
+def finish_filing(log: PartitionLog, runs: list[Run]) -> None:
+    """Note that the files of a partition have these runs, and all before them. Loop only."""
+    assert runs[0].base_offset == log.filed_end, "FILES_GROW_IN_ORDER"
+    for run in runs:
+        segment = _segment_at(log, run)
+        segment.written_bytes = run.position + run.size_bytes
+        if run.carrier is _FILES:
+            segment.written_times_bytes = segment.times_bytes
+    log.filed_end = runs[-1].end_offset
+    log.carriage.unfiled_entry = None
+
+
 def _finish_cut(log: PartitionLog, cut: Cut, done: CutDone | None) -> None:
     """End the log where its files end now; what is appended next begins a segment of its own."""
     kept = len(log.segment_list) - len(cut.gone)
@@ -253,12 +268,15 @@ def _finish_cut(log: PartitionLog, cut: Cut, done: CutDone | None) -> None:
         segment.remove()
     del log.segment_list[kept:]
     if done is not None and cut.kept is not None:
-        log.segment_list[-1].cut(cut.offset, done.size_bytes, done.times_bytes)
+        log.segment_list[-1].cut(
+            cut.offset, done.size_bytes, done.times_bytes, last_append_time=done.last_append_time
+        )
     log.segment_list.append(Segment(log.directory_name, cut.offset))
     log.filed_end = log.written_end = log.flushed_end = cut.offset
     log.carriage.files_end = min(log.carriage.files_end, cut.offset)
     upkeep = log.upkeep
     upkeep.names_changed = True
+    log.leader_epochs.changed = True  # the file went
     kept_snapshots = [offset for offset in upkeep.snapshots if offset <= cut.offset]
     if len(kept_snapshots) < len(upkeep.snapshots):
         upkeep.snapshots = kept_snapshots

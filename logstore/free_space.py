@@ -8,7 +8,7 @@ from model.ports import Disk
 class FreeSpace:
     """What is left of the file system, as of the last look, less what was accepted since."""
 
-    __slots__ = ("_disk", "_free", "_reserve", "_settings")
+    __slots__ = ("_disk", "_free", "_reserve", "_settings", "total_bytes")
 
     def __init__(self, disk: Disk, settings: LogSettings) -> None:
         """Nothing is known yet: everything is accepted until the first `poll`."""
@@ -16,10 +16,12 @@ class FreeSpace:
         self._settings = settings
         self._free = 1 << 62
         self._reserve = 0
+        self.total_bytes = 0
+        """Of the file system, as of the last look."""
 
     def poll(self) -> None:
         """Look. CHECKPOINTER THREAD: what is accepted meanwhile may count twice; raises OSError."""
-        total = self._disk.total_bytes()
+        total = self.total_bytes = self._disk.total_bytes()
         percent = total * self._settings.reserve_percent // 100
         self._reserve = min(self._settings.reserve_bytes, percent)
         self._free = self._disk.free_bytes()

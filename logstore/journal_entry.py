@@ -28,17 +28,19 @@ _DIRECT: Final = struct.Struct(">II")
 _INT64: Final = struct.Struct(">q")
 _CRC: Final = struct.Struct(">I")
 _APPEND: Final = struct.Struct(">IQQB3xI16sqqQiq")  # all of an APPEND from its length on
+_SEAL: Final = struct.Struct(">8sI")  # salt and checksum, which stand before that
 _CRC_AT: Final = 8
 _CRC_FROM: Final = 12
 _ZEROS: Final = bytes(3)
 _NOBODY: Final = PartitionId(TopicId(bytes(16)), 0)
 
-_APPEND_KIND: Final = 1
+APPEND_KIND: Final = 1
+pack_append: Final = _APPEND.pack
+"""Packs length, sequence, synced, kind, partition number, topic, base offset, segment, position,
+leader epoch, append time. Every commit round is made of these, one for each dirty partition: it
+calls what C gives, with plain values."""
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
-Told: TypeAlias = tuple[int, bytes, int, int, int, int, int]
-"""What an APPEND says of its batches, as it stands there: partition number, topic, base offset,
-segment, position, leader epoch, append time."""
 
 
 class Place(NamedTuple):
@@ -137,8 +139,10 @@ def encode(entry: Entry, stamp: Stamp, *, salt: bytes) -> list[Buffer]:
     assert synced <= sequence, "JOURNAL_SYNCED_IS_PAST"
     if isinstance(entry, Append):
         topic, number = entry.partition
-        told = (number, topic, *entry.place, entry.leader_epoch, entry.append_time)
-        return [append_head(told, entry.batches, stamp, salt=salt), *entry.batches]
+        length, place = size_bytes(entry), entry.place
+        told = (number, topic, *place, entry.leader_epoch, entry.append_time)
+        covered = pack_append(length, sequence, synced, APPEND_KIND, *told)
+        return [sealed(covered, entry.batches, salt=salt), *entry.batches]
     kind, partition, body = _encode_small(entry)
     length = HEAD_BYTES + len(body)
     head = bytearray(
@@ -151,21 +155,12 @@ def encode(entry: Entry, stamp: Stamp, *, salt: bytes) -> list[Buffer]:
     return [head]
 
 
-def append_head(
-    told: Told, batches: Sequence[Buffer], stamp: tuple[int, int], *, salt: bytes
-) -> bytes:
-    """Return what stands before the batches of an APPEND.
-
-    Every commit round is made of these, one for each dirty partition: it takes plain values.
-    """
-    length = APPEND_BYTES
-    for batch in batches:
-        length += len(batch)
-    covered = _APPEND.pack(length, *stamp, _APPEND_KIND, *told)
+def sealed(covered: bytes, batches: Sequence[Buffer], *, salt: bytes) -> bytes:
+    """Return what stands before the batches of an APPEND, given what `pack_append` has made."""
     crc = crc32c(covered)
     for batch in batches:
         crc = crc32c(batch, crc)
-    return salt + _CRC.pack(crc) + covered
+    return _SEAL.pack(salt, crc) + covered
 
 
 def decode(journal: bytes, position: Position, *, salt: bytes) -> Decoded:

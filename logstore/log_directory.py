@@ -8,7 +8,7 @@ Invariants:
     CLEAN_MEANS_SAVED    a clean stop is marked only when nothing is left to write or to sync.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from logstore.checkpoint import encode_row
@@ -122,6 +122,11 @@ class LogDirectory:
         return self._state.partitions
 
     @property
+    def removing(self) -> Collection[PartitionId]:
+        """The partitions that were deleted and whose files may still be there."""
+        return self._state.deleting.keys()
+
+    @property
     def offline(self) -> StorageFailed | None:
         """What took the directory offline; nothing is written any more."""
         return self._offline
@@ -159,6 +164,11 @@ class LogDirectory:
             raise RequestError(ErrorCode.STORAGE_ERROR, str(self._offline))
         self._free.accepts(size_bytes)
 
+    @property
+    def disk_bytes(self) -> int:
+        """Size of the file system that holds the directory, when last looked at."""
+        return self._free.total_bytes
+
     def poll_free(self) -> None:
         """Look at the free space. CHECKPOINTER THREAD; raises OSError."""
         self._free.poll()
@@ -169,22 +179,22 @@ class LogDirectory:
         return bool(state.unsaved or state.wanted or state.deleted)
 
     def has_pending(self) -> bool:
-        """Tell whether something accepted is in no finished round: a stop would lose it."""
+        """Tell whether something accepted is not in the files: a clean stop would lose it."""
         state = self._state
         waits = state.dirties or state.waiting or state.deleting or state.clock is not None
-        return bool(waits) or self._rounds.in_flight
+        return bool(waits or state.unfiled) or self._rounds.in_flight
 
-    def take_round(self, now: MonotonicMs) -> Round | None:
+    def take_round(self, now: MonotonicMs, *, filing_may_wait: bool = False) -> Round | None:
         """Return what was accepted since the last round, as much as one may hold; None: nothing.
 
-        None also when all that is left waits for a checkpoint, which is due then: `has_pending`
-        tells.
+        None also when all that is left waits for a checkpoint, which is due then, or for more of
+        its kind, if `filing_may_wait`: `has_pending` tells.
 
         Raises:
             StorageFailed: the directory is offline.
         """
         self._check_online()
-        return self._rounds.take(now)
+        return self._rounds.take(now, filing_may_wait=filing_may_wait)
 
     def run_round(self, work: Round) -> RoundResult:
         """Write and sync a round. WRITER THREAD.

@@ -4,9 +4,9 @@ Unreadable metadata is never read as "does not exist" (P46): where data is, and 
 describes it is not, the directory is refused, and nothing is made or changed.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from logstore.checkpoint import Checkpoint, encode_file
+from logstore.checkpoint import Checkpoint
 from logstore.checkpoint import decode as decode_checkpoint
 from logstore.identity import CleanMark, Identity, decode, decode_clean, encode
 from logstore.journal import make_file
@@ -17,6 +17,9 @@ from model.errors import DirectoryExit, DirectoryRefused, MalformedError
 from model.ids import AppendTimeMs
 from model.ports import Disk
 
+NOTHING: Final = Checkpoint(covered=1, clock_floor=AppendTimeMs(0), rows=(), tombstones=())
+"""What a checkpoint says of a directory that was just made."""
+
 
 class Found(NamedTuple):
     """The small files of a directory."""
@@ -26,8 +29,8 @@ class Found(NamedTuple):
     clean: CleanMark | None
 
 
-def find(disk: Disk, identity: Identity, *, journal_bytes: int) -> Found:
-    """Read the small files; in an empty directory make them, and the first journal file.
+def find(disk: Disk, identity: Identity) -> Found:
+    """Read the small files; in an empty directory make all but the checkpoint: recovery writes it.
 
     Raises:
         DirectoryRefused: another's directory (12), damaged or missing metadata (11), a newer
@@ -38,11 +41,10 @@ def find(disk: Disk, identity: Identity, *, journal_bytes: int) -> Found:
     checkpoint = read_file(disk, CHECKPOINT)
     if checkpoint is None:
         _check_empty(disk)
-        _make(disk, identity, journal_bytes=journal_bytes)
-        checkpoint = read_file(disk, CHECKPOINT)
-        owner = read_file(disk, IDENTITY)
-    if owner is None or checkpoint is None:
-        raise _missing(IDENTITY, CHECKPOINT)
+        _make(disk, identity)
+        return Found(identity, NOTHING, None)
+    if owner is None:
+        raise _missing(IDENTITY, f"there is a {CHECKPOINT}")
     try:
         found = decode(owner)
         row = decode_checkpoint(checkpoint)
@@ -88,18 +90,15 @@ def _check_empty(disk: Disk) -> None:
         raise _missing(CHECKPOINT, f"{JOURNAL}/ has entries")
 
 
-def _make(disk: Disk, identity: Identity, *, journal_bytes: int) -> None:
-    """Make a directory of ours; the checkpoint comes last, and says that it is whole."""
+def _make(disk: Disk, identity: Identity) -> None:
+    """Make a directory of ours; nothing of it counts before recovery has written a checkpoint.
+
+    Recovery syncs the names, of these and of the checkpoint at once, and makes the journal's first
+    file, as it does wherever no file of it was ever in use.
+    """
     replace_file(disk, IDENTITY, encode(identity))
     disk.make_directory(PARTITIONS)
     disk.make_directory(JOURNAL)
-    make_file(disk, 1, journal_bytes)
-    # SYNC: the first round is acknowledged without another look at the file's name.
-    disk.sync_directory(JOURNAL)
-    file = encode_file([], [], covered=1, clock_floor=AppendTimeMs(0))
-    replace_file(disk, CHECKPOINT, file)
-    # SYNC: the names of all of them; a round in a journal that is gone would be lost.
-    disk.sync_directory("")
 
 
 def _check_owner(found: Identity, wanted: Identity) -> None:

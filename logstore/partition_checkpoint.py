@@ -18,12 +18,16 @@ from model.ids import AppendTimeMs, Offset
 INDEX_BYTES: Final = 16 << 20
 """Of the active segment, between two writes of its index: what a first read scans at most."""
 SNAPSHOTS_KEPT: Final = 2
-"""The newest may lie above what a crash leaves; the one before does not."""
+"""The newest may be torn by a power cut; the one before is not."""
 
 
 def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckpoint:
-    """Return the plan. `sequence`: journal entries below it are of finished rounds. Loop only."""
+    """Return the plan. `sequence`: journal entries below it are of finished rounds. Loop only.
+
+    Batches that are in the journal alone stay above the row.
+    """
     end = log.filed_end
+    sequence = log.carriage.reflected(sequence)
     segments = [s for s in log.segment_list if s.base_offset <= end]
     times: list[FileWrite] = []
     sync: list[str] = []
@@ -48,19 +52,22 @@ def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckp
             caches.append((segment.index_name, segment.index.encode()))
             segment.indexed_bytes = segment.index.end
         log.upkeep.checkpointing.append((segment, segment.written_bytes, times_bytes))
-    if log.leader_epochs.changed:
-        # A cache as well: append times name the epochs, and are what an unclean start believes.
-        caches.append((f"{log.directory_name}/{EPOCHS}", encode_epochs(log.leader_epochs)))
+    small: list[tuple[str, bytes]] = []
+    if log.leader_epochs.changed or log.upkeep.trimmed:
+        table = (f"{log.directory_name}/{EPOCHS}", encode_epochs(log.leader_epochs))
+        (small if _is_sole_epoch(log) else caches).append(table)
         log.leader_epochs.changed = False
-    snapshot = _snapshot(log, stopping=stopping)
-    # One without producers only saves reading headers: nobody misses it.
-    small = snapshot if len(log.producers) else []
-    caches += [] if small else snapshot
+    sole = _is_sole_copy(log)
+    least = 0 if sole and log.upkeep.trimmed else 1 if stopping else SNAPSHOT_BYTES
+    snapshot = _snapshot(log, end, least=least)
+    # One that the segments tell as well only saves reading their headers: nobody misses it.
+    (small if sole else caches).extend(snapshot)
     part = PartitionCheckpoint(
         log.id,
         log.directory_name,
         _row(log, segments, sequence),
         end,
+        sequence,
         times=times,
         sync=sync,
         small=small,
@@ -73,13 +80,13 @@ def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckp
     return part
 
 
-def finish(log: PartitionLog, part: PartitionCheckpoint, sequence: int) -> None:
+def finish(log: PartitionLog, part: PartitionCheckpoint) -> None:
     """Note that a plan's row is durable. Loop only."""
     assert log.upkeep.checkpointing is not None, "CHECKPOINT_WAS_PLANNED"
     for segment, size, times_bytes in log.upkeep.checkpointing:
         segment.durable_bytes, segment.durable_times_bytes = size, times_bytes
     log.upkeep.checkpointing = None
-    log.carriage.row_durable(sequence, part.end_offset)
+    log.carriage.row_durable(part.sequence, part.end_offset)
     reached = part.end_offset if log.cut is None else min(part.end_offset, log.cut)
     log.flushed_end = max(log.flushed_end, reached)
 
@@ -98,6 +105,7 @@ def _row(log: PartitionLog, segments: list[Segment], sequence: int) -> bytes:
             end_offset=log.filed_end,
             sequence=sequence,
             high_watermark=min(log.high_watermark, log.filed_end),
+            removed=log.removed,
             segments=tuple(rows),
         )
     )
@@ -118,19 +126,36 @@ def _index_due(segment: Segment, *, stopping: bool) -> bool:
     return segment.sealed or stopping or index.end - segment.indexed_bytes >= INDEX_BYTES
 
 
-def _snapshot(log: PartitionLog, *, stopping: bool) -> list[tuple[str, bytes]]:
-    """Return the producer snapshot, if one is due."""
-    due = log.upkeep.snapshot_bytes >= (1 if stopping or log.upkeep.trimmed else SNAPSHOT_BYTES)
-    if not due or log.cut is not None:
+def _is_sole_epoch(log: PartitionLog) -> bool:
+    """Tell whether no segment holds a record of the latest leader epoch.
+
+    Else the table is a cache: append times name the epochs, and are what an unclean start believes.
+    Of a log without a record nothing else knows the epoch above which the next one must lie.
+    """
+    rows = log.leader_epochs.rows
+    return bool(rows) and rows[-1].start < log.segment_list[0].base_offset
+
+
+def _is_sole_copy(log: PartitionLog) -> bool:
+    """Tell whether a producer's batches lie in segments that are gone, or about to go."""
+    floor = log.segment_list[0].base_offset
+    return any(known.window[0].base_offset < floor for _, known in log.producers.items())
+
+
+def _snapshot(log: PartitionLog, end: Offset, *, least: int) -> list[tuple[str, bytes]]:
+    """Return the producer snapshot of what is below `end`, if one is due.
+
+    `least`: bytes appended since the last one.
+    """
+    if log.upkeep.snapshot_bytes < least or log.cut is not None:
         return []
     log.producers.changed = False
     log.upkeep.snapshot_bytes = 0
-    if log.log_end not in log.upkeep.snapshots:
-        log.upkeep.snapshots.append(log.log_end)
-    # It reflects accepted batches that may not be written yet: recovery removes a snapshot that
-    # lies above what it found.
-    name = f"{log.directory_name}/{by_offset(log.log_end, PRODUCERS)}"
-    return [(name, encode_producers(log.producers, log.log_end))]
+    if end not in log.upkeep.snapshots:
+        log.upkeep.snapshots.append(end)
+    # What is accepted and not yet written may be lost, and a snapshot that reflects it with it.
+    known = log.producers if end == log.log_end else log.producers.as_of(end)
+    return [(f"{log.directory_name}/{by_offset(end, PRODUCERS)}", encode_producers(known, end))]
 
 
 def has_small_files(log: PartitionLog) -> bool:

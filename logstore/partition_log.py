@@ -22,6 +22,7 @@ from logstore.leader_epochs import LeaderEpochs
 from logstore.paths import partition_directory
 from logstore.producer_state import ProducerState, Remembered
 from logstore.read_plan import ReadPlan
+from logstore.removed import NOTHING_REMOVED
 from logstore.round import Carrier, Run
 from logstore.segment import OFFSETS_MAX, Segment
 from logstore.segment_view import SegmentView
@@ -89,7 +90,6 @@ class PartitionLog:
         "_log_settings",
         "_open_run",
         "_owner",
-        "_roll_asked",
         "carriage",
         "cut",
         "cutting",
@@ -103,6 +103,7 @@ class PartitionLog:
         "log_start",
         "pending",
         "producers",
+        "removed",
         "segment_list",
         "settings",
         "tail",
@@ -131,6 +132,7 @@ class PartitionLog:
         self.log_end = self.written_end = self.flushed_end = self.filed_end = end
         self.high_watermark = self.log_start
         """As last told by replication; kept in the checkpoint."""
+        self.removed = NOTHING_REMOVED
         self.tail = Tail(end)
         self.carriage = Carriage(end)
         self.leader_epochs = LeaderEpochs()
@@ -140,7 +142,6 @@ class PartitionLog:
         self.pending: deque[Run] = deque()
         """What no round has taken yet, in order."""
         self._open_run: Run | None = None
-        self._roll_asked = False
         self._is_dirty = False
         self.cut: Offset | None = None
         """Where `truncate` wants the log to end; None once that is done."""
@@ -219,7 +220,6 @@ class PartitionLog:
         filled = segment.size_bytes
         if filled and (
             filled + size > self.settings.segment_bytes
-            or self._roll_asked
             or now - segment.first_append_time >= self.settings.segment_ms
             or end - segment.base_offset > OFFSETS_MAX
         ):
@@ -237,7 +237,9 @@ class PartitionLog:
                 bounds = bounds_told(BatchHeader.of_checked(memoryview(batch)))
             else:
                 bounds = UNKNOWN
-        segment.add(batch, offset, end, interval=self.index_interval_bytes, bounds=bounds)
+        segment.add(
+            batch, offset, end, interval=self._log_settings.index_interval_bytes, bounds=bounds
+        )
         run.buffers.append(batch)
         run.size_bytes += size
         run.end_offset = end
@@ -343,6 +345,7 @@ class PartitionLog:
             and segments[0].written_bytes == segments[0].size_bytes
         ):
             gone = segments.pop(0)
+            self.removed = self.removed.after(gone.last_append_time, gone.event_bounds)
             gone.remove()
             self.upkeep.trimmed.append(gone)
         # Of an empty log the epoch of its last record is kept: the next one must lie above it.
@@ -350,8 +353,10 @@ class PartitionLog:
         self._owner.checkpoint_wanted(self)
 
     def roll(self) -> None:
-        """Let the next batch begin a new segment, if this one holds any."""
-        self._roll_asked = self.segment_list[-1].size_bytes > 0
+        """Begin a new segment, unless the active one is empty or the log is being cut."""
+        active = self.segment_list[-1]
+        if active.size_bytes and self.cut is None:
+            self._roll(active)
 
     def touch(self) -> None:
         """Let the next round look at the partition."""
@@ -367,7 +372,6 @@ class PartitionLog:
     def _roll(self, segment: Segment) -> Segment:
         """Seal the active segment and begin the next."""
         segment.seal()
-        self._roll_asked = False
         self._open_run = None
         fresh = Segment(self._directory, self.log_end)
         self.segment_list.append(fresh)

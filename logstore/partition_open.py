@@ -4,6 +4,7 @@ The latter two are functions of the batches; snapshots save reading all of them.
 """
 
 from logstore.checkpoint import CheckpointRow
+from logstore.crc32c import crc32c
 from logstore.leader_epochs import LeaderEpochs
 from logstore.leader_epochs import decode as decode_epochs
 from logstore.partition_log import Owner, PartitionLog
@@ -11,15 +12,16 @@ from logstore.paths import EPOCHS, PRODUCERS, by_offset, parse_offset
 from logstore.producer_snapshot import decode as decode_producers
 from logstore.producer_state import Remembered
 from logstore.read_plan import source
-from logstore.recovery_report import RecoveryReport
+from logstore.recovery_report import Finding, RecoveryReport
 from logstore.replace_file import read_file
 from logstore.segment import Segment
 from logstore.segment_loader import in_order, iter_headers, load, start_of
 from logstore.settings import LogSettings, PartitionSettings
 from model.errors import MalformedError
-from model.ids import LeaderEpoch, Offset, ProducerEpoch, ProducerId
+from model.ids import LeaderEpoch, Offset, Position, ProducerEpoch, ProducerId
 from model.ids import Sequence as SequenceNumber
-from model.ports import Disk
+from model.ports import Disk, File
+from model.record import BatchHeader
 
 
 def open_partition(
@@ -39,12 +41,13 @@ def open_partition(
     ]
     log.begin_at(segments, log_start=row.log_start, sequence=row.sequence)
     log.high_watermark = row.high_watermark
+    log.removed = row.removed
     names = disk.list(log.directory_name)
     found = [parse_offset(name, PRODUCERS) for name in names]
     log.upkeep.snapshots = sorted(offset for offset in found if offset is not None)
     start = _restore_producers(disk, log)
     _restore_epochs(disk, log, believed=report.clean)
-    _follow_batches(disk, log, start)
+    _follow_batches(disk, log, start, report=report)
     log.leader_epochs.trim(min(log.log_start, Offset(max(0, log.log_end - 1))))
     for segment in segments:
         report.repaired += segment.damage
@@ -53,23 +56,28 @@ def open_partition(
 
 
 def _restore_producers(disk: Disk, log: PartitionLog) -> Offset:
-    """Take over the newest snapshot that can be read; return from where batches are to be read."""
+    """Take over the newest snapshot that can be read; return from where batches are to be read.
+
+    What lies below the log start in a segment that is still there counts as well (P20).
+    """
+    first = log.segment_list[0].base_offset
     for offset in sorted(log.upkeep.snapshots, reverse=True):
         file = read_file(disk, f"{log.directory_name}/{by_offset(offset, PRODUCERS)}")
         try:
             reflected, producers = decode_producers(file or b"")
         except MalformedError:
             continue
-        if log.log_start <= reflected <= log.log_end:
+        if first <= reflected <= log.log_end:
             log.producers.restore(iter(producers))
             return reflected
-    return log.log_start
+    return first
 
 
 def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
     """Take over the table of leader epochs, or make it from the append times, which name them.
 
-    The file is a cache: after a crash (not `believed`) it may be an old one, that lacks the newest.
+    The file is a cache: after a crash (not `believed`) it may be an old one, that lacks the newest,
+    or be written for a log start that did not become durable.
     """
     file = read_file(disk, f"{log.directory_name}/{EPOCHS}")
     try:
@@ -81,7 +89,10 @@ def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
     if believed:
         return
     rows = log.leader_epochs.rows
-    known = rows[-1].start if rows else log.log_start
+    if rows and rows[0].start > log.log_start:
+        log.leader_epochs, rows = LeaderEpochs(), ()
+    # Of a log without a record the segment may still be there that tells its last epoch.
+    known = rows[-1].start if rows else log.segment_list[0].base_offset
     for segment in log.segment_list:
         if segment.size_bytes and segment.end_offset > known:
             loaded = load(disk, source(segment, log.index_interval_bytes), with_index=False)
@@ -90,7 +101,9 @@ def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
                 _note_epoch(log, row.leader_epoch, row.offset)
 
 
-def _follow_batches(disk: Disk, log: PartitionLog, start: Offset) -> None:
+def _follow_batches(
+    disk: Disk, log: PartitionLog, start: Offset, *, report: RecoveryReport
+) -> None:
     """Tell epochs and producers of the batches that no snapshot reflects."""
     for segment in log.segment_list:
         if segment.end_offset <= start or not segment.size_bytes:
@@ -104,14 +117,18 @@ def _follow_batches(disk: Disk, log: PartitionLog, start: Offset) -> None:
         segment.damage = times.damage
         position = start_of(disk, file, origin, offset=start)
         for header in in_order(iter_headers(file, position, segment.size_bytes), origin):
-            offset = header.base_offset
+            offset, at = header.base_offset, position
+            position = Position(position + header.size_bytes)
             if header.end_offset <= start:
                 continue
             log.upkeep.snapshot_bytes += header.length
             # The checksum of a batch does not cover its leader epoch; that of a row does.
             row = times.times.at(offset)
             _note_epoch(log, row.leader_epoch, offset)
-            if header.producer_id >= 0 and not header.is_control:
+            if not _is_sound(file, at, header.size_bytes):
+                why = "a batch does not match its checksum; readers of it will be told"
+                report.repaired.append(Finding(segment.log_name, at, header.size_bytes, why))
+            elif header.producer_id >= 0 and not header.is_control:
                 log.producers.found(
                     ProducerId(header.producer_id),
                     ProducerEpoch(header.producer_epoch),
@@ -123,6 +140,15 @@ def _follow_batches(disk: Disk, log: PartitionLog, start: Offset) -> None:
                     ),
                 )
         file.close()
+
+
+def _is_sound(file: File, position: Position, size_bytes: int) -> bool:
+    """Tell whether a batch is what its producer sent: a rotted one must not speak for another."""
+    batch = file.pread(size_bytes, position)
+    if len(batch) < size_bytes:
+        return False
+    header = BatchHeader.of_checked(memoryview(batch))
+    return crc32c(header.covered) == header.crc32c
 
 
 def _note_epoch(log: PartitionLog, epoch: LeaderEpoch, offset: Offset) -> None:

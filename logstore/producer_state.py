@@ -200,8 +200,9 @@ class ProducerState:
         """Forget every batch at or above `offset`, which was cut off the log.
 
         The sequence to go on from is the first one that is forgotten: sequences have no gap. A
-        producer whose epoch began above the cut is forgotten whole; its next batch is refused
-        (UNKNOWN_PRODUCER_ID) or begins anew, and never doubles anything that is still stored.
+        producer whose epoch began above the cut, or of which more was cut off than its window
+        remembers, is forgotten whole; its next batch is refused (UNKNOWN_PRODUCER_ID) or begins
+        anew, and is never taken for one that is still stored.
         """
         for producer_id, known in list(self._producers.items()):
             kept = [batch for batch in known.window if batch.base_offset < offset]
@@ -209,13 +210,24 @@ class ProducerState:
                 continue
             first_lost = known.window[len(kept)]
             self.changed = True
-            if not kept and first_lost.base_sequence == 0:
+            deeper = first_lost.base_offset > offset  # batches before the window may be gone, too
+            if not kept and (first_lost.base_sequence == 0 or deeper):
                 del self._producers[producer_id]
                 continue
             known.window = kept
             known.next_sequence = first_lost.base_sequence
             if kept:
                 known.last_append_time = kept[-1].append_time
+
+    def as_of(self, offset: Offset) -> "ProducerState":
+        """Return a copy that knows of no batch at or above an offset; see `roll_back`."""
+        copy = ProducerState(limit=self._limit, expiration_ms=self._expiration_ms)
+        copy.restore(
+            (name, Producer(known.epoch, known.next_sequence, known.last_append_time, known.window))
+            for name, known in self._producers.items()
+        )
+        copy.roll_back(offset)
+        return copy
 
     def restore(self, producers: "Iterator[tuple[ProducerId, Producer]]") -> None:
         """Take over what a snapshot held, in its order; whatever was known before is forgotten."""

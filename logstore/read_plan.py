@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from logstore.crc32c import crc32c
+from logstore.recovery_report import Finding
 from logstore.segment import Segment
 from logstore.segment_loader import Source, load
 from logstore.tail import ReadResult
@@ -211,8 +212,14 @@ def verify(segment: Segment, data: bytes, position: Position) -> tuple[int, str]
 
 
 def corrupt(segment: Segment, position: Position, why: str) -> RequestError:
-    """Return what a reader of a damaged batch is told: CORRUPT_LOG, with the place."""
+    """Return what a reader of a damaged batch is told: CORRUPT_LOG, with the place.
+
+    It is noted on the segment too, for the operator.
+    """
     name = segment.log_name
+    finding = Finding(name, position, 0, f"{why}; a reader was refused")
+    if finding not in segment.damage:
+        segment.damage += (finding,)
     return RequestError(
         ErrorCode.CORRUPT_LOG,
         f"{name} at byte {position}: {why}: the batch there cannot be served",

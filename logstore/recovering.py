@@ -10,6 +10,7 @@ from typing import Final
 
 from logstore.checkpoint import NO_TIME, CheckpointRow, SegmentRow
 from logstore.crc32c import crc32c
+from logstore.epochs_file import forget_epochs
 from logstore.event_bounds import UNKNOWN, Bounds
 from logstore.journal_entry import Append, AppendDirect, Buffer, Truncate
 from logstore.paths import (
@@ -24,6 +25,7 @@ from logstore.paths import (
     partition_directory,
 )
 from logstore.recovery_report import Finding, RecoveryReport
+from logstore.removed import NOTHING_REMOVED
 from logstore.round import Cut
 from logstore.round_writer import cut_files
 from logstore.segment_loader import iter_headers
@@ -147,6 +149,10 @@ class Recovering:
             kept[-1].times_bytes = min(kept[-1].times_bytes, done.times_bytes)
             if kept[-1].rows is not None:
                 kept[-1].rows.truncate(offset)
+            newest = kept[-1].rows.newest if kept[-1].rows is not None else None
+            last = done.last_append_time if newest is None else newest.append_time
+            if last is not None:
+                kept[-1].last = last
         self.segments = [*kept, RecoveringSegment(offset)]
         self.first_changed = min(self.first_changed, max(0, len(kept) - 1))
         self.end = offset
@@ -216,6 +222,8 @@ class Recovering:
             known |= {by_offset(segment.base_offset, end) for end in (LOG, TIMES, INDEX)}
         removed = False
         names = disk.list(directory)
+        if EPOCHS in names:
+            removed = forget_epochs(disk, directory, self.end)
         for name in names:
             if self._is_left_over(name, known):
                 if name.endswith(LOG) and (size := _size(disk, f"{directory}/{name}")):
@@ -290,6 +298,7 @@ class Recovering:
             end_offset=self.end,
             sequence=sequence,
             high_watermark=min(max(mark, self.log_start), self.end),
+            removed=self.row.removed if self.row else NOTHING_REMOVED,
             segments=tuple(
                 SegmentRow(s.base_offset, s.size_bytes, s.times_bytes, s.first, s.last, s.bounds)
                 for s in self.segments

@@ -103,7 +103,7 @@ def recover(disk: Disk, identity: Identity, *, journal_bytes: int) -> Recovered:
         OSError: the disk refused.
     """
     disk.lock()
-    found = find(disk, identity, journal_bytes=journal_bytes)
+    found = find(disk, identity)
     report = RecoveryReport(clean=found.clean is not None)
     if found.clean is not None:
         checkpoint, sequence = found.checkpoint, found.clean.next_sequence

@@ -1,5 +1,8 @@
 """Which segments may go from the front of a partition, by append time and by size (P38).
 
+The active segment never goes. If it is old enough for another to follow it, or all of it has aged,
+`roll_due` says so: in a partition that nobody writes to, no append rolls it.
+
 Pure. Event times play no part: a record dated in the future keeps nothing, one dated in the past
 deletes nothing (KIP-937 tells what happens otherwise).
 
@@ -39,9 +42,29 @@ class AgedSegment(Protocol):
         ...
 
     @property
+    def first_append_time(self) -> AppendTimeMs:
+        """Append time of its first batch."""
+        ...
+
+    @property
     def last_append_time(self) -> AppendTimeMs:
         """Append time of its last batch."""
         ...
+
+
+def roll_due(
+    active: AgedSegment, settings: PartitionSettings, *, now: AppendTimeMs, in_doubt: bool
+) -> bool:
+    """Tell whether a new segment should begin although nothing is appended.
+
+    It is due `segment_ms` after the first batch, and also once the last batch is older than
+    `retention_ms`: all of the segment may go then. An empty one is not due, nor is any while `now`
+    is `in_doubt`.
+    """
+    if in_doubt or not active.size_bytes:
+        return False
+    full = now - active.first_append_time >= settings.segment_ms
+    return full or _is_aged(active, settings, now=now)
 
 
 def plan(
@@ -69,9 +92,13 @@ def plan(
         if not segment.sealed or segment.end_offset > high_watermark:
             break
         left_bytes -= segment.size_bytes
-        aged = now - segment.last_append_time > settings.retention_ms >= 0 and not in_doubt
+        aged = _is_aged(segment, settings, now=now) and not in_doubt
         over = left_bytes >= settings.retention_bytes >= 0
         if not (aged or over):
             break
         start = segment.end_offset
     return start
+
+
+def _is_aged(segment: AgedSegment, settings: PartitionSettings, *, now: AppendTimeMs) -> bool:
+    return now - segment.last_append_time > settings.retention_ms >= 0

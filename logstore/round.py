@@ -4,6 +4,7 @@ What a thread is given it may read and never changes. Partitions are named by th
 finds its own objects again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -68,6 +69,8 @@ class CutDone(NamedTuple):
 
     size_bytes: int
     times_bytes: int
+    last_append_time: AppendTimeMs | None = None
+    """Of the last row that is left; None: none is."""
 
 
 @dataclass(slots=True)
@@ -76,18 +79,25 @@ class Part:
 
     partition: PartitionId
     end_offset: Offset
-    runs: list[Run] = field(default_factory=list)
-    times: list[FileWrite] = field(default_factory=list)
+    runs: list[Run]
+    times: Sequence[FileWrite] = ()
     """flush=async: rows that cover the runs, written before them."""
     cut: Cut | None = None
     delete: bool = False
     make_directory: str = ""
+    at_once: bool = False
+    """Its files are written in this round; else a later one does it, from `Round.filing`."""
 
 
 @dataclass(slots=True)
 class Round:
-    """Everything that was accepted since the round before, or as much of it as one may hold."""
+    """What was accepted since the round before, or a part of it; what rounds before have put off.
 
+    Mostly one of the two.
+    """
+
+    filing: list[list[Run]]
+    """Runs that the journal of earlier rounds has, by partition: they go to their files, first."""
     parts: list[Part]
     slot: Slot | None
     """Where in the journal; None: nothing in it concerns the journal."""
@@ -119,6 +129,8 @@ class PartitionCheckpoint:
     directory: str
     row: bytes
     end_offset: Offset
+    sequence: int
+    """Journal entries of the partition below it are reflected."""
     times: list[FileWrite] = field(default_factory=list)
     sync: list[str] = field(default_factory=list)
     """Files to sync, in order; those that do not exist are made."""
@@ -142,8 +154,6 @@ class CheckpointJob:
     """A partition's directory was made or goes."""
     file: bytes | None
     """The new checkpoint file; None: it would say nothing new."""
-    sequence: int
-    """Journal entries below it are reflected for the partitions of this job."""
     covered: int
     spare: int | None
     """A journal file to be made."""

@@ -1,19 +1,38 @@
 """Which accepted batches the next round takes, and what follows when it has ended. Loop only.
 
+A round that only commits is the rule under load: its batches are durable in the journal, and their
+files are written by a filing round later, several rounds' bytes of a partition with one call. That
+one goes when there is nothing to commit, or when too much waits for it.
+
 Invariants:
     ROUND_ONE_AT_A_TIME    positions come back in the order in which rounds were taken.
 """
 
+from itertools import islice
 from typing import Final
 
 from logstore.directory_state import DirectoryState
-from logstore.flush import Room, entries_placed, finish_part, take_part
+from logstore.flush import (
+    Room,
+    entries_placed,
+    finish_filing,
+    finish_part,
+    take_part,
+    take_plain,
+)
+from logstore.journal_entry import APPEND_BYTES
 from logstore.partition_log import PartitionLog
-from logstore.round import Part, Round, RoundResult
+from logstore.round import Part, Round, RoundResult, Run
 from logstore.settings import Flush
 from model.ids import MonotonicMs
 
 CLOCK_ENTRY_BYTES: Final = 64
+FILING_PARTITIONS: Final = 256
+"""Of one filing round: what came in meanwhile waits 1 ms for it, or 2."""
+UNFILED_BYTES_WORTH: Final = 1 << 20
+"""Filing may wait for so much: one call to the kernel is as dear as copying 10 KiB."""
+UNFILED_BYTES_MAX: Final = 8 << 20
+"""With more than this nothing is committed before some is filed: it is held in memory."""
 
 
 class RoundPlanner:
@@ -23,6 +42,8 @@ class RoundPlanner:
         """Plan on the directory's state."""
         self._state = state
         self._taken: list[tuple[PartitionLog, Part]] | None = None
+        self._filing: list[tuple[PartitionLog, list[Run]]] = []
+        self._has_filed = False
         self._now = MonotonicMs(0)
 
     @property
@@ -30,9 +51,48 @@ class RoundPlanner:
         """A round was taken and has not come back."""
         return self._taken is not None
 
-    def take(self, now: MonotonicMs) -> Round | None:
-        """Return the next round; None: nothing can be written now."""
+    def take(self, now: MonotonicMs, *, filing_may_wait: bool) -> Round | None:
+        """Return the next round; None: nothing can be written now, or is worth it.
+
+        Unless it may wait, filing takes turns with committing: it ends, and delays nobody for long.
+        """
         assert self._taken is None, "ROUND_ONE_AT_A_TIME"
+        state = self._state
+        turn = not filing_may_wait and not self._has_filed
+        if state.unfiled_bytes > UNFILED_BYTES_MAX or (state.unfiled and turn):
+            return self._take_filing()
+        self._has_filed = False
+        work = self._take_commit(now)
+        if work is None and state.unfiled:
+            # What waits for a checkpoint, or for room, may wait for one that covers these.
+            stuck = state.dirties or state.waiting or state.wanted or state.clock is not None
+            if stuck or not filing_may_wait or state.unfiled_bytes >= UNFILED_BYTES_WORTH:
+                return self._take_filing()
+        return work
+
+    def _take_filing(self) -> Round:
+        """Take the partitions whose batches have waited longest, with all that they have."""
+        unfiled, sequence = self._state.unfiled, self._state.journal.next_sequence
+        for log in list(islice(unfiled, FILING_PARTITIONS)):
+            self._take_unfiled(log)
+        self._taken, self._has_filed = [], True
+        filing = [runs for _, runs in self._filing]
+        return Round(filing, [], None, sequence, sequence, sequence, None, self._forget())
+
+    def _take_unfiled(self, log: PartitionLog) -> None:
+        """Let this round write what the files of a partition lack; nothing of a deleted one."""
+        runs = self._state.unfiled.pop(log, None)
+        if runs is not None:
+            self._state.unfiled_bytes -= sum(run.size_bytes for run in runs)
+            if not log.deleted:
+                self._filing.append((log, runs))
+
+    def _forget(self) -> list[str]:
+        forget, self._state.forget = self._state.forget, []
+        return forget
+
+    def _take_commit(self, now: MonotonicMs) -> Round | None:
+        """Take what was accepted, as far as it may go now."""
         state = self._state
         journal = state.journal
         if not state.dirties and state.clock is None:
@@ -56,11 +116,13 @@ class RoundPlanner:
         for log, part in taken:
             sequence = entries_placed(log, part, first=sequence)
             state.unsaved[log] = None
+            if part.at_once:
+                self._take_unfiled(log)
         self._taken, self._now = taken, now
-        forget, state.forget = state.forget, []
+        filing = [runs for _, runs in self._filing]
         parts = [part for _, part in taken]
-        synced = journal.synced_sequence
-        return Round(parts, slot, first, journal.next_sequence, synced, clock, forget)
+        synced, end = journal.synced_sequence, journal.next_sequence
+        return Round(filing, parts, slot, first, end, synced, clock, self._forget())
 
     def finish(self, result: RoundResult) -> list[PartitionLog]:
         """Move the positions that a round has brought forward; return whose they are."""
@@ -71,6 +133,10 @@ class RoundPlanner:
         state.journal.synced_sequence = work.end_sequence
         if work.clock is not None:
             state.clock_floor = max(state.clock_floor, work.clock)
+        filing, self._filing = self._filing, []
+        for log, runs in filing:
+            finish_filing(log, runs)
+            self._release(log)
         moved: list[PartitionLog] = []
         for log, part in taken:
             if part.delete:
@@ -78,12 +144,24 @@ class RoundPlanner:
                 state.wanted.pop(log, None)
                 state.deleted[log.id] = log.directory_name
                 continue
-            done = result.cuts.get(part.partition)
+            done = result.cuts.get(part.partition) if part.cut else None
             finish_part(log, part, done, now=self._now)
-            self._look_after(log, part)
+            if part.at_once or part.make_directory:
+                self._look_after(log, part)
+            if part.runs and not part.at_once:
+                self._put_off(log, part.runs)
             if not log.deleted:
                 moved.append(log)
         return moved
+
+    def _put_off(self, log: PartitionLog, runs: list[Run]) -> None:
+        state = self._state
+        waiting = state.unfiled.get(log)
+        if waiting is None:
+            waiting = state.unfiled[log] = []
+        for run in runs:
+            waiting.append(run)
+            state.unfiled_bytes += run.size_bytes
 
     def _take_parts(self) -> tuple[list[tuple[PartitionLog, Part]], int, int]:
         """Take from each dirty partition what may go; the rest stays dirty, or waits."""
@@ -99,6 +177,15 @@ class RoundPlanner:
                 state.is_blocked(log) or state.is_forgotten(log)
             ):
                 log.taken()  # the former is touched again when the one before it is gone
+                continue
+            log.taken()
+            plain_max = min(direct_bytes_min, all_left)
+            run = take_plain(log, journal_left - journal_bytes, run_bytes=plain_max)
+            if run is not None:
+                journal_bytes += APPEND_BYTES + run.size_bytes
+                all_left -= run.size_bytes
+                entries += 1
+                taken.append((log, Part(log.id, run.end_offset, [run])))
                 continue
             room = Room(journal_left - journal_bytes, all_left, not taken)
             got = take_part(log, room, direct_bytes_min=direct_bytes_min)
@@ -127,8 +214,13 @@ class RoundPlanner:
         if log.upkeep.unsynced_since is not None:
             due = MonotonicMs(log.upkeep.unsynced_since + log.settings.flush_ms)
             state.async_due = due if state.async_due is None else min(due, state.async_due)
+        if part.at_once:
+            self._release(log)
+
+    def _release(self, log: PartitionLog) -> None:
+        """Give back memory: what is in the files need not be held."""
         if not log.deleted:
-            cache, tail = state.cache, log.tail
-            tail.release(log.written_end, cache.tail_allowance)
+            cache, tail = self._state.cache, log.tail
+            tail.release(log.filed_end, cache.tail_allowance)
             cache.tails_bytes += tail.size_bytes - log.upkeep.tail_counted
             log.upkeep.tail_counted = tail.size_bytes

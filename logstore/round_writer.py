@@ -2,19 +2,25 @@
 
 Order matters, and is the whole of a round's safety:
 
-1. direct runs go to their files, which are synced: the entries that speak of them come later;
-2. the journal is written and synced: from here on the round is durable;
-3. files are cut and everything else is written to them, without a sync: a crash replays it.
+1. what the journal of earlier rounds has goes to its files, without a sync: a crash replays it;
+2. direct runs go to their files, which are synced: the entries that speak of them come later;
+3. the journal is written and synced: from here on the round is durable;
+4. files are cut, and what no journal carries is written to them. The rest is put off to step 1 of a
+   later round, for nobody waits for it: readers have the memory, recovery the journal.
 
 A failure anywhere is StorageFailed. The directory is offline from then on; nothing is retried.
 """
 
-from collections.abc import Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from logstore.crc32c import crc32c
+from logstore.epochs_file import forget_epochs
 from logstore.journal import HEADER_BYTES, Slot
 from logstore.journal_entry import (
+    APPEND_BYTES,
+    APPEND_KIND,
     AppendDirect,
     Buffer,
     ClockReserved,
@@ -22,8 +28,9 @@ from logstore.journal_entry import (
     Place,
     Stamp,
     Truncate,
-    append_head,
     encode,
+    pack_append,
+    sealed,
 )
 from logstore.paths import (
     INDEX,
@@ -39,7 +46,7 @@ from logstore.round import Carrier, Cut, CutDone, Part, Round, RoundResult, Run
 from logstore.segment_loader import iter_headers
 from logstore.times import ROW_BYTES, decode_row
 from model.errors import StorageFailed
-from model.ids import Offset, PartitionId, Position
+from model.ids import AppendTimeMs, Offset, PartitionId, Position
 from model.ports import Disk, File
 
 # Bound here, for Python 3.11 looks a member of an Enum up in 0.2 us, once for each partition.
@@ -47,6 +54,8 @@ _JOURNAL: Final = Carrier.JOURNAL
 _DIRECT: Final = Carrier.DIRECT
 _FILES: Final = Carrier.FILES
 
+GATHERED_MAX: Final = 512
+"""With more buffers than that, copying them costs less than their way through the kernel."""
 SET_ASIDE: Final = ".aside"
 """Ends the name of a directory that held data nothing knew of."""
 
@@ -86,14 +95,19 @@ class RoundWriter:
         for name in work.forget:
             self._files.pop(name, None)
             self._named.discard(name)
-        for part in work.parts:
+        for runs in work.filing:
+            self._file_runs(runs)
+        # All others, which are nearly all, have nothing but runs for the journal.
+        special = [p for p in work.parts if p.at_once or p.delete or p.make_directory]
+        for part in special:
             if part.make_directory:
                 self._make_directory(part, result)
-        checksums = self._write_direct(work.parts)
+        checksums = self._write_direct(special)
         if work.slot is not None:
             self._write_journal(work, work.slot, checksums)
-        for part in work.parts:
-            self._write_files(part)
+        for part in special:
+            if part.at_once:
+                self._write_files(part)
             if part.cut is not None:
                 result.cuts[part.partition] = self._cut(part.cut)
             if part.delete:
@@ -154,9 +168,21 @@ class RoundWriter:
         file = self._journal[1]
         if slot.header:
             file.pwrite([slot.header], Position(self._journal_bytes - HEADER_BYTES))
+        if len(buffers) > GATHERED_MAX:
+            buffers = [b"".join(buffers)]
         file.pwrite(buffers, Position(slot.position - len(slot.header)))
         # SYNC: what an acknowledgement with flush=quorum stands on.
         file.fdatasync()
+
+    def _file_runs(self, runs: list[Run]) -> None:
+        """Write runs of one partition, of several rounds maybe, with one call for each file."""
+        if len(runs) == 1:
+            self._file(runs[0].log_name).pwrite(runs[0].buffers, runs[0].position)
+            return
+        for name, group in groupby(runs, key=attrgetter("log_name")):
+            following = list(group)
+            buffers = [buffer for run in following for buffer in run.buffers]
+            self._file(name).pwrite(buffers, following[0].position)
 
     def _write_files(self, part: Part) -> None:
         """Write what the journal carries, or nothing does, to the partition's files."""
@@ -203,16 +229,19 @@ def _encoded(work: Round, checksums: dict[int, int], *, salt: bytes) -> list[Buf
             if run.carrier is _FILES:
                 continue
             if run.carrier is _JOURNAL:
-                at = run.base_offset, run.segment, run.position
-                told = (number, topic, *at, run.leader_epoch, run.append_time)
-                buffers.append(append_head(told, run.buffers, (sequence, synced), salt=salt))
+                covered = pack_append(
+                    APPEND_BYTES + run.size_bytes, sequence, synced, APPEND_KIND,
+                    number, topic, run.base_offset, run.segment, run.position,
+                    run.leader_epoch, run.append_time,
+                )  # fmt: skip
+                buffers.append(sealed(covered, run.buffers, salt=salt))
                 buffers += run.buffers
             else:
                 direct = _direct_entry(part.partition, run, checksums[id(run)])
                 buffers += encode(direct, Stamp(sequence, synced), salt=salt)
             sequence += 1
-        for entry in _last_entries(part):
-            buffers += encode(entry, Stamp(sequence, synced), salt=salt)
+        if part.cut is not None or part.delete:
+            buffers += encode(_last_entry(part), Stamp(sequence, synced), salt=salt)
             sequence += 1
     if work.clock is not None:
         buffers += encode(ClockReserved(work.clock), Stamp(sequence, synced), salt=salt)
@@ -227,11 +256,11 @@ def _direct_entry(partition: PartitionId, run: Run, checksum: int) -> AppendDire
     return AppendDirect(partition, place, epoch, time, run.size_bytes, checksum)
 
 
-def _last_entries(part: Part) -> Sequence[Truncate | Delete]:
-    """Return what a part says after its batches: mostly nothing."""
+def _last_entry(part: Part) -> Truncate | Delete:
+    """Return what a part says after its batches, if it says anything."""
     if part.cut is not None:
-        return (Truncate(part.partition, part.cut.offset),)
-    return (Delete(part.partition),) if part.delete else ()
+        return Truncate(part.partition, part.cut.offset)
+    return Delete(part.partition)
 
 
 def cut_files(disk: Disk, cut: Cut) -> CutDone:
@@ -247,6 +276,7 @@ def cut_files(disk: Disk, cut: Cut) -> CutDone:
         snapshot = parse_offset(name, PRODUCERS)
         if snapshot is not None and snapshot > cut.offset:
             _unlink(disk, f"{directory}/{name}")
+    forget_epochs(disk, directory, cut.offset)
     if cut.kept is None:
         return CutDone(0, 0)
     _unlink(disk, f"{directory}/{by_offset(cut.kept, INDEX)}")
@@ -259,21 +289,24 @@ def cut_files(disk: Disk, cut: Cut) -> CutDone:
     log.truncate(size)
     log.close()
     times = disk.open(f"{directory}/{by_offset(cut.kept, TIMES)}", create=True)
-    kept = _times_below(times, cut.offset)
+    kept, newest = _times_below(times, cut.offset)
     times.truncate(kept)
     times.close()
-    return CutDone(size, kept)
+    return CutDone(size, kept, newest)
 
 
-def _times_below(file: File, offset: Offset) -> int:
-    """Return how many bytes of a `.times` file hold rows that begin below an offset."""
+def _times_below(file: File, offset: Offset) -> tuple[int, AppendTimeMs | None]:
+    """Return how many bytes of a `.times` file hold rows that begin below an offset.
+
+    And the append time of the last of them.
+    """
     size = file.size() // ROW_BYTES * ROW_BYTES
     while size > ROW_BYTES:
         row = decode_row(file.pread(ROW_BYTES, Position(size - ROW_BYTES)))
         if row is not None and row.offset < offset:
-            return size
+            return size, row.append_time
         size -= ROW_BYTES
-    return 0
+    return 0, None
 
 
 def _unlink(disk: Disk, name: str) -> None:

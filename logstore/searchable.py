@@ -25,6 +25,7 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from logstore.event_bounds import Bounds
 from logstore.offset_index import OffsetIndex
+from logstore.removed import Removed
 from logstore.times import Times
 from model.ids import AppendTimeMs, Offset, Position
 
@@ -94,6 +95,11 @@ class SearchableLog(Protocol):
     @property
     def log_start(self) -> Offset:
         """The first offset that anyone may see; it can lie inside a batch."""
+        ...
+
+    @property
+    def removed(self) -> Removed:
+        """What is known of the segments before the first."""
         ...
 
     @property

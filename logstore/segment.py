@@ -31,7 +31,11 @@ CUT: Final = -1
 
 
 class Segment:
-    """Loop only, but for `reader`, `loaded` and `verified`: single assignments, from any thread."""
+    """Loop only.
+
+    But for `reader`, `loaded`, `verified` and `damage`: single assignments, from any thread; what
+    gets lost when two meet is found again.
+    """
 
     __slots__ = (
         "_block_bounds",
@@ -103,7 +107,7 @@ class Segment:
         self.loaded: Loaded | None = None
         """Read by the pool, and not yet joined with what came since."""
         self.damage: tuple[Finding, ...] = ()
-        """Append times that had to be made up; for the owner to report and to clear."""
+        """Found and not reported yet: made-up append times, batches that cannot be served."""
         self.reader: File | None = None
         self.verified = Verified()
         self._block_offset = base_offset
@@ -281,8 +285,18 @@ class Segment:
         self.sealed = True
         self.close_block()
 
-    def cut(self, end_offset: Offset, size_bytes: int, times_bytes: int) -> None:
-        """End here: the writer has cut the files to these lengths. Seals the segment."""
+    def cut(
+        self,
+        end_offset: Offset,
+        size_bytes: int,
+        times_bytes: int,
+        *,
+        last_append_time: AppendTimeMs | None,
+    ) -> None:
+        """End here: the writer has cut the files to these lengths. Seals the segment.
+
+        `last_append_time`: of the last row that the file has now.
+        """
         bounds = self.event_bounds
         self.generation += 1
         self.end_offset = self.opened_offset = end_offset
@@ -293,6 +307,10 @@ class Segment:
         if self.times is not None:
             self.times.truncate(end_offset)
             self.times_filed = min(self.times_filed, len(self.times))
+        newest = self.times.newest if self.times is not None else None
+        last = last_append_time if newest is None else newest.append_time
+        if last is not None:
+            self.last_append_time = last
         self.durable_bytes = self.durable_times_bytes = CUT
         self.indexed_bytes = 0
         self.bounds_before = bounds

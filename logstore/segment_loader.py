@@ -70,6 +70,8 @@ def iter_headers(log: File, start: Position, end: int) -> Iterator[tuple[Positio
     while position + HEADER_BYTES <= end:
         if position + HEADER_BYTES > chunk_at + len(chunk):
             chunk, chunk_at = log.pread(min(CHUNK_BYTES, end - position), position), position
+            if len(chunk) < HEADER_BYTES:
+                return  # the file has lost its end: readers of what is missing will be told
         at = position - chunk_at
         size = int.from_bytes(chunk[at + 8 : at + 12], "big", signed=True) + 12
         if size < HEADER_BYTES or position + size > end:

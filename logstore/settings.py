@@ -10,6 +10,7 @@ from model.settings import Setting, Unit, check_bounds
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
+MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 3_600_000
 
 
@@ -142,6 +143,25 @@ class LogSettings:
         int,
         Setting("Of the file system; the lesser of the two reserves counts.", Unit.PERCENT, 0, 50),
     ] = 5
+    scrub_interval_ms: Annotated[
+        int,
+        Setting(
+            "Read every closed segment again so often, to find what has rotted on the disk.",
+            Unit.MILLISECONDS,
+            MINUTE_MS,
+            365 * 24 * HOUR_MS,
+        ),
+    ] = 7 * 24 * HOUR_MS
+    scrub_bytes_per_second: Annotated[
+        int,
+        Setting(
+            "How fast at least; a quarter of it while the node is busy, more if the interval needs "
+            "it; 0 switches scrubbing off.",
+            Unit.BYTES,
+            0,
+            16 * GIB,
+        ),
+    ] = 4 * MIB
     producer_ids_max: Annotated[
         int,
         Setting("Producer ids remembered by one partition.", Unit.COUNT, 1, 10_000_000),

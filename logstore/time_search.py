@@ -6,6 +6,10 @@ stable offset: what lies at or above it is not looked at.
 
 A record whose event time is -1 has none and lies in no range of event time.
 
+An answer says `truncated` if records that it should have were removed from the front. On the event
+clock it says so of any time once a segment has gone that nobody had read, or could read: too often
+then, never too seldom.
+
 Invariants:
     SEARCH_STAYS_ABOVE_LOG_START    no answer lies below the log start that the search began with.
 """
@@ -16,7 +20,15 @@ from typing import NamedTuple
 from logstore.append_search import first_appended, last_removed
 from logstore.batch import timestamp_slices
 from logstore.block_scan import Hit
-from logstore.event_search import any_event, first_event, last_event, latest_event, sweep
+from logstore.event_search import (
+    NEVER,
+    first_event,
+    last_event,
+    latest_event,
+    learn,
+    sweep,
+)
+from logstore.removed import NOTHING_REMOVED
 from logstore.searchable import (
     AnswerT,
     Search,
@@ -36,7 +48,7 @@ class Found(NamedTuple):
     time: int
     """The record's time on the clock that was asked, ms."""
     truncated: bool
-    """Records between the time asked for and this one may have been removed from the front."""
+    """Of a time between the two, a record was removed from the front, or may have been."""
 
 
 class End(NamedTuple):
@@ -45,7 +57,7 @@ class End(NamedTuple):
     end: Offset
     """The high watermark, or the last stable offset: where the search ended, reading goes on."""
     truncated: bool
-    """Everything was removed from the front, so what was there nobody can tell."""
+    """A record of that time or later was removed from the front, or may have been."""
 
 
 class TimeBounds(NamedTuple):
@@ -54,7 +66,10 @@ class TimeBounds(NamedTuple):
     start: Offset
     stop: Offset
     truncated: bool
-    """Records of the range may have been removed from the front."""
+    """A record of the range was removed from the front, or may have been.
+
+    On the append clock: one of the range's start or later; in a range without a start: any.
+    """
 
 
 def offset_for_time(
@@ -93,6 +108,11 @@ def sweep_events(log: SearchableLog) -> Search[int]:
     For when the event loop is idle; it can be dropped between any two steps.
     """
     return _settled(log, lambda: sweep(log), lambda _: log.log_start)
+
+
+def learn_events(log: SearchableLog, base_offset: Offset) -> Search[None]:
+    """Learn all event times of the closed segment that begins at `base_offset`, before it goes."""
+    return _settled(log, lambda: learn(log, base_offset), lambda _: log.log_start)
 
 
 def filter_range(batch: memoryview, earliest: int, end: int) -> Iterator[list[Offset]]:
@@ -137,20 +157,38 @@ def _offset_for_time(
     visible = Visible(log.log_start, end)
     if clock is ClockKind.EVENT:
         hit = yield from first_event(log, time, visible)
-        truncated = yield from _event_truncated(log, visible, hit)
+        truncated = yield from _event_truncated(log, time, None if hit is None else hit.time)
     else:
         hit = yield from first_appended(log, time, visible)
         truncated = yield from _append_truncated(log, time, visible, hit=hit)
     return End(end, truncated) if hit is None else Found(*hit, truncated)
 
 
-def _event_truncated(log: SearchableLog, visible: Visible, hit: Hit | None) -> Search[bool]:
-    """Tell whether no record with an event time is left before the answer, and some are gone."""
-    if visible.start == 0:
+def _event_truncated(log: SearchableLog, start: int, end: int | None) -> Search[bool]:
+    """Tell whether a record that was removed had an event time of [start, end), or may have had.
+
+    Of segments that went unread nobody knows, and event times come in any order, so that no record
+    that is left proves anything about them: then it is always assumed.
+    """
+    log_start = log.log_start
+    if log_start == 0:
         return False
-    before = visible.end if hit is None else hit.offset
-    some = yield from any_event(log, Visible(visible.start, before))
-    return not some
+    if not _all_looked_at(log) or log.removed.meets(start, end):
+        return True
+    for segment in log.segments()[:1]:
+        hidden = Visible(segment.base_offset, log_start)
+        below = NEVER if end is None else end
+        if (yield from first_event(log, start, hidden, below=below)) is not None:
+            return True
+    return False
+
+
+def _all_looked_at(log: SearchableLog) -> bool:
+    """Tell whether nothing was removed whose event times are not known."""
+    if log.removed != NOTHING_REMOVED:
+        return log.removed.unread_segments == 0
+    segments = log.segments()
+    return bool(segments) and segments[0].base_offset == 0
 
 
 def _append_truncated(
@@ -166,7 +204,11 @@ def _append_truncated(
 
 def _range_bounds(log: SearchableLog, times: TimeRange, *, end: Offset) -> Search[TimeBounds]:
     start, truncated = log.log_start, log.log_start > 0
-    if times.start_ms is not None:
+    if times.start_ms is not None and times.clock is ClockKind.EVENT:
+        hit = yield from first_event(log, times.start_ms, Visible(start, end))
+        start = end if hit is None else hit.offset
+        truncated = yield from _event_truncated(log, times.start_ms, times.end_ms)
+    elif times.start_ms is not None:
         found = yield from _offset_for_time(log, times.start_ms, times.clock, end=end)
         start = found.offset if isinstance(found, Found) else end
         truncated = found.truncated

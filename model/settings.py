@@ -19,6 +19,7 @@ declarations and cannot drift from them.
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from enum import Enum, StrEnum
+from functools import cache
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Final, Union, get_args, get_origin, get_type_hints
 
@@ -125,13 +126,19 @@ def declared(cls: "type[DataclassInstance]") -> Iterator[tuple[str, Setting]]:
         yield declaration.name, declaration.setting
 
 
+@cache
+def _declarations_once(cls: "type[DataclassInstance]") -> tuple[Declaration, ...]:
+    """Return what a class declares; reading annotations costs far more than a check of bounds."""
+    return tuple(declarations(cls))
+
+
 def check_bounds(settings: "DataclassInstance") -> None:
     """Refuse a value of another type, or outside its declared bounds.
 
     Raises:
         ValueError: with the setting's name, its value, its bounds and its unit.
     """
-    for declaration in declarations(type(settings)):
+    for declaration in _declarations_once(type(settings)):
         if (problem := declaration.problem(getattr(settings, declaration.name))) is not None:
             raise ValueError(problem)
 

@@ -10,6 +10,7 @@ from logstore.checkpoint import Checkpoint, CheckpointRow, SegmentRow, encode_fi
 from logstore.crc32c import crc32c
 from logstore.event_bounds import UNKNOWN, Bounds
 from logstore.identity import CleanMark, Identity, decode_clean, encode_clean
+from logstore.removed import Removed
 from model.errors import DirectoryExit, DirectoryRefused, MalformedError
 from model.ids import AppendTimeMs, NodeId, Offset, PartitionId, RegistrationEpoch, TopicId
 from tests.datadriven import Command, run_script
@@ -21,6 +22,7 @@ ROW = CheckpointRow(
     end_offset=Offset(50),
     sequence=900,
     high_watermark=Offset(50),
+    removed=Removed(AppendTimeMs(1_700_000_000_110), 2, (Bounds(3, 30), Bounds(70, 70))),
     segments=(
         SegmentRow(
             Offset(0),

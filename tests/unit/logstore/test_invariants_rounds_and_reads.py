@@ -34,9 +34,8 @@ def written(directory: LogDirectory) -> PartitionLog:
     log = directory.create(PARTITIONS[0], PartitionSettings())
     for _ in range(3):
         append(log)
-    taken = directory.take_round(NOW)
-    assert taken is not None
-    directory.finish_round(directory.run_round(taken))
+    while (taken := directory.take_round(NOW)) is not None:
+        directory.finish_round(directory.run_round(taken))
     return log
 
 
@@ -68,9 +67,27 @@ def test_what_a_round_wrote_belongs_to_a_segment(
     append(log)
     taken = directory.take_round(NOW)
     assert taken is not None
-    done = directory.run_round(taken)
+    directory.finish_round(directory.run_round(taken))
+    filing = directory.take_round(NOW)
+    assert filing is not None
+    done = directory.run_round(filing)
     taken.parts[0].runs[0].segment = Offset(5)
     with pytest.raises(AssertionError, match="ROUND_SEGMENT_EXISTS"):
+        directory.finish_round(done)
+
+
+def test_what_a_round_files_follows_what_the_files_have(
+    directory: LogDirectory, log: PartitionLog
+) -> None:
+    append(log)
+    taken = directory.take_round(NOW)
+    assert taken is not None
+    directory.finish_round(directory.run_round(taken))
+    filing = directory.take_round(NOW)
+    assert filing is not None
+    done = directory.run_round(filing)
+    filing.filing[0][0].base_offset = Offset(7)
+    with pytest.raises(AssertionError, match="FILES_GROW_IN_ORDER"):
         directory.finish_round(done)
 
 
@@ -81,7 +98,7 @@ def test_a_checkpoint_is_noted_once(directory: LogDirectory, log: PartitionLog) 
     result = directory.run_checkpoint(job)
     directory.finish_checkpoint(result)
     with pytest.raises(AssertionError, match="CHECKPOINT_WAS_PLANNED"):
-        finish(log, job.parts[0], 0)
+        finish(log, job.parts[0])
 
 
 def test_a_read_begins_where_a_batch_does(log: PartitionLog) -> None:
@@ -125,6 +142,7 @@ class Receding:
 
     def __init__(self, log: PartitionLog) -> None:
         self.index_interval_bytes = log.index_interval_bytes
+        self.removed = log.removed
         self._log = log
         self._starts = [Offset(4)]
 

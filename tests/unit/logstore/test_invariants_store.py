@@ -40,9 +40,8 @@ def append(log: PartitionLog) -> None:
 
 
 def finish_round(directory: LogDirectory) -> None:
-    taken = directory.take_round(NOW)
-    assert taken is not None
-    directory.finish_round(directory.run_round(taken))
+    while (taken := directory.take_round(NOW)) is not None:
+        directory.finish_round(directory.run_round(taken))
 
 
 def test_append_times_never_fall() -> None:

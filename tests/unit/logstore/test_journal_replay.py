@@ -45,15 +45,14 @@ class Power:
         return self.directory.partitions[PARTITION]
 
     def append(self) -> None:
-        """Append one record and let the round that carries it end."""
+        """Append one record and let the rounds that carry it end."""
         batch = encode_batch([NewRecord(TIME, None, b"x")])
         self.log.append([batch], leader_epoch=LeaderEpoch(3), append_time=TIME)
         self.commit()
 
     def commit(self) -> None:
-        work = self.directory.take_round(MonotonicMs(0))
-        assert work is not None
-        self.directory.finish_round(self.directory.run_round(work))
+        while (work := self.directory.take_round(MonotonicMs(0))) is not None:
+            self.directory.finish_round(self.directory.run_round(work))
 
     def checkpoint(self) -> None:
         job = self.directory.take_checkpoint(MonotonicMs(0), all=True)

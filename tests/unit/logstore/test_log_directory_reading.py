@@ -3,6 +3,7 @@
 import pytest
 
 from api.sim.disk import SimDisk
+from logstore.removed import NOTHING_REMOVED
 from logstore.settings import KIB, PartitionSettings
 from model.errors import ErrorCode, RequestError
 from model.ids import Offset, Position
@@ -82,3 +83,39 @@ def test_segments_roll_by_size_by_age_and_when_asked() -> None:
     assert [view.base_offset for view in log.segments()] == [0, 1, 2, 4]
     assert [view.sealed for view in log.segments()] == [True, True, True, False]
     assert [view.last_append_time - TIME for view in log.segments()] == [0, 0, 1_010, 1_020]
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_what_is_known_of_removed_segments_goes_with_the_log_start(saved: bool) -> None:
+    disk = SimDisk()
+    directory = opened(disk).directory
+    log = directory.create(pid(0), PartitionSettings(segment_bytes=KIB))
+    for tick in range(3):
+        append(log, 700, TIME + 10 * tick)
+    settle(directory)
+    checkpoint(directory)
+    log.trim(Offset(2))
+    known = log.removed
+    assert (known.append_time, known.unread_segments) == (TIME + 10, 2)
+    if saved:
+        checkpoint(directory)
+    disk.kill()
+    again = opened(disk).directory.partitions[pid(0)]
+    assert (again.log_start, again.removed) == ((2, known) if saved else (0, NOTHING_REMOVED))
+
+
+def test_a_trimmed_segment_keeps_no_file_and_no_memory() -> None:
+    directory = opened(SimDisk()).directory
+    log = directory.create(pid(0), PartitionSettings(segment_bytes=KIB))
+    for _ in range(3):
+        append(log, 700)
+    settle(directory)
+    checkpoint(directory)
+    first = log.segment_list[0]
+    assert read(log, 0, 1).next_offset == 1
+    cache = directory._state.cache
+    assert first in cache._open
+    log.trim(Offset(1))
+    assert first.reader is None
+    assert first not in cache._open
+    assert first not in cache._loaded

@@ -257,6 +257,15 @@ def test_what_is_learned_reaches_every_level() -> None:
     assert highs.whole(0) == 1
 
 
+def test_what_is_cut_off_is_forgotten_on_every_level() -> None:
+    """The last row that is left does not stand in the first block."""
+    highs = Extremes(max, ge)
+    highs.extend(array("q", [0] * 100 + [9]))
+    highs.truncate(100)
+    assert highs.whole(7) == 0
+    assert highs.next(0, 9) is None
+
+
 @pytest.mark.parametrize("wanted", [0, 63, 64, 4095, 4096, 70_000, 262_143])
 def test_the_next_row_is_found_in_few_comparisons(wanted: int) -> None:
     """Rows of 1 GiB in blocks of 4 KiB; one matters. Comparisons are counted, not time."""

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logstore.retention import plan
+from logstore.retention import plan, roll_due
 from logstore.settings import PartitionSettings
 from model.ids import AppendTimeMs, Offset
 
 NOW = AppendTimeMs(10_000)
+BEGIN = AppendTimeMs(0)
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Segment:
     end_offset: Offset
     size_bytes: int
     last_append_time: AppendTimeMs
+    first_append_time: AppendTimeMs = BEGIN
     sealed: bool = True
 
 
@@ -159,3 +161,26 @@ def test_a_gap_between_segments_is_a_bug() -> None:
     del case.segments[1]
     with pytest.raises(AssertionError, match="SEGMENTS_ARE_CONTIGUOUS"):
         case.planned()
+
+
+@pytest.mark.parametrize(
+    ("settings", "due"),
+    [
+        ({"segment_ms": 9_000}, True),
+        ({"segment_ms": 9_001}, False),
+        ({"segment_ms": 9_001, "retention_ms": 4_999}, True),
+        ({"segment_ms": 9_001, "retention_ms": 5_000}, False),  # exactly as old is not older
+        ({"segment_ms": 9_001, "retention_ms": -1}, False),
+    ],
+)
+def test_the_active_segment_is_closed_by_age_though_nothing_is_appended(
+    settings: dict[str, int], due: bool
+) -> None:
+    asked = PartitionSettings(**{"retention_ms": -1, **settings})  # type: ignore[arg-type]
+    active = Segment(
+        Offset(0), Offset(4), 30, AppendTimeMs(5_000), AppendTimeMs(1_000), sealed=False
+    )
+    assert roll_due(active, asked, now=NOW, in_doubt=False) is due
+    assert not roll_due(active, asked, now=NOW, in_doubt=True)
+    empty = Segment(Offset(4), Offset(4), 0, AppendTimeMs(-1), AppendTimeMs(-1), sealed=False)
+    assert not roll_due(empty, asked, now=NOW, in_doubt=False)

@@ -124,17 +124,17 @@ def test_one_future_dated_segment_slows_the_others_by_nothing_once_it_is_gone() 
     assert drive.block_bytes == BATCH_BYTES
 
 
-def test_the_log_start_inside_a_block_costs_that_block_once_more() -> None:
-    """Whether anything with an event time is left before the answer must be seen."""
+def test_the_log_start_inside_a_segment_costs_the_blocks_that_may_hold_an_answer() -> None:
+    """Whether a record that was trimmed has a time of the range is seen in the segment's rows."""
     batches = [Sent(times=[10 * number, 10 * number + 5]) for number in range(1_000)]
     log = MemoryLog(batches, interval_bytes=1, exact=True)
     log.log_start = Offset(501)
     drive = Drive(log)
     assert ask(drive, 9_000) == found(1_800, 9_000)
-    assert len(drive.reads) == 2
-    log.log_start = Offset(500)
-    assert ask(drive, 9_000) == found(1_800, 9_000)
     assert len(drive.reads) == 1
+    assert ask(drive, 2_501) == found(501, 2_505)
+    assert len(drive.reads) == 2, "the trimmed half of the first block"
+    assert ask(drive, 2_500) == Found(Offset(501), 2_505, truncated=True)
 
 
 def test_unknown_neighbours_are_read_together() -> None:

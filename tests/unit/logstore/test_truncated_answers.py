@@ -1,0 +1,50 @@
+"""Answers by time say `truncated` if a record that they should have was removed from the front."""
+
+from logstore.time_search import End, Found, offset_for_time, range_bounds
+from model.ids import Offset
+from model.record import ClockKind, TimeRange
+from tests.searchable_log import Drive, MemoryLog, Sent
+
+
+def ask(drive: Drive, time: int) -> Found | End:
+    search = offset_for_time(drive.log, time, ClockKind.EVENT, end=drive.log.log_end)
+    return drive.run(search)
+
+
+def cut(drive: Drive, start: int, stop: int | None) -> bool:
+    asked = TimeRange(ClockKind.EVENT, start, stop)
+    return drive.run(range_bounds(drive.log, asked, end=drive.log.log_end)).truncated
+
+
+def test_a_straggler_at_the_front_does_not_hide_that_records_are_gone() -> None:
+    batches = [Sent(times=[10 * number], new_segment=number == 0) for number in range(60)]
+    batches += [Sent(times=[50], new_segment=True), Sent(times=[1_000])]
+    log = MemoryLog(batches, exact=True)
+    log.drop_front(1)
+    drive = Drive(log)
+    assert ask(drive, 500) == Found(Offset(61), 1_000, truncated=True)
+    assert ask(drive, 591) == Found(Offset(61), 1_000, truncated=False), "the last had 590"
+    assert ask(drive, 1_001) == End(Offset(62), truncated=False)
+    assert cut(drive, 500, 501)
+    assert cut(drive, 500, None)
+    assert not cut(drive, 600, 2_000)
+
+
+def test_a_record_of_the_far_future_that_went_is_missed_where_it_belongs_alone() -> None:
+    batches = [Sent(times=[10**15], new_segment=True)]
+    batches += [Sent(times=[10 * number], new_segment=number == 0) for number in range(100)]
+    log = MemoryLog(batches, exact=True)
+    log.drop_front(1)
+    drive = Drive(log)
+    assert ask(drive, 495) == Found(Offset(51), 500, truncated=False)
+    assert not cut(drive, 0, 10**6)
+    assert cut(drive, 0, None)
+    assert ask(drive, 10**6) == End(Offset(101), truncated=True)
+
+
+def test_what_nobody_had_looked_at_before_it_went_is_assumed_to_be_missed() -> None:
+    log = MemoryLog([Sent(times=[7], new_segment=n < 2, append_time=10 * n) for n in range(3)])
+    log.unload()
+    log.drop_front(1)
+    assert log.removed.unread_segments == 1
+    assert ask(Drive(log), 0) == Found(Offset(1), 7, truncated=True)
