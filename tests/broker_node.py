@@ -9,6 +9,7 @@ from api.broker.broker import Broker
 from api.broker.fetch import Fetched, Want
 from api.broker.produce import Acks, Produced
 from api.node.assemble import Node, World
+from api.node.log_events import EVENTS
 from api.node.system_rand import SystemRand
 from api.node.system_spawn import SystemSpawn
 from api.settings import NodeSettings, TopicsSection
@@ -61,6 +62,8 @@ class BrokerNode:
     clock: SimClock
     disk: SimDisk
     failures: list[BaseException] = field(default_factory=list)
+    events: list[tuple[str, dict[str, str | int]]] = field(default_factory=list)
+    """What the node has logged, its fields beside it."""
 
     @property
     def broker(self) -> Broker:
@@ -133,6 +136,12 @@ async def broker_node(
     disk = disk or SimDisk()
     clock = SimClock(wall=NOON, monotonic=MonotonicMs(1_000))
     failures: list[BaseException] = []
+    events: list[tuple[str, dict[str, str | int]]] = []
+
+    def told(event: str, /, **fields: str | int) -> None:
+        assert event in EVENTS
+        events.append((event, fields))
+
     world = World(
         disk=disk,
         clock=clock,
@@ -140,9 +149,10 @@ async def broker_node(
         spawn=SystemSpawn(failures.append),
         memory_bytes=MEMORY_BYTES,
         version="test",
+        note=told,
     )
     node = await Node.start(settings, world, failed=failures.append)
-    running = BrokerNode(node, clock, disk, failures)
+    running = BrokerNode(node, clock, disk, failures, events)
     try:
         yield running
     finally:

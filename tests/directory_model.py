@@ -1,24 +1,25 @@
 """What a partition of a log directory may hold, kept plainly: a list of batches, and its past."""
 
+import random
 from dataclasses import dataclass, field
 
+from api.sim.power_cut import Pending, Survivors
+from logstore.batch import encode_batch
 from logstore.identity import Identity
 from logstore.partition_log import PartitionLog, ReadPlan
-from logstore.producer_state import Duplicate
 from logstore.settings import KIB, LogSettings
 from model.ids import (
     AppendTimeMs,
     NodeId,
     Offset,
     PartitionId,
-    ProducerEpoch,
     ProducerId,
     RegistrationEpoch,
-    Sequence,
     TopicId,
     WallMs,
 )
-from model.record import BatchHeader, iter_batches
+from model.record import BatchHeader, NewRecord, iter_batches
+from tests.crash.derived import epochs_wrong, producers_wrong
 
 START = WallMs(1_700_000_000_000)
 IDENTITY = Identity(b"directory uuid 1", "cluster", NodeId(0), RegistrationEpoch(1))
@@ -34,6 +35,7 @@ SMALL = LogSettings(
     loaded_segments_max=1,
     reserve_bytes=0,
 )
+PRODUCER = ProducerId(7)
 PARTITIONS = [PartitionId(TopicId(bytes(15) + b"\1"), number) for number in range(3)]
 
 
@@ -86,6 +88,20 @@ class Life:
         return start in self.starts and found in seen[least:]
 
 
+def encoded(
+    log: PartitionLog, size: int, records: int, *, epoch: int, from_producer: bool
+) -> bytearray:
+    """Return a batch of about so many bytes; of the producer of this epoch, it is the next one."""
+    value = bytes([epoch % 256]) * (size // records + 1)
+    content = [NewRecord(START + 7 * number, None, value) for number in range(records)]
+    if not from_producer:
+        return encode_batch(content)
+    known = dict(log.producers.items()).get(PRODUCER)
+    again = known is not None and known.epoch == epoch
+    sequence = known.next_sequence if known is not None and again else 0
+    return encode_batch(content, producer_id=PRODUCER, producer_epoch=epoch, base_sequence=sequence)
+
+
 def read_all(log: PartitionLog) -> State:
     """Return everything that readers see, with its append times."""
     batches: list[Batch] = []
@@ -118,16 +134,25 @@ def time_at(log: PartitionLog, offset: Offset) -> AppendTimeMs:
     return times.at(offset).append_time
 
 
-def check_producers(log: PartitionLog, found: State) -> None:
-    """Check that the newest batch of a producer is known as a duplicate after a start."""
-    for batch in reversed(found):
-        header = BatchHeader(memoryview(batch.data))
-        if header.producer_id >= 0:
-            verdict = log.producers.check(
-                ProducerId(header.producer_id),
-                ProducerEpoch(header.producer_epoch),
-                Sequence(header.base_sequence),
-                records=header.record_count,
-            )
-            assert verdict == Duplicate(batch.base, batch.end, batch.time), verdict
-            return
+def check_memory(log: PartitionLog, state: State, *, rolled_back: bool) -> None:
+    """Check what is known of producers and epochs against all batches that there ever were.
+
+    `rolled_back`: a truncation may have made the log forget some of its producers.
+    """
+    batches = [(batch.data, batch.time) for batch in state]
+    known = [(name, each.next_sequence, *each.window) for name, each in log.producers.items()]
+    assert producers_wrong(batches, known, may_lack=rolled_back) is None
+    epochs = log.leader_epochs.rows
+    assert epochs_wrong(batches, epochs, log.log_start, may_lack=rolled_back) is None
+
+
+def survivors(pending: Pending, seed: int) -> Survivors:
+    """Choose what a power cut leaves: nothing, everything, every other time a part by chance."""
+    whole = {0: pending.nothing, 1: pending.everything}
+    return whole.get(seed % 4) or pending.some(random.Random(seed))
+
+
+def described(found: State, life: Life, acknowledged: int) -> str:
+    """Say what was found, and what might have been."""
+    states = [[(b.base, b.end, b.time) for b in state] for state in (found, *life.states)]
+    return f"found {states[0]}, acknowledged {acknowledged} of {states[1:]}"

@@ -1,9 +1,8 @@
 """A whole node in this process with its gRPC door, on real files, and a channel to it."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,13 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import StatusCode, aio
 
 from api.door import Address
-from api.node.assemble import Node, World
-from api.node.system_clock import SystemClock
+from api.node.assemble import Node
 from api.node.system_rand import SystemRand
-from api.node.system_spawn import SystemSpawn
 from api.rpc.server import GrpcDoor
 from api.settings import NodeSettings
-from logstore.disk_posix import PosixDisk
 from logstore.settings import LogSettings
+from model.ports import Disk
+from tests.world import Log, real_world
 from tidelog.v1 import (
     cluster_service_pb2,
     cluster_service_pb2_grpc,
@@ -30,18 +28,7 @@ from tidelog.v1 import (
     topic_service_pb2_grpc,
 )
 
-MEMORY_BYTES = 64 << 20
 SETTINGS = NodeSettings(log=LogSettings(journal_file_bytes=4 << 20))  # soon filled with zeros
-
-
-@dataclass
-class Log:
-    """Every line that the door wrote."""
-
-    lines: list[tuple[str, dict[str, str | int]]] = field(default_factory=list)
-
-    def __call__(self, event: str, /, **fields: str | int) -> None:
-        self.lines.append((event, fields))
 
 
 @dataclass
@@ -53,6 +40,7 @@ class GrpcNode:
     address: Address
     log: Log
     channel: aio.Channel
+    failures: list[BaseException]
 
     def __post_init__(self) -> None:
         self.logs: Any = log_service_pb2_grpc.LogServiceStub(self.channel)
@@ -176,21 +164,20 @@ async def refusal(call: Any) -> Refused:
 
 @asynccontextmanager
 async def grpc_node(
-    directory: Path, settings: NodeSettings | None = None, *, reflection: bool = True
+    directory: Path,
+    settings: NodeSettings | None = None,
+    *,
+    reflection: bool = True,
+    disk: Disk | None = None,
 ) -> AsyncIterator[GrpcNode]:
-    """Start a node, open its door, stop both in order."""
+    """Start a node, open its door, stop both in order.
+
+    What ends the node meanwhile is in `failures`; a test that wants it so clears the list.
+    """
     failures: list[BaseException] = []
-    clock = SystemClock(asyncio.get_running_loop())
-    world = World(
-        disk=PosixDisk(str(directory), create=True),
-        clock=clock,
-        rand=SystemRand(),
-        spawn=SystemSpawn(failures.append),
-        memory_bytes=MEMORY_BYTES,
-        version="test",
-    )
-    node = await Node.start(settings or SETTINGS, world, failed=failures.append)
     log = Log()
+    world = real_world(directory, failures, disk=disk)
+    node = await Node.start(settings or SETTINGS, world, failed=failures.append)
     door = GrpcDoor(
         node.broker,
         Address("127.0.0.1", 0),
@@ -201,7 +188,7 @@ async def grpc_node(
     address = await door.start()
     try:
         async with aio.insecure_channel(f"{address.host}:{address.port}") as channel:
-            yield GrpcNode(node, door, address, log, channel)
+            yield GrpcNode(node, door, address, log, channel, failures)
     finally:
         await door.drain()
         await node.settle()

@@ -13,18 +13,14 @@ from api.kafka.counters import KafkaCounters
 from api.kafka.listener import KafkaListener
 from api.kafka.schema import request_codec, response_codec
 from api.kafka_settings import KafkaSettings
-from api.node.assemble import Node, World
-from api.node.system_clock import SystemClock
-from api.node.system_rand import SystemRand
-from api.node.system_spawn import SystemSpawn
+from api.node.assemble import Node
 from api.settings import NodeSettings, TopicsSection
-from logstore.disk_posix import PosixDisk
 from logstore.settings import LogSettings
 from tests.kafka_door import Log, request
+from tests.world import real_world
 
 LISTENER = "external"
 ADVERTISED = ("broker.example", 19_092)
-MEMORY_BYTES = 1 << 26
 API_VERSIONS = 18
 APIS = served_apis(KafkaSettings())
 
@@ -98,17 +94,8 @@ class Serving:
 
 @asynccontextmanager
 async def kafka_node(directory: Path, *, auto_create: bool = True) -> AsyncIterator["Serving"]:
-    loop = asyncio.get_running_loop()
     errors: list[BaseException] = []
-    clock = SystemClock(loop)
-    world = World(
-        disk=PosixDisk(str(directory)),
-        clock=clock,
-        rand=SystemRand(),
-        spawn=SystemSpawn(errors.append),
-        memory_bytes=MEMORY_BYTES,
-        version="test",
-    )
+    world = real_world(directory, errors)
     settings = NodeSettings(
         topics=TopicsSection(auto_create=auto_create),
         log=LogSettings(journal_file_bytes=1 << 20),
@@ -125,7 +112,7 @@ async def kafka_node(directory: Path, *, auto_create: bool = True) -> AsyncItera
         spawn=world.spawn,
         note=Log(),
     )
-    listener = KafkaListener(door, clock=clock, descriptors_max=1 << 20)
+    listener = KafkaListener(door, clock=world.clock, descriptors_max=1 << 20)
     address = listener.listen("127.0.0.1", 0)
     node.broker.advertise(LISTENER, *ADVERTISED)
     serving = Serving(node, address)

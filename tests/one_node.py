@@ -11,16 +11,13 @@ from api.config_file import load
 from api.http.door import HttpDoor
 from api.http.health import CHECKS, Health
 from api.http.view import NodeView
-from api.node.assemble import Node, World
-from api.node.system_clock import SystemClock
-from api.node.system_rand import SystemRand
-from api.node.system_spawn import SystemSpawn
+from api.node.assemble import Node
 from cluster.controller.topics import CreateTopic
 from logstore.batch import encode_batch
-from logstore.disk_posix import PosixDisk
 from model.errors import RequestError
 from model.principal import ANONYMOUS
 from model.record import NewRecord
+from tests.world import real_world
 
 
 @dataclass(slots=True)
@@ -69,14 +66,7 @@ async def one_node(directory: Path, *, clean: bool = True) -> AsyncIterator[OneN
         ]
     )
     failures: list[BaseException] = []
-    world = World(
-        disk=PosixDisk(str(directory), create=True),
-        clock=SystemClock(asyncio.get_running_loop()),
-        rand=SystemRand(),
-        spawn=SystemSpawn(failures.append),
-        memory_bytes=64 << 20,
-        version="test",
-    )
+    world = real_world(directory, failures)
     node = await Node.start(loaded.settings, world, failed=failures.append)
     health = Health()
     for check in CHECKS:
@@ -88,6 +78,8 @@ async def one_node(directory: Path, *, clean: bool = True) -> AsyncIterator[OneN
         lag=node.lag,
         version="test",
         started=world.clock.monotonic_ms(),
+        tasks=lambda: len(world.spawn),
+        scrubber=node.scrubber,
         space=lambda: (world.disk.free_bytes(), world.disk.total_bytes()),
     )
     door = HttpDoor(loaded.settings.http_listener, view)

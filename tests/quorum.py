@@ -7,12 +7,12 @@ from random import Random
 from typing import TypeVar
 
 from api.sim.clock import SimClock
-from api.sim.disk import SimDisk
 from cluster.controller.brokers import RegisterBroker
 from cluster.raft.voters import Voter
 from cluster.settings import ClusterSettings
 from cluster.shell.one_voter import Doors, OneVoter
 from model.ids import NodeId, WallMs
+from model.ports import Disk
 
 ResultT = TypeVar("ResultT")
 
@@ -43,7 +43,7 @@ class Runner:
 
 
 async def open_voter(
-    disk: SimDisk,
+    disk: Disk,
     *,
     runner: Runner | None = None,
     settings: ClusterSettings | None = None,

@@ -11,9 +11,10 @@ from typing import NamedTuple, TypeVar
 
 from logstore.batch import encode_batch
 from logstore.crc32c import crc32c
-from logstore.event_bounds import NO_EVENT_TIME, Bounds
+from logstore.event_bounds import NO_EVENT_TIME, UNKNOWN, Bounds
 from logstore.index_builder import IndexBuilder
 from logstore.offset_index import OffsetIndex
+from logstore.removed import NOTHING_REMOVED
 from logstore.searchable import (
     NeedBlock,
     NeedIndex,
@@ -164,7 +165,14 @@ class MemoryLog:
         self.log_end = Offset(0)
         self.index_interval_bytes = interval_bytes
         self.records: list[Kept] = []
+        self.kept_from = 0
+        """First offset of the first segment that is there."""
+        self.removed_times: list[tuple[int, int]] = []
+        """Of each segment that went and that had been looked at."""
+        self.unread = False
+        """One went that had not."""
         self.all_segments: list[MemorySegment] = []
+        self.removed = NOTHING_REMOVED
         self._exact = exact
         self._builder: IndexBuilder | None = None
         for sent in batches:
@@ -232,6 +240,16 @@ class MemoryLog:
     def drop_front(self, segments: int) -> None:
         """Remove segments, as retention does; the log start moves behind them."""
         removed = self.all_segments[:segments]
+        for segment in removed:
+            known = segment.event_bounds
+            if known is None and segment.live_index is not None and segment.sealed:
+                known = segment.live_index.bounds
+            if known is None or not known.known:
+                self.unread = True
+            elif not known.empty:
+                self.removed_times.append(known)
+            self.removed = self.removed.after(segment.last_append_time, known or UNKNOWN)
+            self.kept_from = segment.end_offset
         if removed:
             self.log_start = max(self.log_start, removed[-1].end_offset)
             self.all_segments = self.all_segments[segments:]
@@ -265,17 +283,25 @@ class MemoryLog:
             if kept.has(clock) and start <= kept.time(clock) < stop
         ]
 
-    def truncated(self, time: int, clock: ClockKind, end: int) -> bool:
-        """Return whether something may be gone between a time and the answer, by scanning."""
-        answer = self.first_at(time, clock, end)
-        before = end if answer is None else answer.offset
-        if self.log_start == 0 or any(kept.has(clock) for kept in self.visible(before)):
-            return False
-        if clock is ClockKind.EVENT:
-            return True
-        below = self.log_start - 1
-        there = any(s.base_offset <= below < s.end_offset for s in self.all_segments)
-        return not there or self.records[below].append_time >= time
+    def truncated(self, start: int, clock: ClockKind, end: int, *, stop: int | None = None) -> bool:
+        """Return whether a record of [start, stop) is gone, or may be, by scanning.
+
+        No `stop`: up to the answer of `offset_for_time`. The append clock knows no upper end.
+        """
+        answer = self.first_at(start, clock, end)
+        if clock is ClockKind.APPEND:
+            return any(gone.append_time >= start for gone in self.records[: self.log_start])
+        if stop is None and answer is not None:
+            stop = answer.event_time
+        intervals = [
+            (gone.event_time, gone.event_time)
+            for gone in self.records[self.kept_from : self.log_start]
+            if gone.has(clock)
+        ]
+        for first, last in [*intervals, *self.removed_times]:
+            if last >= start and (stop is None or first < stop):
+                return True
+        return self.unread
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from api.broker.cluster import Cluster
 from api.broker.configs import Configs
 from api.broker.context import BrokerContext
 from api.broker.fetch import Fetch
+from api.broker.last_look import LastLook
 from api.broker.produce import Produce
 from api.broker.produce_records import ProduceRecords
 from api.broker.producer_ids import InitProducer
@@ -47,7 +48,7 @@ class Broker:
         self.resolve = Resolve(context, searches)
         self.read_on = ReadOn(context, self.fetch, searches)
         self.subscribe = Subscribe(context, self.read_on, searches)
-        self.topics = Topics(context, self.resolve, topics)
+        self.topics = Topics(context, self.resolve, topics, LastLook(context, searches))
         self.init_producer_id = InitProducer(context)
         self.produce_records = ProduceRecords(context, self.produce, searches)
         self.choose_partition = ChoosePartition()

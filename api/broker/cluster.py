@@ -2,15 +2,18 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from api.broker.context import BrokerContext
 from cluster.controller.image import BrokerImage, PartitionImage, TopicImage
-from model.ids import Index, NodeId
+from model.ids import Index, NodeId, WallMs
 from model.principal import Principal
 
 Place = tuple[str, int]
 """A topic's name and a partition's number."""
+FEATURE_LEVEL: Final = 1
+"""Of everything that this program writes to disk and wire; there is no other yet (P66)."""
+DAMAGE_TOLD_MAX: Final = 10
 
 
 class BrokerRow(NamedTuple):
@@ -20,6 +23,10 @@ class BrokerRow(NamedTuple):
     endpoints: Mapping[str, str]
     leaders: int
     replicas: int
+    disk: tuple[int, int] | None
+    """Bytes of its segments, and of the file system; None: only that node knows."""
+    started: WallMs | None
+    """When it began to serve; None: only that node knows."""
 
 
 class ClusterMap(NamedTuple):
@@ -34,6 +41,8 @@ class ClusterMap(NamedTuple):
     under_min_isr: Sequence[Place]
     offline: str | None
     """What took this node's log directory offline; None while it works."""
+    damage: Sequence[str]
+    """Places on this node's disk that cannot be read."""
 
 
 class Cluster:
@@ -42,6 +51,7 @@ class Cluster:
     def __init__(self, context: BrokerContext) -> None:
         """Look at this node's image; it is its own controller."""
         self._node = context
+        self._started = context.clock.wall_ms()
 
     def __call__(
         self, principal: Principal, endpoints: Mapping[str, tuple[str, int]]
@@ -64,6 +74,8 @@ class Cluster:
                     | (here if node == self._node.node else {}),
                     leaders[node],
                     replicas[node],
+                    self._disk() if node == self._node.node else None,
+                    self._started if node == self._node.node else None,
                 )
                 for node, broker in sorted(image.brokers.items())
             ],
@@ -78,7 +90,12 @@ class Cluster:
                 if len(at[1].isr) < at[0].settings.min_insync_replicas
             ],
             offline=None if failed is None else str(failed),
+            damage=[str(place) for place in self._node.damage.places[:DAMAGE_TOLD_MAX]],
         )
+
+    def _disk(self) -> tuple[int, int]:
+        used = sum(one.log.size_bytes for one in self._node.partitions)
+        return used, self._node.directory.disk_bytes
 
 
 def _place(topic: TopicImage, partition: PartitionImage) -> Place:

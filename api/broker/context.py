@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from api.broker.damage import Damage, Note
 from api.broker.memory import MemoryBudget
 from cluster.controller.port import QuorumPort
 from cluster.shell.disk_writer import DiskWriter
@@ -13,7 +14,7 @@ from cluster.shell.worker import Worker
 from logstore.append_clock import AppendClock
 from logstore.crc32c import crc32c
 from logstore.log_directory import LogDirectory
-from model.errors import RequestError
+from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ids import AppendTimeMs, NodeId
 from model.ports import Clock, Spawn
 from model.record import BatchHeader
@@ -34,8 +35,16 @@ class BrokerContext:
     writer: DiskWriter
     read_pool: Worker
     memory: MemoryBudget
+    """What came in and is not on the disk yet."""
+    answers: MemoryBudget
+    """What goes out and was not taken yet."""
     partitions: Partitions
     quorum: QuorumPort
+    damage: Damage
+    note: Note
+    """Writes a line of the node's log."""
+    accepted_bytes: int = 0
+    """Batches that were appended; only grows."""
     served_bytes: int = 0
     """Batches that readers were given; only grows."""
 
@@ -61,21 +70,39 @@ class BrokerContext:
         Raises:
             RequestError: OVERLOADED, DISK_FULL, STORAGE_ERROR: nothing was appended.
         """
-        self.memory.check(size_bytes)
         try:
+            self.memory.check(size_bytes)
             self.directory.accepts(size_bytes)
-        except RequestError:
-            self.writer.look_at_space()
+        except RequestError as refusal:
+            if refusal.code is ErrorCode.OVERLOADED:
+                self.note("memory_congested", why=refusal.detail)
+            elif refusal.code is ErrorCode.DISK_FULL:
+                self.note("disk_low", why=refusal.detail)
+                self.writer.look_at_space()
             raise
 
     def accepted(self, size_bytes: int) -> None:
         """Note that a batch is in the tail now; it is written at the end of the tick."""
         self.memory.take(size_bytes)
+        self.accepted_bytes += size_bytes
         self.writer.ask()
 
     def stamp(self, batch: bytearray, now: AppendTimeMs) -> None:
         """Give every record of a batch the append time: the topic wants LogAppendTime."""
         BatchHeader.of_checked(memoryview(batch)).stamp_log_append_time(now, crc32c)
+
+    def refusal_of_read(self, error: Exception) -> RequestError:
+        """Return what a reader is told of an error; a disk that refuses reads ends the node (P44).
+
+        Raises:
+            Exception: `error`, where it is neither a refusal nor the disk's.
+        """
+        if isinstance(error, RequestError):
+            return error
+        if not isinstance(error, StorageFailed):
+            raise error
+        self.writer.fail(error)
+        return RequestError(ErrorCode.STORAGE_ERROR, str(error))
 
     async def in_thread(self, job: Callable[[], ResultT]) -> ResultT:
         """Run what may wait for the disk in the read pool and await it."""

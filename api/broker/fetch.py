@@ -69,7 +69,8 @@ class Fetch:
 
         One batch is returned even if it is larger than `max_bytes`, so that every reader gets on.
         Errors stand in the rows: OFFSET_OUT_OF_RANGE (with log_start_offset and high_watermark),
-        FENCED_EPOCH, UNKNOWN_EPOCH, CORRUPT_LOG, and those that `wants` brought along.
+        FENCED_EPOCH, UNKNOWN_EPOCH, CORRUPT_LOG, UNKNOWN_TOPIC (deleted meanwhile), STORAGE_ERROR,
+        and those that `wants` brought along.
         """
         del principal  # every principal may read until there are access rules
         running = _Running(self._node, wants, min_bytes=min_bytes, max_bytes=max_bytes, done=done)
@@ -87,13 +88,18 @@ class Fetch:
     ) -> Sequence[Fetched]:
         """Do the same for callers that are tasks; cancelling the task cancels the fetch."""
         answer: asyncio.Future[Sequence[Fetched]] = asyncio.get_running_loop().create_future()
+
+        def done(fetched: Sequence[Fetched]) -> None:
+            if not answer.done():  # its task was cancelled, and has not run since
+                answer.set_result(fetched)
+
         cancel = self(
             principal,
             wants,
             min_bytes=min_bytes,
             max_bytes=max_bytes,
             max_wait_ms=max_wait_ms,
-            done=answer.set_result,
+            done=done,
         )
         try:
             return await answer
@@ -116,6 +122,7 @@ class _Running:
         "_cancel_timer",
         "_done",
         "_ended",
+        "_marks",
         "_max_bytes",
         "_min_bytes",
         "_node",
@@ -141,6 +148,8 @@ class _Running:
         self._max_bytes = max_bytes
         self._done = done
         self._results: list[Fetched | None] = []
+        self._marks: list[Offset | None] = []
+        """High watermarks when the read pool was asked, None for what is not there; else empty."""
         self._pending = 0
         self._ended = False
         self._woken = False
@@ -184,6 +193,8 @@ class _Running:
             if isinstance(want.partition, HostedPartition):
                 want.partition.unwatch(self._wake)
                 want.partition.watch(want.offset, self._wake)
+        if self._marks and self._marks != [_mark(want) for want in self._wants]:
+            self._wake()  # it was committed, or deleted, while the read pool was at work
 
     def _wake(self) -> None:
         """Something was committed: read again, once, when this tick has gathered all there is."""
@@ -237,30 +248,31 @@ class _Running:
         """Read every partition; go on with `then` when the last has its part."""
         self._results = [None] * len(self._wants)
         room = self._max_bytes
+        first = True  # it is served even if it is larger than there is room
         self._pending = 1
+        self._marks = []
         for slot, want in enumerate(self._wants):
             partition = want.partition
             if isinstance(partition, RequestError):
                 self._results[slot] = _refused(partition, None, want.offset)
                 continue
             try:
-                found = self._read_one(
-                    partition, want, min(want.max_bytes, room), first=room == self._max_bytes
-                )
+                found = self._read_one(partition, want, min(want.max_bytes, room), first=first)
             except RequestError as refusal:
                 self._results[slot] = _refused(refusal, partition, want.offset)
                 continue
             if isinstance(found, ReadPlan):
                 self._pending += 1
+                self._marks = self._marks or [_mark(one) for one in self._wants]
                 self._node.read_pool.submit(
                     found.blocking,
                     partial(self._arrived, _Asked(slot, partition, want.offset), then),
                     partial(self._failed, _Asked(slot, partition, want.offset), then),
                 )
-                room = max(0, room - want.max_bytes)
+                room, first = max(0, room - want.max_bytes), False
             else:
                 self._results[slot] = found
-                room = max(0, room - found.size_bytes)
+                room, first = max(0, room - found.size_bytes), first and not found.size_bytes
         self._one_less(then)
 
     def _read_one(
@@ -290,8 +302,7 @@ class _Running:
             self._one_less(then)
 
     def _failed(self, asked: _Asked, then: Callable[[], None], error: Exception) -> None:
-        if not isinstance(error, RequestError):
-            raise error
+        error = self._node.refusal_of_read(error)
         if not self._ended:
             self._results[asked.slot] = _refused(error, asked.partition, asked.offset)
             self._one_less(then)
@@ -300,6 +311,14 @@ class _Running:
         self._pending -= 1
         if self._pending == 0:
             then()
+
+
+def _mark(want: Want) -> Offset | None:
+    """Return how far a reader may see now; None: not at all."""
+    partition = want.partition
+    if isinstance(partition, RequestError) or partition.log.deleted:
+        return None
+    return partition.high_watermark
 
 
 def _fetched(partition: HostedPartition, offset: Offset, result: ReadResult | None) -> Fetched:

@@ -1,24 +1,45 @@
 """What a node does when nobody asks: retention, expiry of producers, learning event times.
 
 Retention and expiry run once a minute over all partitions, in one pass that costs microseconds for
-each. Event-time bounds of new blocks are learned when the node has a quiet moment, so that the
-first query over them need not; a query that comes earlier learns them itself. That decodes every
-record, about a microsecond each, so it stops as soon as anybody writes or reads.
+each; it also begins new segments where age asks for one and no append does, and collects what was
+found to be damaged. Event-time bounds of new blocks are learned when the node has a quiet moment,
+so that the first query over them need not; a query that comes earlier learns them itself. That
+decodes every record, about a microsecond each, so it stops as soon as anybody writes or reads.
+
+What nobody had a quiet moment for is learned when retention wants to remove it: segments that are
+due stay until they were read, a few at a time, but never for long (`PERIODS_MAX`), not while the
+disk is at its reserve, and for one period only where more is due than one segment and a tenth of
+`retention.bytes`. Then they go unread, and answers by event time say `truncated` from then on.
 """
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from api.broker.context import BrokerContext
+from api.broker.last_look import LastLook, as_long_as, unread
 from api.broker.search import Searches
 from cluster.shell.hosted_partition import HostedPartition
-from logstore.retention import plan
-from logstore.searchable import Search, SegmentGone
+from logstore.partition_log import PartitionLog
+from logstore.retention import plan, roll_due
 from logstore.time_search import sweep_events
 from model.errors import RequestError
-from model.ids import MonotonicMs
+from model.ids import AppendTimeMs, MonotonicMs, Offset
 
 QUIET_MS: Final = 500
 """Nothing was appended or read for so long: a quiet moment."""
+PERIODS_MAX: Final = 2
+"""Of housekeeping, that a segment which is due stays at most until it was read."""
+
+
+@dataclass(slots=True, eq=False)
+class _Due:
+    """What stays until somebody has read it."""
+
+    start: Offset
+    """Where the log would begin without it."""
+    periods: int = 0
+    """So many it has stayed."""
 
 
 class Housekeeping:
@@ -29,10 +50,14 @@ class Housekeeping:
         self._node = context
         self._searches = searches
         self._period_ms = period_ms
+        self._last_look = LastLook(context, searches)
+        self._due: dict[HostedPartition, _Due] = {}
+        self._looks = False
         self._unswept: dict[HostedPartition, None] = {}
         self._appends = 0
         self._seen = (0, 0)
         self._timer_runs = False
+        self._was_in_doubt = False
         self._stopped = False
 
     def start(self) -> None:
@@ -40,7 +65,7 @@ class Housekeeping:
         self._later()
 
     def stop(self) -> None:
-        """Do nothing more; a sweep under way ends at its next step."""
+        """Do nothing more; what is being read for its event times ends at its next step."""
         self._stopped = True
 
     def appended(self, partition: HostedPartition) -> None:
@@ -51,27 +76,99 @@ class Housekeeping:
             self._look_later()
 
     def tend(self) -> None:
-        """Move log starts as retention says, and forget producers that are long gone."""
+        """Roll what has aged, move log starts as retention says, forget producers long gone."""
         now = self._node.append_time()
-        moved = False
+        in_doubt = self._node.append_clock.in_doubt
+        for partition in [one for one in self._due if one.log.deleted]:
+            del self._due[partition]
+        if in_doubt and not self._was_in_doubt:
+            ahead = now - self._node.clock.wall_ms()
+            self._node.note("clock_in_doubt", append_time_ahead_ms=ahead)
+        self._was_in_doubt = in_doubt
+        changed = False
         for partition in self._node.partitions:
             log = partition.log
             log.producers.expire(now)
-            if log.settings.retention_ms < 0 and log.settings.retention_bytes < 0:
-                continue
-            start = plan(
-                log.segments(),
-                log.settings,
-                log_start=log.log_start,
-                now=now,
-                high_watermark=partition.high_watermark,
-                in_doubt=self._node.append_clock.in_doubt,
-            )
-            if start > log.log_start:
-                log.trim(start)
-                moved = True
-        if moved:
+            self._node.damage.collect(partition)
+            if roll_due(log.segment_list[-1], log.settings, now=now, in_doubt=in_doubt):
+                log.roll()
+                changed = True
+            start = self._planned(partition, now, in_doubt=in_doubt)
+            changed = (
+                not self._stays(partition, start) and self._move(partition, start)
+            ) or changed
+        self._node.damage.forget_removed()
+        if changed:
             self._node.writer.ask()
+
+    def _planned(self, partition: HostedPartition, now: AppendTimeMs, *, in_doubt: bool) -> Offset:
+        """Return the log start that retention wants."""
+        log = partition.log
+        if log.settings.retention_ms < 0 and log.settings.retention_bytes < 0:
+            return log.log_start
+        return plan(
+            log.segments(),
+            log.settings,
+            log_start=log.log_start,
+            now=now,
+            high_watermark=partition.high_watermark,
+            in_doubt=in_doubt,
+        )
+
+    def _stays(self, partition: HostedPartition, start: Offset) -> bool:
+        """Tell whether what is due stays for now, to be read first; begin with that."""
+        log = partition.log
+        due = self._due.pop(partition, None)
+        known = next(unread(log, start), None) is None
+        if start <= log.log_start or known or not self._last_look.affordable:
+            return False
+        if due is None:
+            due = _Due(start)
+        else:
+            due.periods += 1
+            if due.periods >= PERIODS_MAX or _is_much(log, start):
+                return False
+        self._due[partition] = due
+        if not self._looks:
+            self._looks = True
+            self._node.spawn.start(self._look_and_move(), "last look at event times")
+        return True
+
+    async def _look_and_move(self) -> None:
+        """Read what is due, one partition after the other, and move their log starts."""
+        while self._due and not self._stopped:
+            partition, due = next(iter(self._due.items()))
+            waits = partial(self._waits, partition, due)
+            await self._last_look.take(partition.log, due.start, waits)
+            if not waits():
+                continue  # retention has done without, or the node stops
+            del self._due[partition]
+            in_doubt = self._node.append_clock.in_doubt
+            start = self._planned(partition, self._node.append_time(), in_doubt=in_doubt)
+            if not partition.log.deleted and self._move(partition, min(start, due.start)):
+                self._node.writer.ask()
+        self._looks = False
+
+    def _waits(self, partition: HostedPartition, due: _Due) -> bool:
+        return not self._stopped and self._due.get(partition) is due
+
+    def _move(self, partition: HostedPartition, start: Offset) -> bool:
+        """Move the log start; tell whether it moved."""
+        log = partition.log
+        before = log.log_start
+        if start <= before:
+            return False
+        unknown_before = log.removed.unread_segments
+        log.trim(start)
+        self._node.note(
+            "retention_deleted",
+            topic=partition.topic.name,
+            partition=partition.number,
+            log_start_before=before,
+            log_start=start,
+            unread_segments=log.removed.unread_segments - unknown_before,
+        )
+        return True
 
     def _later(self) -> None:
         when = MonotonicMs(self._node.clock.monotonic_ms() + self._period_ms)
@@ -105,7 +202,7 @@ class Housekeeping:
     async def _sweep(self) -> None:
         while self._unswept and self._is_quiet():
             partition = next(iter(self._unswept))
-            sweep = self._while_quiet(sweep_events(partition.log))
+            sweep = as_long_as(sweep_events(partition.log), self._is_quiet)
             try:
                 await self._searches.run(partition.log, sweep)
             except RequestError:
@@ -118,19 +215,9 @@ class Housekeeping:
         if self._unswept and not self._stopped:
             self._look_later()
 
-    def _while_quiet(self, sweep: Search[int]) -> Search[None]:
-        """Go through the steps of a sweep until it ends or the node has better things to do.
 
-        What was learned until then stays known.
-        """
-        try:
-            step = next(sweep)
-            while self._is_quiet():
-                try:
-                    reply = yield step
-                except SegmentGone as gone:
-                    step = sweep.throw(gone)
-                else:
-                    step = sweep.send(reply)
-        except StopIteration:
-            return
+def _is_much(log: PartitionLog, start: Offset) -> bool:
+    """Tell whether more is due than one segment and a tenth of what a limit by size leaves."""
+    limit = log.settings.retention_bytes
+    due_bytes = sum(one.size_bytes for one in log.segment_list if one.end_offset <= start)
+    return limit >= 0 and due_bytes > max(log.settings.segment_bytes, limit // 10)

@@ -1,14 +1,21 @@
 """How many bytes the node holds for requests, and what happens above the budget (P53).
 
-Counted are batches that were accepted and are not yet on the disk. Doors stop reading their sockets
-while the node is congested and go on when it has relief; what arrives all the same is shed with
+A node has two budgets. One counts what came in: read buffers that had to grow, requests that are
+being taken apart, batches that were accepted and are not yet on the disk. Doors stop reading their
+sockets while it is congested and go on when it has relief; what arrives all the same is shed with
 OVERLOADED, *not done*. So a slow disk costs waiting, never memory.
+
+The other counts answers that a gRPC client has not taken yet. It is the smaller one, and apart, so
+that slow readers can use up their own share and never the writers' (P52, P58). Beyond it a read is
+shed with OVERLOADED, once it has waited a while; its client comes again and goes on where it was.
 
 Invariants:
     MEMORY_NEVER_NEGATIVE    nothing is given back that was not taken.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from model.errors import ErrorCode, RequestError
 
@@ -16,13 +23,14 @@ from model.errors import ErrorCode, RequestError
 class MemoryBudget:
     """Bytes taken against a limit; plain arithmetic and a list of those who wait."""
 
-    __slots__ = ("_limit_bytes", "_relieved", "_taken_bytes")
+    __slots__ = ("_limit_bytes", "_relieved", "_taken_bytes", "_what")
 
-    def __init__(self, limit_bytes: int) -> None:
-        """Start with nothing taken."""
+    def __init__(self, limit_bytes: int, what: str = "wait for the disk") -> None:
+        """Start with nothing taken. `what`: the bytes and what they do, for people."""
         self._limit_bytes = limit_bytes
+        self._what = what
         self._taken_bytes = 0
-        self._relieved: list[Callable[[], None]] = []
+        self._relieved: dict[Callable[[], None], None] = {}
 
     @property
     def taken_bytes(self) -> int:
@@ -40,10 +48,10 @@ class MemoryBudget:
         Raises:
             RequestError: OVERLOADED, with the limit; retryable in a moment.
         """
-        if self._taken_bytes + size_bytes > self._limit_bytes and self._taken_bytes:
+        if not self.fits(size_bytes):
             raise RequestError(
                 ErrorCode.OVERLOADED,
-                f"{self._taken_bytes} bytes wait for the disk, the budget is {self._limit_bytes}",
+                f"{self._taken_bytes} bytes {self._what}, the budget is {self._limit_bytes}",
                 taken_bytes=str(self._taken_bytes),
                 limit_bytes=str(self._limit_bytes),
             )
@@ -57,10 +65,41 @@ class MemoryBudget:
         self._taken_bytes -= size_bytes
         assert self._taken_bytes >= 0, "MEMORY_NEVER_NEGATIVE"
         if self._relieved and not self.congested:
-            calls, self._relieved = self._relieved, []
+            calls, self._relieved = self._relieved, {}
             for call in calls:
                 call()
 
+    def fits(self, size_bytes: int) -> bool:
+        """Tell whether so much more can be held. One thing always fits where there is no other."""
+        return not self._taken_bytes or self._taken_bytes + size_bytes <= self._limit_bytes
+
+    @contextmanager
+    def held(self, size_bytes: int) -> Iterator[None]:
+        """Hold bytes for as long as a block runs.
+
+        Raises:
+            RequestError: OVERLOADED, before it has begun.
+        """
+        self.check(size_bytes)
+        self.take(size_bytes)
+        try:
+            yield
+        finally:
+            self.give_back(size_bytes)
+
     def when_relieved(self, call: Callable[[], None]) -> None:
-        """Call once when the node is no longer congested."""
-        self._relieved.append(call)
+        """Call once, with the next bytes given back that leave the node uncongested."""
+        self._relieved[call] = None
+
+    def forget(self, call: Callable[[], None]) -> None:
+        """Do not call any more, if it was not called yet: whoever waited has gone."""
+        self._relieved.pop(call, None)
+
+    async def relief(self) -> None:
+        """Return with the next bytes given back that leave the node uncongested."""
+        relieved = asyncio.Event()
+        self.when_relieved(relieved.set)
+        try:
+            await relieved.wait()
+        finally:
+            self.forget(relieved.set)

@@ -3,9 +3,6 @@
 The hot path: a plain call, no task, nothing copied but the batch itself, nothing decoded unless the
 topic bounds event times. `done` is called exactly once, on the loop: at once for a refusal, else
 when the batch is written (`LEADER`) or committed (`ALL`), or when the wait has lasted too long.
-
-Invariants:
-    PRODUCE_ANSWERS_ONCE    every accepted batch has exactly one answer.
 """
 
 from collections.abc import Callable
@@ -18,7 +15,7 @@ from cluster.replication.append import check_in_sync, decide
 from cluster.shell.hosted_partition import Ack, HostedPartition
 from logstore.producer_state import Duplicate
 from logstore.validate import check_produced
-from model.errors import ErrorCode, MalformedError, RequestError, StorageFailed
+from model.errors import ErrorCode, MalformedError, Outcome, RequestError
 from model.ids import AppendTimeMs, MonotonicMs, Offset
 from model.principal import Principal
 from model.record import peek_size
@@ -72,9 +69,10 @@ class Produce:
     ) -> None:
         """Append `records`, one whole batch; a view is copied before this returns.
 
-        `done` gets `Produced` or the refusal: CORRUPT_BATCH, RECORD_TOO_LARGE,
-        TIMESTAMP_OUT_OF_RANGE, UNSUPPORTED_COMPRESSION, the producer's sequence errors, DISK_FULL,
-        OVERLOADED, NOT_ENOUGH_REPLICAS: *not done*. REQUEST_TIMED_OUT, STORAGE_ERROR: *unknown*.
+        `done` gets `Produced` or the refusal: UNKNOWN_TOPIC (deleted meanwhile), CORRUPT_BATCH,
+        RECORD_TOO_LARGE, INVALID_REQUEST, TIMESTAMP_OUT_OF_RANGE, UNSUPPORTED_COMPRESSION, the
+        producer's sequence errors, DISK_FULL, OVERLOADED, NOT_ENOUGH_REPLICAS: *not done*.
+        DUPLICATE_SEQUENCE: *done*. REQUEST_TIMED_OUT, STORAGE_ERROR: *unknown*.
         """
         del principal  # every principal may append until there are access rules
         try:
@@ -93,6 +91,8 @@ class Produce:
     ) -> None:
         node = self._node
         log = partition.log
+        if log.deleted:  # while the records were being encoded
+            raise _deleted(partition, "appended")
         encoded = records if isinstance(records, Encoded) else None
         if isinstance(records, Encoded):
             records = memoryview(records.batch)
@@ -106,14 +106,14 @@ class Produce:
                 ErrorCode.CORRUPT_BATCH, f"{size} bytes are not exactly one record batch"
             )
         header = check_produced(records, max_message_bytes=log.settings.max_message_bytes)
-        if acks is Acks.ALL and not partition.enough_in_sync:
-            check_in_sync(
-                in_sync=len(partition.topic.partitions[partition.number].isr),
-                min_insync_replicas=partition.rule.min_insync_replicas,
-            )
-        node.check_room(size)
         now = node.append_time()
-        verdict = decide(log, header, records, now=now)
+        try:
+            verdict = decide(log, header, records, now=now)
+        except RequestError as refusal:
+            # Where there is no room the batches before it were refused for that: so is this one.
+            if refusal.code.outcome is Outcome.NOT_DONE:
+                self._check_appendable(partition, size, acks)
+            raise
         if isinstance(verdict, Duplicate):
             ack = Ack(
                 self._teller(partition, done),
@@ -127,6 +127,8 @@ class Produce:
             end = end if end <= partition.high_watermark else log.log_end
             self._park(partition, ack, end, acks=acks, timeout_ms=timeout_ms)
             return
+        # Only now: of a batch that is in the log already nobody may say "not done" (P4).
+        self._check_appendable(partition, size, acks)
         batch = bytearray(records) if encoded is None else encoded.batch
         bounds = None if encoded is None else encoded.bounds
         if log.settings.log_append_time:
@@ -138,6 +140,19 @@ class Produce:
         node.accepted(size)
         ack = Ack(self._teller(partition, done), appended.base_offset, now, duplicate=False)
         self._park(partition, ack, appended.end_offset, acks=acks, timeout_ms=timeout_ms)
+
+    def _check_appendable(self, partition: HostedPartition, size_bytes: int, acks: Acks) -> None:
+        """Refuse an append that the partition, the memory or the disk cannot take now.
+
+        Raises:
+            RequestError: NOT_ENOUGH_REPLICAS, OVERLOADED, DISK_FULL, STORAGE_ERROR.
+        """
+        if acks is Acks.ALL and not partition.enough_in_sync:
+            check_in_sync(
+                in_sync=len(partition.topic.partitions[partition.number].isr),
+                min_insync_replicas=partition.rule.min_insync_replicas,
+            )
+        self._node.check_room(size_bytes)
 
     def _park(
         self, partition: HostedPartition, ack: Ack, end: Offset, *, acks: Acks, timeout_ms: int
@@ -164,7 +179,10 @@ class Produce:
     def _expire(self) -> None:
         """Answer those that have waited long enough; look again when the next may have."""
         now = self._node.clock.monotonic_ms()
-        if self._next_look is None or now < self._next_look:
+        if self._next_look is None:
+            return
+        if now < self._next_look:  # an earlier timer, or one that a coarse clock let go too soon
+            self._node.clock.call_at(self._next_look, self._expire)
             return
         self._next_look = None
         for partition in list(self._waiting):
@@ -182,8 +200,8 @@ class Produce:
             self._next_look = min(known)
             self._node.clock.call_at(self._next_look, self._expire)
 
-    def fail(self, failed: StorageFailed) -> None:
-        """The disk failed: everybody who waits has an unknown outcome (P44)."""
+    def fail(self, failed: Exception) -> None:
+        """The disk or its writer failed: everybody who waits has an unknown outcome (P44)."""
         for partition in list(self._waiting):
             for ack in partition.fail():
                 ack.tell(ack, RequestError(ErrorCode.STORAGE_ERROR, str(failed)))
@@ -192,16 +210,8 @@ class Produce:
     def dropped(self, partition: HostedPartition) -> None:
         """The topic was deleted: what waits for the disk is let go, and its senders hear."""
         self._node.memory.give_back(sum(run.size_bytes for run in partition.log.pending))
-        name = partition.topic.name
         for ack in partition.gone():
-            ack.tell(
-                ack,
-                RequestError(
-                    ErrorCode.UNKNOWN_TOPIC,
-                    f'topic "{name}" was deleted before the batch was committed',
-                    topic=name,
-                ),
-            )
+            ack.tell(ack, _deleted(partition, "committed"))
         self._waiting.discard(partition)
 
     @staticmethod
@@ -223,3 +233,12 @@ class Produce:
                 )
 
         return tell
+
+
+def _deleted(partition: HostedPartition, what: str) -> RequestError:
+    name = partition.topic.name
+    return RequestError(
+        ErrorCode.UNKNOWN_TOPIC,
+        f'topic "{name}" was deleted before the batch was {what}',
+        topic=name,
+    )

@@ -44,6 +44,11 @@ class Step(NamedTuple):
     """No record at or beyond the high watermark has, or will have, a lesser append time."""
 
     @property
+    def size_bytes(self) -> int:
+        """Of the batches."""
+        return sum(len(batch.view) for batch in self.batches)
+
+    @property
     def last_epoch(self) -> LeaderEpoch | None:
         """Leader epoch of the newest batch; None if there is none."""
         return self.batches[-1].leader_epoch if self.batches else None

@@ -22,7 +22,8 @@ from logstore.searchable import (
     Step,
 )
 from logstore.segment_view import SegmentView
-from model.errors import StorageFailed
+from model.errors import ErrorCode, RequestError, StorageFailed
+from model.ids import Offset
 
 ResultT = TypeVar("ResultT")
 
@@ -41,15 +42,17 @@ class Searches:
         """Return a search's answer.
 
         Raises:
-            RequestError: CORRUPT_LOG.
-            StorageFailed: the disk refused a read.
+            RequestError: CORRUPT_LOG; UNKNOWN_TOPIC, it was deleted meanwhile; STORAGE_ERROR, the
+                disk refused a read.
         """
-        del log  # the search's steps carry their segments
+        if log.filed_end < log.written_end:
+            await self._filed(log, log.written_end)
         clock = self._node.clock
         began = clock.monotonic_ms()
         try:
             step = next(search)
             while True:
+                _check_there(log)
                 try:
                     reply = await self._carry_out(step)
                 except SegmentGone as gone:
@@ -62,6 +65,12 @@ class Searches:
         except StopIteration as answer:
             found: AnswerT = answer.value
             return found
+
+    async def _filed(self, log: PartitionLog, end: Offset) -> None:
+        """Return once the files have everything below `end`: searches look nowhere else."""
+        await self._node.writer.until(
+            lambda: log.deleted or log.filed_end >= min(end, log.written_end)
+        )
 
     async def turn(self) -> None:
         """Let everything else that is ready have its turn."""
@@ -97,11 +106,17 @@ class Searches:
             read = await self._node.in_thread(job)
         except StorageFailed as failed:
             if segment.is_current:
-                raise
+                raise self._node.refusal_of_read(failed) from failed
             raise SegmentGone from failed
         if not segment.is_current:  # cut or removed while the pool was reading
             raise SegmentGone
         return read
+
+
+def _check_there(log: PartitionLog) -> None:
+    """Look for no file of a deleted partition: that it is gone is no failure of the disk."""
+    if log.deleted:
+        raise RequestError(ErrorCode.UNKNOWN_TOPIC, "the topic was deleted while it was searched")
 
 
 def _settle(ended: "asyncio.Future[None]") -> None:

@@ -31,9 +31,9 @@ BOUND_POLL_MS: Final = 100
 """How often the end of a range that lies in the future is looked for; ms."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Bounds:
-    """What is read of one partition."""
+    """What is read of one partition; one such object is one reader's place in it."""
 
     partition: HostedPartition
     start: Offset
@@ -86,8 +86,10 @@ class _State:
     """When the reader was last told something."""
     caught_up: bool = False
     turn: int = 0
-    open_ended: set[int] = field(default_factory=set)
-    """Slots whose stop is an append time that is not closed yet."""
+    known: set[HostedPartition] = field(default_factory=set)
+    """Partitions that have a place."""
+    open_ended: set[Bounds] = field(default_factory=set)
+    """Places whose stop is an append time that is not closed yet."""
 
 
 class Subscribe:
@@ -128,8 +130,9 @@ class Subscribe:
             for one in wanted.bounds
         ]
         state = _State(wanted, places, self._node.clock.monotonic_ms())
+        state.known = {one.partition for one in places}
         if wanted.times is not None and wanted.times.clock is ClockKind.APPEND:
-            state.open_ended = {slot for slot, one in enumerate(places) if one.stop is None}
+            state.open_ended = {one for one in places if one.stop is None}
         yield Opened(wanted.bounds, wanted.times)
         while True:
             grown = self._grown(state)
@@ -187,9 +190,8 @@ class Subscribe:
         """Note where a partition stands once its reader has been told."""
         if isinstance(found, Diverged):
             # It delivers nothing more: what to undo, and where to go on, is the reader's choice.
-            slot = next(at for at, one in enumerate(state.places) if one is place)
-            state.places[slot] = Bounds(place.partition, place.start, place.start)
-            state.open_ended.discard(slot)
+            place.stop, place.last_epoch = place.start, None
+            state.open_ended.discard(place)
             return
         assert found.next_offset >= place.start, "SUBSCRIPTION_MOVES_FORWARD"
         place.start = found.next_offset
@@ -201,40 +203,47 @@ class Subscribe:
     def _close_end(self, state: _State, place: Bounds, step: Step) -> None:
         """Set the stop of an open range before the first batch that was appended beyond it."""
         times = state.wanted.times
-        if not state.open_ended or times is None or times.end_ms is None:
+        if place not in state.open_ended or times is None or times.end_ms is None:
             return
-        slot = next(at for at, one in enumerate(state.places) if one is place)
-        if slot in state.open_ended:
-            beyond = [one for one in step.batches if one.append_time >= times.end_ms]
-            if beyond:
-                place.stop = max(beyond[0].base_offset, place.start)
-                state.open_ended.discard(slot)
+        end_ms = times.end_ms
+        beyond = next((one for one in step.batches if one.append_time >= end_ms), None)
+        if beyond is not None:
+            place.stop = max(beyond.base_offset, place.start)
+            state.open_ended.discard(place)
 
     def _grown(self, state: _State) -> list[Bounds]:
         """Take in the partitions that followed topics have got since."""
         grown: list[Bounds] = []
         for topic in state.wanted.follow:
-            every = self._node.partitions.of_topic(topic)
-            known = {one.partition.number for one in state.places if one.partition in every}
-            grown += [
-                Bounds(one, one.log_start, last_epoch=None)
-                for one in every
-                if one.number not in known
-            ]
+            fresh = [one for one in self._node.partitions.of_topic(topic) if one not in state.known]
+            if fresh and not fresh[0].number:  # the first is known from the beginning
+                raise _namesake(topic)
+            grown += [Bounds(one, one.log_start) for one in fresh]
         state.places += [Bounds(one.partition, one.start) for one in grown]
+        state.known.update(one.partition for one in grown)
         return grown
 
     async def _close_ends(self, state: _State) -> None:
         """Set the stop of partitions whose range has been closed meanwhile."""
         times = state.wanted.times
-        if not state.open_ended or times is None:
+        if not state.open_ended or times is None or times.end_ms is None:
             return
-        for slot in sorted(state.open_ended):
-            place = state.places[slot]
+        for place in [one for one in state.places if one in state.open_ended]:
+            if place.partition.closed_time(self._node.closed_time()) < times.end_ms:
+                continue  # a search could not tell more
             bounds = await self.resolve_range(place.partition, times)
             if bounds.stop is not None:
                 place.stop = max(bounds.stop, place.start)
-                state.open_ended.discard(slot)
+                state.open_ended.discard(place)
+
+
+def _namesake(topic: str) -> RequestError:
+    """Return what ends a read whose topic was deleted: places in it mean nothing in another."""
+    return RequestError(
+        ErrorCode.UNKNOWN_TOPIC,
+        f'topic "{topic}" was deleted; the one that has its name now is another',
+        topic=topic,
+    )
 
 
 def _switched(state: _State, reading: list[Bounds]) -> CaughtUp | FellBehind | None:

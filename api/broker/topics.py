@@ -7,20 +7,24 @@ that was just created can be written at once.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from api.broker.context import BrokerContext
+from api.broker.last_look import LastLook
 from api.broker.place import Place
 from api.broker.resolve import Resolve
 from api.settings import TopicsSection
 from cluster.controller.image import TopicImage
 from cluster.controller.partitions import AddPartitions
 from cluster.controller.topics import CreateTopic, DeleteTopic
+from cluster.controller.unknown_topic import unknown_id, unknown_name
 from cluster.shell.hosted_partition import HostedPartition
 from model.errors import ErrorCode, RequestError
 from model.ids import Offset, TopicId, TopicName
 from model.principal import Principal
-from model.suggest import did_you_mean
+
+TRIM_LOOK_MS_MAX: Final = 10_000
+"""A trim reads event times for so long, ms, over all its partitions; the rest goes unread."""
 
 
 class Trimmed(NamedTuple):
@@ -39,6 +43,7 @@ class Topics:
     node: BrokerContext
     resolve: Resolve
     settings: TopicsSection
+    last_look: LastLook
 
     def get(self, principal: Principal, name: str) -> TopicImage:
         """Return a topic.
@@ -50,14 +55,7 @@ class Topics:
         topics = self.node.quorum.image.topics
         found = topics.get(TopicName(name))
         if found is None:
-            near = did_you_mean(name, topics)
-            metadata = {"topic": name} | ({"did_you_mean": near} if near else {})
-            raise RequestError(
-                ErrorCode.UNKNOWN_TOPIC,
-                f'topic "{name}" does not exist',
-                retry_delay_ms=None,
-                **metadata,
-            )
+            raise unknown_name(name, topics)
         return found
 
     def get_by_id(self, principal: Principal, topic_id: TopicId) -> TopicImage:
@@ -69,11 +67,7 @@ class Topics:
         del principal
         found = self.node.quorum.image.topics_by_id.get(topic_id)
         if found is None:
-            raise RequestError(
-                ErrorCode.UNKNOWN_TOPIC,
-                f"no topic has the id {topic_id.hex()}",
-                topic_id=topic_id.hex(),
-            )
+            raise unknown_id(topic_id)
         return found
 
     def every(self, principal: Principal) -> Sequence[TopicImage]:
@@ -154,7 +148,8 @@ class Topics:
     ) -> list[Trimmed]:
         """Move log starts forward to a place: records below it are gone when this answers.
 
-        A place at the end means the high watermark; never beyond it (OFFSET_OUT_OF_RANGE).
+        A place at the end means the high watermark; never beyond it (OFFSET_OUT_OF_RANGE). Segments
+        that go are read for their event times before (`LastLook`), if there is time and room.
         """
         rows: list[Trimmed] = []
         for partition in partitions:
@@ -166,22 +161,31 @@ class Topics:
                 continue
             after = max(start, found.high_watermark if found.offset is None else found.offset)
             rows.append(Trimmed(partition, start, after))
-        if not validate_only:
-            moved = [row for row in rows if row.after is not None and row.after > row.before]
-            for row in moved:
-                if row.after is not None:
-                    row.partition.log.trim(row.after)
-            if moved:
-                await self.node.writer.checkpointed()
+        if validate_only:
+            return [_unless_deleted(row) for row in rows]
+        until = self.node.clock.monotonic_ms() + TRIM_LOOK_MS_MAX
+        rows = [await self._moved(row, until) for row in rows]
+        if any(row.after is not None and row.after > row.before for row in rows):
+            await self.node.writer.checkpointed()
         return rows
+
+    async def _moved(self, row: Trimmed, until_ms: int) -> Trimmed:
+        """Move one log start, having looked until then; the topic may be deleted meanwhile."""
+        log, clock = row.partition.log, self.node.clock
+        if row.after is not None and row.after > row.before and self.last_look.affordable:
+            await self.last_look.take(log, row.after, lambda: clock.monotonic_ms() < until_ms)
+        row = _unless_deleted(row)
+        if row.after is not None:
+            log.trim(row.after)
+        return row
 
     async def _created(self, request: CreateTopic) -> TopicImage | RequestError:
         try:
             topic = await self.node.quorum.propose(request)
+            if not request.validate_only:
+                await self._ready(topic)
         except RequestError as refusal:
             return refusal
-        if not request.validate_only:
-            await self._ready(topic)
         return topic
 
     async def _ready(self, topic: TopicImage) -> None:
@@ -192,3 +196,14 @@ class Topics:
             return all(one.log.upkeep.exists for one in hosted)
 
         await self.node.writer.until(made)
+
+
+def _unless_deleted(row: Trimmed) -> Trimmed:
+    """Return a row, or the refusal of one whose topic is gone: nothing of it may be kept."""
+    if row.error is not None or not row.partition.log.deleted:
+        return row
+    name = row.partition.topic.name
+    gone = RequestError(
+        ErrorCode.UNKNOWN_TOPIC, f'topic "{name}" was deleted while it was trimmed', topic=name
+    )
+    return Trimmed(row.partition, row.before, None, gone)

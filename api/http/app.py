@@ -7,6 +7,7 @@ import asyncio
 from importlib.resources import files
 from typing import Final
 
+from h11 import LocalProtocolError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -68,7 +69,9 @@ class Pages:
         health = self._view.health
         status = 200 if health.is_ready else 503
         if "verbose" in request.query_params:
-            return PlainTextResponse("".join(f"{line}\n" for line in health.lines()), status)
+            damage = [f"[i] damage: {place}" for place in self._view.broker.context.damage.places]
+            lines = health.lines() + damage
+            return PlainTextResponse("".join(f"{line}\n" for line in lines), status)
         return PlainTextResponse("ok\n" if status == 200 else f"{health.why_not()}\n", status)
 
     async def healthz(self, request: Request) -> Response:
@@ -123,6 +126,13 @@ class HttpConnection(H11Protocol):
         """Stop waiting."""
         self._silence.cancel()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; hang up where an answer may have no body, as to a HEAD."""
+        try:
+            super().send_400_response(msg)
+        except LocalProtocolError:  # from a body that does not parse, behind a head that did
+            self.transport.close()
 
     def _give_up(self) -> None:
         if self.cycle is None:

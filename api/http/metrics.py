@@ -67,7 +67,22 @@ FAMILIES: Final = {
     "tidelog_storage_disk_size_bytes": Family("gauge", (), "Size of the file system."),
     "tidelog_storage_segments": Family("gauge", (), "Segments of all partitions."),
     "tidelog_storage_offline": Family("gauge", (), "1 once a write or sync has failed."),
+    "tidelog_storage_damaged_places": Family(
+        "gauge", (), "Places in files that are known to be damaged: the log says which."
+    ),
+    "tidelog_storage_damage_found_total": Family(
+        "counter", (), "Damaged places found since the start, those that are gone included."
+    ),
+    "tidelog_storage_scrubbed_bytes_total": Family(
+        "counter", (), "Read again by the scrub since the start."
+    ),
+    "tidelog_storage_scrub_passes_total": Family(
+        "counter", (), "Passes over all closed segments that the scrub has ended."
+    ),
     "tidelog_buffers_bytes": Family("gauge", (), "Held for requests that wait for the disk."),
+    "tidelog_answer_buffers_bytes": Family(
+        "gauge", (), "Held for answers that gRPC clients have not taken yet."
+    ),
     "tidelog_waiting_acks": Family("gauge", (), "Producers that wait for durability."),
     "tidelog_tasks": Family("gauge", (), "Tasks of the event loop."),
     "tidelog_component_total": Family(
@@ -81,7 +96,7 @@ FAMILIES: Final = {
     ),
     "tidelog_event_loop_lag_max_seconds": Family("gauge", (), "The longest of them."),
 }
-GAUGES: Final = frozenset({"connections"})
+GAUGES: Final = frozenset({"connections", "running"})
 """Names of counters that can fall."""
 
 Sample = tuple[tuple[str, ...], float]
@@ -173,6 +188,7 @@ def _node(view: NodeView, samples: dict[str, list[Sample]]) -> None:
         "tidelog_topics": len(image.topics),
         "tidelog_metadata_applied_index": image.applied,
         "tidelog_buffers_bytes": view.broker.context.memory.taken_bytes,
+        "tidelog_answer_buffers_bytes": view.broker.context.answers.taken_bytes,
         "tidelog_tasks": view.tasks(),
         "tidelog_event_loop_lag_max_seconds": view.lag.max_us / 1e6,
     }
@@ -189,7 +205,12 @@ def _storage(
     view: NodeView, partitions: list[HostedPartition], samples: dict[str, list[Sample]]
 ) -> None:
     free, total = view.space()
+    damage, scrubber = view.broker.context.damage, view.scrubber
     plain: dict[str, float] = {
+        "tidelog_storage_damaged_places": len(damage.places),
+        "tidelog_storage_damage_found_total": damage.found,
+        "tidelog_storage_scrubbed_bytes_total": scrubber.read_bytes if scrubber else 0,
+        "tidelog_storage_scrub_passes_total": scrubber.passes if scrubber else 0,
         "tidelog_partitions": len(partitions),
         "tidelog_storage_disk_used_bytes": sum(one.log.size_bytes for one in partitions),
         "tidelog_storage_disk_free_bytes": free,

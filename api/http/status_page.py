@@ -16,6 +16,7 @@ from cluster.shell.hosted_partition import HostedPartition
 TOPICS_SHOWN_MAX: Final = 500
 PARTITIONS_SHOWN_MAX: Final = 2_000
 """Rows of a page that a browser still shows at once; the rest is in the metrics."""
+DAMAGE_SHOWN_MAX: Final = 20
 
 _SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -88,6 +89,8 @@ class StatusPage:
             now=f"{now:%Y-%m-%d %H:%M:%S}",
             uptime=duration(view.uptime_ms),
             facts=list(self._facts()),
+            damage=[str(place) for place in context.damage.places[:DAMAGE_SHOWN_MAX]],
+            damage_left=max(0, len(context.damage.places) - DAMAGE_SHOWN_MAX),
             over=None if rates is None else duration(rates.over_ms),
             topics=[topic_row(name, ones, rates) for name, ones in hosted.items()],
             topics_left=max(0, len(topics) - TOPICS_SHOWN_MAX),
@@ -109,6 +112,8 @@ class StatusPage:
         yield "buffers waiting for the disk", size(context.memory.taken_bytes)
         yield "longest pass of the event loop", f"{view.lag.max_us / 1000:.1f} ms"
         yield "tasks", str(view.tasks())
+        if (scrubber := view.scrubber) is not None:
+            yield "scrubbed", f"{size(scrubber.read_bytes)}, {scrubber.passes} passes"
         yield "security", view.settings.security.mode.value
 
 

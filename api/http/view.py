@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from api.broker.broker import Broker
+from api.broker.scrubber import Scrubber
 from api.door import Address
 from api.http.health import Health
 from api.loop_lag import LoopLag
@@ -25,10 +26,12 @@ class NodeView:
     """On the broker's clock."""
     space: Callable[[], tuple[int, int]]
     """Free and total bytes of the file system that holds the log directory."""
+    tasks: Callable[[], int]
+    """How many tasks of the node run."""
+    scrubber: Scrubber | None = None
+    """What reads closed segments again."""
     counters: Mapping[str, Counters] = field(default_factory=dict)
     """What components count, by a name for each."""
-    tasks: Callable[[], int] = lambda: 0
-    """How many tasks of the node run."""
     addresses: Mapping[str, Address] = field(default_factory=dict)
     """Where the doors listen; filled as they open."""
 

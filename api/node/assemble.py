@@ -6,15 +6,17 @@ a checkpoint covers it, the directory is marked clean.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol
 
 from api.broker.broker import Broker
 from api.broker.context import BrokerContext
+from api.broker.damage import Damage, Note
 from api.broker.housekeeping import Housekeeping
 from api.broker.memory import MemoryBudget
+from api.broker.scrubber import Scrubber
 from api.loop_lag import LoopLag
 from api.settings import NodeSettings
 from cluster.controller.brokers import FormCluster, RegisterBroker
@@ -44,10 +46,16 @@ from model.ports import Clock, Disk, Rand, Spawn
 HOUSEKEEPING_MS: Final = 60_000
 """How often retention and expiry are looked at."""
 CLUSTER_ID_BYTES: Final = 8
+ANSWERS_SHARE: Final = 4
+"""One part in so many of the memory budget is for answers, the rest for what comes in."""
 
 
 class OwnedSpawn(Spawn, Protocol):
     """Tasks of this node alone, which end with it."""
+
+    def __len__(self) -> int:
+        """Return how many run."""
+        ...
 
     async def close(self) -> None:
         """Cancel every task and wait until all have ended."""
@@ -65,6 +73,8 @@ class World:
     memory_bytes: int
     """What request and answer buffers may take together (P53)."""
     version: str
+    note: Note
+    """Writes a line of the node's log."""
 
 
 class Node:
@@ -83,6 +93,8 @@ class Node:
         self.settings = settings
         self.report = opened.report
         """What recovery found; for the log and for whoever asks."""
+        self.stray = opened.stray
+        """Directories of partitions that the metadata does not have."""
         self.lag = LoopLag(loop.call_soon, loop.time)
         self.tick = Tick(self.lag.call_soon)
         self.directory: LogDirectory = opened.directory
@@ -112,11 +124,16 @@ class Node:
             changed=self.writer.ask,
             dropped=self._dropped,
         )
-        self.memory = MemoryBudget(world.memory_bytes)
+        answers_bytes = world.memory_bytes // ANSWERS_SHARE
+        self.memory = MemoryBudget(world.memory_bytes - answers_bytes, "wait for the disk")
+        self.answers = MemoryBudget(answers_bytes, "are on their way to readers")
         self._opened = opened
         self._quorum: OneVoter | None = None
+        self._watches_removals = False
         self._broker: Broker | None = None
         self._housekeeping: Housekeeping | None = None
+        self.scrubber: Scrubber | None = None
+        """Reads closed segments again; there once the node has started."""
 
     @classmethod
     async def start(
@@ -185,12 +202,20 @@ class Node:
             writer=self.writer,
             read_pool=self._read_pool,
             memory=self.memory,
+            answers=self.answers,
             partitions=self.partitions,
             quorum=quorum,
+            damage=Damage(self.partitions, self._world.note),
+            note=self._world.note,
         )
+        context.damage.recovered(self.report.repaired)
         self._broker = Broker(context, self.settings.topics, self.settings.topic_defaults)
         self._housekeeping = Housekeeping(context, self._broker.searches, period_ms=HOUSEKEEPING_MS)
         self._housekeeping.start()
+        self.scrubber = Scrubber(
+            context, self.settings.log, disk=self._world.disk, rand=self._world.rand
+        )
+        self.scrubber.start()
         await self.writer.flushed()
 
     def _host(self, quorum: OneVoter) -> None:
@@ -199,22 +224,53 @@ class Node:
         for partition in list(self.directory.partitions):
             if partition.topic in image.deleted:
                 self.directory.delete(partition)
-        self._forget_deleted(quorum, image)
+            elif partition.topic not in image.topics_by_id:
+                self.stray = (*self.stray, partition)
         quorum.subscribe(self._apply)
+        self._watch_removals(quorum)
 
     def _apply(self, image: MetadataImage, delta: MetadataDelta) -> None:
         self.partitions.apply(image, delta)
+        note = self._world.note
+        for topic in delta.created:
+            note("topic_created", topic=topic.name, partitions=len(topic.partitions))
+        for topic in delta.changed:
+            note("topic_changed", topic=topic.name, partitions=len(topic.partitions))
+        for topic_id in delta.deleted:
+            note("topic_deleted", topic_id=topic_id.hex())
+        if delta.deleted and self._quorum is not None:
+            self._watch_removals(self._quorum)
 
-    def _forget_deleted(self, quorum: OneVoter, image: MetadataImage) -> None:
-        """Tell the controller of deleted topics that have no file left here."""
-        here = {partition.topic for partition in self.directory.partitions}
-        for topic_id in sorted(image.deleted):
-            if topic_id not in here:
-                self._world.spawn.start(_removed(quorum, topic_id), "topic removed")
+    def _watch_removals(self, quorum: OneVoter) -> None:
+        """See to it that the controller hears when no file of a deleted topic is left."""
+        if quorum.image.deleted and not self._watches_removals:
+            self._watches_removals = True
+            self._world.spawn.start(self._tell_removals(quorum), "topics removed")
+
+    async def _tell_removals(self, quorum: OneVoter) -> None:
+        """Tell of each topic, not before a checkpoint has removed the last of its files.
+
+        What cannot be told now is told after the next deletion, or the next start.
+        """
+        try:
+            while deleted := quorum.image.deleted:
+                await self.writer.until(partial(self._are_removed, deleted))
+                for topic_id in sorted(deleted):
+                    await quorum.propose(TopicRemoved(topic_id=topic_id))
+        except RequestError as refusal:
+            if not refusal.code.retryable:
+                raise
+        finally:
+            self._watches_removals = False
+
+    def _are_removed(self, topics: Collection[TopicId]) -> bool:
+        return not any(partition.topic in topics for partition in self.directory.removing)
 
     def _round_ended(self, result: RoundResult, logs: Sequence[PartitionLog]) -> None:
         """Give memory back, and answer whom the round sets free."""
         work = result.round
+        for name in result.set_aside:
+            self._world.note("partition_set_aside", directory=name)
         if work.clock is not None:
             self.append_clock.reserved(work.clock)
         size_bytes = sum(run.size_bytes for part in work.parts for run in part.runs)
@@ -233,38 +289,33 @@ class Node:
         self.broker.produce.dropped(partition)
 
     def _storage_failed(self, error: Exception) -> None:
-        if isinstance(error, StorageFailed) and self._broker is not None:
+        self._world.note("storage_failed", error=str(error))
+        if self._broker is not None:
             self._broker.produce.fail(error)
         self._failed(error)
 
     async def settle(self) -> None:
-        """Wait until everything that was accepted is written and answered."""
-        if not self.writer.offline:
-            await self.writer.flushed()
+        """Wait until everything that was accepted is written and answered, or never will be."""
+        await self.writer.flushed()
 
     async def stop(self, *, clean: bool) -> None:
         """End background work and threads; mark the directory clean if everything went well."""
+        self._world.note("node_stopping", clean=str(clean).lower())
         if self._housekeeping is not None:
             self._housekeeping.stop()
+        if self.scrubber is not None:
+            self.scrubber.stop()
         if self._quorum is not None:
             self._quorum.stop()
         await self.settle()
-        if not self.writer.offline:
-            await self.writer.at_rest()
+        await self.writer.at_rest()
+        if self._quorum is not None:
+            await self._quorum.ended()
         floor = self.append_clock.floor if clean else None
         self.writer.close(floor)
         self._read_pool.close()
         await self._world.spawn.close()
         self._metadata.close()
-
-
-async def _removed(quorum: OneVoter, topic_id: TopicId) -> None:
-    """Say that no file of a deleted topic is left; the next start says it again if need be."""
-    try:
-        await quorum.propose(TopicRemoved(topic_id=topic_id))
-    except RequestError as refusal:
-        if not refusal.code.retryable:
-            raise
 
 
 def _open(settings: NodeSettings, world: World) -> Opened:
@@ -273,7 +324,10 @@ def _open(settings: NodeSettings, world: World) -> Opened:
     A directory that has an identity keeps its cluster; an empty one begins a cluster of its own.
     """
     cluster_id = world.rand.randbytes(CLUSTER_ID_BYTES).hex()
-    file = read_file(world.disk, IDENTITY)
+    try:
+        file = read_file(world.disk, IDENTITY)
+    except OSError as error:
+        raise StorageFailed(IDENTITY, error.errno or 0, "open") from error
     if file is not None:
         try:
             cluster_id = decode_identity(file).cluster_id

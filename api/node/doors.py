@@ -19,6 +19,7 @@ from api.node.logging import EventLog
 from api.node.system_limits import descriptors_max
 from api.rpc.server import GrpcDoor
 from api.settings import NodeSettings, split_address
+from model.counters import Counters
 
 KAFKA: Final = "kafka"
 
@@ -40,6 +41,7 @@ class Doors:
         """Return every door, none of them open. Probes are answered first."""
         settings = self.settings
         counters = KafkaCounters()
+        counted: dict[str, Counters] = {KAFKA: counters}
         self.view = NodeView(
             broker=node.broker,
             settings=settings,
@@ -48,21 +50,23 @@ class Doors:
             version=self.world.version,
             started=self.world.clock.monotonic_ms(),
             space=lambda: (self.world.disk.free_bytes(), self.world.disk.total_bytes()),
-            counters={KAFKA: counters},
+            tasks=lambda: len(self.world.spawn),
+            scrubber=node.scrubber,
+            counters=counted,
         )
         doors: list[Door] = []
         if settings.http_listener.bind is not None:
             doors.append(HttpDoor(settings.http_listener, self.view))
         if settings.grpc_listener.bind is not None:
-            doors.append(
-                GrpcDoor(
-                    node.broker,
-                    Address(*split_address(settings.grpc_listener.bind)),
-                    reflection=settings.grpc_listener.reflection,
-                    rand=self.world.rand,
-                    note=self.log,
-                )
+            grpc = GrpcDoor(
+                node.broker,
+                Address(*split_address(settings.grpc_listener.bind)),
+                reflection=settings.grpc_listener.reflection,
+                rand=self.world.rand,
+                note=self.log,
             )
+            counted[grpc.name] = grpc.counters
+            doors.append(grpc)
         if settings.kafka_listener.bind is not None:
             doors.append(self._kafka(node, counters, bind=settings.kafka_listener.bind))
         return doors

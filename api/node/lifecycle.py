@@ -8,7 +8,6 @@ Any other end is a bug and comes with a traceback.
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from typing import Final, Protocol
 
 from api.door import Address, Door, DoorTaken
@@ -79,8 +78,12 @@ class Lifecycle:
         except DoorTaken as taken:
             self.fail(taken)
         finally:
-            with suppress(TimeoutError):
+            try:
                 await asyncio.wait_for(self._end(node, opened), STOP_S_MAX)
+            except TimeoutError:
+                pass  # broken off: the next start recovers
+            except StorageFailed as failed:  # the last checkpoint, or the mark of a clean stop
+                self.fail(failed)
         return self._exit_code
 
     async def _open(self, node: Node, doors: Sequence[Door], opened: list[Door]) -> None:

@@ -23,7 +23,7 @@ EVENTS: Final = {
     "node_starting": LogEvent(INFO, "A node begins: version, directory, process."),
     "node_recovered": LogEvent(INFO, "The log directory is open: what was replayed and dropped."),
     "node_ready": LogEvent(INFO, "Every listener is open."),
-    "node_stopping": LogEvent(INFO, "Somebody asked the node to stop."),
+    "node_stopping": LogEvent(INFO, "The listeners are closed; what was accepted is saved."),
     "node_stopped": LogEvent(INFO, "The node has ended, with this exit code."),
     "node_failed": LogEvent(ERROR, "The node cannot go on; it stops."),
     "node_open": LogEvent(WARNING, "Anybody who reaches a listener may connect: security.mode."),
@@ -34,15 +34,15 @@ EVENTS: Final = {
     "partition_stray": LogEvent(WARNING, "Files of a partition that the metadata does not have."),
     "storage_failed": LogEvent(ERROR, "A write, sync or read failed: the directory is offline."),
     "disk_low": LogEvent(WARNING, "Free space is at the reserve: appends are refused."),
-    "log_corrupt": LogEvent(ERROR, "Stored records fail their checksum."),
-    "segment_rolled": LogEvent(DEBUG, "A partition began a new segment."),
+    "log_corrupt": LogEvent(ERROR, "A place on the disk is damaged: file, byte and why."),
+    "partition_set_aside": LogEvent(WARNING, "Files lay where a new partition begins; kept."),
+    "scrub_ended": LogEvent(INFO, "Every closed segment was read again; what it found so far."),
     "retention_deleted": LogEvent(INFO, "Old segments were removed."),
     "clock_in_doubt": LogEvent(WARNING, "The machine's date jumped; append time follows slowly."),
     # Metadata.
     "topic_created": LogEvent(INFO, "A topic came into being."),
     "topic_deleted": LogEvent(INFO, "A topic was deleted."),
     "topic_changed": LogEvent(INFO, "A topic's settings or partitions changed."),
-    "partition_leader_elected": LogEvent(INFO, "A partition has a leader in a new epoch."),
     # Clients.
     "kafka_accept_failed": LogEvent(WARNING, "A client was turned away: no descriptor was left."),
     "kafka_api_unsupported": LogEvent(INFO, "A client asked for an API or version we lack."),
@@ -51,9 +51,8 @@ EVENTS: Final = {
     "kafka_connection_stalled": LogEvent(INFO, "A client stood still within a request."),
     "kafka_request_malformed": LogEvent(WARNING, "A client sent bytes that make no sense."),
     "kafka_request_too_large": LogEvent(WARNING, "A request is longer than is allowed."),
-    "grpc_call_failed": LogEvent(WARNING, "A call ended with a status that is a fault of ours."),
     "request_failed": LogEvent(ERROR, "A bug: the client was told INTERNAL, with this id."),
-    "memory_congested": LogEvent(WARNING, "Buffers are near their budget; sockets wait."),
+    "memory_congested": LogEvent(WARNING, "Buffers are at their budget: a request was refused."),
     # Others.
     "library_message": LogEvent(WARNING, "A library that we use has something to say."),
 }

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from api.config_file import ConfigRefused
 from api.door import DoorTaken
+from api.node.lifecycle import EXIT_REFUSED
 from api.settings import NodeSettings
 from model.errors import DirectoryExit, DirectoryRefused, StorageFailed
 
-EXIT_REFUSED = 10
-EXIT_BUG = 1
 _OPTIONS = {"kafka": "--kafka-port", "grpc": "--grpc-port", "http": "--http-port"}
 _NOT_USABLE = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EEXIST})
 

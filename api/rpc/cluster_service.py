@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 from api.broker.broker import Broker
-from api.broker.cluster import BrokerRow, ClusterMap, Place
+from api.broker.cluster import FEATURE_LEVEL, BrokerRow, ClusterMap, Place
 from api.rpc.call import Call
-from api.rpc.convert import uuid_text
+from api.rpc.convert import timestamp, uuid_text
 from api.rpc.handlers import Handler, Unary
 from tidelog.v1 import cluster_service_pb2, common_pb2
 
@@ -35,6 +35,8 @@ class ClusterService:
                 controller_id=seen.controller,
                 brokers=[_broker(row) for row in seen.brokers],
                 health=_health(seen),
+                feature_level=FEATURE_LEVEL,
+                max_feature_level=FEATURE_LEVEL,
                 metadata_offset=seen.applied,
             )
         )
@@ -42,6 +44,7 @@ class ClusterService:
 
 def _broker(row: BrokerRow) -> cluster_service_pb2.Broker:
     broker = row.broker
+    used, total = row.disk or (0, 0)
     return cluster_service_pb2.Broker(
         id=broker.node,
         directory_ids=[uuid_text(broker.directory)],
@@ -51,6 +54,9 @@ def _broker(row: BrokerRow) -> cluster_service_pb2.Broker:
         endpoints=row.endpoints,
         leader_count=row.leaders,
         replica_count=row.replicas,
+        disk_used_bytes=used,
+        disk_total_bytes=total,
+        start_time=None if row.started is None else timestamp(row.started),
     )
 
 
@@ -58,6 +64,7 @@ def _health(seen: ClusterMap) -> cluster_service_pb2.Health:
     reasons = []
     if seen.offline is not None:
         reasons.append(f"the log directory of node {seen.controller} is offline: {seen.offline}")
+    reasons += [f"damaged on disk: {place}" for place in seen.damage]
     if seen.leaderless:
         reasons.append(f"{len(seen.leaderless)} partitions have no leader")
     if seen.under_min_isr:

@@ -19,6 +19,9 @@ STATUS_DETAILS: Final = "grpc-status-details-bin"
 TEXT_CHARACTERS_MAX: Final = 1_000
 METADATA_CHARACTERS_MAX: Final = 300
 METADATA_ENTRIES_MAX: Final = 16
+ERROR_TEXT_BYTES_MAX: Final = 256 << 10
+"""Texts and metadata of all failed rows of an answer together; with the most rows that a call may
+have, and the longest names in them, the answer still fits a message."""
 BACK_OFF_MS: Final = 100
 """What a client is told to wait where a node has no room and does not know for how long."""
 
@@ -79,6 +82,30 @@ def record_error(error: RequestError) -> common_pb2.RecordError:
         retry_delay=_retry_delay(error),
         metadata=_metadata(error),
     )
+
+
+class ErrorRows:
+    """The rows of one answer that failed: told in full as long as they are few."""
+
+    __slots__ = ("_left_bytes",)
+
+    def __init__(self) -> None:
+        """No row has failed yet."""
+        self._left_bytes = ERROR_TEXT_BYTES_MAX
+
+    def row(self, error: RequestError) -> common_pb2.RecordError:
+        """Return a row; without its text and metadata where those could make the answer too large.
+
+        Reason, outcome and what a retry brings are always there.
+        """
+        row = record_error(error)
+        size = row.ByteSize()
+        if size > self._left_bytes:
+            row.ClearField("message")
+            row.ClearField("metadata")
+        else:
+            self._left_bytes -= size
+        return row
 
 
 def _metadata(error: RequestError) -> dict[str, str]:

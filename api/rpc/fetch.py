@@ -5,7 +5,8 @@ from contextlib import aclosing
 from typing import Final, NamedTuple
 
 from api.broker.broker import Broker
-from api.broker.read_on import Diverged, Gap, ReadFrom, Step
+from api.broker.read_on import Diverged, Gap, Read, ReadFrom, Step
+from api.rpc.answer_room import room_for
 from api.rpc.call import Call
 from api.rpc.convert import (
     check_consistency,
@@ -15,11 +16,11 @@ from api.rpc.convert import (
     refuse,
     wants_records,
 )
-from api.rpc.details import record_error
+from api.rpc.details import ErrorRows, record_error
 from api.rpc.guard import Guard
 from api.rpc.selection import check_items, hosted
 from api.rpc.step_messages import MESSAGE_BYTES_MAX, Filling, record_parts, stored_parts
-from model.errors import RequestError
+from model.errors import ErrorCode, RequestError
 from model.ids import LeaderEpoch, Offset
 from model.limits import FETCH_BYTES_MAX, FETCH_PARTITION_BYTES_DEFAULT
 from tidelog.v1 import common_pb2, log_service_pb2
@@ -54,11 +55,14 @@ class FetchCall:
         """Answer.
 
         Raises:
-            RequestError: INVALID_REQUEST, NOT_IMPLEMENTED, SHUTTING_DOWN.
+            RequestError: INVALID_REQUEST, NOT_IMPLEMENTED, OVERLOADED, SHUTTING_DOWN.
         """
         check_items("cursors", len(request.cursors))
         terms = _terms(request, call)
-        places = [self._place(one, terms) for one in request.cursors]
+        places, turns = [], self._broker.turns()
+        for one in request.cursors:
+            places.append(self._place(one, terms))
+            await turns.give_way()
         read = await self._guard.interruptible(
             self._broker.read_on(
                 call.principal,
@@ -68,7 +72,8 @@ class FetchCall:
                 max_wait_ms=terms.max_wait_ms,
             )
         )
-        return await self._answer(request.cursors, read, terms)
+        async with room_for(self._broker.context.answers, _held_bytes(read)):
+            return await self._answer(request.cursors, read, terms)
 
     def _place(self, asked: common_pb2.Cursor, terms: _Terms) -> ReadFrom | RequestError:
         try:
@@ -82,14 +87,13 @@ class FetchCall:
     async def _answer(
         self,
         cursors: Sequence[common_pb2.Cursor],
-        read: Sequence[Step | Gap | Diverged | RequestError],
+        read: Sequence[Read],
         terms: _Terms,
     ) -> log_service_pb2.FetchResponse:
         """Fill the rows; what does not fit into one message is left for the next fetch."""
         response = log_service_pb2.FetchResponse()
-        room = MESSAGE_BYTES_MAX
-        for asked, found in zip(cursors, read, strict=True):
-            room -= ROW_BYTES + len(asked.topic)
+        errors = ErrorRows()
+        for found in read:
             row = response.results.add()
             match found:
                 case Gap():
@@ -97,9 +101,20 @@ class FetchCall:
                 case Diverged():
                     row.diverged.CopyFrom(diverged_message(found))
                 case RequestError():
-                    row.error.CopyFrom(record_error(found))
+                    row.error.CopyFrom(errors.row(found))
                 case Step():
-                    room -= await self._fill(row, asked, found, terms=terms, room=room)
+                    pass  # below
+        # Every row has its place before the first is filled: the last may not be too much.
+        room = MESSAGE_BYTES_MAX - response.ByteSize()
+        room -= sum(ROW_BYTES + len(one.topic) for one in cursors)
+        filled = 0
+        turns = self._broker.turns()
+        for row, asked, found in zip(response.results, cursors, read, strict=True):
+            await turns.give_way()
+            if isinstance(found, Step):
+                filled += await self._fill(
+                    row, asked, found, terms=terms, room=Room(room - filled, is_first=not filled)
+                )
         return response
 
     async def _fill(
@@ -109,7 +124,7 @@ class FetchCall:
         step: Step,
         *,
         terms: _Terms,
-        room: int,
+        room: "Room",
     ) -> int:
         """Write the first part of a step into its row, if it has room; return its size."""
         filling = Filling(lambda: row.records)
@@ -122,14 +137,44 @@ class FetchCall:
                 part = await anext(parts)
         else:
             part = next(stored_parts(step, epoch, filling, max_bytes=max_bytes))
-        if filling.size_bytes > room:
+        if filling.size_bytes > room.left_bytes:
             row.ClearField("records")
-            filling.size_bytes = 0
+            if room.is_first:  # nor will it the next time
+                row.error.CopyFrom(record_error(_no_room(step, filling.size_bytes)))
+                return 0
             nothing = step._replace(batches=(), next_offset=step.start_offset)
-            part = next(stored_parts(nothing, epoch, filling, max_bytes=0))
-        elif part.error is not None and part.message.next.offset == asked.offset:
+            next(stored_parts(nothing, epoch, Filling(lambda: row.records), max_bytes=0))
+            return 0
+        if part.error is not None and part.message.next.offset == asked.offset:
             row.error.CopyFrom(record_error(part.error))
         return filling.size_bytes
+
+
+class Room(NamedTuple):
+    """What is left of a message for the records of one row."""
+
+    left_bytes: int
+    is_first: bool
+    """No other row has records."""
+
+
+def _no_room(step: Step, size_bytes: int) -> RequestError:
+    place = f"{step.partition.topic.name}/{step.partition.number}"
+    return RequestError(
+        ErrorCode.RECORD_TOO_LARGE,
+        f"{place}: what begins at offset {step.start_offset} has {size_bytes} bytes and does not "
+        "fit into one answer beside the rows of the other cursors; ask for this partition alone",
+        topic=step.partition.topic.name,
+        partition=str(step.partition.number),
+        offset=str(step.start_offset),
+        size_bytes=str(size_bytes),
+    )
+
+
+def _held_bytes(read: Sequence[Read]) -> int:
+    """Return what an answer takes: the batches that were read, and the message made of them."""
+    size = sum(found.size_bytes for found in read if isinstance(found, Step))
+    return 2 * min(size, MESSAGE_BYTES_MAX)
 
 
 def epoch_of(asked: common_pb2.Cursor) -> LeaderEpoch | None:

@@ -7,7 +7,6 @@ notices.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from traceback import extract_tb
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
@@ -17,6 +16,7 @@ from api.broker.broker import Broker
 from api.errors import grpc_status
 from api.rpc.call import Call, read_metadata
 from api.rpc.details import text_of, trailers
+from model.counters import Counters
 from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ports import Rand
 
@@ -34,15 +34,16 @@ class Note(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class GrpcCounters:
+class GrpcCounters(Counters):
     """What is counted of the door."""
 
-    calls: int = 0
-    refused: int = 0
+    __slots__ = ("bugs", "calls", "refused", "running")
+    calls: int
+    refused: int
     """Calls that ended with a status other than OK, by a decision of the node."""
-    bugs: int = 0
-    running: int = 0
+    bugs: int
+    running: int
+    """Calls under way: a gauge."""
 
 
 class Guard:
@@ -61,6 +62,8 @@ class Guard:
 
     def drain(self) -> None:
         """Refuse new calls, and end those that wait for something to come: SHUTTING_DOWN."""
+        if self._draining.is_set():
+            return
         self._draining.set()
         now = asyncio.get_running_loop().time()
         for scope in list(self._waiting):
@@ -106,6 +109,8 @@ class Guard:
         try:
             async with scope:
                 self._waiting.add(scope)
+                if self._draining.is_set():  # it began before and comes here again
+                    scope.reschedule(asyncio.get_running_loop().time())
                 return await work
         except TimeoutError:
             if not scope.expired():

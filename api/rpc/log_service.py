@@ -6,12 +6,12 @@ from api.broker.broker import Broker
 from api.broker.place import Place
 from api.rpc.call import Call
 from api.rpc.convert import check_consistency, check_isolation, not_built, refuse, timestamp
-from api.rpc.details import record_error
+from api.rpc.details import ErrorRows
 from api.rpc.fetch import FetchCall
 from api.rpc.guard import Guard
 from api.rpc.handlers import Bidirectional, Handler, ServerStream, Unary
 from api.rpc.places import place_of
-from api.rpc.produce import INT16_MAX, Producing
+from api.rpc.produce import INT16_MAX, Producing, rows_bytes
 from api.rpc.produce_stream import ProduceStream, Requests, Send
 from api.rpc.selection import select
 from api.rpc.subscribe import SubscribeCall
@@ -67,8 +67,9 @@ class LogService:
     ) -> log_service_pb2.ProduceResponse:
         """Append every batch; answer when each is as durable as was asked for."""
         answer = log_service_pb2.ProduceResponse()
-        offered = await self._producing.offer(request, answer, call)
-        return await offered.answer
+        with self._broker.context.memory.held(rows_bytes(len(request.batches))):
+            offered = await self._producing.offer(request, answer, call)
+            return await offered.answer
 
     async def produce_stream(self, requests: Requests, send: Send, call: Call) -> None:
         """Do the same, pipelined."""
@@ -85,7 +86,7 @@ class LogService:
         if not request.HasField("seek"):
             refuse("seek", "it is missing: name a place")
         place = place_of(self._broker, "seek", request.seek)
-        chosen = select(self._broker, request.topics, request.partitions)
+        chosen = await select(self._broker, request.topics, request.partitions)
         return log_service_pb2.ResolveOffsetsResponse(
             resolved=await self._resolved(chosen, place, call)
         )
@@ -96,23 +97,25 @@ class LogService:
         place: Place,
         call: Call,
     ) -> list[log_service_pb2.Resolved]:
+        errors, turns = ErrorRows(), self._broker.turns()
         rows: list[log_service_pb2.Resolved] = []
         for one in chosen:
             if isinstance(one, tuple):
-                row = log_service_pb2.Resolved(partition=one[0], error=record_error(one[1]))
+                row = log_service_pb2.Resolved(partition=one[0], error=errors.row(one[1]))
             else:
-                row = await self._row(one, place, call)
+                row = await self._row(one, place, call, errors=errors)
             rows.append(row)
+            await turns.give_way()
         return rows
 
     async def _row(
-        self, partition: HostedPartition, place: Place, call: Call
+        self, partition: HostedPartition, place: Place, call: Call, *, errors: ErrorRows
     ) -> log_service_pb2.Resolved:
         named = common_pb2.TopicPartition(topic=partition.topic.name, partition=partition.number)
         try:
             found = await self._broker.resolve(call.principal, partition, place)
         except RequestError as refusal:
-            return log_service_pb2.Resolved(partition=named, error=record_error(refusal))
+            return log_service_pb2.Resolved(partition=named, error=errors.row(refusal))
         row = log_service_pb2.Resolved(
             partition=named,
             time=None if found.time_ms is None else timestamp(found.time_ms),

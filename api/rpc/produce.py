@@ -13,7 +13,7 @@ from api.broker.decode_records import only_key
 from api.broker.produce import Acks, Produced
 from api.rpc.call import Call
 from api.rpc.convert import duration_ms, not_built, refuse, timestamp
-from api.rpc.details import record_error
+from api.rpc.details import ErrorRows
 from api.rpc.plain_records import key_of, new_records
 from api.rpc.selection import check_items, hosted, of_topic
 from cluster.shell.hosted_partition import HostedPartition
@@ -26,6 +26,8 @@ INT16_MAX: Final = (1 << 15) - 1
 ATTRIBUTES_AT: Final = 22
 """Low byte of a batch's attributes (docs/formats/record_batch.md)."""
 PRODUCER_AT: Final = 43
+ROW_BYTES: Final = 256
+"""Memory of one row: 110 bytes with a short name, more where it tells of a refusal."""
 NO_PRODUCER: Final = b"\xff" * 8
 """-1: nobody numbered the batch."""
 
@@ -35,6 +37,11 @@ _ACKS: Final = {
     log_service_pb2.ACKS_LEADER: Acks.LEADER,
     log_service_pb2.ACKS_NONE: Acks.NONE,
 }
+
+
+def rows_bytes(rows: int) -> int:
+    """Return what the rows of an answer take in memory until it is sent."""
+    return rows * ROW_BYTES
 
 
 class _Terms(NamedTuple):
@@ -48,7 +55,7 @@ class _Terms(NamedTuple):
 class Offered:
     """A request whose batches are on their way; `answer` comes when each has its row."""
 
-    __slots__ = ("_answer", "_missing", "_rows", "answer")
+    __slots__ = ("_answer", "_errors", "_missing", "_rows", "answer")
 
     def __init__(
         self, request: log_service_pb2.ProduceRequest, answer: log_service_pb2.ProduceResponse
@@ -62,6 +69,7 @@ class Offered:
         self._answer = answer
         self._rows = answer.results
         self._missing = len(self._rows)
+        self._errors = ErrorRows()
         self.answer: asyncio.Future[log_service_pb2.ProduceResponse] = (
             asyncio.get_running_loop().create_future()
         )
@@ -81,7 +89,7 @@ class Offered:
         """Note what became of a batch."""
         row = self._rows[slot]
         if isinstance(outcome, RequestError):
-            row.error.CopyFrom(record_error(outcome))
+            row.error.CopyFrom(self._errors.row(outcome))
         else:
             row.duplicate = outcome.duplicate
             if outcome.base_offset is not None:
@@ -121,18 +129,14 @@ class Producing:
         check_items("batches", len(request.batches))
         terms = _terms(request, call)
         offered = Offered(request, answer)
-        memory = self._broker.context.memory
-        size = request.ByteSize()
-        memory.check(size)
-        memory.take(size)
-        try:
+        turns = self._broker.turns()
+        with self._broker.context.memory.held(request.ByteSize()):
             for slot, batch in enumerate(request.batches):
                 try:
                     await self._offer(batch, terms, offered, slot=slot)
                 except RequestError as refusal:
                     offered.done(slot, refusal)
-        finally:
-            memory.give_back(size)
+                await turns.give_way()
         return offered
 
     async def _offer(
@@ -197,7 +201,8 @@ def _terms(request: log_service_pb2.ProduceRequest, call: Call) -> _Terms:
     if acks is None:
         refuse("acks", f"{request.acks} is no value of Acks")
     asked = duration_ms("timeout", request.timeout) if request.HasField("timeout") else None
-    return _Terms(call, acks, call.wait_ms(asked))
+    # Whoever asked is gone at its deadline: an ack that waits longer is kept for nobody.
+    return _Terms(call, acks, min(call.wait_ms(asked), call.wait_ms(None)))
 
 
 def _check_batch(batch: log_service_pb2.ProduceBatch, payload: bytes | None, acks: Acks) -> None:
@@ -212,6 +217,8 @@ def _check_batch(batch: log_service_pb2.ProduceBatch, payload: bytes | None, ack
         if len(header) > ATTRIBUTES_AT and header[ATTRIBUTES_AT] & TRANSACTIONAL:
             not_built("encoded", "a transactional batch", 6)
         stamped = header[PRODUCER_AT:] not in {b"", NO_PRODUCER}
+        if stamped:
+            _check_acks(acks)
     elif stamped:
         _check_stamp(batch.producer, acks)
     if stamped and not batch.HasField("partition"):
@@ -221,9 +228,13 @@ def _check_batch(batch: log_service_pb2.ProduceBatch, payload: bytes | None, ack
         )
 
 
-def _check_stamp(stamp: log_service_pb2.ProducerStamp, acks: Acks) -> None:
+def _check_acks(acks: Acks) -> None:
     if acks is not Acks.ALL:
         refuse("acks", "a batch with a producer's stamp needs ACKS_ALL")
+
+
+def _check_stamp(stamp: log_service_pb2.ProducerStamp, acks: Acks) -> None:
+    _check_acks(acks)
     producer = stamp.producer
     if producer.id < 0 or not 0 <= producer.epoch <= INT16_MAX or stamp.base_sequence < 0:
         refuse(

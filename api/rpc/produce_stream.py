@@ -1,7 +1,8 @@
 """ProduceStream: requests are taken as they come, and answered as their acks come.
 
-Memory is bounded: no more than a fixed number of requests is under way, answers that the client
-does not read among them, and nothing is read while the node is congested.
+Memory is bounded: no more than a fixed number of requests and of their batches is under way,
+answers that the client does not read among them; they count against the node's budget, and nothing
+is read while the node is congested.
 """
 
 import asyncio
@@ -13,12 +14,14 @@ from api.broker.memory import MemoryBudget
 from api.rpc.answer_order import AnswerOrder
 from api.rpc.call import Call
 from api.rpc.guard import Guard
-from api.rpc.produce import Offered, Producing
+from api.rpc.produce import Offered, Producing, rows_bytes
 from model.errors import RequestError
-from model.limits import REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX
+from model.limits import CALL_ITEMS_MAX, REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX
 from tidelog.v1 import log_service_pb2
 
 IN_FLIGHT_MAX: Final = REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX.value
+ROWS_IN_FLIGHT_MAX: Final = CALL_ITEMS_MAX.value
+"""Nothing is taken beside more batches than the largest request may have."""
 
 Send: TypeAlias = Callable[[log_service_pb2.ProduceStreamResponse], Awaitable[None]]
 Requests: TypeAlias = AsyncIterator[log_service_pb2.ProduceStreamRequest]
@@ -39,6 +42,9 @@ class ProduceStream:
         self._answers: dict[int, log_service_pb2.ProduceStreamResponse] = {}
         self._ready: asyncio.Queue[int | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(IN_FLIGHT_MAX)
+        self._rows: dict[int, int] = {}
+        """Batches of each request that was taken and whose answer was not sent."""
+        self._sent = asyncio.Event()
         self._taken = 0
         self._finished = 0
         self._all_finished = asyncio.Event()
@@ -49,32 +55,44 @@ class ProduceStream:
         Raises:
             RequestError: SHUTTING_DOWN, once what was taken is answered.
         """
-        stopped: RequestError | None = None
-        async with asyncio.TaskGroup() as group:
-            answering = group.create_task(self._answer())
-            try:
-                while (
-                    request := await self._guard.interruptible(self._next(requests))
-                ) is not None:
-                    await self._take(request, call)
-            except RequestError as refusal:
-                stopped = refusal
-            await self._settled()
-            self._ready.put_nowait(None)
-            await answering
+        try:
+            async with asyncio.TaskGroup() as group:
+                answering = group.create_task(self._answer())
+                stopped = await self._take_all(requests, call)
+                await self._settled()
+                self._ready.put_nowait(None)
+                await answering
+        finally:
+            for slot in list(self._rows):  # the client has gone without them
+                self._let_go(slot)
         if stopped is not None:
             raise stopped
+
+    async def _take_all(self, requests: Requests, call: Call) -> RequestError | None:
+        """Take requests until the client ends the stream; return what ended it otherwise."""
+        try:
+            while (request := await self._guard.interruptible(self._next(requests))) is not None:
+                await self._take(request, call)
+        except RequestError as refusal:
+            return refusal
+        return None
 
     async def _next(self, requests: Requests) -> log_service_pb2.ProduceStreamRequest | None:
         """Return the next request once there is room for it; None when the client has ended."""
         await self._room.acquire()
-        await self._relief()
+        while sum(self._rows.values()) > ROWS_IN_FLIGHT_MAX:
+            self._sent.clear()
+            await self._sent.wait()
+        while self._memory.congested:
+            await self._memory.relief()
         return await anext(requests, None)
 
     async def _take(self, request: log_service_pb2.ProduceStreamRequest, call: Call) -> None:
         """Offer one request; in order, since its batches get their places now. Not broken off."""
         slot = self._taken
         self._taken += 1
+        self._rows[slot] = len(request.produce.batches)
+        self._memory.take(rows_bytes(self._rows[slot]))
         response = log_service_pb2.ProduceStreamResponse(correlation_id=request.correlation_id)
         response.produce.SetInParent()
         self._answers[slot] = response
@@ -106,16 +124,10 @@ class ProduceStream:
         """Write answers, one after the other, as fast as the client reads them."""
         while (slot := await self._ready.get()) is not None:
             await self._send(self._answers.pop(slot))
+            self._let_go(slot)
             self._room.release()
+            self._sent.set()
 
-    async def _relief(self) -> None:
-        """Read nothing more while the node holds as much as it may."""
-        while self._memory.congested:
-            relieved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._memory.when_relieved(partial(_settle, relieved))
-            await relieved
-
-
-def _settle(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
+    def _let_go(self, slot: int) -> None:
+        """Give back what the rows of an answer took."""
+        self._memory.give_back(rows_bytes(self._rows.pop(slot)))

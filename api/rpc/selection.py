@@ -36,7 +36,7 @@ def of_topic(broker: Broker, topic: str) -> tuple[HostedPartition, ...]:
     return broker.context.partitions.of_topic(check_topic_name(topic))
 
 
-def select(
+async def select(
     broker: Broker, topics: Sequence[str], partitions: Sequence[common_pb2.TopicPartition]
 ) -> list[HostedPartition | tuple[common_pb2.TopicPartition, RequestError]]:
     """Return every partition that is named, once, in the order of the call.
@@ -58,21 +58,23 @@ def select(
     for topic in topics:
         for partition in of_topic(broker, topic):
             add(partition)
+    turns = broker.turns()
     for named in partitions:
         try:
             add(hosted(broker, named.topic, named.partition))
         except RequestError as refusal:
             rows.append((named, refusal))
+        await turns.give_way()
     check_items("topics", len(rows))
     return rows
 
 
-def select_all(
+async def select_all(
     broker: Broker, topics: Sequence[str], partitions: Sequence[common_pb2.TopicPartition]
 ) -> list[HostedPartition]:
     """Return the same where any error fails the call."""
     every: list[HostedPartition] = []
-    for row in select(broker, topics, partitions):
+    for row in await select(broker, topics, partitions):
         if isinstance(row, tuple):
             raise row[1]
         every.append(row)

@@ -19,7 +19,10 @@ from api.rpc.topic_service import TopicService
 from model.limits import (
     CONNECTION_AGE_GRACE_MS,
     CONNECTION_AGE_MS_MAX,
+    CONNECTION_IDLE_MS_MAX,
+    CONNECTIONS_MAX,
     GRPC_REQUEST_BYTES_MAX,
+    HANDSHAKE_MS_MAX,
     KEEPALIVE_INTERVAL_MS,
     KEEPALIVE_TIMEOUT_MS,
     MIB,
@@ -37,6 +40,8 @@ LAST_WORD_GRACE_S: Final = 0.5
 """For the statuses of the last calls; health watchers never end by themselves."""
 
 OPTIONS: Final["Sequence[tuple[str, int]]"] = (
+    ("grpc.server_handshake_timeout_ms", HANDSHAKE_MS_MAX.value),
+    ("grpc.max_connection_idle_ms", CONNECTION_IDLE_MS_MAX.value),
     ("grpc.max_receive_message_length", GRPC_REQUEST_BYTES_MAX.value),
     ("grpc.max_send_message_length", 4 * MIB),  # what every client accepts untold
     ("grpc.max_concurrent_streams", STREAMS_PER_CONNECTION_MAX.value),
@@ -54,9 +59,20 @@ class GrpcDoor:
     """`api.door.Door` for gRPC. Loop only."""
 
     def __init__(
-        self, broker: Broker, bind: Address, *, reflection: bool, rand: Rand, note: Note
+        self,
+        broker: Broker,
+        bind: Address,
+        *,
+        reflection: bool,
+        rand: Rand,
+        note: Note,
+        connections_max: int = CONNECTIONS_MAX.value,
     ) -> None:
-        """Serve a broker at `bind`; port 0 takes a free one."""
+        """Serve a broker at `bind`; port 0 takes a free one.
+
+        Beyond `connections_max` gRPC hangs up on new connections; it has no bound for each address.
+        """
+        self._options = (*OPTIONS, ("grpc.max_allowed_incoming_connections", connections_max))
         self._broker = broker
         self._bind = bind
         self._reflection = reflection
@@ -80,7 +96,7 @@ class GrpcDoor:
         Raises:
             DoorTaken: the address is in use or not ours.
         """
-        server = aio.server(options=OPTIONS)
+        server = aio.server(options=self._options)
         handlers = (
             LogService(self._broker, self._guard).handlers()
             | TopicService(self._broker).handlers()

@@ -25,19 +25,32 @@ RECORD_OVERHEAD_BYTES: Final = 40
 """Tags, lengths, offset and time of a record on the wire, at most; and of a header."""
 RUN_OVERHEAD_BYTES: Final = 40
 """The same of a run of batches: lengths, append time, leader epoch."""
+PART_OVERHEAD_BYTES: Final = 100
+"""The same of a part: offsets, closed time, and a cursor without its topic."""
 _ATTRIBUTES_AT: Final = 22
 
 
 class Filling:
     """The message that steps are written into: in place, for copies of messages are dear."""
 
-    __slots__ = ("begin", "size_bytes")
+    __slots__ = ("_begin", "_own_bytes", "size_bytes")
 
     def __init__(self, begin: Callable[[], common_pb2.PartitionRecords]) -> None:
         """`begin` gives the place for the next part."""
-        self.begin = begin
+        self._begin = begin
         self.size_bytes = 0
-        """Of the records and batches in the message; whoever sends it begins again at 0."""
+        """Of all in the message but the newest part's own fields."""
+        self._own_bytes = 0
+
+    def begin(self, topic: str) -> common_pb2.PartitionRecords:
+        """Return the place for the next part, which is of a topic."""
+        self.size_bytes += self._own_bytes
+        self._own_bytes = PART_OVERHEAD_BYTES + len(topic)
+        return self._begin()
+
+    def sent(self) -> None:
+        """Begin again with an empty message."""
+        self.size_bytes = self._own_bytes = 0
 
 
 class Part(NamedTuple):
@@ -214,7 +227,7 @@ class _Building:
 def _begin(
     step: Step, offset: int, epoch: LeaderEpoch | None, *, filling: Filling
 ) -> common_pb2.PartitionRecords:
-    message = filling.begin()
+    message = filling.begin(step.partition.topic.name)
     message.next.CopyFrom(cursor(step.partition, offset, epoch))
     message.log_start_offset = step.log_start
     message.high_watermark = step.high_watermark

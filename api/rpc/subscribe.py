@@ -16,6 +16,7 @@ from api.broker.subscribe import (
     Subscription,
     check_step_bytes,
 )
+from api.rpc.answer_room import room_for
 from api.rpc.call import Call
 from api.rpc.convert import (
     check_consistency,
@@ -53,7 +54,7 @@ class SubscribeCall:
 
         Raises:
             RequestError: what was asked for is wrong or not built; what cannot be read;
-                SHUTTING_DOWN.
+                OVERLOADED, SHUTTING_DOWN.
         """
         await self._guard.interruptible(self._run(request, send, call))
 
@@ -63,7 +64,8 @@ class SubscribeCall:
         sending = _Sending(self._broker, send, wanted, decode=decode)
         async with aclosing(self._broker.subscribe(call.principal, wanted)) as events:
             async for event in events:
-                await sending.tell(event)
+                async with room_for(self._broker.context.answers, _held_bytes(event)):
+                    await sending.tell(event)
 
 
 class _Opening:
@@ -82,7 +84,7 @@ class _Opening:
             RequestError: INVALID_REQUEST, UNKNOWN_TOPIC, UNKNOWN_PARTITION, OFFSET_OUT_OF_RANGE.
         """
         request = self._request
-        chosen = select_all(self._broker, request.topics, request.partitions)
+        chosen = await select_all(self._broker, request.topics, request.partitions)
         endless = self._times is None and not request.HasField("stop")
         start = self._seek("start") or Latest()
         stop = self._seek("stop")
@@ -216,7 +218,7 @@ class _Sending:
         message = self._message
         if message.records.partitions:
             self._message = _Response()
-            self._filling.size_bytes = 0
+            self._filling.sent()
             await self._send(message)
 
     async def _parts(self, step: Step) -> AsyncGenerator[Part, None]:
@@ -247,6 +249,11 @@ class _Sending:
         if opened.times is not None:
             message.range.CopyFrom(range_message(opened.times))
         return message
+
+
+def _held_bytes(event: Event) -> int:
+    """Return what is held until the client has taken an event: its batches, and their message."""
+    return 2 * sum(step.size_bytes for step in event) if isinstance(event, list) else 0
 
 
 def _copy(place: common_pb2.Cursor) -> common_pb2.Cursor:

@@ -3,13 +3,11 @@
 from bisect import bisect_right
 from typing import Final
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from api.broker.broker import Broker
 from api.broker.topics import Trimmed
 from api.rpc.call import Call
 from api.rpc.convert import not_built, refuse, timestamp, topic_id, uuid_text
-from api.rpc.details import record_error
+from api.rpc.details import ErrorRows
 from api.rpc.handlers import Handler, Unary
 from api.rpc.places import place_of
 from api.rpc.selection import check_items, hosted, of_topic
@@ -19,10 +17,14 @@ from cluster.controller.partitions import AddPartitions
 from cluster.controller.topics import NO_TOPIC_ID, CreateTopic, DeleteTopic
 from cluster.shell.hosted_partition import HostedPartition
 from model.errors import RequestError
-from model.limits import PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX
+from model.limits import GRPC_ANSWER_BYTES_MAX, PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX
 from model.names import check_topic_name
 from tidelog.v1 import topic_service_pb2
 
+_Row = topic_service_pb2.TrimTopicResponse.Trimmed
+
+ROW_OVERHEAD_BYTES: Final = 10
+"""Tag and length of a topic in a page, at most."""
 _KINDS_OUT: Final = {
     TopicKind.LOG: topic_service_pb2.Topic.KIND_LOG,
     TopicKind.EVENTSTORE: topic_service_pb2.Topic.KIND_EVENTSTORE,
@@ -94,11 +96,16 @@ class TopicService:
         ]
         first = bisect_right(topics, request.page_token, key=lambda topic: topic.name)
         stop = first + (request.page_size or PAGE_ITEMS_DEFAULT.value)
-        page = topics[first:stop]
-        return topic_service_pb2.ListTopicsResponse(
-            topics=[topic_message(topic) for topic in page],
-            next_page_token=page[-1].name if stop < len(topics) else "",
-        )
+        page = topic_service_pb2.ListTopicsResponse()
+        size_bytes = 0
+        for place, topic in enumerate(topics[first:stop], start=first + 1):
+            row = topic_message(topic)
+            size_bytes += row.ByteSize() + ROW_OVERHEAD_BYTES
+            if size_bytes > GRPC_ANSWER_BYTES_MAX.value:  # their settings may be long texts
+                break
+            page.topics.append(row)
+            page.next_page_token = topic.name if place < len(topics) else ""
+        return page
 
     async def add_partitions(
         self, request: topic_service_pb2.AddPartitionsRequest, call: Call
@@ -122,17 +129,18 @@ class TopicService:
         every = of_topic(self._broker, request.name)
         numbers = dict.fromkeys(request.partitions or range(len(every)))
         check_items("partitions", len(numbers))
-        rows: dict[int, topic_service_pb2.TrimTopicResponse.Trimmed] = {}
+        rows: dict[int, _Row] = {}
+        errors = ErrorRows()
         chosen: list[HostedPartition] = []
         for number in numbers:
             try:
                 chosen.append(hosted(self._broker, request.name, number))
             except RequestError as refusal:
-                rows[number] = _row(partition=number, error=record_error(refusal))
+                rows[number] = _Row(partition=number, error=errors.row(refusal))
         trimmed = await self._broker.topics.trim(
             call.principal, chosen, before, validate_only=request.validate_only
         )
-        rows |= {one.partition.number: _trimmed(one) for one in trimmed}
+        rows |= {one.partition.number: _trimmed(one, errors) for one in trimmed}
         return topic_service_pb2.TrimTopicResponse(trimmed=[rows[number] for number in numbers])
 
     async def delete_topic(
@@ -159,7 +167,7 @@ def topic_message(topic: TopicImage) -> topic_service_pb2.Topic:
         partition_count=len(topic.partitions),
         replication_factor=topic.replication_factor,
         config=dict(topic.config),
-        create_time=_created(topic),
+        create_time=timestamp(topic.created_at),
         internal=topic.internal,
     )
 
@@ -181,20 +189,13 @@ def partition_message(partition: HostedPartition) -> topic_service_pb2.Partition
     )
 
 
-_row = topic_service_pb2.TrimTopicResponse.Trimmed
-
-
-def _trimmed(one: Trimmed) -> topic_service_pb2.TrimTopicResponse.Trimmed:
-    return _row(
+def _trimmed(one: Trimmed, errors: ErrorRows) -> _Row:
+    return _Row(
         partition=one.partition.number,
         before=one.before,
         after=one.after,
-        error=None if one.error is None else record_error(one.error),
+        error=None if one.error is None else errors.row(one.error),
     )
-
-
-def _created(topic: TopicImage) -> Timestamp:
-    return timestamp(topic.created_at)
 
 
 def _kind(kind: int) -> TopicKind | None:

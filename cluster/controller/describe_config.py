@@ -2,35 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from cluster.controller.configs import (
     ALIASES,
     SERVED,
     WITHOUT_EFFECT,
     parse,
-    read_value,
     text_of,
-    unknown_name,
 )
 from model.settings import Declaration, Unit
-
-NODE_NAMES: Final[Mapping[str, str]] = {
-    "compression.type": "compression.type",
-    "log.cleanup.policy": "cleanup.policy",
-    "log.message.timestamp.after.max.ms": "tidelog.timestamp.future.max.ms",
-    "log.message.timestamp.before.max.ms": "tidelog.timestamp.past.max.ms",
-    "log.message.timestamp.type": "message.timestamp.type",
-    "log.retention.bytes": "retention.bytes",
-    "log.retention.ms": "retention.ms",
-    "log.roll.ms": "segment.ms",
-    "log.segment.bytes": "segment.bytes",
-    "message.max.bytes": "max.message.bytes",
-    "min.insync.replicas": "min.insync.replicas",
-    "tidelog.flush": "tidelog.flush",
-    "tidelog.flush.ms": "tidelog.flush.ms",
-}
-"""A node's own names for the defaults of its topics, to the topic's name."""
 
 
 class Source(Enum):
@@ -55,22 +36,6 @@ class ConfigValue(NamedTuple):
     value_type: str
     """int, bytes, duration or string."""
     read_only: bool
-
-
-def node_defaults(node_config: Mapping[str, str]) -> dict[str, str]:
-    """Return the topic defaults that a node's own configuration sets, by topic setting's name.
-
-    Raises:
-        RequestError: INVALID_CONFIG (unknown name or value), NOT_IMPLEMENTED.
-    """
-    defaults: dict[str, str] = {}
-    for name, text in node_config.items():
-        if name not in NODE_NAMES:
-            raise unknown_name(name, NODE_NAMES)
-        defaults[NODE_NAMES[name]] = text
-        read_value(NODE_NAMES[name], text)
-    parse({}, defaults=defaults, replication_factor=1)
-    return defaults
 
 
 def describe(

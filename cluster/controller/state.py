@@ -24,7 +24,7 @@ from cluster.controller.image import (
     TopicImage,
 )
 from cluster.controller.records import ClusterFormed, TopicCreated
-from model.errors import ErrorCode, RequestError
+from cluster.controller.unknown_topic import unknown_id, unknown_name
 from model.ids import Index, NodeId, ProducerId, TopicId, TopicName, WallMs
 
 
@@ -56,10 +56,7 @@ class MetadataState:
         """
         topic = self.topics.get(TopicName(name))
         if topic is None:
-            shown = name[:249].encode("unicode_escape").decode("ascii")
-            raise RequestError(
-                ErrorCode.UNKNOWN_TOPIC, f'topic "{shown}" does not exist', topic=shown
-            )
+            raise unknown_name(name, self.topics)
         return topic
 
     def topic_by_id(self, topic_id: TopicId) -> TopicImage:
@@ -70,9 +67,7 @@ class MetadataState:
         """
         topic = self.topics_by_id.get(topic_id)
         if topic is None:
-            shown = topic_id.hex()
-            detail = f"there is no topic with the id {shown}"
-            raise RequestError(ErrorCode.UNKNOWN_TOPIC, detail, topic_id=shown)
+            raise unknown_id(topic_id)
         return topic
 
     def settings_of(self, config: Mapping[str, str], replication_factor: int) -> TopicSettings:

@@ -79,10 +79,10 @@ def decode(file: bytes, position: int, *, salt: bytes) -> Decoded:
         raise MalformedError("log entry", position, "unwritten")
     if not _HEAD.size <= length <= min(ENTRY_BYTES_MAX, len(file) - position):
         raise MalformedError("log entry", position, f"length {length}")
+    if zeros != _ZEROS or synced > index:  # first: what looks for an entry meets much that is none
+        raise MalformedError("log entry", position, "reserved bytes or durability")
     if crc32c(memoryview(file)[position + _CRC_FROM : position + length]) != crc:
         raise MalformedError("log entry", position, "checksum")
-    if zeros != _ZEROS or synced > index:
-        raise MalformedError("log entry", position, "reserved bytes or durability")
     payload = file[position + _HEAD.size : position + length]
     return Decoded(Entry(Term(term), Index(index), kind, payload), Index(synced), length)
 
@@ -94,10 +94,20 @@ def was_synced(file: bytes, position: int, index: Index, *, salt: bytes) -> bool
     it.
     """
     while (position := file.find(salt, position + 1)) >= 0:
+        if not _claims_synced(file, position, index):
+            continue
         try:
-            later = decode(file, position, salt=salt)
+            decode(file, position, salt=salt)
         except MalformedError:
             continue
-        if later.synced > index:
-            return True
+        return True
     return False
+
+
+def _claims_synced(file: bytes, position: int, index: Index) -> bool:
+    """Tell whether a head says that an entry was durable: cheap, for there may be thousands."""
+    if len(file) - position < _HEAD.size:
+        return False
+    _, _, length, _, own, synced, _, zeros = _HEAD.unpack_from(file, position)
+    plausible = _HEAD.size <= length <= len(file) - position and zeros == _ZEROS
+    return bool(plausible and index < synced <= own)

@@ -194,6 +194,9 @@ class EntryLog:
             found = self._load_file(name, is_last=name == names[-1], dropped=dropped)
             if found is not None:
                 self._join(name, found, snapshot_index)
+        if self._files and not self._files[-1].terms:
+            # A crash while it was begun: its head arrived, no entry did. The sweep removes it.
+            self._files.pop().file.close()
         if self._files and self._files[-1].end > self._last_index:
             self._last_index = Index(self._files[-1].end - 1)
             self._last_term = Term(self._files[-1].terms[-1])

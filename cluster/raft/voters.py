@@ -10,7 +10,6 @@ from typing import Final, NamedTuple
 from model.errors import MalformedError
 from model.ids import NodeId
 
-DIRECTORY_BYTES: Final = 16
 VOTERS_MAX: Final = 64
 """More is no quorum that anybody runs, but damage."""
 _VOTER: Final = struct.Struct(">i16s")

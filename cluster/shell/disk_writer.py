@@ -66,6 +66,7 @@ class DiskWriter:
         self._looking = False
         self._offline = False
         self._ending = False
+        self._filing_due = False
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._checkpoints_taken = 0
         self._checkpoints_done = 0
@@ -87,6 +88,10 @@ class DiskWriter:
             self._looking = True
             self._checkpointer.submit(self._directory.poll_free, self._looked, self._fail)
 
+    def fail(self, error: Exception) -> None:
+        """Take the directory offline for an error that was met outside: a read the disk refused."""
+        self._fail(error)
+
     async def until(self, holds: Callable[[], bool]) -> None:
         """Return once `holds()`, which is asked after each round and each checkpoint.
 
@@ -102,8 +107,8 @@ class DiskWriter:
         await came
 
     async def flushed(self) -> None:
-        """Return once nothing that was accepted is left to write; for the end of a node."""
-        await self.until(lambda: not self._directory.has_pending())
+        """Return once nothing that was accepted is left to write, or `offline` says it never is."""
+        await self._until_or_offline(lambda: not self._directory.has_pending())
 
     async def checkpointed(self) -> None:
         """Return once a checkpoint that was taken after this call is durable."""
@@ -114,10 +119,18 @@ class DiskWriter:
     async def at_rest(self) -> None:
         """Begin no checkpoint any more, and return once none is under way; for the end of a node.
 
-        One that has ended in its thread is under way until the loop has heard of it.
+        One that has ended in its thread is under way until the loop has heard of it. Returns too
+        when the directory goes offline.
         """
         self._ending = True
-        await self.until(lambda: not self._checkpointing)
+        await self._until_or_offline(lambda: not self._checkpointing)
+
+    async def _until_or_offline(self, holds: Callable[[], bool]) -> None:
+        try:
+            await self.until(holds)
+        except RequestError:
+            if not self._offline:
+                raise
 
     def close(self, clock_floor: AppendTimeMs | None) -> None:
         """End the threads; blocks. With a floor, mark the directory as stopped cleanly first.
@@ -140,8 +153,11 @@ class DiskWriter:
     def _begin_round(self) -> None:
         if self._writing or self._offline:
             return
-        work = self._directory.take_round(self._clock.monotonic_ms())
+        now = self._clock.monotonic_ms()
+        file_now = self._filing_due or self._checkpoint_asked or bool(self._waiting)
+        work = self._directory.take_round(now, filing_may_wait=not file_now)
         if work is None:
+            self._filing_due = False
             self._begin_checkpoint()
             self._tell()
             return
@@ -196,6 +212,7 @@ class DiskWriter:
 
     def _look(self) -> None:
         self._watching = False
+        self._filing_due = True
         self._begin_round()
         self._begin_checkpoint()
         if self._directory.has_unsynced():

@@ -93,6 +93,7 @@ class OneVoter:
         self._waiting: deque[tuple[Index, Future[None]]] = deque()
         self._wake = Event()
         self._running = False
+        self._ended = Event()
         self._refusal: RequestError | None = None
 
     @classmethod
@@ -202,6 +203,11 @@ class OneVoter:
             lost = "the node stopped before the change was durable"
             self._end(RequestError(ErrorCode.LEADERSHIP_LOST, lost))
             self._stable.log.close()
+            self._ended.set()
+
+    async def ended(self) -> None:
+        """Return once `run` has come to its end: no thread uses the log's files any more."""
+        await self._ended.wait()
 
     def stop(self) -> None:
         """Take no more; `run` returns once what was taken is durable and answered."""

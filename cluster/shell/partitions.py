@@ -7,6 +7,7 @@ Invariants:
 from collections.abc import Callable, Iterable, Iterator
 
 from cluster.controller.image import MetadataDelta, MetadataImage, TopicImage
+from cluster.controller.unknown_topic import unknown_id, unknown_name
 from cluster.replication.high_watermark import CommitRule
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.log_directory import LogDirectory
@@ -14,7 +15,6 @@ from logstore.partition_log import PartitionLog
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId, PartitionId, TopicId
 from model.ports import Clock
-from model.suggest import did_you_mean
 
 
 class Partitions:
@@ -61,7 +61,7 @@ class Partitions:
         """
         hosted = self._by_name.get(topic)
         if hosted is None:
-            raise self._unknown_topic(topic)
+            raise unknown_name(topic, self._by_name)
         return _at(hosted, number)
 
     def get_by_id(self, topic: TopicId, number: int) -> HostedPartition:
@@ -72,9 +72,7 @@ class Partitions:
         """
         image = self._topics.get(topic)
         if image is None:
-            raise RequestError(
-                ErrorCode.UNKNOWN_TOPIC, f"no topic has the id {topic.hex()}", topic_id=topic.hex()
-            )
+            raise unknown_id(topic)
         return _at(self._by_name[image.name], number)
 
     def of_topic(self, topic: str) -> tuple[HostedPartition, ...]:
@@ -85,7 +83,7 @@ class Partitions:
         """
         hosted = self._by_name.get(topic)
         if hosted is None:
-            raise self._unknown_topic(topic)
+            raise unknown_name(topic, self._by_name)
         return hosted
 
     def of_topic_id(self, topic_id: TopicId) -> tuple[HostedPartition, ...]:
@@ -172,16 +170,6 @@ class Partitions:
             del self._by_id[one.log.id]
             self._dropped(one)
             self._directory.delete(one.log.id)
-
-    def _unknown_topic(self, name: str) -> RequestError:
-        near = did_you_mean(name, self._by_name)
-        metadata = {"topic": name} | ({"did_you_mean": near} if near else {})
-        return RequestError(
-            ErrorCode.UNKNOWN_TOPIC,
-            f'topic "{name}" does not exist',
-            retry_delay_ms=None,
-            **metadata,
-        )
 
 
 def _at(hosted: tuple[HostedPartition, ...], number: int) -> HostedPartition:

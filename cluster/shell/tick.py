@@ -6,6 +6,7 @@ thread, one socket write for each connection. So a flood of small requests share
 wake-ups, and a lone request waits for nothing: no timer is involved.
 """
 
+from collections import deque
 from collections.abc import Callable
 
 
@@ -17,7 +18,7 @@ class Tick:
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         """Take the loop's `call_soon`: it runs a call after all that is ready now."""
         self._call_soon = call_soon
-        self._calls: list[Callable[[], None]] = []
+        self._calls: deque[Callable[[], None]] = deque()
 
     def at_end(self, call: Callable[[], None]) -> None:
         """Run `call` once, when everything that arrived in this tick has been handled.
@@ -30,6 +31,12 @@ class Tick:
             self._call_soon(self._end)
 
     def _end(self) -> None:
-        calls, self._calls = self._calls, []
-        for call in calls:
-            call()
+        calls, self._calls = self._calls, deque()
+        try:
+            while calls:
+                calls.popleft()()
+        finally:  # one that raises is the loop's to report; it takes no other call with it
+            if calls:
+                if not self._calls:
+                    self._call_soon(self._end)
+                self._calls.extendleft(reversed(calls))

@@ -61,6 +61,10 @@ class Memory(Protocol):
         """Call once when it is no longer congested."""
         ...
 
+    def forget(self, call: Callable[[], None]) -> None:
+        """Do not call any more."""
+        ...
+
 
 # Why no further frame is handled now: bits of one integer, which is tested for every frame.
 OWNER: Final = 1
@@ -157,11 +161,6 @@ class FrameConnection(asyncio.BufferedProtocol):
         return not self._holds & CLOSED
 
     @property
-    def is_held(self) -> bool:
-        """Whether frames wait for the owner, the socket or memory."""
-        return bool(self._holds)
-
-    @property
     def buffered_bytes(self) -> int:
         """Bytes received and not yet handled."""
         return self._filled - self._start
@@ -208,6 +207,8 @@ class FrameConnection(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give everything back."""
+        if self._holds & MEMORY:
+            self._memory.forget(self._relieved)
         self._holds |= CLOSED
         self._replace_buffer(memoryview(bytearray(0)))
         self._start = self._filled = 0

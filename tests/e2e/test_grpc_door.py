@@ -16,8 +16,9 @@ from api.rpc.server import GrpcDoor
 from api.rpc.surface import services
 from api.rpc_surface import SERVED, STEPS
 from model.limits import GRPC_REQUEST_BYTES_MAX, STREAMS_PER_CONNECTION_MAX
-from tests.grpc_node import GrpcNode, Log, grpc_node, plain, refusal
+from tests.grpc_node import GrpcNode, grpc_node, plain, refusal
 from tests.grpc_reading import Fetch
+from tests.world import Log
 from tidelog.v1 import cluster_service_pb2, common_pb2, log_service_pb2, topic_service_pb2
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

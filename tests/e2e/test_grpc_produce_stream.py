@@ -102,7 +102,8 @@ async def test_no_more_than_so_many_are_under_way(
     served: GrpcNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert produce_stream.IN_FLIGHT_MAX == 100
-    await served.create("orders")
+    name, many = "o" * 249, 800
+    await served.create(name)
     offered = 0
     original = Producing.offer
 
@@ -117,9 +118,9 @@ async def test_no_more_than_so_many_are_under_way(
 
     async def send() -> None:
         nonlocal sent
-        for number in range(1_500):
-            # Refusals are long: flow control stops them soon.
-            await stream.write(request(number, "orders", *[plain(b"x", partition=9)] * 50))
+        for number in range(many):
+            # Refusals are long, 40 KiB together: more than any window of flow control holds.
+            await stream.write(request(number, name, *[plain(b"x", partition=9)] * 50))
             sent += 1
         await stream.done_writing()
 
@@ -129,10 +130,10 @@ async def test_no_more_than_so_many_are_under_way(
         await served.turn()
         still = still + 1 if offered == before else 0
         before = offered
-    assert sent < 1_500
+    assert sent < many
     answers = [answer.correlation_id async for answer in stream]
     await sending
-    assert answers == list(range(1_500))
+    assert answers == list(range(many))
 
 
 async def test_a_node_that_stops_answers_what_it_took(served: GrpcNode) -> None:

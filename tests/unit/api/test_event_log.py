@@ -121,3 +121,14 @@ def test_every_name_in_the_code_is_listed() -> None:
     }
     assert found
     assert found - {"security", "controller"} <= EVENTS.keys()
+
+
+def test_every_listed_event_is_written_somewhere() -> None:
+    """A name that nobody writes would be an alert that never fires."""
+    written = {
+        name
+        for path in (ROOT / "api").rglob("*.py")
+        if path.name != "log_events.py"
+        for name in re.findall(r'"([a-z_]+)"', path.read_text(encoding="utf-8"))
+    }
+    assert EVENTS.keys() - written == set()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from api.config_file import DECLARED, ConfigRefused, Given, load, rows_of
 from api.node.refusals import exposure
-from api.settings import SECTIONS, NodeSettings, is_loopback, split_address
+from api.settings import SECTIONS, NodeSettings, is_every_address, is_loopback, split_address
 from api.settings_reference import reference_toml, settings_page
 from cluster.controller.configs import SERVED
 
@@ -79,6 +79,7 @@ def test_topic_defaults_by_kafkas_names_quoted_or_nested(tmp_path: Path) -> None
         ("listeners.kafka.bind=::1:9092", "is not HOST:PORT"),
         ("topic_defaults.retention.mss=5", 'did you mean "topic_defaults.retention.ms"'),
         ("topic_defaults.retention.ms=7d", "write 604800000"),
+        ("topic_defaults.cleanup.policy=compact", "not served"),
         ("log.tail_bytes=1GB", "0..67108864 bytes"),
         ("node.id=-1", "outside 0..2147483647"),
         ("node.id=one", "0..2147483647 count"),
@@ -211,3 +212,26 @@ def test_an_address_is_one_or_is_refused(text: str) -> None:
         return
     assert 0 <= port <= 65_535
     assert split_address(f"[{host}]:{port}" if ":" in host else f"{host}:{port}") == (host, port)
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (["bind=0.0.0.0:9092"], "set advertise to the HOST:PORT"),
+        (["bind=[::]:9092"], "set advertise to the HOST:PORT"),
+        (["advertise=0.0.0.0:9092"], "nowhere that a client can connect to"),
+        (["advertise=[::]:9092"], "nowhere that a client can connect to"),
+        (["advertise=broker.example:0"], "nowhere that a client can connect to"),
+    ],
+)
+def test_kafka_clients_are_told_no_address_that_is_none(given: list[str], why: str) -> None:
+    with pytest.raises(ConfigRefused, match=why):
+        load(file=None, environment={}, overrides=[f"listeners.kafka.{text}" for text in given])
+
+
+def test_a_listener_on_every_address_may_advertise_one() -> None:
+    overrides = ["listeners.kafka.bind=0.0.0.0:9092", "listeners.kafka.advertise=log-1:9092"]
+    loaded = load(file=None, environment={}, overrides=overrides)
+    assert loaded.settings.kafka_listener.advertise == "log-1:9092"
+    assert is_every_address("::") and is_every_address("0.0.0.0")
+    assert not is_every_address("log-1") and not is_every_address("127.0.0.1")

@@ -2,7 +2,7 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
@@ -13,7 +13,7 @@ import pytest
 from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
-from cluster.shell.disk_writer import DiskWriter
+from cluster.shell.disk_writer import CHECK_MS, DiskWriter
 from cluster.shell.tick import Tick
 from logstore.batch import encode_batch
 from logstore.identity import Identity
@@ -58,6 +58,9 @@ class Bench:
     directory: LogDirectory
     writer: DiskWriter
     log: PartitionLog
+    clock: SimClock
+    ended: asyncio.Event
+    """Set by every round that ends."""
     rounds: list[RoundResult] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
 
@@ -67,6 +70,12 @@ class Bench:
         self.log.append([batch], leader_epoch=LeaderEpoch(0), append_time=AppendTimeMs(1_000))
         self.writer.ask()
 
+    async def came(self, holds: Callable[[], bool]) -> None:
+        """Return once `holds()`, without asking the writer for anything."""
+        while not holds():
+            self.ended.clear()
+            await asyncio.wait_for(self.ended.wait(), WAIT_S_MAX)
+
 
 @asynccontextmanager
 async def bench(disk: SimDisk, *, floor: AppendTimeMs | None = FLOOR) -> AsyncIterator[Bench]:
@@ -75,21 +84,24 @@ async def bench(disk: SimDisk, *, floor: AppendTimeMs | None = FLOOR) -> AsyncIt
     log = directory.partitions.get(PLACE) or directory.create(PLACE, PartitionSettings())
     rounds: list[RoundResult] = []
     failures: list[Exception] = []
+    clock = SimClock(wall=WallMs(0), monotonic=MonotonicMs(0))
+    came = asyncio.Event()
 
     def ended(result: RoundResult, logs: Sequence[PartitionLog]) -> None:
         del logs
         rounds.append(result)
+        came.set()
 
     writer = DiskWriter(
         directory,
-        clock=SimClock(wall=WallMs(0), monotonic=MonotonicMs(0)),
+        clock=clock,
         tick=Tick(loop.call_soon),
         handover=loop.call_soon_threadsafe,
         ended=ended,
         failed=failures.append,
     )
     try:
-        yield Bench(disk, directory, writer, log, rounds, failures)
+        yield Bench(disk, directory, writer, log, clock, came, rounds, failures)
     finally:
         if not failures:
             await writer.flushed()
@@ -105,6 +117,26 @@ async def test_what_one_tick_accepts_is_one_round() -> None:
             one.append()
         await one.writer.until(lambda: one.log.flushed_end == 50)
         assert len(one.rounds) == 1
+
+
+async def test_an_answer_does_not_wait_for_the_files_which_have_it_soon_after() -> None:
+    async with bench(SimDisk()) as one:
+        await one.writer.flushed()
+        for _ in range(3):
+            one.append()
+        await one.came(lambda: one.log.flushed_end == 3)
+        assert one.log.filed_end == 0
+        one.clock.advance(CHECK_MS)
+        await one.came(lambda: one.log.filed_end == 3)
+
+
+async def test_whoever_waits_for_the_files_need_not_wait_for_that_time() -> None:
+    async with bench(SimDisk()) as one:
+        await one.writer.flushed()
+        one.append()
+        await one.came(lambda: one.log.flushed_end == 1)
+        assert one.log.filed_end == 0
+        await one.writer.until(lambda: one.log.filed_end == 1)
 
 
 async def test_what_arrives_while_a_round_is_written_goes_with_the_next() -> None:
@@ -172,8 +204,9 @@ async def test_a_failed_write_is_told_once_and_nothing_is_tried_again() -> None:
         disk.faults.add(Fault(Operation.WRITE, "journal", errno.ENOSPC))
         one.append()
         with pytest.raises(RequestError) as lost:
-            await one.writer.flushed()
+            await one.writer.until(lambda: False)
         assert lost.value.code is ErrorCode.STORAGE_ERROR
+        await one.writer.flushed()  # whoever ends the node goes on: `offline` tells
         assert one.writer.offline
         (failure,) = one.failures
         assert isinstance(failure, StorageFailed)

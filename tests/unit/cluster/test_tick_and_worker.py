@@ -34,6 +34,26 @@ async def test_what_arrived_together_ends_together_and_in_order() -> None:
     assert happened == ["a", "b", "first", "second", "of the next tick"]
 
 
+async def test_a_call_that_raises_takes_no_other_with_it() -> None:
+    loop = asyncio.get_running_loop()
+    tick = Tick(loop.call_soon)
+    reported: list[object] = []
+    loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
+    happened: list[str] = []
+    ended = asyncio.Event()
+
+    def breaks() -> None:
+        tick.at_end(lambda: happened.append("of the next tick"))
+        tick.at_end(ended.set)
+        raise ZeroDivisionError
+
+    tick.at_end(breaks)
+    tick.at_end(lambda: happened.append("beside it"))
+    await ended.wait()
+    assert happened == ["beside it", "of the next tick"]
+    assert [type(error) for error in reported] == [ZeroDivisionError]
+
+
 async def test_a_worker_hands_results_and_errors_to_the_loop() -> None:
     worker = Worker("test", asyncio.get_running_loop().call_soon_threadsafe)
     here = threading.get_ident()

@@ -199,6 +199,16 @@ def test_a_congested_node_lets_no_buffer_grow() -> None:
     assert len(peer.echo.frames) == 1
 
 
+def test_a_connection_that_is_lost_while_it_waits_for_memory_is_not_kept() -> None:
+    """Clients that come again and again while the disk stands still would pile up."""
+    peer = Peer()
+    peer.memory.take(BUDGET_BYTES)
+    peer.transport.feed(framed(b"one"))
+    assert len(peer.memory._relieved) == 1
+    peer.transport.lose()
+    assert len(peer.memory._relieved) == 0
+
+
 def test_a_lost_connection_gives_everything_back() -> None:
     peer = Peer()
     peer.transport.feed(framed(b"x" * 4096)[:-1])

@@ -1,13 +1,17 @@
 """Reading on: what is visible, how long a read waits, and what it is refused."""
 
 import asyncio
+import errno
+from collections.abc import Callable
 
 import pytest
 
 from api.broker.fetch import Fetched, Want
 from api.broker.produce import Acks
 from api.sim.disk import SimDisk
+from api.sim.faults import Fault, Operation
 from cluster.shell.hosted_partition import HostedPartition
+from cluster.shell.worker import Worker
 from logstore.batch import decode_batch
 from model.errors import ErrorCode
 from model.ids import Offset
@@ -153,3 +157,110 @@ async def test_a_batch_larger_than_the_reader_allows_comes_all_the_same() -> Non
         orders = await node.create("orders")
         await node.produce(orders, batch_of([b"x" * 5_000]))
         assert values(await node.fetch(orders, 0, max_bytes=1)) == [b"x" * 5_000]
+
+
+async def test_a_commit_between_cancelling_and_hearing_of_it_breaks_nothing() -> None:
+    """The waiting task has been told and has not run yet when the answer comes."""
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        reported: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: reported.append(told))
+        want = Want(orders, Offset(0), 1 << 20)
+        waiting = asyncio.ensure_future(
+            node.broker.fetch.wait(
+                ANONYMOUS, [want], min_bytes=1, max_bytes=1 << 20, max_wait_ms=60_000
+            )
+        )
+        await node.broker.searches.turn()
+
+        def leave() -> None:
+            waiting.cancel()
+
+        orders.watch(Offset(0), leave)  # woken behind the poll, and before it reads again
+        await node.produce(orders, batch_of([b"a"]))
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert reported == []
+
+
+class HeldPool:
+    """A read pool whose jobs run when the test says so, on the loop."""
+
+    def __init__(self, pool: Worker) -> None:
+        self._pool = pool
+        self.held: list[Callable[[], None]] = []
+
+    def submit(
+        self,
+        job: Callable[[], object],
+        done: Callable[[object], object],
+        failed: Callable[[Exception], object],
+    ) -> None:
+        self.held.append(lambda: self._pool.submit(job, done, failed))
+
+    def let_go(self) -> None:
+        held, self.held = self.held, []
+        for submit in held:
+            submit()
+
+
+async def cold(disk: SimDisk, *topics: str) -> None:
+    """Leave topics behind that have a record each, which the next start has on disk only."""
+    async with broker_node(disk) as node:
+        for topic in topics:
+            await node.produce(await node.create(topic), batch_of([b"old"]))
+    disk.kill()
+
+
+async def test_what_is_committed_while_the_pool_reads_ends_the_poll(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disk = SimDisk()
+    await cold(disk, "orders")
+    async with broker_node(disk) as node:
+        orders, fresh = node.broker.partition("orders", 0), await node.create("fresh")
+        pool = HeldPool(node.broker.context.read_pool)
+        monkeypatch.setattr(node.broker.context, "read_pool", pool)
+        answer: asyncio.Future[list[Fetched]] = asyncio.Future()
+        node.broker.fetch(
+            ANONYMOUS,
+            [Want(orders, Offset(0), 1 << 20), Want(fresh, Offset(0), 1 << 20)],
+            min_bytes=100,
+            max_bytes=1 << 20,
+            max_wait_ms=60_000,
+            done=lambda rows: answer.set_result(list(rows)),
+        )
+        await node.produce(fresh, batch_of([b"new"]))
+        assert not answer.done()
+        pool.let_go()
+        while not answer.done():  # the clock stands still: only a wake-up can end this
+            await node.broker.searches.turn()
+            pool.let_go()
+        assert [values(row) for row in answer.result()] == [[b"old"], [b"new"]]
+
+
+async def test_partitions_that_may_take_nothing_are_not_all_read_from_the_disk() -> None:
+    """One batch comes even if there is no room; one, not one of each partition."""
+    disk = SimDisk()
+    await cold(disk, "a", "b", "c")
+    async with broker_node(disk) as node:
+        rows = await node.broker.fetch.wait(
+            ANONYMOUS,
+            [Want(node.broker.partition(topic, 0), Offset(0), 0) for topic in "abc"],
+            min_bytes=0,
+            max_bytes=1 << 20,
+            max_wait_ms=0,
+        )
+        assert [values(row) for row in rows] == [[b"old"], [], []]
+
+
+async def test_a_disk_that_refuses_a_read_is_told_to_the_reader_and_to_the_node() -> None:
+    disk = SimDisk()
+    await cold(disk, "orders")
+    async with broker_node(disk) as node:
+        disk.faults.add(Fault(Operation.READ, "partitions", errno.EIO, times=None))
+        found = await node.fetch(node.broker.partition("orders", 0), 0)
+        assert found.error is not None
+        assert found.error.code is ErrorCode.STORAGE_ERROR
+        assert [type(error).__name__ for error in node.failures] == ["StorageFailed"]
+        assert node.node.writer.offline

@@ -5,8 +5,12 @@ import asyncio
 import pytest
 
 from api.broker.housekeeping import QUIET_MS
+from api.broker.place import AtTime
 from cluster.shell.hosted_partition import HostedPartition
-from tests.broker_node import BrokerNode, batch_of, broker_node
+from model.errors import ErrorCode, RequestError
+from model.principal import ANONYMOUS
+from model.record import ClockKind
+from tests.broker_node import NOON, BrokerNode, batch_of, broker_node
 
 BATCHES = 40
 TURNS = 2_000
@@ -72,3 +76,35 @@ async def test_a_sweep_under_way_ends_when_somebody_reads(monkeypatch: pytest.Mo
         node.clock.advance(QUIET_MS)
         while known_blocks(orders) < BATCHES - 1:
             await turns(1)
+
+
+async def test_a_topic_that_is_deleted_before_its_sweep_is_no_failure_of_the_disk() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders", tidelog_flush="async")
+        for _ in range(BATCHES):
+            await node.produce(orders, batch_of([b"v" * 50]))
+        await node.broker.delete_topics(ANONYMOUS, [node.delete("orders")])
+        while node.disk.list("partitions"):  # the checkpointer has its own pace
+            await turns(1)
+        node.clock.advance(QUIET_MS)
+        node.clock.advance(QUIET_MS)
+        await turns(TURNS)
+        assert node.failures == []
+        others = await filled(node)  # and the sweep goes on with those that are there
+        node.clock.advance(QUIET_MS)
+        node.clock.advance(QUIET_MS)
+        while known_blocks(others) < BATCHES - 1:
+            await turns(1)
+
+
+async def test_a_search_in_a_topic_that_is_deleted_meanwhile_is_refused() -> None:
+    async with broker_node() as node:
+        orders = await filled(node)
+        place = AtTime(NOON, ClockKind.EVENT)
+        search = asyncio.ensure_future(node.broker.resolve(ANONYMOUS, orders, place))
+        await asyncio.sleep(0)  # it has begun
+        await node.broker.delete_topics(ANONYMOUS, [node.delete("orders")])
+        with pytest.raises(RequestError, match="deleted") as refusal:
+            await search
+        assert refusal.value.code is ErrorCode.UNKNOWN_TOPIC
+        assert node.failures == []

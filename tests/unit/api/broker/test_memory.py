@@ -1,5 +1,7 @@
 """The memory budget: congestion, relief, and what is shed."""
 
+import asyncio
+
 import pytest
 
 from api.broker.memory import MemoryBudget
@@ -35,3 +37,38 @@ def test_what_does_not_fit_is_shed_and_one_request_always_fits() -> None:
 def test_giving_back_what_was_not_taken_is_a_bug() -> None:
     with pytest.raises(AssertionError, match="MEMORY_NEVER_NEGATIVE"):
         MemoryBudget(1).give_back(1)
+
+
+def test_whoever_has_gone_is_not_called_and_not_kept() -> None:
+    budget = MemoryBudget(100)
+    told: list[str] = []
+    budget.take(100)
+    budget.when_relieved(lambda: told.append("stays"))
+    gone = told.clear
+    budget.when_relieved(gone)
+    budget.forget(gone)
+    budget.forget(gone)
+    budget.give_back(100)
+    assert told == ["stays"]
+
+
+async def test_relief_is_awaited_and_a_cancelled_wait_leaves_nothing() -> None:
+    budget = MemoryBudget(100)
+    budget.take(100)
+    waiting = [asyncio.ensure_future(budget.relief()) for _ in range(2)]
+    await asyncio.wait(waiting, timeout=0)
+    waiting[0].cancel()
+    await asyncio.wait(waiting, timeout=0)
+    assert len(budget._relieved) == 1
+    budget.give_back(26)
+    await waiting[1]
+
+
+def test_what_is_held_is_given_back_whatever_happens() -> None:
+    budget = MemoryBudget(100)
+    with pytest.raises(ZeroDivisionError), budget.held(80):
+        assert budget.taken_bytes == 80
+        with pytest.raises(RequestError), budget.held(21):
+            raise AssertionError("it does not fit")
+        raise ZeroDivisionError
+    assert budget.taken_bytes == 0

@@ -2,16 +2,20 @@
 
 import asyncio
 import errno
+from collections.abc import Callable
 
 import pytest
 
 from api.broker.produce import Acks, Produced
+from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
 from cluster.controller.image import MetadataDelta
 from cluster.replication.high_watermark import CommitRule
 from logstore.settings import Flush
 from model.errors import ErrorCode, Outcome, RequestError
+from model.ids import MonotonicMs
+from model.principal import ANONYMOUS
 from tests.broker_node import NOON, batch_of, broker_node
 
 
@@ -200,3 +204,54 @@ async def test_a_full_disk_refuses_appends_until_space_returns() -> None:
         await node.refused(orders, batch)
         await node.node.writer._checkpointer.run(lambda: None)  # it has looked before this
         await node.produce(orders, batch)
+
+
+async def test_a_repetition_needs_no_room() -> None:
+    """P4: it is in the log; "the disk is full, not done" would be a lie."""
+    disk = SimDisk(capacity_bytes=4 << 20)
+    async with broker_node(disk) as node:
+        orders = await node.create("orders")
+        first = batch_of([b"x" * 100_000], producer=(7, 0, 0))
+        await node.produce(orders, first)
+        filler = batch_of([b"x" * 100_000])
+        while isinstance(await node.begin(orders, filler), Produced):
+            pass
+        assert (await node.refused(orders, filler)).code is ErrorCode.DISK_FULL
+        again = await node.begin(orders, first)
+        assert isinstance(again, Produced), again
+        assert (again.base_offset, again.duplicate) == (0, True)
+        # What follows one that was refused for want of room is refused for that, not for a gap.
+        behind = batch_of([b"x" * 100_000], producer=(7, 0, 2))
+        assert (await node.refused(orders, behind)).code is ErrorCode.DISK_FULL
+
+
+async def test_nothing_is_appended_to_a_topic_that_was_deleted_meanwhile() -> None:
+    """Who encodes records gives way to others, and holds a partition that may go."""
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        await node.produce(orders, batch_of([b"a"]))
+        await node.broker.delete_topics(ANONYMOUS, [node.delete("orders")])
+        refused = await node.refused(orders, batch_of([b"b"]))
+        assert refused.code is ErrorCode.UNKNOWN_TOPIC
+        assert orders.log.log_end == 1
+        await node.node.settle()
+        assert node.node.memory.taken_bytes == 0
+
+
+async def test_a_timer_that_comes_too_soon_does_not_end_the_looking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Clocks and timers count in other units: a wake-up may be a moment early, once."""
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        call_at, early = node.clock.call_at, [1]
+
+        def hasty(when: MonotonicMs, wake: Callable[[], None]) -> Callable[[], None]:
+            return call_at(MonotonicMs(when - (early.pop() if early else 0)), wake)
+
+        monkeypatch.setattr(SimClock, "call_at", staticmethod(hasty))
+        answer = node.begin(orders, batch_of([b"a"]), timeout_ms=5)
+        node.clock.advance(4)
+        assert not answer.done()
+        node.clock.advance(1)
+        assert isinstance(answer.result(), RequestError)

@@ -156,6 +156,20 @@ async def test_what_was_trimmed_stays_gone_after_a_kill() -> None:
         assert node.broker.partition("orders", 0).log_start == 3
 
 
+async def test_a_partition_that_is_deleted_meanwhile_is_not_trimmed() -> None:
+    """Its log would ask for a checkpoint, and that for files which are gone."""
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        await node.produce(orders, batch_of([b"v"]))
+        await node.broker.delete_topics(ANONYMOUS, [node.delete("orders")])
+        (row,) = await node.broker.topics.trim(ANONYMOUS, [orders], Latest())
+        assert row.error is not None
+        assert row.error.code is ErrorCode.UNKNOWN_TOPIC
+        assert orders.log_start == 0
+        await node.node.settle()
+        assert node.failures == []
+
+
 async def test_a_topic_grows_and_its_new_partitions_can_be_written() -> None:
     async with broker_node() as node:
         await node.create("orders")
@@ -176,6 +190,18 @@ async def test_a_deleted_topics_files_go_and_its_name_is_free() -> None:
         await node.produce(again, batch_of([b"new"]))
         await node.node.writer.checkpointed()
         assert disk.list("partitions") == [f"{again.topic.topic_id.hex()}-0"]
+
+
+async def test_a_search_finds_what_was_just_acknowledged_whatever_its_files_have() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        for number in range(3):
+            time = NOON + 10 * number
+            await node.produce(orders, batch_of([b"v"], times=[time]))
+            assert orders.log.filed_end < orders.log.written_end
+            place = AtTime(time, ClockKind.EVENT)
+            found = await node.broker.resolve(ANONYMOUS, orders, place)
+            assert found.offset == number
 
 
 async def test_closed_time_is_held_back_by_what_is_on_its_way() -> None:

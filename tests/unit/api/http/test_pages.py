@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.http.metrics import FAMILIES, reference
 from api.http.rates import RateMeter
+from logstore.recovery_report import Finding
 from tests.one_node import one_node
 
 ROOT = Path(__file__).parents[4]
@@ -171,3 +172,23 @@ def test_rates_are_differences_between_two_looks() -> None:
     shrunk = meter.look(9_000, {"a": 0})
     assert shrunk is not None
     assert shrunk.per_second["a"] == 0
+
+
+async def test_damage_is_shown_wherever_an_operator_looks(tmp_path: Path) -> None:
+    async with one_node(tmp_path / "d") as one, httpx.AsyncClient(base_url=one.url) as http:
+        await one.create("orders")
+        await one.produce("orders", 0, [b"a"])
+        assert "Damaged on disk" not in (await http.get("/")).text
+        partition = one.node.broker.partition("orders", 0)
+        segment = partition.log.segment_list[0]
+        segment.damage = (Finding(segment.log_name, 61, 20, "<checksum>"),)
+        damage = one.node.broker.context.damage
+        damage.collect(partition)
+        page = (await http.get("/")).text
+        assert "Damaged on disk" in page
+        assert f"orders/0: {segment.log_name} at byte 61: 20 bytes: &lt;checksum&gt;" in page
+        metrics = (await http.get("/metrics")).text
+        assert "tidelog_storage_damaged_places 1.0" in metrics
+        verbose = (await http.get("/readyz?verbose")).text.splitlines()
+        assert verbose[-1] == f"[i] damage: {damage.places[0]}"
+        assert (await http.get("/readyz")).status_code == 200, "the rest is served"

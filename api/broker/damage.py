@@ -1,0 +1,105 @@
+"""What is known to be damaged on this node's disk: told once to the log, shown until it is gone.
+
+Whoever finds damage, a reader, a search, the scrub, leaves it on the segment; here it is collected,
+told with the name of its topic, and kept for the metrics, the status page, the probes and
+GetCluster. Places of segments that retention or a deletion has removed are dropped.
+"""
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple, Protocol
+
+from cluster.shell.hosted_partition import HostedPartition
+from cluster.shell.partitions import Partitions
+from logstore.paths import PARTITIONS
+from logstore.recovery_report import Finding
+
+PLACES_MAX: Final = 1_000
+"""Kept; a disk that loses more than that is not understood by looking at places."""
+
+
+class Note(Protocol):
+    """Writes a line of the node's log."""
+
+    def __call__(self, event: str, /, **fields: str | int) -> None:
+        """Write one event of the closed list with its fields."""
+        ...
+
+
+class Place(NamedTuple):
+    """A damaged place, and whose it is."""
+
+    partition: str
+    """Topic and number as people write them; empty for what belongs to no partition."""
+    finding: Finding
+
+    def __str__(self) -> str:
+        """Return a line for people."""
+        return f"{self.partition}: {self.finding}" if self.partition else str(self.finding)
+
+
+class Damage:
+    """The damaged places of one node. Loop only."""
+
+    def __init__(self, partitions: Partitions, note: Note) -> None:
+        """Look after the partitions of this node; nothing is known yet."""
+        self._partitions = partitions
+        self._note = note
+        self._places: dict[tuple[str, int], Place] = {}
+        self.found = 0
+        """Places that were ever told; only grows."""
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Every damaged place that is still there, in the order in which they were found."""
+        return tuple(self._places.values())
+
+    def recovered(self, findings: Iterable[Finding]) -> None:
+        """Take over what the start has found and told already."""
+        for finding in findings:
+            self._keep(Place("", finding))
+
+    def collect(self, partition: HostedPartition) -> None:
+        """Tell what was found in a partition since the last look."""
+        for segment in partition.log.segment_list:
+            if segment.damage:
+                findings, segment.damage = segment.damage, ()
+                for finding in findings:
+                    self._tell(partition, finding)
+
+    def forget_removed(self) -> None:
+        """Drop places in files that are gone."""
+        if not self._places:
+            return
+        there = {
+            name
+            for partition in self._partitions
+            for segment in partition.log.segment_list
+            for name in (segment.log_name, segment.times_name)
+        }
+        self._places = {
+            key: place
+            for key, place in self._places.items()
+            if place.finding.file in there or not place.finding.file.startswith(f"{PARTITIONS}/")
+        }
+
+    def _tell(self, partition: HostedPartition, finding: Finding) -> None:
+        name = partition.topic.name
+        if self._keep(Place(f"{name}/{partition.number}", finding)):
+            self._note(
+                "log_corrupt",
+                topic=name,
+                partition=partition.number,
+                file=finding.file,
+                position=finding.position,
+                size_bytes=finding.size_bytes,
+                why=finding.why,
+            )
+
+    def _keep(self, place: Place) -> bool:
+        """Keep a place; tell whether it is new."""
+        key = place.finding.file, place.finding.position
+        if key in self._places or len(self._places) >= PLACES_MAX:
+            return False
+        self._places[key] = place
+        self.found += 1
+        return True

@@ -1,0 +1,211 @@
+"""What a node does to its disk when nobody asks: roll, retain, scrub; how it tells of damage."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from api.broker.housekeeping import QUIET_MS
+from api.broker.place import AtTime, Earliest
+from api.broker.scrubber import FIRST_MS
+from api.node.assemble import HOUSEKEEPING_MS
+from cluster.shell.hosted_partition import HostedPartition
+from logstore.settings import HOUR_MS, LogSettings
+from model.errors import ErrorCode
+from model.ids import AppendTimeMs, Offset, Position
+from model.principal import ANONYMOUS
+from model.record import ClockKind
+from tests.broker_node import NOON, SETTINGS, BrokerNode, batch_of, broker_node
+
+SCRUB = replace(
+    SETTINGS, log=replace(SETTINGS.log, scrub_interval_ms=24 * HOUR_MS, checkpoint_ms=1_000)
+)
+
+
+async def until(node: BrokerNode, holds: Callable[[], bool], *, step_ms: int) -> None:
+    """Let time pass until something holds; the threads have their own pace."""
+    for _ in range(3_000):
+        if holds():
+            return
+        node.clock.advance(step_ms)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        await node.node.writer.flushed()
+    raise AssertionError("it never comes about")
+
+
+def told(node: BrokerNode, event: str) -> list[dict[str, str | int]]:
+    return [fields for name, fields in node.events if name == event]
+
+
+async def test_retention_empties_a_partition_that_nobody_writes_to() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders", retention_ms=str(HOUR_MS))
+        for number in range(3):
+            await node.produce(orders, batch_of([b"v"], times=[NOON + number]))
+        node.clock.advance(HOUR_MS)
+        assert orders.log_start == 0, "exactly as old is not older"
+        await until(node, lambda: orders.log_start == 3, step_ms=HOUSEKEEPING_MS)
+        assert orders.log.log_start == orders.log.log_end == 3
+        (deleted,) = told(node, "retention_deleted")
+        assert (deleted["log_start_before"], deleted["log_start"]) == (0, 3)
+        found = await node.broker.resolve(ANONYMOUS, orders, Earliest())
+        assert found.offset == 3
+        for clock in ClockKind:
+            for time in (0, NOON):
+                answer = await node.broker.resolve(ANONYMOUS, orders, AtTime(time, clock))
+                assert (answer.offset, answer.truncated) == (None, True)
+        later = await node.produce(orders, batch_of([b"w"], times=[NOON]))
+        assert later.base_offset == 3
+        disk = node.disk
+    disk.kill()
+    async with broker_node(disk) as node:
+        orders = node.broker.partition("orders", 0)
+        assert (orders.log_start, orders.high_watermark) == (3, 4)
+        assert (await node.fetch(orders, 3)).next_offset == 4
+
+
+async def test_a_segment_that_is_old_enough_is_closed_without_an_append() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders", segment_ms=str(HOUR_MS), retention_ms="-1")
+        await node.produce(orders, batch_of([b"v"]))
+        idle = await node.create("idle", segment_ms=str(HOUR_MS), retention_ms="1")
+        await until(node, lambda: orders.log.segment_list[0].sealed, step_ms=HOUSEKEEPING_MS)
+        assert [view.base_offset for view in orders.log.segments()] == [0, 1]
+        assert orders.log_start == 0
+        assert len(idle.log.segment_list) == 1, "an empty segment has no age"
+        await node.produce(orders, batch_of([b"w"]))
+        assert [view.base_offset for view in orders.log.segments()] == [0, 1]
+        offset = 0
+        while offset < 2:
+            found = await node.fetch(orders, offset)
+            assert found.next_offset > offset
+            offset = found.next_offset
+
+
+async def test_age_does_nothing_while_the_date_is_in_doubt() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders", retention_ms=str(HOUR_MS), segment_ms=str(HOUR_MS))
+        await node.produce(orders, batch_of([b"v"]))
+        node.clock.set_wall(type(NOON)(NOON + 365 * 24 * HOUR_MS))
+        for _ in range(5):
+            node.clock.advance(HOUR_MS)
+            await node.node.writer.flushed()
+        assert (orders.log_start, len(orders.log.segment_list)) == (0, 1)
+        assert len(told(node, "clock_in_doubt")) == 1
+
+
+def is_cold(partition: HostedPartition) -> bool:
+    """Whether readers get nothing from memory."""
+    return partition.log.tail.start == partition.log.log_end
+
+
+async def closed(node: BrokerNode) -> HostedPartition:
+    """Return a partition with a closed segment of three batches, in its files."""
+    orders = await node.create("orders", segment_ms=str(HOUR_MS), retention_ms="-1")
+    for _ in range(3):
+        await node.produce(orders, batch_of([b"v" * 50]))
+    first = orders.log.segment_list[0]
+    await until(
+        node,
+        lambda: first.sealed and first.durable_bytes == first.size_bytes and is_cold(orders),
+        step_ms=HOUSEKEEPING_MS,
+    )
+    return orders
+
+
+async def test_the_scrub_tells_of_damage_once_wherever_somebody_looks() -> None:
+    async with broker_node(settings=SCRUB) as node:
+        orders = await closed(node)
+        scrubber, damage = node.node.scrubber, node.broker.context.damage
+        assert scrubber is not None
+        await until(node, lambda: scrubber.segments == 1, step_ms=FIRST_MS)
+        assert scrubber.read_bytes >= orders.log.segment_list[0].size_bytes
+        assert not damage.places
+        size = orders.log.segment_list[0].size_bytes // 3
+        node.disk.flip_bit(orders.log.segment_list[0].log_name, Position(size + 70), 1)
+        await until(node, lambda: scrubber.segments == 3, step_ms=HOUR_MS)
+        (place,) = damage.places
+        assert str(place).startswith("orders/0: ")
+        assert (place.finding.position, place.finding.why) == (size, "checksum")
+        assert damage.found == len(told(node, "log_corrupt")) == 1
+        seen = node.broker.cluster(ANONYMOUS, {})
+        assert seen.damage == [str(place)]
+        assert (await node.fetch(orders, 1)).error is not None
+        await until(node, lambda: not orders.log.segment_list[0].damage, step_ms=HOUSEKEEPING_MS)
+        assert len(damage.places) == 1, "the reader met the same place"
+        orders.log.trim(Offset(3))
+        node.node.writer.ask()
+        await until(node, lambda: not damage.places, step_ms=HOUSEKEEPING_MS)
+        assert damage.found == 1
+        assert not node.failures
+
+
+async def test_what_a_reader_meets_is_told_too() -> None:
+    async with broker_node() as node:
+        await closed(node)
+        disk = node.disk
+    disk.kill()
+    async with broker_node(disk) as node:
+        orders = node.broker.partition("orders", 0)
+        disk.flip_bit(orders.log.segment_list[0].log_name, Position(70), 1)
+        refused = (await node.fetch(orders, 0)).error
+        assert refused is not None
+        assert refused.code is ErrorCode.CORRUPT_LOG
+        await until(node, lambda: bool(told(node, "log_corrupt")), step_ms=HOUSEKEEPING_MS)
+        (event,) = told(node, "log_corrupt")
+        assert (event["topic"], event["partition"], event["position"]) == ("orders", 0, 0)
+        assert str(event["why"]).endswith("a reader was refused")
+
+
+async def test_append_times_that_are_made_up_after_opening_are_told() -> None:
+    async with broker_node(settings=SCRUB) as node:
+        await closed(node)
+        disk = node.disk
+    disk.kill()
+    async with broker_node(disk) as node:
+        orders = node.broker.partition("orders", 0)
+        segment = orders.log.segment_list[0]
+        disk.flip_bit(segment.times_name, Position(24 + 3), 1)
+        place = AtTime(AppendTimeMs(NOON), ClockKind.APPEND)
+        assert (await node.broker.resolve(ANONYMOUS, orders, place)).offset == 0
+        await until(node, lambda: bool(told(node, "log_corrupt")), step_ms=HOUSEKEEPING_MS)
+        (event,) = told(node, "log_corrupt")
+        assert event["file"] == segment.times_name
+        assert "guessed append time" in str(event["why"])
+
+
+async def test_a_node_that_is_written_to_scrubs_at_a_quarter_of_the_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bool] = []
+
+    def pause(read_bytes: int, settings: LogSettings, *, all_bytes: int, busy: bool) -> int:
+        del read_bytes, settings, all_bytes
+        asked.append(busy)
+        return HOUR_MS
+
+    monkeypatch.setattr("api.broker.scrubber.pause_ms", pause)
+    async with broker_node(settings=SCRUB) as node:
+        orders = await closed(node)
+        await until(node, lambda: len(asked) == 1, step_ms=FIRST_MS)
+        await until(node, lambda: len(asked) == 2, step_ms=QUIET_MS * 100)
+        await until(node, lambda: len(asked) >= 3, step_ms=FIRST_MS)
+        assert asked[0] is True, "it was written to since the start"
+        assert asked[1] is False
+        await node.fetch(orders, 0)
+        count = len(asked)
+        await until(node, lambda: len(asked) > count, step_ms=FIRST_MS)
+        assert asked[count] is True
+
+
+async def test_scrubbing_can_be_switched_off() -> None:
+    off = replace(SCRUB, log=replace(SCRUB.log, scrub_bytes_per_second=0))
+    async with broker_node(settings=off) as node:
+        await closed(node)
+        for _ in range(60):
+            node.clock.advance(FIRST_MS)
+            await asyncio.sleep(0)
+        assert node.node.scrubber is not None
+        assert (node.node.scrubber.read_bytes, node.node.scrubber.passes) == (0, 0)
