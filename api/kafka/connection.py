@@ -184,7 +184,7 @@ class KafkaConnection(FrameConnection):
         self._accept(request)
         template = request.template
         try:
-            partition = template.partition(self._broker)
+            request.partition = partition = template.partition(self._broker)
         except RequestError as error:
             request.done(error)
             return

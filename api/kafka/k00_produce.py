@@ -44,6 +44,9 @@ TIME_FROM, LOG_START_FROM, TEXT_FROM, FLEXIBLE_FROM, TOPIC_ID_FROM = 2, 5, 8, 9,
 ZSTD: Final = 4
 ZSTD_FROM: Final = 7
 """KIP-110: older clients cannot mean zstd."""
+UNKNOWN: Final = -1
+CHECKSUM: Final = "checksum"
+"""Stands in the metadata of a CORRUPT_BATCH that may have been damaged on its way."""
 
 ACKS: Final = {acks.value: acks for acks in Acks}
 REQUEST_HEAD: Final = Struct(">hi")  # acks, timeout
@@ -173,7 +176,8 @@ class _Producing:
         slot = 0
         for topic, parts in topics:
             for number, records in parts:
-                self._offer(topic, number, records, done=partial(self._done, slot, number))
+                done = partial(self._done, slot, (topic, number))
+                self._offer(topic, number, records, done=done)
                 slot += 1
 
     def _offer(self, topic: bytes, number: int, records: Records, *, done: "partial[None]") -> None:
@@ -200,6 +204,12 @@ class _Producing:
             return self._broker.partition_by_id(TopicId(topic), number)
         return self._broker.partition(str(topic, "utf-8", "replace"), number)
 
+    def _log_start(self, topic: bytes, number: int) -> int:
+        try:
+            return self._partition(topic, number).log_start
+        except RequestError:
+            return UNKNOWN  # it has gone since
+
     def _door_refuses(self, records: Records) -> RequestError | KafkaOnly | None:
         """Return why a batch never reaches the broker."""
         version = self._request.version
@@ -217,16 +227,19 @@ class _Producing:
             )
         return None
 
-    def _done(self, slot: int, number: int, result: Produced | RequestError | KafkaOnly) -> None:
+    def _done(
+        self, slot: int, place: tuple[bytes, int], result: Produced | RequestError | KafkaOnly
+    ) -> None:
         """Take one partition's outcome; the last one sends the answer."""
         if self._acks is Acks.NONE:
             self._outcome_unasked(result)
             return
-        self._rows[slot] = (
-            write_refusal(self._request.version, number, result)
-            if isinstance(result, RequestError | KafkaOnly)
-            else write_success(self._request.version, number, result)
-        )
+        version, (_, number) = self._request.version, place
+        if isinstance(result, RequestError | KafkaOnly):
+            log_start = self._log_start(*place) if wants_log_start(result) else UNKNOWN
+            self._rows[slot] = write_refusal(version, number, result, log_start=log_start)
+        else:
+            self._rows[slot] = write_success(version, number, result)
         self._missing -= 1
         if not self._missing:
             self._respond()
@@ -272,18 +285,28 @@ def write_success(version: int, number: int, produced: Produced) -> bytes:
     )
 
 
-def write_refusal(version: int, number: int, refusal: RequestError | KafkaOnly) -> bytes:
+def wants_log_start(refusal: RequestError | KafkaOnly) -> bool:
+    """Tell whether a refusal says where the log starts: Java's producer else asks again for ever.
+
+    By it the client sees whether its last batch was deleted, and begins a new epoch (KIP-360).
+    """
+    return isinstance(refusal, RequestError) and refusal.code is ErrorCode.UNKNOWN_PRODUCER_ID
+
+
+def write_refusal(
+    version: int, number: int, refusal: RequestError | KafkaOnly, *, log_start: int = UNKNOWN
+) -> bytes:
     """Return the row of a batch that is not in the log, or not known to be."""
     code, text = _spelled(version, refusal)
     if version >= FLEXIBLE_FROM:
-        row = ROW_5.pack(number, code, -1, -1, -1)
+        row = ROW_5.pack(number, code, UNKNOWN, UNKNOWN, log_start)
         return row + b"\x01" + COMPACT.write_text(text) + b"\x00"
     if version >= LOG_START_FROM:
-        row = ROW_5.pack(number, code, -1, -1, -1)
+        row = ROW_5.pack(number, code, UNKNOWN, UNKNOWN, log_start)
         return row + I32.pack(0) + FIXED.write_text(text) if version >= TEXT_FROM else row
     if version >= TIME_FROM:
-        return ROW_2.pack(number, code, -1, -1)
-    return ROW_0.pack(number, code, -1)
+        return ROW_2.pack(number, code, UNKNOWN, UNKNOWN)
+    return ROW_0.pack(number, code, UNKNOWN)
 
 
 def _spelled(version: int, refusal: RequestError | KafkaOnly) -> tuple[int, str]:
@@ -291,6 +314,11 @@ def _spelled(version: int, refusal: RequestError | KafkaOnly) -> tuple[int, str]
         return int(refusal), refusal.name
     if refusal.code is ErrorCode.UNKNOWN_TOPIC and version >= TOPIC_ID_FROM:
         return kafka_number(refusal.code, KafkaContext.TOPIC_ID), refusal.detail
+    if refusal.code is ErrorCode.CORRUPT_BATCH and CHECKSUM not in refusal.metadata:
+        # Its lengths contradict each other, and will when it is sent again: 2 is retried, 87 not.
+        return int(KafkaOnly.INVALID_RECORD), refusal.detail
+    if refusal.code is ErrorCode.PRODUCER_FENCED:  # Produce kept the number, KIP-588 or not
+        return kafka_number(refusal.code, KafkaContext.OLD_VERSION), refusal.detail
     return kafka_number(refusal.code, KafkaContext.PRODUCE_OR_FETCH), refusal.detail
 
 

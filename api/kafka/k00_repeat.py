@@ -19,9 +19,11 @@ from api.kafka.k00_produce import (
     NOT_THROTTLED,
     TEXT_FROM,
     TOPIC_ID_FROM,
+    UNKNOWN,
     ZSTD_FROM,
     ProduceRequest,
     Topic,
+    wants_log_start,
     write_refusal,
     write_response,
 )
@@ -104,9 +106,9 @@ class Template:
             self._after,
         )
 
-    def refusal(self, correlation_id: int, error: RequestError) -> bytes:
+    def refusal(self, correlation_id: int, error: RequestError, *, log_start: int) -> bytes:
         """Return the whole answer, its length included."""
-        row = write_refusal(self.version, self.number, error)
+        row = write_refusal(self.version, self.number, error, log_start=log_start)
         topics: list[Topic] = [(self._topic, [(self.number, None)])]
         body = write_response(self.version, topics, [row])
         head = I32.pack(correlation_id) + (NO_TAGS if self.tail else b"")
@@ -116,11 +118,13 @@ class Template:
 class Repeated(Request):
     """A request that was recognised: its place in the row of answers."""
 
-    __slots__ = ("template",)
+    __slots__ = ("partition", "template")
 
     def __init__(self, template: Template, correlation_id: int) -> None:
         """Take the place behind all requests before it."""
         self.template = template
+        self.partition: HostedPartition | None = None
+        """Where the records go, once that is known."""
         self.connection = template.connection
         self.correlation_id = correlation_id
         self.answer = None
@@ -130,7 +134,10 @@ class Repeated(Request):
         """Answer."""
         template = self.template
         if isinstance(result, RequestError):
-            whole = template.refusal(self.correlation_id, result)
+            log_start = UNKNOWN
+            if self.partition is not None and wants_log_start(result):
+                log_start = self.partition.log_start
+            whole = template.refusal(self.correlation_id, result, log_start=log_start)
         else:
             whole = template.success(self.correlation_id, result)
         self.answer = (whole,)

@@ -1,13 +1,15 @@
 """CreateTopics (key 19): one answer for each topic, in the order of the request.
 
-A name that stands twice in a request is refused, both times, as Kafka does. The topic's settings
-are listed from v5 on: always a list, for Java's client does not survive a null there (KIP-525).
+A name that stands twice in a request is refused, and answered once, as Kafka does. The topic's
+settings are listed from v5 on: always a list, for Java's client does not survive a null there
+(KIP-525).
 """
 
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from api.errors import kafka_number
+from api.errors import KafkaOnly, kafka_number
+from api.kafka.deadline import within
 from api.kafka.frame import UUID_ZERO
 from api.kafka.request import Api, Request
 from api.kafka.schema import Message, read_request, write_response
@@ -32,23 +34,24 @@ SOURCES: Final = {Source.RESOURCE: 1, Source.STATIC: 4, Source.DEFAULT: 5}
 
 
 def handle(broker: "BrokerPort", request: Request, message: Message) -> None:
-    """Answer when the topics can be used."""
+    """Answer when the topics can be used, or the client's time is up."""
     request.connection.door.spawn.start(_answer(broker, request, message), "kafka create topics")
 
 
 async def _answer(broker: "BrokerPort", request: Request, message: Message) -> None:
     validate_only = message["validate_only"]
     repeated = Counter(topic["name"] for topic in message["topics"])
+    named = {topic["name"]: topic for topic in message["topics"]}.values()
     plans = [
-        _plan(topic, validate_only=validate_only, times=repeated[topic["name"]])
-        for topic in message["topics"]
+        _plan(topic, validate_only=validate_only, times=repeated[topic["name"]]) for topic in named
     ]
     wanted = [plan for plan in plans if isinstance(plan, CreateTopic)]
-    answers = iter(await broker.create_topics(request.connection.principal, wanted))
+    work = broker.create_topics(request.connection.principal, wanted)
+    answers = iter(await within(message["timeout"], work, count=len(wanted)))
     rows = []
-    for topic, plan in zip(message["topics"], plans, strict=True):
+    for topic, plan in zip(named, plans, strict=True):
         outcome = next(answers) if isinstance(plan, CreateTopic) else plan
-        rows.append(_row(broker, topic["name"], outcome))
+        rows.append(_row(broker, topic, outcome))
     request.respond(write_response(KEY, request.version, {"throttle_time": 0, "topics": rows}))
 
 
@@ -80,7 +83,8 @@ def _assignments(topic: Message) -> tuple[tuple[NodeId, ...], ...] | None:
         return None
     if sorted(rows) != list(range(len(topic["assignments"]))):
         raise RequestError(
-            ErrorCode.INVALID_REQUEST, "the assignments are not of partitions 0, 1, 2, ..."
+            ErrorCode.INVALID_REPLICATION_FACTOR,
+            "the assignments are not of partitions 0, 1, 2, ... once each",
         )
     return tuple(rows[number] for number in range(len(rows)))
 
@@ -94,13 +98,17 @@ def _config(topic: Message) -> dict[str, str]:
     return config
 
 
-def _row(broker: "BrokerPort", name: str, outcome: TopicImage | RequestError) -> Message:
+def _row(broker: "BrokerPort", topic: Message, outcome: TopicImage | RequestError) -> Message:
     """Return one topic's part of the answer."""
+    name = topic["name"]
     if isinstance(outcome, RequestError):
+        code = kafka_number(outcome.code)
+        if outcome.code is ErrorCode.INVALID_REPLICATION_FACTOR and topic["assignments"]:
+            code = KafkaOnly.INVALID_REPLICA_ASSIGNMENT  # the client named the brokers itself
         return {
             "name": name,
             "topic_id": UUID_ZERO,
-            "error_code": kafka_number(outcome.code),
+            "error_code": code,
             "error_message": outcome.detail,
             "num_partitions": -1,
             "replication_factor": -1,

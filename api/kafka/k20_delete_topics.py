@@ -1,8 +1,13 @@
-"""DeleteTopics (key 20): by name, and by id from v6 on (KIP-516). One answer for each."""
+"""DeleteTopics (key 20): by name, and by id from v6 on (KIP-516).
 
+One answer for each; what a request names twice is refused, and answered once, as Kafka does.
+"""
+
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from api.errors import KafkaContext, kafka_number
+from api.kafka.deadline import within
 from api.kafka.frame import UUID_ZERO
 from api.kafka.request import Api, Request
 from api.kafka.schema import Message, read_request, write_response
@@ -23,44 +28,44 @@ BY_ID_FROM: Final = 6
 
 
 def handle(broker: "BrokerPort", request: Request, message: Message) -> None:
-    """Answer when the topics are gone."""
+    """Answer when the topics are gone, or the client's time is up."""
     request.connection.door.spawn.start(_answer(broker, request, message), "kafka delete topics")
 
 
 async def _answer(broker: "BrokerPort", request: Request, message: Message) -> None:
-    named = _named(request.version, message)
-    plans = [_plan(topic, named) for topic in named]
-    wanted = [plan for plan in plans if isinstance(plan, DeleteTopic)]
-    answers = iter(await broker.delete_topics(request.connection.principal, wanted))
+    times = Counter(_named(request.version, message))
+    plans = {named: _plan(*named, times=count) for named, count in times.items()}
+    wanted = [plan for plan in plans.values() if isinstance(plan, DeleteTopic)]
+    work = broker.delete_topics(request.connection.principal, wanted)
+    answers = iter(await within(message["timeout"], work, count=len(wanted)))
     rows = [
-        _row(topic, next(answers) if isinstance(plan, DeleteTopic) else plan)
-        for topic, plan in zip(named, plans, strict=True)
+        _row(*named, next(answers) if isinstance(plan, DeleteTopic) else plan)
+        for named, plan in plans.items()
     ]
     request.respond(write_response(KEY, request.version, {"throttle_time": 0, "responses": rows}))
 
 
-def _named(version: int, message: Message) -> list[Message]:
+def _named(version: int, message: Message) -> list[tuple[str | None, bytes]]:
     """Return what is to go as a list of name and id, whatever the version."""
     if version >= BY_ID_FROM:
-        return list(message["topics"])
-    return [{"name": name, "topic_id": UUID_ZERO} for name in message["topic_names"]]
+        return [(topic["name"], topic["topic_id"]) for topic in message["topics"]]
+    return [(name, UUID_ZERO) for name in message["topic_names"]]
 
 
-def _plan(topic: Message, named: list[Message]) -> DeleteTopic | RequestError:
+def _plan(name: str | None, topic_id: bytes, *, times: int) -> DeleteTopic | RequestError:
     """Return what to ask of the controller, or why not to ask."""
-    name, topic_id = topic["name"], topic["topic_id"]
     if (name is None) == (topic_id == UUID_ZERO):
         return RequestError(ErrorCode.INVALID_REQUEST, "give the topic's name or its id, not both")
-    if named.count(topic) > 1:
+    if times > 1:
         return RequestError(
-            ErrorCode.INVALID_REQUEST, "the request names this topic more than once"
+            ErrorCode.INVALID_REQUEST, f"the request names this topic {times} times"
         )
     if name is not None:
         return DeleteTopic(name=name)
     return DeleteTopic(topic_id=TopicId(topic_id))
 
 
-def _row(topic: Message, outcome: TopicImage | RequestError) -> Message:
+def _row(name: str | None, topic_id: bytes, outcome: TopicImage | RequestError) -> Message:
     """Return one topic's part of the answer."""
     if not isinstance(outcome, RequestError):
         return {
@@ -69,10 +74,10 @@ def _row(topic: Message, outcome: TopicImage | RequestError) -> Message:
             "error_code": 0,
             "error_message": None,
         }
-    context = KafkaContext.TOPIC_ID if topic["topic_id"] != UUID_ZERO else None
+    context = KafkaContext.TOPIC_ID if topic_id != UUID_ZERO else None
     return {
-        "name": topic["name"],
-        "topic_id": topic["topic_id"],
+        "name": name,
+        "topic_id": topic_id,
         "error_code": kafka_number(outcome.code, context),
         "error_message": outcome.detail,
     }

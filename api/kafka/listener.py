@@ -144,6 +144,7 @@ class KafkaListener:
                 connection.abort()
         elif not connection.in_flight and silent_ms >= settings.idle_ms_max:
             counters.closed_idle += 1
+            self._door.note("kafka_connection_idle", host=watched.host)
             connection.end()
 
     def _abort_all(self) -> None:

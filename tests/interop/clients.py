@@ -4,57 +4,25 @@ Imported only by a run that has them all: a client that is missing is an error, 
 """
 
 import asyncio
-import subprocess
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import confluent_kafka
 
 import tidelog
-from tests.interop.sample import RECORDS, WITHOUT_NULL_HEADERS, Told
+from tests.interop.client import WAIT_S, Client, ClientFailedError, Target
+from tests.interop.java_client import APACHE_JAVA
+from tests.interop.kafkajs_client import KAFKAJS
+from tests.interop.kcat_client import KCAT
+from tests.interop.sample import WITHOUT_NULL_HEADERS, Told
 from tests.kill.node_process import Doors
 
 aiokafka: Any = import_module("aiokafka")  # both ship no types
 kafka: Any = import_module("kafka")
 
-WAIT_S: Final = 60
-"""A client that has said nothing for so long has failed."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-class ClientFailedError(Exception):
-    """A client did not do what it was asked."""
-
-
-class Target(NamedTuple):
-    """Where a client writes, and how it compresses."""
-
-    topic: str
-    codec: str
-
-
-Write = Callable[[Doors, Target, Sequence[Told]], Awaitable[None]]
-Read = Callable[[Doors, str, int], Awaitable[list[Told]]]
-"""Doors, topic, how many records there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """One way in and out."""
-
-    write: Write
-    read: Read
-    dates: bool = True
-    """It can say when its records happened; else they are dated as they are written."""
-    sample: Sequence[Told] = RECORDS
-    """What it can write."""
-    plain: Mapping[str, str] = field(default_factory=dict)
-    """Codecs for which it sends plain batches by its own decision, and why: n/a as a writer."""
 
 
 async def write_grpc(doors: Doors, target: Target, records: Sequence[Told]) -> None:
@@ -251,71 +219,12 @@ async def read_aiokafka(doors: Doors, topic: str, count: int) -> list[Told]:
         await consumer.stop()
 
 
-async def write_kcat(doors: Doors, target: Target, records: Sequence[Told]) -> None:
-    """Write with kcat, one record a call: a file's content is the value."""
-    topic, codec = target
-    with TemporaryDirectory() as folder:
-        content = Path(folder) / "value"
-        for record in records:
-            content.write_bytes(record.value or b"")
-            arguments = ["-P", "-t", topic, "-p", "0", "-X", f"compression.type={codec}"]
-            if record.value is None:
-                arguments.append("-Z")
-            for name, value in record.headers:
-                text = name if value is None else f"{name}={value.decode()}"
-                arguments += ["-H", text]
-            if record.value:
-                key = [] if record.key is None else ["-k", record.key.decode()]
-                await _kcat(doors, *arguments, *key, str(content))
-            else:  # an empty file is passed over, a line with nothing behind its key is not
-                await _kcat(doors, *arguments, "-K", ":", said=(record.key or b"") + b":\n")
-
-
-async def read_kcat(doors: Doors, topic: str, count: int) -> list[Told]:
-    """Read with kcat: lengths first, so that every byte can be in a value."""
-    del count
-    form = "%T %K %S %k%s%h\n"
-    out = await _kcat(doors, "-C", "-t", topic, "-p", "0", "-o", "beginning", "-e", "-f", form)
-    found: list[Told] = []
-    at = 0
-    while at < len(out):
-        time_ms, key_size, value_size, _ = out[at:].split(b" ", 3)
-        at += sum(map(len, (time_ms, key_size, value_size))) + 3
-        key, at = _taken(out, at, int(key_size))
-        value, at = _taken(out, at, int(value_size))
-        end = out.index(b"\n", at)
-        found.append(Told(key, value, _kcat_headers(out[at:end]), int(time_ms)))
-        at = end + 1
-    return found
-
-
-def _taken(out: bytes, at: int, size: int) -> tuple[bytes | None, int]:
-    return (None, at) if size < 0 else (out[at : at + size], at + size)
-
-
-def _kcat_headers(line: bytes) -> tuple[tuple[str, bytes | None], ...]:
-    """Return the headers of `a=1,n=NULL`; the sample has no text that this would mistake."""
-    pairs = (pair.partition(b"=") for pair in line.split(b",") if pair)
-    return tuple((name.decode(), None if text == b"NULL" else text) for name, _, text in pairs)
-
-
-async def _kcat(doors: Doors, *arguments: str, said: bytes = b"") -> bytes:
-    command = ["kcat", "-q", "-b", doors.kafka, *arguments]
-    run = await asyncio.to_thread(
-        subprocess.run, command, input=said, capture_output=True, check=False, timeout=WAIT_S
-    )
-    if run.returncode:
-        raise ClientFailedError(f"kcat ended with {run.returncode}: {run.stderr.decode()[-300:]}")
-    return bytes(run.stdout)
-
-
-LZ4_NEEDS_GROUPS: Final = {
-    "lz4": "librdkafka takes a broker without FindCoordinator (API 10) for one that cannot read it"
-}
 CLIENTS: Final = {
     "grpc": Client(write_grpc, read_grpc),
-    "librdkafka": Client(write_confluent, read_confluent, plain=LZ4_NEEDS_GROUPS),
+    "librdkafka": Client(write_confluent, read_confluent),
+    "java": APACHE_JAVA,
     "kafka-python": Client(write_kafka_python, read_kafka_python, sample=WITHOUT_NULL_HEADERS),
     "aiokafka": Client(write_aiokafka, read_aiokafka),
-    "kcat": Client(write_kcat, read_kcat, dates=False, plain=LZ4_NEEDS_GROUPS),
+    "kafkajs": KAFKAJS,
+    "kcat": KCAT,
 }

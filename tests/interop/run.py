@@ -2,93 +2,38 @@
 
 A real node; real clients of both protocols. Each client writes the sample with each codec to a
 topic of its own, and every client reads every topic. A cell is one writer, one reader and one
-feature; each must say `ok`. What a client cannot do by nature is listed as n/a with its reason.
+feature; each must be there and say `ok`. In the end Apache's `kafka-dump-log --deep-iteration`
+walks over the segment files. What the clients need is fetched once, by checksums.
 
 `python -m tests.interop.run [--clients NAME,NAME]`
 """
 
 import argparse
 import asyncio
-import shutil
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from hashlib import sha256
 from importlib import import_module
-from os import environ
 from pathlib import Path
+from shutil import which
 from tempfile import TemporaryDirectory
 from time import time_ns
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import tidelog
-from tests.interop.sample import CODECS, FEATURES, PARTS, RECORDS, Told, differences
+from tests.interop.client import Client, Target
+from tests.interop.dump_log import Dumped, dump
+from tests.interop.fetched import MissingError, java_classes, node_modules, python_packages
+from tests.interop.sample import CODECS, PARTS, RECORDS, Told, differences
+from tests.interop.table import OK, Table, Written
 from tests.kill.node_process import Doors, NodeProcess
 
-if TYPE_CHECKING:
-    from tests.interop.clients import Client
-
-REQUIREMENTS: Final = Path(__file__).with_name("requirements.txt")
-OK: Final = "ok"
-NOT_APPLICABLE: Final = "n/a"
-PLAIN: Final = "stored as none"
 LIMIT_S: Final = 90
 """A client that has not come to an end by then has failed."""
-
-
-@dataclass(slots=True)
-class Written:
-    """What one client has written to one topic."""
-
-    topic: str
-    began_ms: int = 0
-    ended_ms: int = 0
-    sample: Sequence[Told] = RECORDS
-    failure: str = ""
-    by_nature: str = ""
-    """Why its batches are plain although a codec was asked for; not empty: its cells are n/a."""
-
-    def expected(self, read: Sequence[Told], *, dates: bool) -> list[Told]:
-        """Return the sample as it should be read: with its dates, or any from while it was sent."""
-        if dates:
-            return list(self.sample)
-        times = [
-            one.time_ms if self.began_ms <= one.time_ms <= self.ended_ms else self.began_ms
-            for one in read
-        ]
-        times += [self.began_ms] * len(RECORDS)
-        return [
-            record._replace(time_ms=time) for record, time in zip(self.sample, times, strict=False)
-        ]
-
-
-@dataclass(slots=True)
-class Table:
-    """The cells, and why some are not as they should be."""
-
-    cells: dict[tuple[str, str, str], str] = field(default_factory=dict)
-    reasons: list[str] = field(default_factory=list)
-
-    def put(self, cell: tuple[str, str, str], wrong: Sequence[str]) -> None:
-        """Note what came of a cell."""
-        self.cells[cell] = "FAIL" if wrong else OK
-        self.reasons += [f"{' > '.join(cell[:2])}, {cell[2]}: {line}" for line in wrong]
-
-    def leave(self, cell: tuple[str, str, str], reason: str) -> None:
-        """Note a cell that cannot be."""
-        self.cells[cell] = NOT_APPLICABLE
-        self.reasons.append(f"{cell[0]} > {cell[1]}, {cell[2]}: n/a: {reason}")
-
-    def show(self) -> str:
-        """Return the table as text."""
-        head = f"{'writer':<14}{'reader':<14}" + "".join(f"{name:<18}" for name in FEATURES)
-        rows = [head]
-        for writer, reader in dict.fromkeys(cell[:2] for cell in self.cells):
-            marks = (self.cells[writer, reader, feature] for feature in FEATURES)
-            rows.append(f"{writer:<14}{reader:<14}" + "".join(f"{mark:<18}" for mark in marks))
-        return "\n".join(rows)
+SEGMENTED: Final = "interop-segmented"
+SEGMENT_BYTES: Final = 1 << 14
+ROUNDS: Final = 40
+"""Samples in the topic of several segments."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -96,69 +41,107 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.interop.run")
     parser.add_argument("--clients", help="names, with commas between; all without it")
     options = parser.parse_args(arguments)
-    sys.path.append(str(_fetched()))
-    clients: dict[str, Client] = import_module("tests.interop.clients").CLIENTS
-    names = options.clients.split(",") if options.clients else list(clients)
-    unknown = sorted(set(names) - set(clients))
-    if unknown:
-        parser.error(f"no client {', '.join(unknown)}; there are {', '.join(clients)}")
-    if "kcat" in names and shutil.which("kcat") is None:
-        parser.error("kcat is not installed; Debian's package is kcat")
+    try:
+        sys.path.append(str(python_packages()))
+        clients: dict[str, Client] = import_module("tests.interop.clients").CLIENTS
+        names = options.clients.split(",") if options.clients else list(clients)
+        unknown = sorted(set(names) - set(clients))
+        if unknown:
+            parser.error(f"no client {', '.join(unknown)}; there are {', '.join(clients)}")
+        _fetch(names)
+    except (MissingError, ImportError) as error:
+        parser.error(str(error))
+    chosen = {name: clients[name] for name in names}
     with TemporaryDirectory(prefix="tidelog-interop-") as folder:
         node = NodeProcess(Path(folder) / "data", (), Path(folder))
         node.start()
         try:
-            table = asyncio.run(_filled(node.doors, {name: clients[name] for name in names}))
+            table = asyncio.run(_filled(node.doors, chosen))
+            ended = node.terminate()
         finally:
-            node.terminate()
-    counts = Counter(table.cells.values())
-    told = f"{counts[OK]} of {len(table.cells)} cells ok, {counts[NOT_APPLICABLE]} n/a"
-    sys.stdout.write("\n".join([table.show(), *table.reasons, told]) + "\n")
-    return 0 if counts[OK] and counts[OK] + counts[NOT_APPLICABLE] == len(table.cells) else 1
+            node.close()
+        dumped = dump(sorted(node.directory.glob("partitions/*/*.log")))
+    return _told(table, dumped, chosen) if ended == 0 else ended
 
 
-async def _filled(doors: Doors, clients: "Mapping[str, Client]") -> Table:
+def _fetch(names: Sequence[str]) -> None:
+    """Have everything before the first client is asked for anything.
+
+    Raises:
+        MissingError: something cannot be had.
+    """
+    java_classes()  # the tool that closes the run needs them in any case
+    if "kafkajs" in names:
+        node_modules()
+    if "kcat" in names and which("kcat") is None:
+        raise MissingError("kcat is not installed; Debian's package is kcat")
+
+
+def _told(table: Table, dumped: Dumped, clients: Mapping[str, Client]) -> int:
+    """Print what came of it; return the exit code."""
+    ok = Counter(table.cells.values())[OK]
+    silent = [name for name, client in clients.items() if client.read is None]
+    lines = [table.show(), *table.reasons]
+    lines += [f"{name} only writes: it reads as a member of a group" for name in silent]
+    counts = f"{dumped.files} files, {dumped.batches} batches, {dumped.records} records"
+    lines += [*dumped.wrong, f"kafka-dump-log --deep-iteration: {counts}, "]
+    lines[-1] += "every one valid" if not dumped.wrong else f"{len(dumped.wrong)} complaints"
+    lines.append(f"{ok} of {len(table.cells)} cells ok")
+    sys.stdout.write("\n".join(lines) + "\n")
+    whole = table.whole(list(clients), [name for name in clients if name not in silent])
+    written = len(RECORDS) * (len(CODECS) * len(clients) + ROUNDS)
+    return 0 if whole and not dumped.wrong and dumped.records == written else 1
+
+
+async def _filled(doors: Doors, clients: Mapping[str, Client]) -> Table:
     """Let everyone write, then everyone read."""
     table = Table()
-    target = import_module("tests.interop.clients").Target
     written: dict[tuple[str, str], Written] = {}
     async with tidelog.connect(f"tidelog://{doors.grpc}", client_id="interop") as admin:
+        await _write_segments(admin)
         for writer, client in clients.items():
             for codec in CODECS:
-                topic = f"interop-{writer}-{codec}"
-                await admin.topics.create(topic, partitions=1)
-                one = written[writer, codec] = Written(
-                    topic, time_ns() // 1_000_000, sample=client.sample
-                )
-                try:
-                    await asyncio.wait_for(
-                        client.write(doors, target(topic, codec), client.sample), LIMIT_S
-                    )
-                except Exception as error:  # noqa: BLE001 - whatever a client raises is its cell
-                    one.failure = f"not written: {error!r:.300}"
-                one.ended_ms = time_ns() // 1_000_000
-                stored = await _wrongly_stored(admin, topic, codec)
-                if stored == PLAIN and codec in client.plain:
-                    one.by_nature, stored = client.plain[codec], ""
-                one.failure = one.failure or stored
-    for writer, client in clients.items():
-        for reader, other in clients.items():
-            for codec in CODECS:
-                one = written[writer, codec]
-                read, failure = await _read(doors, one, other)
-                expected = one.expected(read, dates=client.dates)
-                for feature in (*PARTS, codec) if codec == "none" else (codec,):
-                    wrong = [failure] if failure else differences(expected, read, feature)
-                    if one.by_nature and not wrong:
-                        table.leave((writer, reader, feature), one.by_nature)
-                    else:
-                        table.put((writer, reader, feature), wrong)
+                target = Target(f"interop-{writer}-{codec}", codec)
+                written[writer, codec] = await _write(admin, doors, client, target=target)
+    for (writer, codec), one in written.items():
+        for reader, client in clients.items():
+            if client.read is None:
+                continue
+            read, failure = await _read(doors, one, client)
+            expected = one.expected(read, dates=clients[writer].dates)
+            for feature in (*PARTS, codec) if codec == "none" else (codec,):
+                wrong = [failure] if failure else differences(expected, read, feature)
+                table.put((writer, reader, feature), wrong)
     return table
 
 
-async def _read(doors: Doors, one: Written, client: "Client") -> tuple[list[Told], str]:
+async def _write(admin: tidelog.Client, doors: Doors, client: Client, *, target: Target) -> Written:
+    """Let one client write its sample with one codec; note what came of it."""
+    topic, codec = target
+    await admin.topics.create(topic, partitions=1)
+    one = Written(topic, time_ns() // 1_000_000, sample=client.sample)
+    try:
+        await asyncio.wait_for(client.write(doors, target, client.sample), LIMIT_S)
+    except Exception as error:  # noqa: BLE001 - whatever a client raises is its cell
+        one.failure = f"not written: {error!r:.300}"
+    one.ended_ms = time_ns() // 1_000_000
+    one.failure = one.failure or await _wrongly_stored(admin, topic, codec)
+    return one
+
+
+async def _write_segments(admin: tidelog.Client) -> None:
+    """Fill a topic whose log is in many files: their names begin where their records do."""
+    config = {"segment.bytes": str(SEGMENT_BYTES), "max.message.bytes": str(SEGMENT_BYTES)}
+    await admin.topics.create(SEGMENTED, partitions=1, config=config)
+    async with admin.producer() as producer:
+        for _ in range(ROUNDS):
+            for record in RECORDS:
+                await producer.send(SEGMENTED, record.value, key=record.key, headers=record.headers)
+
+
+async def _read(doors: Doors, one: Written, client: Client) -> tuple[list[Told], str]:
     """Read one topic with one client; return the records, or why there are none."""
-    if one.failure:
+    if one.failure or client.read is None:
         return [], one.failure
     try:
         return await asyncio.wait_for(client.read(doors, one.topic, len(RECORDS)), LIMIT_S), ""
@@ -181,22 +164,6 @@ async def _wrongly_stored(admin: tidelog.Client, topic: str, codec: str) -> str:
     stored = set(codecs)
     fine = codec in stored and stored <= {codec, "none"}
     return "" if fine else f"stored as {', '.join(sorted(stored)) or 'nothing'}"
-
-
-def _fetched() -> Path:
-    """Return the folder of what the clients need besides; fetched once, by its checksums."""
-    caches = Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    digest = sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    folder = caches / "tidelog" / "interop" / digest
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=folder.parent) as half:
-            made = Path(half) / "made"
-            command = [sys.executable, "-m", "pip", "install", "--quiet", "--require-hashes"]
-            command += ["--no-deps", "--target", str(made), "-r", str(REQUIREMENTS)]
-            subprocess.run(command, check=True)
-            made.rename(folder)
-    return folder
 
 
 if __name__ == "__main__":

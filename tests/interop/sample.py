@@ -31,6 +31,12 @@ WITHOUT_NULL_HEADERS: Final = tuple(
 )
 """For a client that refuses to write a header without a value."""
 
+GROUPED_HEADERS: Final = tuple(
+    record._replace(headers=tuple(sorted(record.headers, key=lambda pair: pair[0])))
+    for record in WITHOUT_NULL_HEADERS
+)
+"""For a client that takes headers as a mapping: those of one name together, in their order."""
+
 CODECS: Final = ("none", "gzip", "snappy", "lz4", "zstd")
 PARTS: Final[Mapping[str, Callable[[Told], Any]]] = {
     "keys": lambda record: record.key,

@@ -9,6 +9,7 @@ import pytest
 from api.kafka.frame import UUID_ZERO
 from api.kafka.k00_produce import SERVED_FROM
 from logstore.batch import encode_batch
+from model.ids import ProducerEpoch, ProducerId, Sequence
 from model.record import NewRecord
 from tests.kafka_node import ADVERTISED, APIS, Client, Serving, kafka_node
 
@@ -177,9 +178,11 @@ def batches(records: bytes) -> list[bytes]:
         (9, {"transactional_id": "t"}, 35),
         (9, {"records": None}, 42),
         (9, {"records": b""}, 42),
-        (9, {"records": b"\0" * 80}, 2),  # magic 0
-        (9, {"records": batch(b"a") + batch(b"b")}, 2),
-        (9, {"records": batch(b"a")[:-1] + b"!"}, 2),
+        (9, {"records": b"\0" * 80}, 87),
+        (9, {"records": batch(b"a") + batch(b"b")}, 87),
+        (9, {"records": batch(b"a")[:-1]}, 87),
+        (9, {"records": batch(b"a")[:40]}, 87),
+        (9, {"records": batch(b"a")[:-1] + b"!"}, 2),  # the one that is worth another try
         (6, {"records": batch(b"a")[:22] + b"\x04" + batch(b"a")[23:]}, 76),
     ],
 )
@@ -192,6 +195,42 @@ async def test_refused_batches(
     row = await produce(client, version, records, **fields)
     assert (row["error_code"], row["base_offset"], row["log_start_offset"]) == (code, -1, -1)
     assert version < 8 or row["error_message"]
+
+
+@pytest.mark.parametrize("version", versions(PRODUCE, first=SERVED_FROM))
+async def test_a_fenced_producer_is_told_so_by_the_number_that_produce_has_for_it(
+    serving: Serving, version: int
+) -> None:
+    client = await serving.client()
+    ids = {"topic_id": await topic_id(client, "orders")}
+    answers = []
+    for epoch in (1, 0):
+        records = encode_batch(
+            [NewRecord(1_000, None, b"v")],
+            producer_id=ProducerId(7),
+            producer_epoch=ProducerEpoch(epoch),
+            base_sequence=Sequence(0),
+        )
+        answers.append(await produce(client, version, bytes(records), **ids))
+    assert [row["error_code"] for row in answers] == [0, 47]
+
+
+@pytest.mark.parametrize("version", versions(PRODUCE, first=5))
+async def test_a_forgotten_producer_is_told_where_the_log_starts(
+    serving: Serving, version: int
+) -> None:
+    """By which Java's begins anew; of -1 it makes that it must ask again, until its time is up."""
+    client = await serving.client()
+    ids = {"topic_id": await topic_id(client, "orders")}
+    records = encode_batch(
+        [NewRecord(1_000, None, b"v")],
+        producer_id=ProducerId(7),
+        producer_epoch=ProducerEpoch(0),
+        base_sequence=Sequence(5),
+    )
+    for _ in range(3):  # read as a new request, then recognised
+        row = await produce(client, version, bytes(records), **ids)
+        assert (row["error_code"], row["base_offset"], row["log_start_offset"]) == (59, -1, 0)
 
 
 async def test_old_produce_requests_are_told_that_they_are_old(serving: Serving) -> None:

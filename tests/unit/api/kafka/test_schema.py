@@ -36,7 +36,7 @@ SAMPLES = 20
 
 
 def test_every_served_version_is_compared() -> None:
-    assert len(SCHEMED) == 11 + 14 + 5 + 6 + 6 + 7
+    assert len(SCHEMED) == 11 + 14 + 7 + 5 + 6 + 6 + 7
 
 
 @pytest.mark.parametrize(("key", "version"), SCHEMED)
