@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from api.settings import SECTIONS, TOPIC_DEFAULTS, NodeSettings
-from cluster.controller.configs import ALIASES, SERVED, read_value
+from cluster.controller.configs import ALIASES, SERVED, check_default
 from model.errors import RequestError
 from model.settings import Declaration, Value, declarations, parse, show
 from model.suggest import did_you_mean
@@ -31,13 +31,24 @@ SHORT: Final = {
 """Variables with a name of their own."""
 
 FILE_BYTES_MAX: Final = 1 << 20
+LINE_BYTES_MAX: Final = 4_096
+"""Of a file: tomllib takes the square of the time for a key of many dots."""
+SUGGESTIONS_MAX: Final = 3
+"""Unknown names that are compared with all that there are, some 5 ms each: further ones are told
+as they stand, so that a file of another program is refused at once."""
+PROBLEMS_MAX: Final = 20
+"""Faults that are told one by one; of further ones the number."""
 DEFAULT: Final = "default"
+_REFERENCE: Final = "the reference of every setting is config.reference.toml"
 
 DECLARED: Final[Mapping[str, Mapping[str, Declaration]]] = {
     section: {declaration.name: declaration for declaration in declarations(cls)}
     for section, (_, cls) in SECTIONS.items()
 }
 """Section to key to declaration."""
+
+
+SECTION_WORDS_MAX: Final = max(section.count(".") + 1 for section in SECTIONS)
 
 
 class Given(NamedTuple):
@@ -104,16 +115,35 @@ def of_file(path: str) -> list[Given]:
     Raises:
         ConfigRefused: it cannot be read, or is no TOML.
     """
-    hint = "the reference of every setting is config.reference.toml"
     try:
         if Path(path).stat().st_size > FILE_BYTES_MAX:
-            raise ConfigRefused([f"{path}: more than {FILE_BYTES_MAX} bytes"], hint)
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+            raise ConfigRefused([f"{path}: more than {FILE_BYTES_MAX} bytes"], _REFERENCE)
+        content = Path(path).read_bytes()
     except OSError as error:
         raise ConfigRefused([f"{path}: {error.strerror}"], "check --config") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as malformed:
-        raise ConfigRefused([f"{path}: {malformed}"], hint) from malformed
-    return [Given(*_place(words), text, path) for words, text in _leaves(content, (), where=path)]
+    return of_bytes(content, path)
+
+
+def of_bytes(content: bytes, where: str) -> list[Given]:
+    """Return what the bytes of a TOML file set; `where` is its name.
+
+    Raises:
+        ConfigRefused: they are no TOML, or longer in a line or nested deeper than any setting is.
+    """
+    longest = max(map(len, content.splitlines()), default=0)
+    if longest > LINE_BYTES_MAX:
+        why = f"{where}: a line of {longest} bytes, at most {LINE_BYTES_MAX}"
+        raise ConfigRefused([why], _REFERENCE)
+    try:
+        document = tomllib.loads(content.decode("utf-8"))
+        leaves = list(_leaves(document, (), where=where))
+    except ConfigRefused:
+        raise
+    except ValueError as malformed:  # no UTF-8, or no TOML
+        raise ConfigRefused([f"{where}: {malformed}"], _REFERENCE) from malformed
+    except RecursionError as deep:
+        raise ConfigRefused([f"{where}: nested too deeply"], _REFERENCE) from deep
+    return [Given(*_place(words), text, where) for words, text in leaves]
 
 
 def of_environment(environment: Mapping[str, str]) -> list[Given]:
@@ -159,7 +189,7 @@ def _place(words: Sequence[str]) -> tuple[str, str]:
     """Return section and key of nested names; Kafka's names have dots of their own."""
     if words[0] == TOPIC_DEFAULTS:
         return TOPIC_DEFAULTS, ".".join(words[1:])
-    for size in range(len(words) - 1, 0, -1):
+    for size in range(min(len(words) - 1, SECTION_WORDS_MAX), 0, -1):
         section = ".".join(words[:size])
         if section in SECTIONS:
             return section, ".".join(words[size:])
@@ -194,12 +224,13 @@ def _assembled(given: Sequence[Given], *, allow_unknown: bool) -> Loaded:
     unknown: list[str] = []
     for one in given:
         section, key, text, origin = one
-        if (why := unknown_name(section, key)) is not None:
-            unknown.append(f"{origin}: {why}")
+        if key not in _keys(section):
+            near = unknown_name(section, key) if len(unknown) < SUGGESTIONS_MAX else None
+            unknown.append(f"{origin}: {near or _no_such(section, key)}")
             continue
         try:
             if section == TOPIC_DEFAULTS:
-                read_value(key, text)
+                check_default(key, text)
                 topic_defaults[key] = text
             else:
                 values[section][key] = parse(DECLARED[section][key], text)
@@ -210,6 +241,8 @@ def _assembled(given: Sequence[Given], *, allow_unknown: bool) -> Loaded:
         origins[section, key] = origin
     if not allow_unknown:
         problems += unknown
+    if (more := len(problems) - PROBLEMS_MAX) > 0:
+        problems[PROBLEMS_MAX:] = [f"and {more} more"]
     settings = _constructed(values, topic_defaults, problems=problems)
     if problems or settings is None:
         raise ConfigRefused(
@@ -246,7 +279,11 @@ def unknown_name(section: str, key: str) -> str | None:
     near = did_you_mean(path, known) or did_you_mean(key, _keys(section))
     if near is not None and "." not in near:
         near = f"{section}.{near}"
-    return f"there is no setting {path}" + (f'; did you mean "{near}"?' if near else "")
+    return _no_such(section, key) + (f'; did you mean "{near}"?' if near else "")
+
+
+def _no_such(section: str, key: str) -> str:
+    return f"there is no setting {section}.{key}"
 
 
 def _keys(section: str) -> Sequence[str]:

@@ -17,7 +17,7 @@ from api.door import Address, Door
 from api.http.health import Health
 from api.node.assemble import Node, World
 from api.node.doors import Doors
-from api.node.lifecycle import Lifecycle
+from api.node.lifecycle import EXIT_REFUSED, Lifecycle
 from api.node.logging import EventLog, take_over_library_messages
 from api.node.refusals import Refusal, exposure, refusal_of
 from api.node.system_allocator import keep_freed_memory
@@ -27,6 +27,7 @@ from api.node.system_rand import SystemRand
 from api.node.system_spawn import SystemSpawn
 from api.settings import EventLoop, NodeSettings
 from logstore.disk_posix import PosixDisk
+from model.errors import StorageFailed
 from model.ids import NodeId
 
 SWITCH_S: Final = 0.0005
@@ -100,7 +101,7 @@ def loop_factory(wanted: EventLoop) -> Callable[[], asyncio.AbstractEventLoop] |
             Refusal(
                 "node.event_loop = uvloop, and uvloop is not installed",
                 "pip install 'tidelog[speed]', or node.event_loop = auto",
-                10,
+                EXIT_REFUSED,
             )
         )
     if wanted is EventLoop.ASYNCIO or not present:
@@ -149,6 +150,7 @@ class _Run:
             spawn=SystemSpawn(self._lifecycle.fail),
             memory_bytes=memory_budget_bytes(settings),
             version=self._version,
+            note=self._log,
         )
         for warning in self._loaded.warnings:
             self._log("config_unknown", name=warning)
@@ -193,6 +195,8 @@ class _Run:
             self._log("recovery_dropped", **_fields(finding))
         for finding in report.repaired:
             self._log("recovery_repaired", **_fields(finding))
+        for partition in node.stray:
+            self._log("partition_stray", topic_id=partition.topic.hex(), partition=partition.number)
 
     # api.node.lifecycle.Watcher
 
@@ -208,7 +212,10 @@ class _Run:
     def failed(self, error: Exception) -> None:
         """The node cannot go on."""
         self.error = error
-        self._health.failed("storage", "offline")
+        if isinstance(error, StorageFailed):
+            self._health.failed("storage", "offline")
+        else:
+            self._health.stopping()  # a bug, not the disk
         if self._is_ready:  # else the command line says the same, once
             self._log("node_failed", error=f"{type(error).__name__}: {error}")
 

@@ -92,7 +92,10 @@ class KafkaListener:
     ] = "127.0.0.1:9092"
     advertise: Annotated[
         str | None,
-        Setting("HOST:PORT that Kafka clients are told; none: where it listens.", high=300),
+        Setting(
+            "HOST:PORT that Kafka clients are told; none: where it listens, if it is one address.",
+            high=300,
+        ),
     ] = None
 
     def __post_init__(self) -> None:
@@ -100,6 +103,7 @@ class KafkaListener:
         check_bounds(self)
         check_address("bind", self.bind)
         check_address("advertise", self.advertise)
+        check_reachable(self.bind, self.advertise)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,6 +290,23 @@ def check_address(name: str, text: str | None) -> None:
             raise ValueError(f"{name} = {text!r} is not HOST:PORT with a port to 65535") from wrong
 
 
+def check_reachable(bind: str | None, advertise: str | None) -> None:
+    """Accept only what Kafka clients can connect to once they are told it.
+
+    Raises:
+        ValueError: naming the setting and what to set.
+    """
+    if advertise is not None:
+        host, port = split_address(advertise)
+        if port == 0 or is_every_address(host):
+            raise ValueError(f"advertise = {advertise!r} is nowhere that a client can connect to")
+    elif bind is not None and is_every_address(split_address(bind)[0]):
+        raise ValueError(
+            f"bind = {bind!r} is every address of this machine: set advertise to the HOST:PORT "
+            "by which Kafka clients reach it"
+        )
+
+
 def split_address(text: str) -> tuple[str, int]:
     """Return host and port; the host of `[::1]:9092` is `::1`.
 
@@ -300,6 +321,14 @@ def split_address(text: str) -> tuple[str, int]:
     if not (colon and host and port.isascii() and port.isdigit() and int(port) <= PORT_MAX):
         raise ValueError("HOST:PORT")
     return host, int(port)
+
+
+def is_every_address(host: str) -> bool:
+    """Tell whether a host stands for all addresses of a machine: nobody can connect to that."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def is_loopback(host: str) -> bool:

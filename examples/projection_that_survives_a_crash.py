@@ -26,7 +26,10 @@ class Totals:
     def save(self, at: tidelog.Checkpoint) -> None:
         """Replace the file: either all of it is new, or nothing."""
         scratch = self.file.with_suffix(".new")
-        scratch.write_text(json.dumps({"table": self.table, "at": at.to_json()}))
+        with scratch.open("w") as new:
+            json.dump({"table": self.table, "at": at.to_json()}, new)
+            new.flush()
+            os.fsync(new.fileno())  # else a power cut may leave a new name on nothing
         os.replace(scratch, self.file)
 
 

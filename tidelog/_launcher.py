@@ -17,15 +17,15 @@ EXIT_REFUSED: Final = 10  # a node may not run like this
 _ONLY_IN_SERVER: Final = "grpc_health"
 
 
-def closed(verb: str) -> tuple[str, str, int] | None:
+def closed(verb: str) -> tuple[str, str | None, int] | None:
     """Return why this Python cannot run a server-side verb, what to do, and the exit code.
 
-    None if it can.
+    None if it can. No word of what to do: the first text says it, in one line.
     """
     if sys.flags.optimize:
         return (
-            "assertions are off, and the safety of the log rests on them",
-            "drop -O and PYTHONOPTIMIZE",
+            "assertions are off, and the safety of the log rests on them: drop -O, PYTHONOPTIMIZE",
+            None,
             EXIT_REFUSED,
         )
     if find_spec(_ONLY_IN_SERVER) is None:

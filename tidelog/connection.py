@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 
 DEFAULT_PORT: Final = 9095
 CALL_TIMEOUT_S: Final = 10.0
-"""Of one try of a call that is no stream."""
+"""Of one try of a call that is no stream, if its budget has so much left."""
 CONNECT_TIMEOUT_S: Final = 5.0
-"""Of one try to reach a node."""
+"""Of one try to reach a node, likewise."""
+TRY_S_MIN: Final = 0.1
+"""What the last try of a budget has at least: less would be none."""
 DNS_LABELS_MAX: Final = 253
 
 _OPTIONS: Final = (
@@ -81,7 +83,7 @@ def parse_url(url: str) -> Addresses:
 
 def _address(text: str, url: str) -> str:
     host, _, port = text.rpartition(":") if _has_port(text) else (text, "", str(DEFAULT_PORT))
-    legal = port.isascii() and port.isdigit() and 0 < int(port) < 65_536
+    legal = port.isascii() and port.isdigit() and len(port) < 6 and 0 < int(port) < 65_536
     if not host or not legal or len(host) > DNS_LABELS_MAX or any(c in host for c in "/@? "):
         raise ValueError(f"{url!r}: {text!r} is no address; write tidelog://host:port,host:port")
     return f"{host}:{port}"
@@ -110,12 +112,12 @@ class Node:
                 self._channel = grpc.aio.secure_channel(self.address, self._credentials, _OPTIONS)
         return self._channel
 
-    async def connect(self) -> bool:
+    async def connect(self, within_s: float = CONNECT_TIMEOUT_S) -> bool:
         """Return whether it can be reached now."""
         channel = self.channel
         state = channel.get_state(try_to_connect=True)
         try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(within_s):
                 while state is not grpc.ChannelConnectivity.READY:
                     if state in {
                         grpc.ChannelConnectivity.TRANSIENT_FAILURE,
@@ -179,13 +181,13 @@ class Connection:
         if self._nodes[self._current] is node:
             self._current = (self._current + 1) % len(self._nodes)
 
-    async def reach(self) -> Node | None:
-        """Return a node that is connected; None: every address was tried once."""
+    async def reach(self, within_s: float = CONNECT_TIMEOUT_S) -> Node | None:
+        """Return a node that is connected; None: every address was tried once, for so long."""
         if self.closed:
             raise RuntimeError("the client is closed; use it inside `async with`")
         for _ in self._nodes:
             node = self._nodes[self._current]
-            if await node.connect():
+            if await node.connect(within_s):
                 return node
             self.leave(node)
         return None
@@ -196,7 +198,7 @@ class Connection:
         Raises:
             ConnectError: none is, within the budget.
         """
-        while (node := await self.reach()) is None:
+        while (node := await self.reach(_try_s(budget, CONNECT_TIMEOUT_S))) is None:
             await self.clock.sleep(budget.failed(self.unreachable()))
         return node
 
@@ -227,7 +229,7 @@ class Connection:
             )
             try:
                 response: ResponseT = await invoke(
-                    request, timeout=timeout_s, metadata=self.metadata()
+                    request, timeout=_try_s(budget, timeout_s), metadata=self.metadata()
                 )
             except grpc.aio.AioRpcError as status:
                 failure = failure_of_status(status, node.address)
@@ -273,6 +275,12 @@ class Connection:
         self.closed = True
         for node in self._nodes:
             await node.close()
+
+
+def _try_s(budget: Budget, longest_s: float) -> float:
+    """Return how long one try may take: what is left, but for a budget of a single try."""
+    left_s = longest_s if budget.is_single else budget.left_s
+    return max(min(longest_s, left_s), TRY_S_MIN)
 
 
 def _judged(failure: Failure, effect: Effect) -> TidelogError:

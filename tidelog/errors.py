@@ -210,6 +210,10 @@ OUTCOMES: Final[Mapping[str, "Outcome"]] = {
 """What the wire says, and what `TidelogError.outcome` says."""
 
 
+INT64_DIGITS: Final = 19
+"""The most that a number on the wire has; Python refuses to read thousands of them."""
+
+
 class Known(NamedTuple):
     """What the table says of a reason."""
 
@@ -268,7 +272,9 @@ def not_built(what: str) -> InvalidRequest:
 
 def _number(metadata: Mapping[str, str], name: str) -> int | None:
     text = metadata.get(name, "")
-    return int(text) if text.lstrip("-").isdigit() else None
+    digits = text.removeprefix("-")
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= INT64_DIGITS
+    return int(text) if is_number else None
 
 
 def _partition(metadata: Mapping[str, str]) -> "TopicPartition":

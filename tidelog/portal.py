@@ -19,10 +19,21 @@ class Portal:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine and return its result; interrupted here, it is cancelled there."""
-        future = asyncio.run_coroutine_threadsafe(work, self._started())
+        """Run a coroutine and return its result; interrupted here, it is cancelled there.
+
+        Raises:
+            RuntimeError: the client is closed; or this is the loop's own thread, in a callback,
+                which would wait for itself.
+        """
+        try:
+            loop = self._started()
+        except RuntimeError:
+            work.close()
+            raise
+        future = asyncio.run_coroutine_threadsafe(work, loop)
         try:
             return future.result()
         except BaseException:
@@ -47,8 +58,9 @@ class Portal:
             yield item  # type: ignore[misc]
 
     def close(self) -> None:
-        """End the thread."""
+        """End the thread, for good."""
         with self._lock:
+            self._closed = True
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
         if loop is not None and thread is not None:
@@ -57,6 +69,13 @@ class Portal:
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
+            if self._closed:
+                raise RuntimeError("the client is closed; use it inside `with`")
+            if threading.current_thread() is self._thread:
+                raise RuntimeError(
+                    "tidelog.sync was called by what it had called itself (a codec, a key or a "
+                    "timestamp function): that call would wait for itself"
+                )
             if self._loop is None:
                 loop = self._loop = asyncio.new_event_loop()
                 self._thread = threading.Thread(

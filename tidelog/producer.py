@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from types import TracebackType
-from typing import Generic, NoReturn
+from typing import Final, Generic, NoReturn
 
 from tidelog.batch import Row
 from tidelog.codecs import Codec
@@ -22,6 +22,9 @@ from tidelog.producer_settings import ACKS, ProducerSettings
 from tidelog.sender import Key, Sender
 from tidelog.topic_sizes import TopicSizes
 from tidelog.types import Ack, HeadersIn, K, V
+
+UNSEEN_MAX: Final = 1_000
+"""Batches that failed unseen and are remembered until `flush` or the end of the block."""
 
 
 class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
@@ -66,7 +69,7 @@ class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._unsettled: set[Settlement] = set()
         self._failed: dict[Settlement, None] = {}
-        """Whose failure nobody has seen yet."""
+        """Whose failure nobody had seen when it was settled; at most `UNSEEN_MAX`."""
         self._running: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Producer[K, V]":
@@ -134,7 +137,7 @@ class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
         partition: int | None = None,
         timestamp: datetime | None = None,
     ) -> Awaitable[Ack]:
-        """Hand over one record; await the result for its ack, now, later, or never.
+        """Hand over one record; the result gives its ack: ask it now, later, or never.
 
         This itself waits only while the buffer is full. A failure that nobody awaits is raised by
         `flush` or at the end of the block.
@@ -200,11 +203,18 @@ class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
         settlement = batch.settlement
         if isinstance(result, TidelogError):
             self._sizes.forget(key[0])  # perhaps it is another topic now
-        if settlement.failure is not None:
-            self._failed[settlement] = None
+        if settlement.failure is not None and not settlement.observed:
+            self._remember(settlement)
         if settlement.is_settled:
             self._unsettled.discard(settlement)
         self._let_in()
+
+    def _remember(self, settlement: Settlement) -> None:
+        """Keep a failure until somebody sees it; a producer that lives long keeps few."""
+        if len(self._failed) >= UNSEEN_MAX:
+            self._failed = {one: None for one in self._failed if not one.observed}
+        if len(self._failed) < UNSEEN_MAX:  # the first ones are told, the latest are not
+            self._failed[settlement] = None
 
     def _too_large(self, key: Key, batch: Batch) -> None:
         """Fill smaller batches from now on."""
@@ -217,8 +227,7 @@ class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
             await settlement.wait()
 
     async def _enqueue(self, topic: str, row: Row, partition: int | None) -> Ticket:
-        if self._running is None or self._running.done():
-            raise RuntimeError("the producer is not open; use it inside `async with`")
+        self._check_open()
         if partition is not None and partition < 0:
             raise ValueError(f"partition {partition} is negative")
         size_bytes = size_of(row)
@@ -234,10 +243,19 @@ class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
             count = await self._sizes.fetch(topic)
         if self._waiting or self._free_bytes < size_bytes:
             await self._wait_for_room(size_bytes)
+        try:
+            self._check_open()  # it may have been closed while this waited
+        except RuntimeError:
+            self._let_in()  # whoever waits behind this one learns it too
+            raise
         self._free_bytes -= size_bytes
         if partition is None:
             partition = self._choose(topic, row, count or 1)
         return self._put((topic, partition), row, size_bytes)
+
+    def _check_open(self) -> None:
+        if self._running is None or self._running.done():
+            raise RuntimeError("the producer is not open; use it inside `async with`")
 
     def _choose(self, topic: str, row: Row, count: int) -> int:
         """Return the partition of a record: by its key, or the one whose turn it is."""

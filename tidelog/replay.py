@@ -115,13 +115,16 @@ class Replay(
         if not self._subscription.opened:
             raise RuntimeError("the replay is not open; use it inside `async with`")
         while True:
-            while self._steps:
-                step = self._steps.popleft()
-                if isinstance(step, Raw):
-                    if self._pace is not None:
-                        await self._wait_for_turn(self._pace, step)
-                    return self._hand_out(step)
-                self._apply(step)
+            record = self._take_buffered()
+            if record is not None:
+                return record
+            if self._steps and self._pace is not None:
+                held_back = self._steps[0]
+                assert isinstance(held_back, Raw)
+                await self._pace.wait(held_back)  # interrupted, it is still to come
+                if self._steps:  # not closed meanwhile
+                    self._steps.popleft()
+                    return self._hand_out(held_back)
             if self._ended:
                 raise StopAsyncIteration
             steps = await self._subscription.next()
@@ -142,7 +145,7 @@ class Replay(
 
     @property
     def bounds(self) -> Sequence[ReadBounds]:
-        """What is read of each partition, as the node has made it out."""
+        """What is left to read of each partition; before the first record that is all of it."""
         return [
             ReadBounds(TopicPartition(*key), place.offset, place.stop, place.truncated)
             for key, place in sorted(self._handed.items())
@@ -160,6 +163,20 @@ class Replay(
         for at, place in self._handed.items():
             place.stop = self._subscription.places[at].stop  # it may be known only now
         return Checkpoint(self._handed, self._subscription.times)
+
+    def _take_buffered(self) -> Record[K, V] | None:
+        """Return the next record if it is here and due; None: it has to be waited for.
+
+        `tidelog.sync` takes records here without waking the loop's thread for each of them.
+        """
+        while self._steps:
+            if isinstance(self._steps[0], Raw) and self._pace is not None:
+                return None
+            step = self._steps.popleft()
+            if isinstance(step, Raw):
+                return self._hand_out(step)
+            self._apply(step)
+        return None
 
     def _take(self, steps: Sequence[Step]) -> None:
         self._steps.extend(steps)
@@ -180,13 +197,6 @@ class Replay(
                     raise error
             case Raw():
                 raise AssertionError(step)
-
-    async def _wait_for_turn(self, pace: Pace, raw: Raw) -> None:
-        try:
-            await pace.wait(raw)
-        except BaseException:
-            self._steps.appendleft(raw)  # interrupted: it is still to come
-            raise
 
     def _hand_out(self, raw: Raw) -> Record[K, V]:
         self._records_ready -= 1

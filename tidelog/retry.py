@@ -65,6 +65,11 @@ class Budget:
         return self._clock.monotonic() - self._began
 
     @property
+    def is_single(self) -> bool:
+        """Whether it allows one try and no more, however long that takes."""
+        return not self._retry.total
+
+    @property
     def left_s(self) -> float:
         """Seconds that are left; never negative."""
         return max(0.0, self._retry.total.total_seconds() - self.spent_s)

@@ -77,6 +77,8 @@ class Sender:
         self._closing = False
         self._over = False
         """The stream has ended; whoever writes must stop."""
+        self._ended_here = False
+        """It was ended from this side: then no answer is missing, and no node has failed."""
         self._progress = False
         self._next_id = 0
         self._deadline: asyncio.Timeout | None = None
@@ -147,7 +149,7 @@ class Sender:
     async def _serve(self, node: Node) -> Failure | None:
         """Send over one stream to its end; return what broke it, None if nothing did."""
         call = self._connection.pipe(node, PRODUCE_STREAM)
-        self._over = False
+        self._over = self._ended_here = False
         failure: Failure | None = None
         try:
             async with asyncio.TaskGroup() as both:
@@ -165,7 +167,7 @@ class Sender:
             failure = Failure(error)
         finally:
             call.cancel()
-        if failure is None and self._unanswered:
+        if failure is None and (self._unanswered or not self._ended_here):
             failure = Failure(_lost(f"{node.address} ended the stream"), other_node=True)
         return failure
 
@@ -190,6 +192,7 @@ class Sender:
             except TimeoutError:
                 if not any(self._lanes.values()):
                     break
+        self._ended_here = not self._over
         await call.done_writing()
 
     async def _read(self, call: "ProduceCall") -> None:
@@ -207,6 +210,7 @@ class Sender:
                 self._answered(response)
         finally:
             self._over = True
+            self._deadline = None  # a write that ends just now finds nothing to watch
             self._wake.set()
 
     def _watch(self) -> None:

@@ -39,7 +39,7 @@ def connect(url: str=DEFAULT_URL, *, auth: Auth | None=None, client_id: str='', 
 
 
 class Client(AbstractContextManager["Client"]):
-    """A cluster, as seen from here. Belongs to the event loop in which it is used."""
+    """A cluster, as seen from here."""
 
     def __init__(self, inner: "_client.Client", portal: Portal) -> None:
         """Take the async one, and the thread in which it lives."""
@@ -49,7 +49,7 @@ class Client(AbstractContextManager["Client"]):
         self.cluster = Cluster(inner.cluster, portal)
 
     def __enter__(self) -> "Client":
-        """Begin."""
+        """Begin; nothing is sent yet."""
         self._portal.run(self._inner.__aenter__())
         return self
 
@@ -60,7 +60,7 @@ class Client(AbstractContextManager["Client"]):
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """End; what is not sent yet is sent first."""
+        """Close the connection."""
         try:
             self._portal.run(self._inner.__aexit__(exc_type, exc, traceback))
         finally:
@@ -160,7 +160,7 @@ class Producer(AbstractContextManager["Producer[K, V]"], Generic[K, V]):
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """End; what is not sent yet is sent first."""
+        """Send what is left, unless the block was interrupted; then it is given up."""
         self._portal.run(self._inner.__aexit__(exc_type, exc, traceback))
 
     def send(self, topic: str, value: V | None, *, key: K | None=None, headers: HeadersIn=(), partition: int | None=None, timestamp: datetime | None=None) -> Ack:
@@ -177,7 +177,7 @@ class Producer(AbstractContextManager["Producer[K, V]"], Generic[K, V]):
         return self._portal.run(self._inner.send(topic, value, key=key, headers=headers, partition=partition, timestamp=timestamp))
 
     def enqueue(self, topic: str, value: V | None, *, key: K | None=None, headers: HeadersIn=(), partition: int | None=None, timestamp: datetime | None=None) -> "Future[Ack]":
-        """Hand over one record; await the result for its ack, now, later, or never.
+        """Hand over one record; the result gives its ack: ask it now, later, or never.
 
         This itself waits only while the buffer is full. A failure that nobody awaits is raised by
         `flush` or at the end of the block.
@@ -218,7 +218,11 @@ class Replay(AbstractContextManager["Replay[K, V]"], Iterator[Record[K, V]], Gen
         self._portal = portal
 
     def __enter__(self) -> "Replay[K, V]":
-        """Begin."""
+        """Ask, and wait until a node has said what is read.
+
+        Raises:
+            TidelogError: it cannot be read.
+        """
         self._portal.run(self._inner.__aenter__())
         return self
 
@@ -229,7 +233,7 @@ class Replay(AbstractContextManager["Replay[K, V]"], Iterator[Record[K, V]], Gen
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """End; what is not sent yet is sent first."""
+        """End the stream."""
         self._portal.run(self._inner.__aexit__(exc_type, exc, traceback))
 
     def __iter__(self) -> "Replay[K, V]":
@@ -245,6 +249,9 @@ class Replay(AbstractContextManager["Replay[K, V]"], Iterator[Record[K, V]], Gen
             DataCorrupt: a batch cannot be read; reading on goes on behind it.
             Exception: whatever the codec raises; reading on goes on with the next record.
         """
+        record = self._inner._take_buffered()
+        if record is not None:
+            return record
         try:
             return self._portal.run(self._inner.__anext__())
         except StopAsyncIteration:
@@ -262,7 +269,7 @@ class Replay(AbstractContextManager["Replay[K, V]"], Iterator[Record[K, V]], Gen
 
     @property
     def bounds(self) -> Sequence[ReadBounds]:
-        """What is read of each partition, as the node has made it out."""
+        """What is left to read of each partition; before the first record that is all of it."""
         return self._inner.bounds
 
     @property

@@ -149,6 +149,11 @@ def format_time(time_ms: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}{fraction}Z".rjust(20 + len(fraction), "0")
 
 
+def format_datetime(moment: datetime) -> str:
+    """Return an aware datetime as `format_time` has it, rounded down to the millisecond."""
+    return format_time((moment - _EPOCH) // timedelta(milliseconds=1))
+
+
 def format_duration(duration_ms: int) -> str:
     """Return a duration in the largest unit that keeps it whole."""
     for unit, factor in DURATION_MS.items():

@@ -36,7 +36,7 @@ class TopicSizes:
         if asked is None:
             asked = asyncio.get_running_loop().create_task(self._ask(topic))
             self._asked[topic] = asked
-            asked.add_done_callback(lambda _: self._asked.pop(topic, None))
+            asked.add_done_callback(lambda task: self._answered(topic, task))
         return await asyncio.shield(asked)
 
     def close(self) -> None:
@@ -47,6 +47,12 @@ class TopicSizes:
     def forget(self, topic: str) -> None:
         """Ask anew next time."""
         self._known.pop(topic, None)
+
+    def _answered(self, topic: str, task: "asyncio.Task[int]") -> None:
+        """Let the next one ask anew; a failure that nobody waits for any more is no news."""
+        self._asked.pop(topic, None)
+        if not task.cancelled():
+            task.exception()
 
     async def _ask(self, topic: str) -> int:
         response = await self._connection.call(GET_TOPIC, topics.GetTopicRequest(name=topic))

@@ -190,7 +190,7 @@ class Topics:
             topics=[name], seek=seek_of(at, clock), isolation_level=isolation_of(isolation)
         )
         response = await self._connection.call(RESOLVE_OFFSETS, request)
-        return [_resolved(row) for row in response.resolved]
+        return [resolved_of(row) for row in response.resolved]
 
     async def config(self, name: str) -> Mapping[str, ConfigValue]:
         """Return every setting of a topic by its name."""
@@ -261,7 +261,8 @@ def _partition(one: wire.Partition) -> Partition:
     )
 
 
-def _resolved(row: log.Resolved) -> Resolved:
+def resolved_of(row: log.Resolved) -> Resolved:
+    """Return a place as a value; raises the TidelogError that stands in its stead."""
     if row.HasField("error"):
         raise failure_of_row(row.error).error
     return Resolved(

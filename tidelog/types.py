@@ -101,7 +101,7 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class ReadBounds:
-    """What a replay reads of one partition."""
+    """What a replay has left to read of one partition."""
 
     partition: TopicPartition
     start: int

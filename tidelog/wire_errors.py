@@ -100,6 +100,7 @@ def harmless(error: TidelogError) -> TidelogError:
 def _told(status: "AioRpcError") -> Failure | None:
     """Return what the node itself said; None: it said nothing."""
     # Loaded only when something went wrong; googleapis-common-protos ships no types.
+    from google.protobuf.message import DecodeError  # noqa: PLC0415
     from google.rpc.error_details_pb2 import (  # noqa: PLC0415
         ErrorInfo,
         RetryInfo,
@@ -110,12 +111,15 @@ def _told(status: "AioRpcError") -> Failure | None:
     for key, value in status.trailing_metadata() or ():
         if key != DETAILS or not isinstance(value, bytes):
             continue
-        for detail in Status.FromString(value).details:
-            if detail.Is(ErrorInfo.DESCRIPTOR):
-                info = ErrorInfo.FromString(detail.value)
-            elif detail.Is(RetryInfo.DESCRIPTOR):
-                delay = RetryInfo.FromString(detail.value).retry_delay
-                after_s = delay.seconds + delay.nanos / 1e9
+        try:
+            for detail in Status.FromString(value).details:
+                if detail.Is(ErrorInfo.DESCRIPTOR):
+                    info = ErrorInfo.FromString(detail.value)
+                elif detail.Is(RetryInfo.DESCRIPTOR):
+                    delay = RetryInfo.FromString(detail.value).retry_delay
+                    after_s = delay.seconds + delay.nanos / 1e9
+        except DecodeError:  # not a node's own words: a proxy between may write there too
+            return None
     if info is None or info.domain != DOMAIN:
         return None
     metadata = dict(info.metadata)

@@ -38,10 +38,11 @@ def connect({parameters}) -> "Client":
 '''
 ENTER: Final = '''\
     def __enter__(self) -> "{owner}":
-        """Begin."""
+        """{doc}"""
         self._portal.run(self._inner.__aenter__())
         return self
-
+'''
+EXIT: Final = '''\
     def __exit__(
         self,
         exc_type: type[BaseException] | None,
@@ -49,7 +50,7 @@ ENTER: Final = '''\
         traceback: TracebackType | None,
         /,
     ) -> None:
-        """End; what is not sent yet is sent first."""
+        """{doc}"""
         {leave}
 '''
 LEAVE: Final = "self._portal.run(self._inner.__aexit__(exc_type, exc, traceback))"
@@ -64,6 +65,9 @@ NEXT: Final = '''\
 
     def __next__(self) -> {item}:
         """{doc}"""
+        record = self._inner._take_buffered()
+        if record is not None:
+            return record
         try:
             return self._portal.run(self._inner.__anext__())
         except StopAsyncIteration:
@@ -157,13 +161,13 @@ class Generator:
         """Return the twin of one method; empty where another one stands for it."""
         returns = ast.unparse(node.returns).strip("'") if node.returns else "None"
         if node.name == "__aenter__":
+            return ENTER.format(owner=owner, doc=doc_of(node))
+        if node.name == "__aexit__":
             leave = LEAVE_CLIENT if owner == "Client" else LEAVE
-            return ENTER.format(owner=owner, leave=leave)
+            return EXIT.format(leave=leave, doc=doc_of(node))
         if node.name == "__anext__":
             self.use(node.returns, module)
             return NEXT.format(owner=owner, item=returns, doc=doc_of(node))
-        if node.name == "__aexit__":
-            return ""
         parameters = self.parameters(node, module)
         call = f"self._inner.{node.name}({arguments(node)})"
         head = ""
@@ -264,8 +268,9 @@ def arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
 
 
 def doc_of(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> str:
-    """Return a docstring as it stands in the source, without its `async`."""
+    """Return a docstring as it stands in the source, without its `async` and its event loop."""
     text = ast.get_docstring(node, clean=False) or ""
+    text = text.replace(" Belongs to the event loop in which it is used.", "")
     return text.replace("`async with`", "`with`").replace("`async for`", "`for`")
 
 

@@ -10,9 +10,9 @@ _NAMES = {"kafka": "Kafka", "grpc": "gRPC", "http": "HTTP"}
 def banner(
     addresses: Mapping[str, Address], *, version: str, data_dir: str | None, is_open: bool
 ) -> str:
-    """Return the lines above "Ready". `data_dir` None: everything is in memory."""
+    """Return the lines above "Ready". `data_dir` None: gone when the node stops."""
     data = (
-        "data in memory (gone when it stops)"
+        "nothing is kept (gone when it stops)"
         if data_dir is None
         else f"data in {data_dir} (delete it to start over)"
     )
@@ -42,6 +42,7 @@ def _tries(addresses: Mapping[str, Address]) -> Iterator[str]:
     if "grpc" in addresses:
         host, port = addresses["grpc"]
         at = "" if port == 9095 else f" -X client.address={host}:{port}"
+        yield f"tidelog topic create orders -p 6{at}"
         yield f"tidelog produce orders -k alice{at} <<< '{{\"total\": 9.5}}'"
         yield f"tidelog consume orders -o start{at}"
     elif "kafka" in addresses:

@@ -28,12 +28,21 @@ from tidelog.cli.verb import Verb
 
 DATA_DIR: Final = "./.tidelog"
 MEMORY_DIR: Final = "/dev/shm"  # noqa: S108 - a file system in memory, on every Linux
+MEMORY_FREE_BYTES_MIN: Final = 512 << 20
+"""With less in it (a container has 64 MiB) what is "in memory" goes to a temporary directory."""
+MEMORY_JOURNAL_FILE_BYTES: Final = 8 << 20
+"""Each byte of a journal is a byte of memory here."""
 ORIGIN: Final = "tidelog dev"
 DEFAULTS: Final = (
     Given("node", "data_dir", DATA_DIR, ORIGIN),
     Given("topics", "auto_create", "true", ORIGIN),
     Given("listeners.grpc", "reflection", "true", ORIGIN),
     Given("logging", "level", "warning", ORIGIN),
+)
+IN_MEMORY: Final = (
+    *DEFAULTS,
+    Given("log", "journal_file_bytes", str(MEMORY_JOURNAL_FILE_BYTES), ORIGIN),
+    Given("log", "reserve_bytes", str(MEMORY_JOURNAL_FILE_BYTES), ORIGIN),
 )
 DEMO: Final = "flights"
 PORT: Final = click.IntRange(0, 65_535)
@@ -53,7 +62,7 @@ PORT: Final = click.IntRange(0, 65_535)
 @click.option("--grpc-port", type=PORT, metavar="PORT", help="Default 9095; 0 takes any.")
 @click.option("--http-port", type=PORT, metavar="PORT", help="Default 8080; 0 takes any.")
 @click.option("--data-dir", metavar="DIR", help=f"Where records are kept; default {DATA_DIR}.")
-@click.option("--memory", is_flag=True, help="Keep nothing on disk; gone when it stops.")
+@click.option("--memory", is_flag=True, help="Keep nothing; gone when it stops.")
 @click.option("--seed-topic", multiple=True, metavar="NAME:PARTITIONS", help="Create a topic.")
 @click.option("--ready-fd", type=int, help="Write the ports to this descriptor when ready.")
 @click.option("--ports-file", metavar="FILE", help="Write the ports to this file when ready.")
@@ -63,8 +72,8 @@ PORT: Final = click.IntRange(0, 65_535)
 def dev(cli: Run, /, **options: Any) -> int:
     """Run a node for development on this machine.
 
-    Nothing is asked for a password, so it listens on loopback only. Topics come into being when a
-    client names them.
+    Nothing is asked for a password, so it listens on loopback only. A topic comes into being when a
+    Kafka client names it; over gRPC topics are created, as with: tidelog topic create.
     """
     in_memory = _memory_directory() if options["memory"] else None
     try:
@@ -72,7 +81,7 @@ def dev(cli: Run, /, **options: Any) -> int:
             loaded = load(
                 environment=cli.environment,
                 overrides=cli.overrides,
-                base=DEFAULTS,
+                base=DEFAULTS if in_memory is None else IN_MEMORY,
                 options=list(_options(options, in_memory)),
             )
         except ConfigRefused as refused:
@@ -86,8 +95,11 @@ def dev(cli: Run, /, **options: Any) -> int:
 
 
 def _memory_directory() -> str:
-    base = MEMORY_DIR if Path(MEMORY_DIR).is_dir() else None
-    return tempfile.mkdtemp(prefix="tidelog-", dir=base)
+    """Make the directory of a node that keeps nothing, in memory where there is room for it."""
+    roomy = (
+        Path(MEMORY_DIR).is_dir() and shutil.disk_usage(MEMORY_DIR).free >= MEMORY_FREE_BYTES_MIN
+    )
+    return tempfile.mkdtemp(prefix="tidelog-", dir=MEMORY_DIR if roomy else None)
 
 
 def _options(options: dict[str, Any], in_memory: str | None) -> list[Given]:

@@ -107,7 +107,9 @@ async def test_only_some_partitions_and_only_the_meta(cli: Cli) -> None:
     some = await cli("consume", "orders", "-p", "0,2", "--no-follow", "-f", "value")
     assert sorted(some.lines) == ["v0", "v2"]
     meta = await cli("consume", "orders", "-p", "1", "--no-follow", "--meta-only", "-F", "json")
-    assert json.loads(meta.out).keys() >= {"topic", "offset", "timestamp_ms", "append_time_ms"}
+    shown = json.loads(meta.out)
+    assert shown.keys() >= {"topic", "offset", "timestamp_ms", "append_time_ms"}
+    assert (shown["key_bytes"], shown["value_bytes"], shown["header_count"]) == (None, 2, 0)
     assert "v1" not in meta.out
     none = await cli("consume", "orders", "-p", "7", "--no-follow")
     assert (none.code, "UNKNOWN_PARTITION" in none.stderr) == (1, True)
@@ -140,10 +142,10 @@ async def test_a_dry_run_sends_nothing(cli: Cli) -> None:
 
 async def test_malformed_input_names_its_line(cli: Cli) -> None:
     await cli("topic", "create", "orders")
-    lines = b'{"value":"ok"}\n{"valeu_of":"x"}\n'
+    lines = b'{"value":"ok"}\n{"payload_of":"x"}\n'
     broken = await cli("produce", "orders", "-F", "json", stdin=lines)
     assert broken.code == 1
-    assert 'line 2: "valeu_of" is no field of a record' in broken.stderr
+    assert 'line 2: "payload_of" is no field of a record' in broken.stderr
     assert broken.json["items"][0]["records"] == 1
     assert len(broken.json["errors"]) == 1
 
@@ -192,7 +194,7 @@ async def test_one_record_in_full(cli: Cli) -> None:
         (("produce", "orders", "--rate", "fast"), "is no rate"),
         (("produce", "orders", "--tombstone"), "one record with a key"),
         (("produce", "orders", "-f", "%k%v\\n"), "where does %k end?"),
-        (("get", "orders", "0", "x"), "is not a valid integer"),
+        (("get", "orders", "0", "x"), "is not a whole number"),
     ],
 )
 async def test_misuse_is_exit_2(cli: Cli, arguments: tuple[str, ...], words: str) -> None:
@@ -245,3 +247,31 @@ async def test_records_are_sent_while_stdin_is_open(cli: Cli) -> None:
     process.stdin.close()
     out, _ = await process.communicate()
     assert (process.returncode, out.split()[-4:]) == (0, [b"0", b"1", b"0", b"0"])
+
+
+async def test_malformed_input_hides_no_other_failure(cli: Cli) -> None:
+    await cli("topic", "create", "orders")
+    lines = b'{"value":"v"}\n{"value":"v","partition":7}\n{"payload":"v"}\n{"value":"never read"}\n'
+    ran = await cli("produce", "orders", "-F", "json", stdin=lines)
+    assert ran.code == 1
+    assert [item["records"] for item in ran.items] == [1]
+    texts = [error["text"] for error in ran.json["errors"]]
+    assert "1 of 2 records are not stored" in texts[0]
+    assert texts[1].startswith('line 3: "payload" is no field')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [
+        (("-F", "json"), b'{"value":"v"}\n{"value":"v","timestamp_ms":253402300800000}\n'),
+        (("-f", "%d %v\\n"), b"1 v\n253402300800000 v\n"),
+    ],
+)
+async def test_a_time_beyond_all_calendars_names_its_line(
+    cli: Cli, arguments: tuple[str, ...], stdin: bytes
+) -> None:
+    await cli("topic", "create", "orders")
+    ran = await cli("produce", "orders", *arguments, stdin=stdin)
+    assert ran.code == 1
+    assert "beyond the year 9999" in ran.stderr
+    assert "line 2: " in ran.stderr or "record 2: " in ran.stderr

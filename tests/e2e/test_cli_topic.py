@@ -58,6 +58,50 @@ async def test_what_exists_and_what_does_not(cli: Cli) -> None:
     assert (await cli("topic", "delete", "ordrs", "--if-exists", "--yes")).code == 0
 
 
+async def test_what_did_not_change_is_not_called_changed(cli: Cli) -> None:
+    async def changed(*arguments: str) -> list[bool]:
+        ran = await cli("topic", *arguments, "-F", "json")
+        assert ran.code == 0, ran.stderr
+        return [item["changed"] for item in ran.items]
+
+    assert await changed("create", "orders", "-p", "2", "--if-not-exists", "--dry-run") == [False]
+    assert await changed("create", "orders", "-p", "2", "--if-not-exists") == [True]
+    assert await changed("create", "orders", "new", "--if-not-exists") == [False, True]
+    assert await changed("add-partitions", "orders", "2") == [False]
+    assert await changed("add-partitions", "orders", "3", "--dry-run") == [False]
+    assert await changed("add-partitions", "orders", "3") == [True]
+    assert await changed("delete", "orders", "nix", "--if-exists", "--yes") == [True, False]
+    assert await changed("delete", "new", "--if-exists", "--dry-run") == [False]
+    assert [t["topic"] for t in (await cli("topic", "list", "-F", "json")).items] == ["new"]
+
+
+async def test_settings_that_are_all_defaults_say_so(cli: Cli) -> None:
+    await cli("topic", "create", "orders")
+    looked = await cli("topic", "describe", "orders", "--section", "configs")
+    assert (looked.code, looked.out) == (0, "")
+    assert looked.stderr.startswith("every setting of orders has its default")
+
+
+async def test_a_pattern_that_matches_nothing_says_so(cli: Cli) -> None:
+    looked = await cli("topic", "describe", "-r", "^nix")
+    assert (looked.code, looked.out) == (0, "")
+    assert looked.stderr == "no topic matches ^nix\n"
+
+
+async def test_failures_in_a_row_share_a_hint(cli: Cli) -> None:
+    await cli("topic", "create", "orders", "-p", "3")
+    beyond = await cli("topic", "trim", "orders", "--before", "7", "--yes")
+    assert (beyond.code, beyond.out) == (1, "")
+    assert [line.split(":")[0] for line in beyond.stderr.splitlines()] == [
+        "error", "error", "error", "hint",
+    ]  # fmt: skip
+
+
+async def test_a_setting_that_was_probably_meant_is_named_once(cli: Cli) -> None:
+    wrong = await cli("topic", "create", "orders", "-c", "retention.m=1")
+    assert wrong.stderr.count("did you mean") == 1
+
+
 async def test_one_failure_of_many(cli: Cli) -> None:
     await cli("topic", "create", "there")
     mixed = await cli("topic", "create", "new", "there", "other", "-F", "json")
@@ -124,7 +168,7 @@ async def test_offsets_of_a_time(cli: Cli) -> None:
         (0, 0, False),
         (1, None, True),
     ]
-    assert found.items[0]["time"] == "2026-01-01T00:00:00.000+00:00"
+    assert found.items[0]["time"] == "2026-01-01T00:00:00Z"
     wrong = await cli("topic", "offsets", "orders", "-o", "2026-01-01")
     assert wrong.code == 2
     assert "times begin with @: write @2026-01-01" in wrong.stderr

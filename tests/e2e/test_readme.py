@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from api.kafka.apis import served_apis
+from api.kafka_settings import KafkaSettings
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -19,19 +22,26 @@ READY_S = 60
 
 
 @pytest.fixture(scope="module")
-def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+def printed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where what the node prints is written to."""
+    return tmp_path_factory.mktemp("printed") / "banner"
+
+
+@pytest.fixture(scope="module")
+def ports(tmp_path_factory: pytest.TempPathFactory, printed: Path) -> Iterator[dict[str, int]]:
     """Run `tidelog dev` on free ports; yield them by door."""
     told, tell = os.pipe()
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "tidelog", "dev", "--ready-fd", str(tell)),
-            *("--data-dir", str(tmp_path_factory.mktemp("readme"))),
-            *("--kafka-port", "0", "--grpc-port", "0", "--http-port", "0"),
-        ],
-        cwd=ROOT,
-        pass_fds=(tell,),
-        stdout=subprocess.DEVNULL,
-    )
+    with printed.open("wb") as banner:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tidelog", "dev", "--ready-fd", str(tell)),
+                *("--data-dir", str(tmp_path_factory.mktemp("readme"))),
+                *("--kafka-port", "0", "--grpc-port", "0", "--http-port", "0"),
+            ],
+            cwd=ROOT,
+            pass_fds=(tell,),
+            stdout=banner,
+        )
     os.close(tell)
     with os.fdopen(told) as ready:
         document = json.loads(ready.read() or "{}")
@@ -64,6 +74,12 @@ def placed(text: str, ports: dict[str, int]) -> str:
     )
 
 
+def test_the_readme_lists_the_kafka_apis_that_are_served() -> None:
+    listed = re.search(r"Kafka APIs ((?:\d+, )+\d+);", README)
+    assert listed is not None
+    assert [int(one) for one in listed[1].split(", ")] == sorted(served_apis(KafkaSettings()))
+
+
 def test_the_readme_has_a_program_and_commands() -> None:
     assert [language for language, _ in BLOCKS] == ["python", "sh"]
 
@@ -85,3 +101,16 @@ def test_the_commands_run(ports: dict[str, int], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "1767268800000 alice 9.50\n" in done.stdout
     assert len(re.findall(r"^orders +\d", done.stdout, re.MULTILINE)) == 6
+
+
+def test_what_the_banner_suggests_works_as_it_stands(
+    ports: dict[str, int], printed: Path, tmp_path: Path
+) -> None:
+    lines = printed.read_text().splitlines()
+    first = next(at for at, line in enumerate(lines) if line.startswith("Try:"))
+    commands = [line[6:] for line in lines[first:] if line[6:].startswith("tidelog ")]
+    assert len(commands) == 3
+    script = "\n".join(["set -eu", *(one.replace("orders", "banner") for one in commands)])
+    done = run(["bash", "-c", f"{script} --no-follow"], ports, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert 'alice {"total": 9.5}' in done.stdout

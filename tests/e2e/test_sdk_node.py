@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from api.node.system_rand import SystemRand
 from api.rpc.server import GrpcDoor
 from tests.grpc_node import GrpcNode
 from tidelog.client import Client
+from tidelog.portal import Portal
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -239,6 +241,30 @@ async def test_what_is_not_built_says_so(client: Client) -> None:
             call()
         assert refused.value.reason == "NOT_IMPLEMENTED"
         assert "is not built yet" in str(refused.value)
+
+
+async def test_records_that_are_here_wake_no_thread(
+    served: GrpcNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    woken = 0
+    run = Portal.run
+
+    def counted(portal: Portal, work: Coroutine[Any, Any, Any]) -> Any:
+        nonlocal woken
+        woken += 1
+        return run(portal, work)
+
+    def read() -> int:
+        with tidelog.sync.connect(f"tidelog://{served.target}") as client:
+            client.topics.create("orders")
+            with client.producer() as p:
+                p.send_many("orders", [b"%d" % n for n in range(500)])
+            monkeypatch.setattr(Portal, "run", counted)
+            with client.replay("orders", stop="latest") as history:
+                return len(list(history))
+
+    assert await asyncio.to_thread(read) == 500
+    assert woken < 50
 
 
 async def test_the_same_without_await(served: GrpcNode) -> None:

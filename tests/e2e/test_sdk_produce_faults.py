@@ -352,3 +352,45 @@ async def test_the_base_install_sends_no_batches(
 async def test_use_outside_the_block_is_refused(client: Client) -> None:
     with pytest.raises(RuntimeError, match="async with"):
         await client.producer().send("orders", b"v")
+
+
+async def test_a_writer_that_waits_while_the_producer_is_closed_is_told(
+    peer: LogPeer, client: Client
+) -> None:
+    peer.create("orders")
+    peer.faults.refuse_batches.extend([BUSY] * 1_000)
+    producer = client.producer(max_in_flight_bytes=1_000, batch_bytes=1_000)
+    with pytest.raises(asyncio.CancelledError):
+        async with producer as p:
+            _ = await p.enqueue("orders", bytes(900))
+            waiting = [asyncio.create_task(p.send("orders", bytes(900))) for _ in range(3)]
+            await asyncio.sleep(0)
+            raise asyncio.CancelledError
+    async with asyncio.timeout(10):
+        ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(end) for end in ends] == [RuntimeError] * 3
+
+
+async def test_failures_that_somebody_saw_are_not_kept(peer: LogPeer, client: Client) -> None:
+    peer.create("orders")
+    async with client.producer() as p:
+        for _ in range(20):
+            peer.faults.refuse_batches.append(WRONG)
+            with pytest.raises(tidelog.TidelogError):
+                await p.send("orders", b"v")
+        assert not p._failed
+
+
+async def test_failures_that_nobody_sees_are_bounded(
+    peer: LogPeer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidelog.producer.UNSEEN_MAX", 3)
+    peer.create("orders")
+    peer.faults.refuse_batches.extend([WRONG] * 10)
+    producer = client.producer(batch_bytes=1)
+    with pytest.raises(tidelog.TidelogError, match="too far in the future"):
+        async with producer as p:
+            tickets = [await p.enqueue("orders", b"%d" % n) for n in range(10)]
+            with pytest.raises(tidelog.TidelogError):
+                await tickets[9]
+            assert len(p._failed) == 3

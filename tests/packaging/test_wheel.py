@@ -1,10 +1,13 @@
 """An installed server lives beside someone else's `api` and `model`, and neither notices."""
 
+import json
+import os
 import subprocess
 import sys
 import tarfile
 import venv
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -113,3 +116,87 @@ def test_the_client_alone_imports_without_the_server(client: Path, tmp_path: Pat
     outcome = run(client, "-W", "error", "-c", IMPORT_ALL, *server_packages, cwd=tmp_path)
     assert outcome.returncode == 0, outcome.stderr
     assert "tidelog._launcher" in outcome.stdout.split()
+
+
+PROGRAM = """
+import asyncio, importlib.util, sys, tidelog
+assert importlib.util.find_spec("fastcrc") is None, "the base install has no extra"
+
+async def main(url):
+    async with tidelog.connect(url) as client:
+        await client.topics.create("orders", partitions=3)
+        async with client.producer(key=tidelog.UTF8, value=tidelog.UTF8) as producer:
+            acks = await producer.send_many("orders", map(str, range(500)), key=lambda v: v)
+        assert len({(ack.partition, ack.offset) for ack in acks}) == 500
+        whole = tidelog.TimeRange(clock="append")
+        async with client.replay("orders", during=whole, value=tidelog.UTF8) as history:
+            print(sorted([int(record.value) async for record in history]) == list(range(500)))
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def node(server: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Run the installed node; yield its gRPC address."""
+    told, tell = os.pipe()
+    process = subprocess.Popen(
+        [
+            *(server, "-m", "tidelog", "dev", "--memory", "--ready-fd", str(tell)),
+            *("--kafka-port", "0", "--grpc-port", "0", "--http-port", "0"),
+        ],
+        cwd=tmp_path_factory.mktemp("node"), pass_fds=(tell,), stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(tell)
+    with os.fdopen(told) as ready:
+        ports = json.loads(ready.read() or "{}")
+    yield f"127.0.0.1:{ports['grpc']}"
+    process.terminate()
+    assert process.wait() == 0
+
+
+def test_the_client_alone_writes_and_reads(client: Path, node: str, tmp_path: Path) -> None:
+    outcome = run(client, "-W", "error", "-c", PROGRAM, f"tidelog://{node}", cwd=tmp_path)
+    assert (outcome.returncode, outcome.stdout) == (0, "True\n"), outcome.stderr
+    command = (client, "-m", "tidelog", "-X", f"client.address={node}")
+    listed = run(*command, "topic", "list", "--no-header", cwd=tmp_path)
+    assert listed.stdout.split()[:2] == ["orders", "3"], listed.stderr
+    read = run(*command, "consume", "orders", "--no-follow", "-f", "value", cwd=tmp_path)
+    assert sorted(map(int, read.stdout.split())) == list(range(500)), read.stderr
+
+
+def test_the_base_client_reads_what_one_with_every_codec_has_written(
+    server: Path, client: Path, node: str
+) -> None:
+    def tidelog(python: Path, *words: str) -> str:
+        words = (*words, "-X", f"client.address={node}")
+        done = run(python, "-m", "tidelog", *words, cwd=python.parent)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    for codec in ("gzip", "zstd"):
+        tidelog(server, "topic", "create", codec)
+        tidelog(server, "produce", codec, "-z", codec, "-v", "squeezed")
+        assert tidelog(client, "consume", codec, "-n", "1", "-f", "value") == "squeezed\n"
+
+
+BROKER = """
+import asyncio
+from tidelog import testing
+
+async def main():
+    async with testing.broker(clock=testing.ManualClock()) as broker:
+        await broker.client.topics.create("orders")
+        async with broker.client.producer() as producer:
+            await producer.send("orders", b"v")
+        await broker.advance(minutes=5)
+        print([record.value for record in await broker.records("orders")])
+
+asyncio.run(main())
+"""
+
+
+def test_an_installed_server_runs_inside_somebodys_test(server: Path, tmp_path: Path) -> None:
+    outcome = run(server, "-W", "error", "-c", BROKER, cwd=tmp_path)
+    assert (outcome.returncode, outcome.stdout) == (0, "[b'v']\n"), outcome.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -13,6 +13,10 @@ from typing import Final, NamedTuple
 from tidelog.cli.failure import Usage
 
 SECTION: Final = "client"
+LINE_BYTES_MAX: Final = 4_096
+"""Of the file: tomllib takes the square of the time for a key of many dots."""
+_DIGITS_MAX: Final = 9
+_MEND: Final = "mend the file, or move it away"
 PREFIX: Final = "TIDELOG_CLIENT__"
 
 
@@ -94,11 +98,28 @@ def config_file(environment: Mapping[str, str]) -> Path:
 
 def _of_file(path: Path) -> dict[str, str]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return of_bytes(path.read_bytes(), str(path))
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as unreadable:
-        raise Usage(f"{path}: {unreadable}", hint="mend the file, or move it away") from unreadable
+    except OSError as unreadable:
+        raise Usage(f"{path}: {unreadable.strerror}", hint=_MEND) from unreadable
+
+
+def of_bytes(file: bytes, path: str) -> dict[str, str]:
+    """Return what the bytes of a configuration file set in its table `[client]`.
+
+    Raises:
+        Usage: they are no TOML, or longer in a line or nested deeper than any setting is.
+    """
+    longest = max(map(len, file.splitlines()), default=0)
+    if longest > LINE_BYTES_MAX:
+        raise Usage(f"{path}: a line of {longest} bytes, at most {LINE_BYTES_MAX}", hint=_MEND)
+    try:
+        content = tomllib.loads(file.decode("utf-8"))
+    except ValueError as malformed:  # no UTF-8, or no TOML
+        raise Usage(f"{path}: {malformed}", hint=_MEND) from malformed
+    except RecursionError as deep:
+        raise Usage(f"{path}: nested too deeply", hint=_MEND) from deep
     table = content.get(SECTION, {})
     if not isinstance(table, dict):
         raise Usage(f"{path}: {SECTION} is not a table", hint=f"write [{SECTION}]")
@@ -123,11 +144,16 @@ def _check(values: Mapping[str, Value]) -> None:
     for name, (text, origin) in values.items():
         if name.endswith("address"):
             host_and_port(text, f"{SECTION}.{name} ({origin})")
-        elif not (text.isascii() and text.isdigit() and 0 < int(text) <= 3_600_000):
+        elif not (_is_number(text) and 0 < int(text) <= 3_600_000):
             raise Usage(
                 f'{SECTION}.{name} ({origin}) is "{text}"',
                 hint="write whole milliseconds, from 1 to 3600000",
             )
+
+
+def _is_number(text: str) -> bool:
+    """Tell whether it is digits, and no more of them than an int is made of in no time."""
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX
 
 
 def host_and_port(text: str, what: str) -> tuple[str, int]:
@@ -136,7 +162,8 @@ def host_and_port(text: str, what: str) -> tuple[str, int]:
     Raises:
         Usage: it has not two.
     """
-    host, colon, port = text.removeprefix("tidelog://").rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+    host, _, port = text.removeprefix("tidelog://").rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (host and _is_number(port) and 0 < int(port) < 65_536):
         raise Usage(f'{what} is "{text}"', hint="write HOST:PORT, such as 127.0.0.1:9095")
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return host, int(port)

@@ -3,11 +3,11 @@
 import click
 from click.shell_completion import get_completion_class
 
+from tidelog.cli.completing import VARIABLE
 from tidelog.cli.run import Run
 from tidelog.cli.verb import Verb
 
 SHELLS = ("bash", "zsh", "fish")
-VARIABLE = "_TIDELOG_COMPLETE"
 
 
 @click.command(
@@ -17,7 +17,7 @@ VARIABLE = "_TIDELOG_COMPLETE"
         "tidelog completion fish > ~/.config/fish/completions/tidelog.fish",
     ),
 )
-@click.argument("shell", type=click.Choice(SHELLS))
+@click.argument("shell", type=click.Choice(SHELLS), metavar="SHELL")
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print the completion script of SHELL: bash, zsh or fish."""

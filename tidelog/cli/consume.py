@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tidelog.cli.completing import topic_names
 from tidelog.cli.failure import Usage, not_built
 from tidelog.cli.format_verbs import FormatError
 from tidelog.cli.places import clock_option, read_range_of
@@ -58,7 +59,7 @@ def printing(run: Run, form: str | None, *, meta_only: bool = False) -> Printer:
     ),
     epilog="\b\nPLACES AND RANGES\n" + GRAMMAR,
 )
-@click.argument("topics", nargs=-1, required=True, metavar="TOPIC...")
+@click.argument("topics", nargs=-1, required=True, metavar="TOPIC...", shell_complete=topic_names)
 @click.option("-o", "--offset", "where", metavar="RANGE", help="Where; default: start. See below.")
 @clock_option
 @click.option("-n", "--max", "records_max", type=click.IntRange(min=1), help="End after so many.")

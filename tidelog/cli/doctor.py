@@ -59,7 +59,7 @@ def _programs() -> list[Row]:
         {
             "what": "server",
             "state": "ok" if refusal is None else "absent",
-            "detail": "installed" if refusal is None else refusal[1],
+            "detail": "installed" if refusal is None else refusal[1] or refusal[0],
         }
     )
     for name in (*LIBRARIES, *OPTIONAL):

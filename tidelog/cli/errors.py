@@ -2,9 +2,10 @@
 
 import click
 
+from tidelog.cli.completing import reason_names
 from tidelog.cli.failure import CommandFailed
 from tidelog.cli.output import Column, Kind
-from tidelog.cli.reasons import Reason, reasons
+from tidelog.cli.reasons import Reason, known_reasons
 from tidelog.cli.run import Run
 from tidelog.cli.verb import Verb
 
@@ -26,12 +27,12 @@ COLUMNS = (
     columns=COLUMNS,
     examples=("tidelog errors", "tidelog errors DISK_FULL", "tidelog errors NOT_LEADER -F json"),
 )
-@click.argument("reason", required=False)
+@click.argument("reason", required=False, shell_complete=reason_names)
 @click.pass_obj
 def errors(run: Run, reason: str | None) -> int:
     """Explain REASON, the word in parentheses behind an error; without it, list them all."""
     if reason is None:
-        return run.items(COLUMNS, [_item(row) for row in reasons().values()])
+        return run.items(COLUMNS, [_item(row) for row in known_reasons().values()])
     row = _find(reason)
     if run.format != "text":
         return run.items(COLUMNS, [_item(row)])
@@ -50,12 +51,16 @@ def errors(run: Run, reason: str | None) -> int:
 
 def _find(reason: str) -> Reason:
     name = reason.upper().replace("-", "_")
-    row = reasons().get(name)
+    row = known_reasons().get(name)
     if row is None:
         from difflib import get_close_matches  # noqa: PLC0415 - only for a wrong word
 
-        near = get_close_matches(name, reasons(), n=1)
-        hint = f"did you mean {near[0]}? the list is: tidelog errors" if near else "tidelog errors"
+        near = get_close_matches(name, known_reasons(), n=1)
+        hint = (
+            f"did you mean {near[0]}? the list is: tidelog errors"
+            if near
+            else "see: tidelog errors"
+        )
         raise CommandFailed(f'there is no reason "{reason}"', hint=hint)
     return row
 

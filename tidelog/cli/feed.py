@@ -6,21 +6,25 @@ The thread is a daemon: Ctrl-C must not wait for whoever is at the other end of 
 import asyncio
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
 AHEAD_MAX: Final = 10_000
 """Items that are read before they are wanted, at most."""
+AHEAD_BYTES_MAX: Final = 8 << 20
+"""What they take, at most, but for one of them."""
 
 
 class Feed(Generic[T]):
     """An async iterator over an iterator that blocks."""
 
-    def __init__(self, source: Iterator[T]) -> None:
-        """Begin to read. Belongs to the running loop."""
+    def __init__(self, source: Iterator[T], *, size_of: Callable[[T], int]) -> None:
+        """Begin to read; `size_of`: the bytes of an item. Belongs to the running loop."""
         self._source = source
+        self._size_of = size_of
+        self._ahead_bytes = 0
         self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
         self._lock = threading.Condition()
@@ -42,6 +46,7 @@ class Feed(Generic[T]):
         while True:
             with self._lock:
                 taken, self._items = self._items, deque()
+                self._ahead_bytes = 0
                 ended, self._told = self._ended, False
                 self._lock.notify()
             for item in taken:
@@ -59,16 +64,21 @@ class Feed(Generic[T]):
         try:
             for item in self._source:
                 with self._lock:
-                    self._lock.wait_for(lambda: len(self._items) < AHEAD_MAX or self._stopped)
+                    self._lock.wait_for(self._may_go_on)
                     if self._stopped:
                         return
                     self._items.append(item)
+                    self._ahead_bytes += self._size_of(item)
                 self._tell()
         except Exception as failure:  # noqa: BLE001 - raised where the items are taken
             self._failure = failure
         with self._lock:
             self._ended, self._told = True, False
         self._tell()
+
+    def _may_go_on(self) -> bool:
+        room = len(self._items) < AHEAD_MAX and self._ahead_bytes < AHEAD_BYTES_MAX
+        return room or self._stopped
 
     def _tell(self) -> None:
         """Wake whoever waits, once for each time that it comes."""

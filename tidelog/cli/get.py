@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from tidelog.cli.completing import topic_names
 from tidelog.cli.failure import CommandFailed
 from tidelog.cli.output import Column, Kind, printable
 from tidelog.cli.reading import shown
@@ -37,7 +38,7 @@ Row = dict[str, object]
     columns=COLUMNS,
     examples=("tidelog get orders 0 17", "tidelog get orders 0 17 -F json"),
 )
-@click.argument("topic")
+@click.argument("topic", shell_complete=topic_names)
 @click.argument("partition", type=click.IntRange(min=0))
 @click.argument("offset", type=click.IntRange(min=0))
 @click.pass_obj

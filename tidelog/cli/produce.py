@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from tidelog.cli.completing import topic_names
 from tidelog.cli.failure import CommandFailed, Exit, Usage
 from tidelog.cli.feed import Feed
 from tidelog.cli.format_verbs import FormatError
 from tidelog.cli.output import Column, Kind
-from tidelog.cli.progress import Progress
+from tidelog.cli.progress import Progress, Share, share_of_file
 from tidelog.cli.reasons import failure_of
-from tidelog.cli.record import GivenRecord, RecordInputError
+from tidelog.cli.record import GivenRecord, RecordInputError, size_of
 from tidelog.cli.record_input import records_of
 from tidelog.cli.run import Run
 from tidelog.cli.session import with_client
@@ -128,7 +129,7 @@ def _note_format(context: click.Context, parameter: click.Parameter, value: obje
         "tidelog produce orders -k alice --tombstone",
     ),
 )
-@click.argument("topic")
+@click.argument("topic", shell_complete=topic_names)
 @click.option("-k", "--key", help="Key of every record that has none of its own.")
 @click.option("-v", "--value", "values", multiple=True, help="A value, instead of stdin.")
 @click.option("--tombstone", is_flag=True, help="One record with a null value, no stdin.")
@@ -190,7 +191,10 @@ def produce(  # noqa: PLR0913 - options, each by its name
     )
     by_name = "json" if input_format in {"json", "jsonl"} else "value"
     given = _given(values, form or by_name, tombstone=tombstone)
-    return _dry_run(run, sending, given) if dry_run else _produce(run, sending, given)
+    if dry_run:
+        return _dry_run(run, sending, given)
+    share = None if values or tombstone else share_of_file(sys.stdin.buffer)
+    return _produce(run, sending, given, share=share)
 
 
 def _given(values: Sequence[str], form: str, *, tombstone: bool) -> Iterator[GivenRecord]:
@@ -205,33 +209,34 @@ def _given(values: Sequence[str], form: str, *, tombstone: bool) -> Iterator[Giv
         raise Usage(f"-f: {refused}", hint="see: tidelog produce --help") from refused
 
 
-def _produce(run: Run, sending: Sending, given: Iterator[GivenRecord]) -> int:
+def _produce(
+    run: Run, sending: Sending, given: Iterator[GivenRecord], *, share: Share | None
+) -> int:
     tally = Tally()
-    progress = Progress(run, "records written")
+    progress = Progress(run, "records written", share=share)
+    malformed: CommandFailed | None = None
 
     async def work(client: "Client") -> None:
         await _check_topic(client, sending)
         producer = client.producer(acks=sending.acks, compression=sending.compression)
         async with producer as opened:
-            feed = Feed(given)
+            feed = Feed(given, size_of=size_of)
             await _send_all(
                 client, sending, producer=opened, feed=feed, tally=tally, progress=progress
             )
 
     try:
         with_client(run, work)
-    except RecordInputError as malformed:
-        tally.failed(CommandFailed(str(malformed), reason="INVALID_REQUEST"))
-        run.items(COLUMNS, _rows(tally), [CommandFailed(str(malformed), hint=_MALFORMED)])
-        return Exit.FAILED
+    except RecordInputError as refused:
+        malformed = CommandFailed(str(refused), hint=_MALFORMED)
     finally:
         progress.end()
-    errors = tally.errors()
+    errors = [*tally.errors(), *([] if malformed is None else [malformed])]
     run.items(COLUMNS, _rows(tally), errors)
     return max((error.exit_code for error in errors), default=Exit.DONE)
 
 
-_MALFORMED: Final = "what was read before it is in the log; mend the input and go on from there"
+_MALFORMED: Final = "what was read before it was sent; mend the input and go on from there"
 
 
 async def _check_topic(client: "Client", sending: Sending) -> None:
@@ -307,12 +312,7 @@ async def _count(ticket: "Awaitable[Ack]", tally: Tally) -> None:
 def _timestamp(given: GivenRecord) -> "datetime | None":
     from tidelog.types import datetime_of  # noqa: PLC0415 - loaded by the client already
 
-    if given.timestamp_ms is None:
-        return None
-    try:
-        return datetime_of(given.timestamp_ms)
-    except ValueError as beyond:
-        raise RecordInputError("timestamp_ms", str(beyond)) from beyond
+    return None if given.timestamp_ms is None else datetime_of(given.timestamp_ms)
 
 
 def _rows(tally: Tally) -> list[Row]:

@@ -12,7 +12,9 @@ from typing import Final
 
 import click
 
-from tidelog.cli.failure import CommandFailed, Exit, Usage
+from tidelog.cli import completing
+from tidelog.cli.failure import CommandFailed, Exit
+from tidelog.cli.misuse import misuse
 from tidelog.cli.output import envelope
 from tidelog.cli.reasons import failure_of
 from tidelog.cli.run import Run
@@ -24,12 +26,17 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 def main(arguments: Sequence[str], run: Run | None = None) -> int:
     """Run one command and return its exit code."""
     run = run or Run()
+    if completing.asked(run):
+        return completing.answer(root, run)
     try:
         result = root.main(list(arguments), prog_name="tidelog", standalone_mode=False, obj=run)
         run.stdout.flush()
     except (StdoutClosed, BrokenPipeError):
         _silence_stdout()
         return Exit.DONE
+    except click.exceptions.NoArgsIsHelpError as asked:
+        run.stderr.write(f"{asked.format_message()}\n")  # the page; it is no error to look
+        return Exit.USAGE
     except (click.Abort, KeyboardInterrupt):
         run.stderr.write("\n")
         return Exit.INTERRUPTED
@@ -57,9 +64,7 @@ def as_failure(error: Exception) -> CommandFailed:
     if isinstance(error, CommandFailed):
         return error
     if isinstance(error, click.UsageError):
-        words = error.ctx.command_path if error.ctx else "tidelog"
-        text = error.format_message().rstrip(".")
-        return Usage(text[:1].lower() + text[1:], hint=f"see: {words} --help")
+        return misuse(error)
     if isinstance(error, click.ClickException):
         return CommandFailed(error.format_message(), exit_code=Exit.FAILED)
     if (of_node := failure_of(error)) is not None:

@@ -9,9 +9,9 @@ import msgspec
 
 from tidelog.cli.failure import CommandFailed, Exit
 from tidelog.cli.places import start_of, times_of
-from tidelog.cli.progress import Progress
+from tidelog.cli.progress import Progress, Share
 from tidelog.cli.reasons import failure_of
-from tidelog.cli.record import ShownRecord, to_json
+from tidelog.cli.record import ShownRecord, meta_to_json
 from tidelog.cli.record_format import RecordFormat
 from tidelog.cli.session import with_client
 from tidelog.cli.time_range import ReadRange
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from tidelog.types import Clock, Isolation, Position, Record
 
 WRITE_BYTES: Final = 64 << 10
-META_FIELDS: Final = ("key", "value", "headers")
 META_FORMAT: Final = r"%t %p %o %d %A %K %V\n"
 
 Printer = Callable[[ShownRecord], bytes]
@@ -82,8 +81,7 @@ def printer_of(run: "Run", form: str | None, *, meta_only: bool) -> Printer:
 
 
 def _meta_json(record: ShownRecord) -> bytes:
-    document = {name: item for name, item in to_json(record).items() if name not in META_FIELDS}
-    return msgspec.json.encode(document) + b"\n"
+    return msgspec.json.encode(meta_to_json(record)) + b"\n"
 
 
 def read_records(run: "Run", reading: Reading) -> int:
@@ -93,6 +91,7 @@ def read_records(run: "Run", reading: Reading) -> int:
     async def work(client: "Client") -> int:
         async with _replay(client, reading) as history:
             _warn_of_truncation(run, history)
+            progress.share = _share_of(history)
             return await _Reader(run, reading, history, progress=progress).run()
 
     try:
@@ -141,7 +140,9 @@ class _Reader:
         self._history = history
         self._progress = progress
         self._output = _Output(run)
+        self._read = 0
         self._printed = 0
+        """Of those read; `--grep` passes over the others."""
         self._failed = False
 
     async def run(self) -> int:
@@ -156,6 +157,8 @@ class _Reader:
                     break
                 at = TopicPartition(record.topic, record.partition)
                 self._print(record, self._history.positions.get(at))
+                self._read += 1
+                self._progress.show(self._read)
         finally:
             self._output.write()
         return Exit.FAILED if self._failed else Exit.DONE
@@ -187,7 +190,6 @@ class _Reader:
             return
         self._printed += 1
         self._output.put(self._reading.printer(shown(record, position)))
-        self._progress.show(self._printed)
 
 
 def shown(record: "Record[bytes, bytes]", position: "Position | None" = None) -> ShownRecord:
@@ -212,6 +214,26 @@ def shown(record: "Record[bytes, bytes]", position: "Position | None" = None) ->
         last_stable_offset=0 if position is None else position.last_stable_offset,
         high_watermark=0 if position is None else position.high_watermark,
     )
+
+
+def _share_of(history: "Replay[bytes, bytes]") -> Share | None:
+    """Return how much of a bounded read is done, by offsets; None: it has no end."""
+
+    def left() -> int | None:
+        bounds = [(each.start, each.stop) for each in history.bounds]
+        if any(stop is None for _, stop in bounds):
+            return None
+        return sum(stop - start for start, stop in bounds if stop is not None)
+
+    whole = left()
+    if not whole:
+        return None
+
+    def share() -> float | None:
+        rest = left()
+        return None if rest is None else 1 - rest / whole
+
+    return share
 
 
 def _warn_of_truncation(run: "Run", history: "Replay[bytes, bytes]") -> None:

@@ -17,6 +17,9 @@ Headers: TypeAlias = tuple[tuple[bytes, bytes | None], ...]
 LINE_BYTES_MAX: Final = 16 << 20
 """Longest line of JSON that is read: more than any record needs, also in base64."""
 
+TIME_MS_MAX: Final = 253_402_300_799_999
+"""The last ms of the year 9999, where datetime, and so the SDK, ends."""
+
 _BASE64: Final = "base64"
 _FIELDS: Final = frozenset({"topic", "partition", "timestamp_ms", "key", "value", "headers"})
 _SHOWN: Final = frozenset(
@@ -69,6 +72,12 @@ class GivenRecord:
     timestamp_ms: int | None = None
 
 
+def size_of(record: GivenRecord) -> int:
+    """Return the bytes that a record's texts take."""
+    texts = [record.key, record.value, *(text for header in record.headers for text in header)]
+    return sum(len(text) for text in texts if text is not None)
+
+
 class RecordInputError(ValueError):
     """Input that is no record: `where` is the record's number, or its line, from 1."""
 
@@ -107,6 +116,17 @@ def to_json(record: ShownRecord) -> dict[str, object]:
     }
 
 
+def meta_to_json(record: ShownRecord) -> dict[str, object]:
+    """Return what `-F json --meta-only` prints: sizes instead of key, value and headers."""
+    fields = to_json(record)
+    del fields["key"], fields["value"], fields["headers"]
+    return fields | {
+        "key_bytes": None if record.key is None else len(record.key),
+        "value_bytes": None if record.value is None else len(record.value),
+        "header_count": len(record.headers),
+    }
+
+
 def from_json_line(line: bytes, where: str) -> GivenRecord:
     """Return the record of one line of JSON.
 
@@ -133,7 +153,7 @@ def from_json_line(line: bytes, where: str) -> GivenRecord:
         headers=reader.headers(fields.get("headers")),
         topic=reader.string("topic", fields.get("topic")),
         partition=reader.integer("partition", fields.get("partition")),
-        timestamp_ms=reader.integer("timestamp_ms", fields.get("timestamp_ms")),
+        timestamp_ms=reader.time("timestamp_ms", fields.get("timestamp_ms")),
     )
 
 
@@ -157,6 +177,12 @@ class _FieldReader:
         if isinstance(value, int) and not isinstance(value, bool) and -1 <= value < 1 << 63:
             return None if value == -1 else value
         self.refuse(field, "is not a whole number from 0 on")
+
+    def time(self, field: str, value: object) -> int | None:
+        time_ms = self.integer(field, value)
+        if time_ms is not None and time_ms > TIME_MS_MAX:
+            self.refuse(field, "lies beyond the year 9999; it is in milliseconds")
+        return time_ms
 
     def text(self, field: str, value: object) -> Text:
         if value is None:

@@ -25,6 +25,7 @@ from tidelog.cli.format_verbs import (
 )
 from tidelog.cli.record import (
     LINE_BYTES_MAX,
+    TIME_MS_MAX,
     GivenRecord,
     RecordInputError,
     Text,
@@ -223,6 +224,8 @@ class _Reader:
         elif letter == "p":
             fields.partition = number
         elif letter == "d" and number >= 0:
+            if number > TIME_MS_MAX:
+                self._refuse(f"%d is {number}, beyond the year 9999; it is in milliseconds")
             fields.timestamp_ms = number
 
     def _take_literal(self, text: bytes) -> None:

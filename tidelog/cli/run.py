@@ -112,14 +112,16 @@ class Run:
             self.write(envelope(self.command, items, failures))
         elif self.format == "jsonl":
             self.write(lines_of(items))
-        else:
+        elif items or not errors:
             wide = self.format == "wide"
             shown = [column for column in columns if wide or not column.wide]
             self.write(
                 table(shown, items, header=self.header, raw=self.raw, style=self.style(self.stdout))
             )
-        for error in errors:
-            self.tell_failure(error)
+        for place, error in enumerate(errors):
+            following = errors[place + 1] if place + 1 < len(errors) else None
+            repeated = following is not None and following.hint == error.hint
+            self.tell_failure(error, with_hint=not repeated)
         return 1 if errors else 0
 
     def tell(self, text: str) -> None:
@@ -130,12 +132,12 @@ class Run:
         """Say on stderr what the user should know, though the command goes on."""
         self.stderr.write(f"{self.style(self.stderr).yellow('warning:')} {text}\n")
 
-    def tell_failure(self, failure: CommandFailed) -> None:
-        """Write what failed and what to do about it."""
+    def tell_failure(self, failure: CommandFailed, *, with_hint: bool = True) -> None:
+        """Write what failed and what to do; failures in a row may share a hint."""
         style = self.style(self.stderr)
         reason = f" ({failure.reason})" if failure.reason else ""
         self.stderr.write(f"{style.red('error:')} {failure.text}{reason}\n")
-        if failure.hint:
+        if failure.hint and with_hint:
             self.stderr.write(f"{style.bold('hint:')} {failure.hint}\n")
 
     def confirm(self, plan: str, *, yes: bool) -> None:

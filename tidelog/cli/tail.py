@@ -2,6 +2,7 @@
 
 import click
 
+from tidelog.cli.completing import topic_names
 from tidelog.cli.consume import FORMAT_HELP, grep_of, printing
 from tidelog.cli.reading import Reading, read_records
 from tidelog.cli.run import Run
@@ -18,7 +19,7 @@ from tidelog.cli.verb import Verb
         "tidelog tail orders --grep error -f '%k %v\\n'",
     ),
 )
-@click.argument("topics", nargs=-1, required=True, metavar="TOPIC...")
+@click.argument("topics", nargs=-1, required=True, metavar="TOPIC...", shell_complete=topic_names)
 @click.option("-l", "--lines", type=click.IntRange(min=1), help="Begin N before the end.")
 @click.option("-n", "--max", "records_max", type=click.IntRange(min=1), help="End after so many.")
 @click.option("-p", "--partition", "partitions", metavar="N,N", default="", help="Only these.")

@@ -230,11 +230,10 @@ def _time_stop(text: str, start: Place, *, whole: str) -> Stop:
         if isinstance(start, At):
             return At(start.time_ms + lasting.ms)
         ago = start.before_ms - lasting.ms if isinstance(start, Ago) else 0
-        meant = (
-            f"write @-{format_duration(start.before_ms)}:-{format_duration(ago)}"
-            if (isinstance(start, Ago) and ago > 0)
-            else f"write -{text.removeprefix('+')} for so long before now"
-        )
+        meant = f"write -{text.removeprefix('+')} for so long before now"
+        if isinstance(start, Ago):
+            end = f"-{format_duration(ago)}" if ago > 0 else "end"
+            meant = f"write @-{format_duration(start.before_ms)}:{end}"
         _refuse(f'"{whole}" gives a duration, but the range does not begin at a fixed time', meant)
     moment, rest = take_moment(text)
     if rest:

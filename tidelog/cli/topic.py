@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tidelog.cli import topic_change
+from tidelog.cli.completing import topic_names
 from tidelog.cli.failure import CommandFailed, Usage
 from tidelog.cli.output import Column, Kind
 from tidelog.cli.places import clock_option, place_of, start_of
@@ -14,7 +15,7 @@ from tidelog.cli.reasons import failure_of
 from tidelog.cli.run import Run
 from tidelog.cli.session import with_client
 from tidelog.cli.verb import Noun, Verb
-from tidelog.time_input import format_time
+from tidelog.time_input import format_datetime
 
 if TYPE_CHECKING:
     from tidelog.client import Client
@@ -115,7 +116,7 @@ def list_topics(run: Run, /, *, prefix: str, regex: str | None, internal: bool) 
         "tidelog topic describe -r '^order' -F json",
     ),
 )
-@click.argument("names", nargs=-1, metavar="NAME...")
+@click.argument("names", nargs=-1, metavar="NAME...", shell_complete=topic_names)
 @click.option("-r", "--regex", metavar="RE", help="Topics whose name matches.")
 @click.option(
     "--section",
@@ -139,7 +140,10 @@ def describe(run: Run, /, *, names: tuple[str, ...], regex: str | None, sections
     async def work(client: "Client") -> tuple[list[_Description], list[CommandFailed]]:
         every = list(names)
         if pattern is not None:
-            every += [t.name async for t in client.topics.list() if pattern.search(t.name)]
+            matching = [t.name async for t in client.topics.list() if pattern.search(t.name)]
+            if not matching:
+                run.tell(f"no topic matches {regex}")
+            every += matching
         return await _describe_all(client, every)
 
     found, failed = with_client(run, work)
@@ -161,7 +165,7 @@ def describe(run: Run, /, *, names: tuple[str, ...], regex: str | None, sections
         "tidelog topic offsets orders -o @-1h --clock append -F json",
     ),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=topic_names)
 @click.option(
     "-o", "--offset", "where", default="end", show_default=True, metavar="PLACE",
     help="start, end, 42, +10, -10, @TIME.",
@@ -179,7 +183,7 @@ def offsets(run: Run, /, *, name: str, where: str, clock: "Clock") -> int:
                 "partition": at.partition.partition,
                 "offset": None if at.offset == "end" else at.offset,
                 "at_end": at.offset == "end",
-                "time": None if at.time is None else at.time.isoformat(timespec="milliseconds"),
+                "time": None if at.time is None else format_datetime(at.time),
                 "truncated": at.truncated,
                 "log_start": at.log_start_offset,
                 "log_end": at.high_watermark,
@@ -225,7 +229,7 @@ def topic_row(info: "TopicInfo") -> Row:
         "replicas": info.replication_factor,
         "kind": info.kind,
         "topic_id": str(info.topic_id),
-        "create_time": format_time(int(info.create_time.timestamp() * 1000)),
+        "create_time": format_datetime(info.create_time),
         "config": dict(info.config),
     }
 
@@ -293,6 +297,8 @@ def _print(run: Run, found: _Description, sections: list[str]) -> None:
         rows = _config_rows(found)
         changed = [row for row in rows if row["source"] != "default"]
         blocks.append((CONFIG_COLUMNS, rows if run.format == "wide" else changed))
+    if sections == ["configs"] and not blocks[0][1]:
+        run.tell(f"every setting of {found.info.name} has its default; see them with: -F wide")
     printed = 0
     for columns, rows in blocks:
         if rows:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from tidelog.cli.completing import topic_names
 from tidelog.cli.failure import CommandFailed, Usage
 from tidelog.cli.output import Column, Kind
 from tidelog.cli.places import clock_option, place_of, start_of
@@ -15,7 +16,7 @@ from tidelog.cli.verb import Verb, changing
 
 if TYPE_CHECKING:
     from tidelog.client import Client
-    from tidelog.types import Clock, Start
+    from tidelog.types import Clock, Start, TopicInfo
 
 Row = dict[str, object]
 
@@ -24,7 +25,7 @@ CREATE_COLUMNS: Final = (
     Column("partitions", Kind.INTEGER),
     Column("replicas", Kind.INTEGER),
     Column("topic_id", wide=True),
-    Column("changed", Kind.BOOLEAN, about="false: a dry run."),
+    Column("changed", Kind.BOOLEAN, about="false: a dry run, or it was like that already."),
 )
 DELETE_COLUMNS: Final = (Column("topic"), Column("changed", Kind.BOOLEAN))
 ALTER_COLUMNS: Final = (
@@ -42,6 +43,7 @@ TRIM_COLUMNS: Final = (
     Column("removed", Kind.INTEGER, about="Offsets that are no longer there."),
     Column("changed", Kind.BOOLEAN),
 )
+PARTITION_DIGITS_MAX: Final = 9
 DELETES: Final = ("retention.", "cleanup.policy")
 """Settings by which a node deletes records."""
 
@@ -89,7 +91,8 @@ def create(
     partitions, replicas = options["partitions"], options["replicas"]
 
     async def one(client: "Client", name: str) -> list[Row]:
-        info = await client.topics.create(
+        there = await _existing(client, name) if options["if_not_exists"] else None
+        info = there or await client.topics.create(
             name,
             partitions=partitions if isinstance(partitions, int) else 0,
             replicas=replicas if isinstance(replicas, int) else 0,
@@ -97,13 +100,14 @@ def create(
             exist_ok=bool(options["if_not_exists"]),
             dry_run=dry_run,
         )
+        made = there is None and not dry_run
         return [
             {
                 "topic": name,
                 "partitions": info.partition_count or None,
                 "replicas": info.replication_factor or None,
-                "topic_id": None if dry_run else str(info.topic_id),
-                "changed": not dry_run,
+                "topic_id": str(info.topic_id) if made or there else None,
+                "changed": made,
             }
         ]
 
@@ -120,7 +124,7 @@ def create(
         "tidelog topic delete orders --dry-run",
     ),
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=topic_names)
 @click.option("--if-exists", is_flag=True, help="One that does not exist is no failure.")
 @changing("what would be deleted")
 @click.pass_obj
@@ -132,8 +136,10 @@ def delete(
         run.confirm(f"This deletes {', '.join(names)} with all records.", yes=yes)
 
     async def one(client: "Client", name: str) -> list[Row]:
-        await client.topics.delete(name, missing_ok=if_exists, dry_run=dry_run)
-        return [{"topic": name, "changed": not dry_run}]
+        missing = if_exists and await _existing(client, name) is None
+        if not missing:
+            await client.topics.delete(name, missing_ok=if_exists, dry_run=dry_run)
+        return [{"topic": name, "changed": not dry_run and not missing}]
 
     return _each(run, DELETE_COLUMNS, names, one=one)
 
@@ -148,7 +154,7 @@ def delete(
         "tidelog topic add-partitions orders 12 --dry-run",
     ),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=topic_names)
 @click.argument("total", type=click.IntRange(min=1))
 @changing("what the topic would be")
 @click.pass_obj
@@ -157,6 +163,7 @@ def add_partitions(run: Run, /, *, name: str, total: int, dry_run: bool, yes: bo
     del yes  # nothing is destroyed
 
     async def one(client: "Client", name: str) -> list[Row]:
+        had = (await client.topics.get(name)).partition_count
         info = await client.topics.add_partitions(name, total, dry_run=dry_run)
         return [
             {
@@ -164,7 +171,7 @@ def add_partitions(run: Run, /, *, name: str, total: int, dry_run: bool, yes: bo
                 "partitions": total if dry_run else info.partition_count,
                 "replicas": info.replication_factor,
                 "topic_id": str(info.topic_id),
-                "changed": not dry_run,
+                "changed": not dry_run and had != total,
             }
         ]
 
@@ -181,7 +188,7 @@ def add_partitions(run: Run, /, *, name: str, total: int, dry_run: bool, yes: bo
         "tidelog topic alter orders -c max.message.bytes=2097152 --dry-run",
     ),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=topic_names)
 @click.option("-c", "--config", "pairs", multiple=True, metavar="KEY=VALUE", help="Set it.")
 @click.option("--unset", multiple=True, metavar="KEY", help="Back to its default.")
 @changing("the settings as they would be")
@@ -223,7 +230,7 @@ def alter(
         "tidelog topic trim orders --before @2026-01-01 --clock append",
     ),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=topic_names)
 @click.option("--before", required=True, metavar="PLACE", help="The new log start: 42, end, @TIME.")
 @click.option("-p", "--partition", "partitions", metavar="N,N", default="", help="Only these.")
 @clock_option
@@ -291,6 +298,16 @@ async def _trim_each(
     return rows, failed
 
 
+async def _existing(client: "Client", name: str) -> "TopicInfo | None":
+    """Return a topic; None: it does not exist."""
+    from tidelog.errors import NotFound  # noqa: PLC0415 - loaded by the client already
+
+    try:
+        return await client.topics.get(name)
+    except NotFound:
+        return None
+
+
 def numbers_of(text: str) -> list[int]:
     """Return the partitions of `-p 0,1`.
 
@@ -299,7 +316,7 @@ def numbers_of(text: str) -> list[int]:
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     for part in parts:
-        if not (part.isascii() and part.isdigit()):
+        if not (part.isascii() and part.isdigit() and len(part) <= PARTITION_DIGITS_MAX):
             raise Usage(f'-p "{text}": {part} is no partition', hint="write numbers: -p 0,1")
     return [int(part) for part in parts]
 

@@ -10,9 +10,10 @@ from importlib.util import find_spec
 from typing import Any, Final, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
 from tidelog import _launcher
-from tidelog.cli.failure import CommandFailed, Usage
+from tidelog.cli.failure import CommandFailed
 from tidelog.cli.run import Run
 from tidelog.cli.verb import GlobalOption, NotBuilt, Noun, Verb
 
@@ -67,6 +68,16 @@ class Root(Noun):
         del ctx
         return [*SERVER, *(word for word in CLIENT if is_built(word))]
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the words that begin so, from the tables: a shell waits for no import."""
+        client = {word: entry.about for word, entry in CLIENT.items() if is_built(word)}
+        words = [
+            CompletionItem(word, help=text)
+            for word, text in (SERVER | client).items()
+            if word.startswith(incomplete)
+        ]
+        return words + click.Command.shell_complete(self, ctx, incomplete)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; None if the word is unknown."""
         del ctx
@@ -80,14 +91,10 @@ class Root(Noun):
             return command
         return NotBuilt(cmd_name) if cmd_name in CLIENT or cmd_name in COMING else None
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the first word names."""
-        known = {*SERVER, *CLIENT, *COMING}
-        if args and args[0] not in known and not args[0].startswith("-"):
-            raise Usage(f'there is no command "{args[0]}"', hint=_meant(args[0]))
-        return super().resolve_command(ctx, args)
+    def words(self, ctx: click.Context) -> list[str]:
+        """Return every word that means something here."""
+        del ctx
+        return [*SERVER, *CLIENT, *COMING]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands, from the tables above: nothing is imported for it."""
@@ -135,14 +142,6 @@ class _Closed(NotBuilt):
         """Refuse."""
         del ctx
         raise self._why
-
-
-def _meant(word: str) -> str:
-    """Return what to do about an unknown word. difflib is loaded only for that."""
-    from difflib import get_close_matches  # noqa: PLC0415
-
-    near = get_close_matches(word, [*SERVER, *CLIENT, *COMING], n=1)
-    return f"did you mean: tidelog {near[0]}" if near else "see: tidelog --help"
 
 
 def _print_tree(context: click.Context, parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's signature

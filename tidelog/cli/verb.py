@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, TypeVar
 import click
 
 from tidelog.cli.failure import not_built
+from tidelog.cli.misuse import no_such_command
 from tidelog.cli.output import Column, schema
 from tidelog.cli.run import FORMATS, Run
 
@@ -123,6 +124,19 @@ class Noun(click.Group):
         self.examples = tuple(examples)
         self.coming = tuple(coming)
         self.params = [*self.params, *global_options(self.params)]
+
+    def words(self, ctx: click.Context) -> list[str]:
+        """Return every word that means something here."""
+        return [*self.list_commands(ctx), *self.coming]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the next word names."""
+        known = self.words(ctx)
+        if args and args[0] not in known and not args[0].startswith("-"):
+            raise no_such_command(ctx.command_path.split(), args[0], known)
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; one that is not built yet says so when it is called."""

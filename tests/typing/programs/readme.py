@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tidelog
 import tidelog.sync
+from tidelog import testing
 
 
 @dataclass
@@ -112,3 +113,14 @@ def types_follow_the_codec() -> None:
                 group.create_task(p.flush())
 
     print(values, raw, tasks)
+
+
+async def a_broker_inside_a_test() -> list[bytes | None]:
+    async with testing.broker(clock=testing.ManualClock()) as broker:
+        await broker.client.topics.create("orders")
+        broker.fail_next("produce", "NOT_ENOUGH_REPLICAS")
+        async with broker.client.producer() as producer:
+            await producer.send("orders", b"9.50")
+        await broker.advance(minutes=5)
+        await broker.drop()
+        return [record.value for record in await broker.records("orders")]

@@ -16,6 +16,7 @@ from tidelog.cli.failure import Usage
 from tidelog.cli.program import main
 from tidelog.cli.reasons import failed, reasons
 from tidelog.cli.run import Run
+from tidelog.errors import CONNECTION_LOST, LOG_DIVERGED, LOG_GAP, UNREACHABLE
 
 
 def run(*words: str, **environment: str) -> tuple[int, str, str]:
@@ -57,6 +58,15 @@ def test_every_reason_is_told_with_a_hint_and_its_exit_code(code: ErrorCode) -> 
     assert told.hint
     assert told.exit_code == reasons()[code.name].exit_code
     assert run("errors", code.name)[1].startswith(f"{code.name}\n{code.meaning}\n")
+
+
+@pytest.mark.parametrize("own", [UNREACHABLE, CONNECTION_LOST, LOG_GAP, LOG_DIVERGED])
+def test_the_clients_own_reasons_are_explained_too(own: str) -> None:
+    assert failed(own, "text").hint
+    code, out, _ = run("errors", own.lower())
+    assert (code, out.startswith(f"{own}\n")) == (0, True)
+    assert own not in reasons(), "no node answers with it"
+    assert own in run("errors")[1]
 
 
 def test_a_reason_of_a_newer_node_is_still_told() -> None:

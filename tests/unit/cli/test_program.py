@@ -307,8 +307,8 @@ def test_without_assertions_no_node_runs(word: str) -> None:
     done = python(f"from tidelog._launcher import main; raise SystemExit(main(['{word}']))", "-O")
     assert done.returncode == Exit.CONFIGURATION
     assert done.stderr.splitlines() == [
-        "error: assertions are off, and the safety of the log rests on them",
-        "hint: drop -O and PYTHONOPTIMIZE",
+        "error: assertions are off, and the safety of the log rests on them: "
+        "drop -O, PYTHONOPTIMIZE",
     ]
 
 

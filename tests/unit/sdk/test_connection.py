@@ -1,9 +1,14 @@
 """Addresses, and who may be told what over which way."""
 
+from datetime import timedelta
+from unittest.mock import patch
+
 import pytest
 
 import tidelog
-from tidelog.connection import Addresses, parse_url
+from tests.sdk_clock import FastClock, client_of
+from tidelog.connection import TRY_S_MIN, Addresses, Node, parse_url
+from tidelog.errors import ConnectError
 
 
 @pytest.mark.parametrize(
@@ -44,3 +49,25 @@ def test_proof_of_identity_is_made_anew_for_every_call() -> None:
     assert sent == ["Bearer one", "Bearer two"]
     basic = tidelog.connect("tidelogs://a", auth=tidelog.Auth.password("user", "pw"))
     assert dict(basic.connection.metadata())["authorization"] == "Basic dXNlcjpwdw=="
+
+
+@pytest.mark.parametrize(
+    ("total_s", "allowed_s"), [(60.0, [5.0, 5.0, 5.0]), (12.0, [5.0, 5.0, 2.0]), (0.0, [5.0])]
+)
+async def test_one_try_takes_no_longer_than_the_budget_has_left(
+    total_s: float, allowed_s: list[float]
+) -> None:
+    """A node that takes the connection and then says nothing uses up all that it is given."""
+    clock = FastClock()
+    given: list[float] = []
+
+    async def silent(node: Node, within_s: float) -> bool:
+        given.append(round(within_s))
+        clock.passed_s += within_s
+        return False
+
+    client = client_of("nowhere", clock=clock)
+    with patch.object(Node, "connect", silent), pytest.raises(ConnectError):
+        await client.ready(timedelta(seconds=total_s))
+    assert given[:3] == allowed_s
+    assert clock.passed_s <= max(total_s, 5.0) + TRY_S_MIN

@@ -3,7 +3,8 @@
 import re
 from pathlib import Path
 
-PAGE = (Path(__file__).parents[3] / "docs/GUARANTEES.md").read_text()
+ROOT = Path(__file__).parents[3]
+PAGE = (ROOT / "docs/GUARANTEES.md").read_text()
 ROW = re.compile(r"^\| P(\d+) \|([^|]*)\|([^|]*)\|([^|]*)\|$", flags=re.MULTILINE)
 
 
@@ -16,3 +17,16 @@ def test_a_promise_names_its_test_or_says_not_yet() -> None:
         assert statement.strip(), f"P{number}"
         if "*Not promised:*" not in statement:
             assert "not yet" in tested or "`tests/" in tested, f"P{number}"
+
+
+def test_what_a_promise_names_is_there() -> None:
+    """A row that names a test names the function, and a file that is renamed is noticed here."""
+    for number, _, asserted, tested in ROW.findall(PAGE):
+        for path in re.findall(r"`([a-z_]+/[^`]+)`", asserted):
+            assert (ROOT / path).is_file(), f"P{number}: {path}"
+        for path in re.findall(r"`(tests/[^`]+)`", tested):
+            file, _, name = path.partition("::")
+            assert name, f"P{number}: which test of {file}?"
+            text = (ROOT / file).read_text()
+            defined = re.search(rf"^(?:async )?def {name}\(|^{name} = ", text, re.MULTILINE)
+            assert defined, f"P{number}: {file} has no {name}"

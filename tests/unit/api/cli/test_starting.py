@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,10 +10,12 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from api.cli.banner import banner
+from api.cli.dev import MEMORY_FREE_BYTES_MIN, _memory_directory
 from api.door import Address
 
 ROOT = Path(__file__).parents[4]
@@ -79,8 +82,19 @@ def test_in_memory_leaves_nothing_behind(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate()
     assert process.returncode == 0
-    assert "data in memory" in out
+    assert "nothing is kept" in out
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("free", "there"), [(MEMORY_FREE_BYTES_MIN, True), (64 << 20, False)])
+def test_a_small_file_system_in_memory_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, *, there: bool
+) -> None:
+    monkeypatch.setattr("api.cli.dev.MEMORY_DIR", str(tmp_path))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    made = Path(_memory_directory())
+    made.rmdir()
+    assert (made.parent == tmp_path) == there
 
 
 def test_what_is_taken_is_named(tmp_path: Path) -> None:
@@ -169,6 +183,7 @@ def test_the_banner_lists_only_what_is_served() -> None:
         "no authentication, loopback only\n"
         "  Kafka    127.0.0.1:9092        kcat -b 127.0.0.1:9092 -L\n"
         "  gRPC     127.0.0.1:9095        grpcurl -plaintext 127.0.0.1:9095 list\n"
-        "Try:  tidelog produce orders -k alice <<< '{\"total\": 9.5}'\n"
+        "Try:  tidelog topic create orders -p 6\n"
+        "      tidelog produce orders -k alice <<< '{\"total\": 9.5}'\n"
         "      tidelog consume orders -o start\n"
     )
