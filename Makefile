@@ -1,4 +1,4 @@
-.PHONY: setup format check test floor wheel lock proto docs bench blind crash kill powercut fuzz mutants interop
+.PHONY: setup format check test floor wheel lock proto docs bench blind crash kill powercut fuzz days mutants interop
 PY ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
 setup:  ; python3 dev.py setup
@@ -17,5 +17,6 @@ kill:     ; $(PY) -m tests.kill.run --kills $(or $(N),200) --seed $(or $(SEED),1
 fuzz:     ; $(PY) -m tests.fuzz.run --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)
 crash:    ; $(PY) -m tests.crash.enumerate --states $(or $(N),50000) --seed $(or $(SEED),1)
 powercut: ; $(PY) -m tests.powercut.run --cuts $(or $(N),50) --seed $(or $(SEED),1)
+days:     ; $(PY) -m tests.sim.days --days $(or $(DAYS),30) --seed $(or $(SEED),1)
 mutants:  ; $(PY) -m tools.mutants $(NAMES) --jobs $(or $(JOBS),1)
 interop:  ; $(PY) -m tests.interop.run

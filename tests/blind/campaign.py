@@ -192,7 +192,7 @@ class Campaign:
             starts = await _log_starts(doors)
         bases = self._bases()
         for partition, start in starts.items():
-            oracle.cut(partition, start, whole_segments=start in bases[partition])
+            oracle.cut(partition, start)
         removed = ", ".join(
             f"{start}{'' if start in bases[partition] else ' (within a segment)'}"
             for partition, start in sorted(starts.items())

@@ -40,8 +40,6 @@ class Tally:
     records: int = 0
     truncated: int = 0
     """Answers that history is missing, all of them right."""
-    unsaid: int = 0
-    """Event ranges of one partition that lost records, though a kept record precedes the first."""
     ends: int = 0
     near: int = 0
     differences: list[str] = field(default_factory=list)
@@ -52,10 +50,9 @@ class Tally:
         looks = ", ".join(f"{name} {count}" for name, count in sorted(self.lookups.items()))
         near = f"{100 * self.near / self.ends:.0f} %" if self.ends else "-"
         cut = f"; truncated said {self.truncated}" if self.truncated else ""
-        unsaid = f"; lost behind a kept record {self.unsaid}" if self.unsaid else ""
         return (
             f"{self.phase}: {self.ranges.total()} ranges ({doors}), {self.records} records "
             f"compared, {near} of ends at or a tick beside a time that occurs; "
-            f"{self.lookups.total()} lookups ({looks}){cut}{unsaid}; "
+            f"{self.lookups.total()} lookups ({looks}){cut}; "
             f"{len(self.differences)} differences"
         )

@@ -65,7 +65,6 @@ class Oracle:
                 if row.offset != wanted:
                     raise ValueError(f"partition {partition}: {row.offset} where {wanted} is due")
         self._start = [0] * partitions
-        self._blurred: set[int] = set()
 
     @property
     def partitions(self) -> range:
@@ -77,15 +76,9 @@ class Oracle:
         """Where each partition begins."""
         return dict(enumerate(self._start))
 
-    def cut(self, partition: int, log_start: int, *, whole_segments: bool) -> None:
-        """Note that what lies below an offset was removed.
-
-        `whole_segments`: the last of it too, so that nobody can tell any more when it was appended.
-        """
+    def cut(self, partition: int, log_start: int) -> None:
+        """Note that what lies below an offset was removed."""
         self._start[partition] = log_start
-        self._blurred.discard(partition)
-        if whole_segments:
-            self._blurred.add(partition)
 
     def size(self, partition: int) -> int:
         """Return how many records a partition ever had: its end."""
@@ -128,26 +121,28 @@ class Oracle:
                 return row
         return None
 
-    def truncated(self, partition: int, time: int | None, clock: Clock) -> frozenset[bool]:
-        """Return the answers that are right to: was anything removed between a time and the first?
+    def truncated(
+        self, partition: int, start: int | None, clock: Clock, *, stop: int | None = None
+    ) -> frozenset[bool]:
+        """Return the answers that are right to: was a record of [start, stop) removed?
 
-        `time` None: from the log start on. Only in one case there are two: on the append clock,
-        between the last record that went, with its segment, and the first that stayed.
+        `start` None: any at all. The append clock knows no upper end. Of segments that went the
+        event times are known as intervals: between their ends it may be said too often, never too
+        seldom.
         """
-        start = self._start[partition]
-        if start == 0:
+        removed = self.removed(partition)
+        if not removed:
             return NO
-        if time is None:
+        if start is None:
             return YES
-        found = self.first(partition, time, clock)
-        first_kept = next(self._there(partition), None)
-        if found is not first_kept:
-            return NO  # a record that is there lies before the answer
-        if clock == "event":
+        if clock == "append":
+            return YES if removed[-1].append_ms >= start else NO
+        known = [row.time(clock) for row in removed]
+        times = [time for time in known if time is not None]
+        if any(start <= time and (stop is None or time < stop) for time in times):
             return YES
-        if self._rows[partition][start - 1].append_ms >= time:
-            return YES
-        return EITHER if partition in self._blurred else NO
+        meets = bool(times) and max(times) >= start and (stop is None or min(times) < stop)
+        return EITHER if meets else NO
 
     def _there(self, partition: int) -> Iterator[Row]:
         return islice(self._rows[partition], self._start[partition], None)

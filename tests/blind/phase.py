@@ -135,11 +135,10 @@ class Phase:
         if differs is not None:
             self._differs(question, f"partition {partition}: {differs}")
         said = answer.truncated[partition]
-        right = oracle.truncated(partition, span.start_ms, span.clock)
+        right = oracle.truncated(partition, span.start_ms, span.clock, stop=span.end_ms)
         if said not in right:
             self._differs(question, f"partition {partition}: truncated is {said}")
         self.tally.truncated += said
-        self.tally.unsaid += not said and bool(span.within(oracle.removed(partition)))
 
     def _differs(self, question: Question, what: str) -> None:
         span = question.span
@@ -161,7 +160,8 @@ class Phase:
         for partition, place in found.items():
             self.tally.lookups[door] += 1
             first = self._oracle.first(partition, time, clock)
-            right = self._oracle.truncated(partition, time, clock)
+            stop = None if first is None else first.time(clock)
+            right = self._oracle.truncated(partition, time, clock, stop=stop)
             wrong = _wrong(place, first, clock, truncated=right)
             if wrong is not None:
                 self.tally.differences.append(f"{where}, partition {partition}: {wrong}")

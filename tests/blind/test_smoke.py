@@ -59,16 +59,18 @@ def test_the_oracle_filters_and_scans() -> None:
 
 def test_the_oracle_knows_what_was_cut() -> None:
     oracle = Oracle(ROWS, 1)
-    oracle.cut(0, 2, whole_segments=False)
+    oracle.cut(0, 2)
     assert oracle.kept(0) == ROWS[2:]
     assert oracle.removed(0) == ROWS[:2]
-    assert oracle.truncated(0, 100, "event") == {True}
-    assert oracle.truncated(0, 901, "event") == {False}, "records that are there lie before the end"
+    assert oracle.truncated(0, 100, "event", stop=900) == {True}
+    assert oracle.truncated(0, 100, "event", stop=300) == {False}
+    assert oracle.truncated(0, 300, "event", stop=301) == {True}
+    assert oracle.truncated(0, 501, "event") == {False}, "nothing that late was removed"
     assert oracle.truncated(0, 10, "append") == {True}
     assert oracle.truncated(0, 11, "append") == {False}, "the last that went was appended at 10"
-    oracle.cut(0, 2, whole_segments=True)
-    assert oracle.truncated(0, 11, "append") == {True, False}
-    assert oracle.truncated(0, 21, "append") == {False}
+    assert oracle.truncated(0, 310, "event", stop=400) == {True, False}, "between 300 and 500"
+    assert oracle.truncated(0, 501, "event", stop=None) == {False}
+    assert oracle.truncated(0, 11, "append") == {False}
     assert oracle.truncated(0, None, "append") == {True}
 
 

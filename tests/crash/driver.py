@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from api.sim.disk import SimDisk
 from logstore.batch import encode_batch
 from logstore.identity import Identity
 from logstore.log_directory import LogDirectory
@@ -34,14 +35,18 @@ from tests.crash.history import (
     Created,
     Deleted,
     Durable,
+    Registered,
+    Removed,
+    Reopened,
     TrimDurable,
     Trimmed,
     Truncated,
 )
+from tests.crash.reading import read_all
 
 SMALL: Final = LogSettings(
     journal_file_bytes=16 * KIB,
-    journal_files_max=3,
+    journal_files_max=2,
     direct_append_bytes_min=4 * KIB,
     checkpoint_bytes=6 * KIB,
     index_interval_bytes=256,
@@ -79,32 +84,60 @@ class Driver:
 
         `before`: how many operations each partition has seen in an earlier life.
         """
+        self._disk = disk
         self._say = say
         self.rand = rand
+        self._idle = random.Random(START)
+        """Whether the disk has time to file what was committed: now, or later with more of it."""
         self.now = AppendTimeMs(START)
         self.epoch = LeaderEpoch(0)
+        self._operations: dict[PartitionId, int] = dict(before or {})
+        self._settings: dict[PartitionId, PartitionSettings] = {}
+        self.turns = 0
+        """How often the journal took a file into use."""
+        self._open()
+
+    def _open(self) -> None:
         opened = LogDirectory.open(
-            disk,
+            self._disk,
             SMALL,
-            rand=random.Random(rand.randrange(1 << 60)),
+            rand=random.Random(self.rand.randrange(1 << 60)),
             now_wall=START,
             identity=IDENTITY,
         )
         self.directory = opened.directory
+        self.identity = opened.identity
         self.clean = opened.clean
         self.now = max(self.now, opened.clock_floor)
-        self._operations: dict[PartitionId, int] = dict(before or {})
         self._undurable: dict[PartitionId, list[tuple[int, Offset]]] = {}
         """Operations that no round has made durable: their number, and where the log ended."""
         self._reserved: AppendTimeMs | None = None
         for log in self._logs():
-            log.configure(TOPIC)
+            log.configure(self._settings.get(log.id, TOPIC))
+            # Nobody knows what an unclean stop has lost: what comes next is of another epoch.
+            latest = log.leader_epochs.latest or 0
+            self.epoch = max(self.epoch, LeaderEpoch(latest + (not opened.clean)))
+        self._say(Reopened({log.id: read_all(log) for log in self._logs()}))
+
+    def restart(self) -> None:
+        """Kill the process, and start it again on what the disk shows."""
+        assert isinstance(self._disk, SimDisk)
+        self._disk.kill()
+        self._open()
+
+    def register(self) -> None:
+        """Remember another registration epoch."""
+        epoch = RegistrationEpoch(self.identity.registration_epoch + 1)
+        self.identity = self.identity._replace(registration_epoch=epoch)
+        self.directory.store_identity(self.identity)
+        self._say(Registered(epoch))
 
     def create(self, *partitions: PartitionId, settings: PartitionSettings = TOPIC) -> None:
         """Make partitions; they are durable with the next round."""
         for each in partitions:
             self.directory.create(each, settings)
             self._operations[each] = 0
+            self._settings[each] = settings
             self._say(Created(each))
 
     def append(self, to: PartitionId, *sizes: int, records: int = 1) -> None:
@@ -132,7 +165,7 @@ class Driver:
             end = Offset(base + records)
             placed.append(Batch(base, end, bytes(batch), self.now))
             base = end
-        self._did(to, Appended(to, tuple(placed), producers_of(log)))
+        self._did(to, Appended(to, tuple(placed)))
 
     def tick(self, ms: int = 10) -> None:
         """Let the append clock pass."""
@@ -164,7 +197,10 @@ class Driver:
         self.directory.reserve_clock(self._reserved)
 
     def round(self) -> None:
-        """Commit everything that was accepted, in as many rounds and checkpoints as it takes."""
+        """Commit everything that was accepted, in as many rounds and checkpoints as it takes.
+
+        What was committed may be in its files then, or not yet.
+        """
         while True:
             while self._one_round(lambda: None):
                 pass
@@ -172,15 +208,25 @@ class Driver:
                 return
             self.checkpoint(every=False)
 
+    def file(self) -> None:
+        """Commit, and let all of it reach its files."""
+        self.round()
+        while self._one_round(lambda: None, filing_may_wait=False):
+            pass
+
     def round_with(self, meanwhile: Callable[[], None]) -> None:
         """Commit; what `meanwhile` does happens after the round was taken, before it is written."""
         self._one_round(meanwhile)
 
-    def _one_round(self, meanwhile: Callable[[], None]) -> bool:
+    def _one_round(
+        self, meanwhile: Callable[[], None], *, filing_may_wait: bool | None = None
+    ) -> bool:
         taken, reserved = dict(self._operations), self._reserved
-        planned = self.directory.take_round(self.monotonic)
+        wait = bool(self._idle.randrange(2)) if filing_may_wait is None else filing_may_wait
+        planned = self.directory.take_round(self.monotonic, filing_may_wait=wait)
         if planned is None:
             return False
+        self.turns += planned.slot is not None and bool(planned.slot.header)
         meanwhile()
         self.directory.finish_round(self.directory.run_round(planned))
         for part in planned.parts:
@@ -203,6 +249,8 @@ class Driver:
         if job is None:
             return
         self.directory.finish_checkpoint(self.directory.run_checkpoint(job))
+        for partition, _ in job.deletions:
+            self._say(Removed(partition))
         if every:
             for each, start in starts.items():
                 self._say(TrimDurable(each, start))
@@ -211,7 +259,10 @@ class Driver:
 
     def stop(self) -> None:
         """Stop cleanly."""
-        self.round()
+        self.file()
+        while self.directory.has_pending():
+            self.checkpoint(every=False)
+            self.file()
         self.checkpoint()
         self.directory.mark_clean(self.now)
 
@@ -249,10 +300,3 @@ class Driver:
         self._undurable[of] = [each for each in waiting if not done or each[0] > done[-1]]
         if done:
             self._say(Durable(of, done[-1]))
-
-
-def producers_of(log: PartitionLog) -> tuple[object, ...]:
-    """Return what the log knows of its producers, comparable."""
-    return tuple(
-        sorted((name, known.next_sequence, *known.window) for name, known in log.producers.items())
-    )

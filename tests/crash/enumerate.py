@@ -2,90 +2,160 @@
 
 Runs the workloads again and again, each time from another seed, until so many different images
 have come out of recovery; then leaves out each sync of one run in turn. The same arguments give
-the same lines. Exits 1 if anything is wrong, or if fewer states were reached.
+the same lines, whatever the number of processes. Exits 1 if anything is wrong, or if fewer states
+were reached.
 """
 
 import argparse
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Final, NamedTuple, Protocol, TypeVar
 
-from tests.crash.explore import Dropped, Explorer, Seen, Violation, some_cuts, sweep
+from api.sim.trace import Sync, SyncDirectory
+from tests.crash.explore import Explorer, Seen, Violation, leave_out, some_cuts
 from tests.crash.models import MODELS, coarse
-from tests.crash.redundant import REDUNDANT, site
+from tests.crash.redundant import REDUNDANT, REDUNDANT_MAX, site
 from tests.crash.store import Store, record
-from tests.crash.workloads import DISK_FULL, WORKLOADS
+from tests.crash.workloads import DISK_FULL, SWEPT, WORKLOADS
 
-ROUNDS_MAX: Final = 200
+ROUNDS_MAX: Final = 2_000
 """Seeds tried at most to reach a number of states."""
 SHOWN_MAX: Final = 5
-CUTS_MAX: Final = 200
-"""Of a longer run so many cuts are drawn; every round draws others."""
+CUTS: Final = {"weak": 4, "ext4-ordered": 24, "drawn": 24}
+"""Of each run so many cuts are drawn; every seed draws others, and other states at each."""
+WHOLE_EVERY: Final = 16
+"""One seed in so many is looked at under the models that try most, and in its costly runs."""
+COSTLY: Final = ("many_partitions", "recycle", "every_sync")
+"""A state of these costs ten times that of the others: many partitions, or a full journal."""
+BLOCK: Final = 16
+"""Units that are begun before it is asked whether there are enough states."""
 ALL: Final = (*WORKLOADS, *(f"{name}, {DISK_FULL}" for name in WORKLOADS))
 
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
 
-def enumerate_states(names: Sequence[str], states: int, seed: int) -> Iterator[tuple[str, Seen]]:
-    """Yield what each workload showed under each model, until there are enough states."""
-    reached: set[bytes] = set()
+
+class Mapped(Protocol):
+    """`map`, over one process or several."""
+
+    def __call__(
+        self, function: Callable[[Asked], Answer], asked: Iterable[Asked], /
+    ) -> Iterator[Answer]:
+        """Yield the answers in the order of what is asked."""
+        ...
+
+
+class Unit(NamedTuple):
+    """One run of one workload, crashed in some places under one model."""
+
+    name: str
+    seed: int
+    model: str
+
+
+class LeftOut(NamedTuple):
+    """One sync of a recorded run."""
+
+    name: str
+    seed: int
+    at: int
+    where: str
+    noticed: bool
+
+
+@contextmanager
+def processes(jobs: int) -> Iterator["Mapped"]:
+    """Have a `map` that keeps the order of what it is given, over so many processes."""
+    if jobs == 1:
+        yield map
+        return
+    pool = ProcessPoolExecutor(jobs)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def crash(unit: Unit) -> Seen:
+    """Crash one run, recover, judge."""
+    recording = record(unit.name, unit.seed)
+    explorer = Explorer(Store(), seed=unit.seed)
+    cuts = some_cuts(recording.steps, CUTS[unit.model], unit.seed)
+    return explorer.explore(recording, MODELS[unit.model], cuts=cuts)
+
+
+def units(names: Sequence[str], seed: int) -> Iterator[Unit]:
+    """Yield what is tried, in order."""
     for number in range(ROUNDS_MAX):
+        whole = number % WHOLE_EVERY == 0
         for name in names:
-            recording = record(name, seed + number)
-            for model in MODELS:
-                explorer = Explorer(Store(), seed=seed + number)
-                cuts = some_cuts(recording.steps, CUTS_MAX, seed + number)
-                seen = explorer.explore(recording, MODELS[model], cuts=cuts)
-                reached |= seen.recovered
-                yield f"{name}, {model}", seen
-                if len(reached) >= states or seen.violations:
-                    return
+            if whole or not name.startswith(COSTLY):
+                for model in MODELS if whole else ("drawn",):
+                    yield Unit(name, seed + number, model)
 
 
-def leave_out_each_sync(names: Sequence[str], seed: int) -> Iterator[tuple[str, Dropped]]:
-    """Yield each sync of one run of each workload, and whether anything noticed its absence."""
-    for name in (each for each in names if not each.endswith(DISK_FULL)):
-        for dropped in sweep(Store(), record(name, seed), [coarse], seed=seed):
-            yield name, dropped
+def show_states(names: Sequence[str], states: int, seed: int, *, jobs: int) -> tuple[Seen, bool]:
+    """Print a line for each workload and model; return all of it, and whether it is enough."""
+    table: dict[str, Seen] = {}
+    total = Seen()
+    with processes(jobs) as mapped:
+        every = list(units(names, seed))
+        for at in range(0, len(every), BLOCK):
+            block = every[at : at + BLOCK]
+            for unit, seen in zip(block, mapped(crash, block), strict=True):
+                table.setdefault(f"{unit.name}, {unit.model}", Seen()).add(seen)
+                total.add(seen)
+            if len(total.recovered) >= states or total.violations:
+                break
+    say(f"{'workload, model':40}{'crashed':>10}{'again':>10}{'recovered':>10}{'wrong':>7}")
+    for row, seen in table.items():
+        counts = (seen.crashed, seen.second, seen.recovered)
+        say(f"{row:40}{''.join(f'{len(each):>10,}' for each in counts)}{len(seen.violations):>7}")
+    return total, len(total.recovered) >= states and not total.violations
+
+
+def leave_one_out(asked: tuple[str, int, int]) -> LeftOut:
+    """Leave out one sync of a recorded run, and look for a crash that tells."""
+    name, seed, at = asked
+    recording = record(name, seed)
+    dropped = leave_out(Store(), recording, [coarse], index=at, seed=seed)
+    where = site(recording.steps, at)
+    return LeftOut(name, seed, at, where, dropped.caught is not None)
+
+
+def syncs_of(name: str, seed: int) -> list[int]:
+    """Return which steps of a recorded run are syncs."""
+    steps = record(name, seed).steps
+    return [at for at, step in enumerate(steps) if isinstance(step, Sync | SyncDirectory)]
+
+
+def show_syncs(names: Sequence[str], seed: int, *, jobs: int) -> bool:
+    """Print what happens without each sync; tell whether each one was missed by some crash."""
+    asked = [(name, seed, at) for name in names for at in syncs_of(name, seed)]
+    with processes(jobs) as mapped:
+        found = list(mapped(leave_one_out, asked))
+    missed, all_of = Counter[str](), Counter[str]()
+    good = len(REDUNDANT) <= REDUNDANT_MAX
+    for each in found:
+        all_of[each.where] += 1
+        missed[each.where] += each.noticed
+        if not each.noticed and each.where not in REDUNDANT:
+            good = False
+            say(f"  NOTHING MISSES step {each.at} of {each.name}: {each.where}")
+    say(f"syncs left out in turn: {all_of.total()}; a crash told of {missed.total()}")
+    for where, count in sorted(all_of.items()):
+        say(f"  {where:40}{missed[where]:>5} of {count:<5} {REDUNDANT.get(where, '')}".rstrip())
+    return good
 
 
 def say(line: str) -> None:
     """Print one line."""
     sys.stdout.write(f"{line}\n")
-
-
-def show_states(names: Sequence[str], states: int, seed: int) -> tuple[Seen, bool]:
-    """Print a line for each workload and model; return all of it, and whether it is enough."""
-    table: dict[str, Seen] = {}
-    for row, seen in enumerate_states(names, states, seed):
-        table.setdefault(row, Seen()).add(seen)
-    say(f"{'workload, model':40}{'crashed':>10}{'again':>10}{'recovered':>10}{'wrong':>7}")
-    total = Seen()
-    for row, seen in table.items():
-        counts = (seen.crashed, seen.second, seen.recovered)
-        say(f"{row:40}{''.join(f'{len(each):>10,}' for each in counts)}{len(seen.violations):>7}")
-        total.add(seen)
-    return total, len(total.recovered) >= states and not total.violations
-
-
-def show_syncs(names: Sequence[str], seed: int) -> bool:
-    """Print what happens without each sync; tell whether each kind was missed by some crash.
-
-    One that no crash misses may stand before the end of its run, or before another of its kind.
-    """
-    missed, all_of = Counter[str](), Counter[str]()
-    for _, dropped in leave_out_each_sync(names, seed):
-        where = site(dropped.step)
-        all_of[where] += 1
-        missed[where] += dropped.caught is not None
-    say(f"syncs left out in turn: {all_of.total()}; a crash told of {missed.total()}")
-    good = True
-    for where, count in sorted(all_of.items()):
-        note = ""
-        if not missed[where]:
-            good = good and where in REDUNDANT
-            note = REDUNDANT.get(where, "NOTHING MISSES IT")
-        say(f"  {where:40}{missed[where]:>5} of {count:<5} {note}")
-    return good
+    sys.stdout.flush()
 
 
 def show(violation: Violation) -> None:
@@ -101,14 +171,16 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make crash", description=__doc__)
     parser.add_argument("--states", type=int, default=50_000, help="different recovered images")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--workload", choices=ALL, action="append")
     parser.add_argument("--no-sweep", action="store_true", help="leave no sync out")
     options = parser.parse_args(arguments)
     names = options.workload or list(ALL)
-    total, enough = show_states(names, options.states, options.seed)
+    total, enough = show_states(names, options.states, options.seed, jobs=options.jobs)
     for violation in total.violations[:SHOWN_MAX]:
         show(violation)
-    good = enough and (options.no_sweep or show_syncs(names, options.seed))
+    swept = [name for name in options.workload or SWEPT if not name.endswith(DISK_FULL)]
+    good = enough and (options.no_sweep or show_syncs(swept, options.seed, jobs=options.jobs))
     again = 100 * len(total.cut_again) // max(1, len(total.crashed))
     say(
         f"{'PASS' if good else 'FAIL'}: {len(total.recovered):,} different recovered images of "

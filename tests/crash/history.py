@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from logstore.leader_epochs import EpochStart, LeaderEpochs
-from model.ids import AppendTimeMs, LeaderEpoch, Offset, PartitionId
+from logstore.leader_epochs import EpochStart
+from model.ids import AppendTimeMs, Offset, PartitionId
+from tests.crash.derived import epochs_wrong, producers_wrong
 
 
 class Batch(NamedTuple):
@@ -34,8 +35,6 @@ class Appended(NamedTuple):
 
     partition: PartitionId
     batches: tuple[Batch, ...]
-    producers: tuple[object, ...] = ()
-    """What was known of the producers afterwards."""
 
 
 class Truncated(NamedTuple):
@@ -54,6 +53,12 @@ class Trimmed(NamedTuple):
 
 class Deleted(NamedTuple):
     """The partition was deleted."""
+
+    partition: PartitionId
+
+
+class Removed(NamedTuple):
+    """The files of a deleted partition are gone for good: nobody has to look after them."""
 
     partition: PartitionId
 
@@ -78,9 +83,11 @@ class ClockDurable(NamedTuple):
     until: AppendTimeMs
 
 
-Said: TypeAlias = (
-    Created | Appended | Truncated | Trimmed | Deleted | Durable | TrimDurable | ClockDurable
-)
+class Registered(NamedTuple):
+    """The directory remembers a registration epoch."""
+
+    epoch: int
+
 
 State: TypeAlias = tuple[Batch, ...]
 
@@ -91,9 +98,44 @@ class Found(NamedTuple):
     log_start: Offset
     log_end: Offset
     batches: State
-    producers: tuple[object, ...] = ()
+    producers: tuple[tuple[object, ...], ...] | None = None
+    """Of each producer id its next sequence and its window; None: nobody looked."""
     epochs: tuple[EpochStart, ...] | None = None
-    """The table of leader epochs; None: nobody looked."""
+    """The table of leader epochs; likewise."""
+    damage: tuple[str, ...] = ()
+    """What is not as it was written: a power cut alone damages nothing."""
+
+
+class Reopened(NamedTuple):
+    """A start has found this; all of it is durable, and nothing else comes back."""
+
+    found: Mapping[PartitionId, Found]
+
+
+Said: TypeAlias = (
+    Created
+    | Appended
+    | Truncated
+    | Trimmed
+    | Deleted
+    | Removed
+    | Durable
+    | TrimDurable
+    | ClockDurable
+    | Registered
+    | Reopened
+)
+
+
+class Directory(NamedTuple):
+    """What a start has found besides the partitions."""
+
+    clock_floor: AppendTimeMs
+    stray: frozenset[PartitionId] = frozenset()
+    """Directories that nothing speaks of."""
+    registration_epoch: int = 0
+    repaired: tuple[str, ...] = ()
+    """What had to be made good: a power cut alone damages nothing."""
 
 
 @dataclass(slots=True)
@@ -105,9 +147,10 @@ class Expected:
     durable: int = 0
     """Operations that led to the first of the states."""
     operations: int = 0
-    producers: dict[State, tuple[object, ...]] = field(default_factory=dict)
-    """What is known of producers when the log is in a state that an append has left."""
     rolled_back: bool = False
+    """Something was cut off: of producers less may be known than the log says."""
+    shortened: bool = False
+    """Something was taken away on request: not all that goes is a loss to be reported."""
     deleted_by: int | None = None
     must_exist: bool = False
 
@@ -136,16 +179,31 @@ class Expected:
 
     def forgotten(self, found: Found) -> str | None:
         """Say what is wrong with what a partition knows besides its batches."""
-        for state in self.states:
-            if _seen_from(found.log_start, state) == found.batches and _end(state) == found.log_end:
-                known = self.producers.get(state)
-                if known is not None and known != found.producers:
-                    return f"of producers it knows {found.producers}, not {known}"
-                epochs = _epochs(state, found.log_start)
-                # An empty log may or may not remember the epoch of what was trimmed.
-                if found.epochs not in {None, epochs} and found.batches:
-                    return f"leader epochs {found.epochs}, not {epochs}"
-        return None
+        if found.damage:
+            return f"damaged: {found.damage}"
+        state = self.state_of(found)
+        data = [(batch.data, batch.append_time) for batch in state]
+        wrong = None
+        if found.producers is not None:
+            wrong = producers_wrong(data, found.producers, may_lack=self.rolled_back)
+        if wrong is None and found.epochs is not None:
+            wrong = epochs_wrong(data, found.epochs, found.log_start, may_lack=self.rolled_back)
+        return wrong
+
+    def state_of(self, found: Found) -> State:
+        """Return the whole state of which a recovered partition shows what is not trimmed."""
+        return next(
+            state
+            for state in self._all()
+            if _seen_from(found.log_start, state) == found.batches and _end(state) == found.log_end
+        )
+
+    def reopened(self, found: Found) -> None:
+        """Go on from what a start has found."""
+        self.states = [self.state_of(found)]
+        self.starts = [found.log_start]
+        self.durable = self.operations
+        self.must_exist = True
 
     def _all(self) -> Iterator[State]:
         """Yield each state, and between an append and the state before it each part of it."""
@@ -157,16 +215,6 @@ class Expected:
                     yield state[:count]
             yield state
             before = state
-
-
-def _epochs(state: State, log_start: Offset) -> tuple[EpochStart, ...]:
-    table = LeaderEpochs()
-    for batch in state:
-        epoch = LeaderEpoch(int.from_bytes(batch.data[12:16], "big", signed=True))
-        if table.latest is None or epoch > table.latest:
-            table.appended(epoch, batch.base)
-    table.trim(log_start)
-    return table.rows
 
 
 def _seen_from(start: Offset, state: State) -> State:
@@ -184,17 +232,14 @@ class History:
         """Read the marks in order."""
         self.partitions: dict[PartitionId, Expected] = {}
         self.clock_floor = AppendTimeMs(0)
-        self.cuts = False
-        """Something was taken away on request: not all that goes is a loss to be reported."""
+        self.registration_epoch = 0
+        self.removed: set[PartitionId] = set()
         for mark in said:
             self._read(mark)
 
-    def violations(
-        self, found: Mapping[PartitionId, Found], clock_floor: AppendTimeMs
-    ) -> Iterator[str]:
+    def violations(self, found: Mapping[PartitionId, Found], directory: Directory) -> Iterator[str]:
         """Yield what a recovered directory has that it may not have, and the other way round."""
-        if clock_floor < self.clock_floor:
-            yield f"the append clock may fall: floor {clock_floor}, was {self.clock_floor}"
+        yield from self._of_all(directory)
         for partition in found.keys() - self.partitions.keys():
             yield f"{_name(partition)} was never created"
         for partition, expected in self.partitions.items():
@@ -209,10 +254,34 @@ class History:
             elif (wrong := expected.forgotten(there)) is not None:
                 yield f"{name}: {wrong}"
 
+    def _of_all(self, now: Directory) -> Iterator[str]:
+        """Yield what is wrong with the directory as a whole."""
+        if now.clock_floor < self.clock_floor:
+            yield f"the append clock may fall: floor {now.clock_floor}, was {self.clock_floor}"
+        if now.registration_epoch < self.registration_epoch:
+            yield f"registered as {self.registration_epoch}, it knows {now.registration_epoch}"
+        for finding in now.repaired:
+            yield f"damaged: {finding}"
+        for partition in sorted(now.stray & self.removed):
+            yield f"{_name(partition)} was removed, and its files are back"
+
     def _read(self, mark: object) -> None:
-        if isinstance(mark, ClockDurable):
-            self.clock_floor = max(self.clock_floor, mark.until)
-            return
+        match mark:
+            case ClockDurable(until):
+                self.clock_floor = max(self.clock_floor, until)
+            case Registered(epoch):
+                self.registration_epoch = epoch
+            case Removed(partition):
+                self.removed.add(partition)
+            case Reopened(found):
+                self.partitions = {partition: self.partitions[partition] for partition in found}
+                for partition, there in found.items():
+                    self.partitions[partition].reopened(there)
+            case _:
+                self._read_partition(mark)
+
+    def _read_partition(self, mark: object) -> None:
+        """Read a mark that concerns one partition."""
         assert isinstance(
             mark, Created | Appended | Truncated | Trimmed | Deleted | Durable | TrimDurable
         )
@@ -220,21 +289,16 @@ class History:
         match mark:
             case Created():
                 pass
-            case Appended(_, batches, producers):
+            case Appended(_, batches):
                 each.change(each.states[-1] + batches)
-                if not each.rolled_back:
-                    each.producers[each.states[-1]] = producers
             case Truncated(_, offset):
-                self.cuts = True
+                each.shortened = each.rolled_back = True
                 each.change(tuple(b for b in each.states[-1] if b.end <= offset))
-                # Rolling back shortens windows; recovery may find more of them in the log.
-                each.producers.clear()
-                each.rolled_back = True
             case Trimmed(_, offset):
-                self.cuts = True
+                each.shortened = True
                 each.starts.append(offset)
             case Deleted():
-                self.cuts = True
+                each.shortened = True
                 each.change(each.states[-1])
                 each.deleted_by = each.operations
             case Durable(_, operations):

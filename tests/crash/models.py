@@ -16,6 +16,7 @@ SUBSETS_OF_AT_MOST: Final = 8
 """Up to so many pending things every combination is tried: 256 states."""
 PAIRS_MAX: Final = 60
 RANDOM_STATES: Final = 64
+DRAWN: Final = 4
 EACH_MAX: Final = 40
 """Things that are missing, or alone, one by one; of more, so many are drawn for each cut."""
 TORN_AT: Final = (1, 7, 56, 64, 200, 256, 448, 511)
@@ -77,7 +78,19 @@ def coarse(pending: Pending, rand: Rand) -> Iterator[Survivors]:
         yield Survivors(whole.units & ~bit, whole.names)
 
 
-MODELS: Final[dict[str, Model]] = {"weak": weak, "ext4-ordered": ordered}
+def drawn(pending: Pending, rand: Rand) -> Iterator[Survivors]:
+    """A few weak states by chance: for many runs, each of which is looked at in few places."""
+    whole = pending.everything
+    yield whole
+    yield Survivors(whole.units, tuple(rand.randrange(count + 1) for count in whole.names))
+    bits = [1 << index for index in range(len(pending.units))]
+    for bit in _at_most(bits, DRAWN, rand):
+        yield Survivors(whole.units & ~bit, whole.names)
+    for _ in range(DRAWN):
+        yield pending.some(rand)
+
+
+MODELS: Final[dict[str, Model]] = {"weak": weak, "ext4-ordered": ordered, "drawn": drawn}
 
 
 def _all_subsets(pending: Pending) -> Iterator[Survivors]:

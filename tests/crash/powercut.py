@@ -162,7 +162,7 @@ def one_cut(on: Volume, seed: int, *, syncing: bool) -> tuple[int, list[str]]:
         state = open_store(PosixDisk(str(root)))
     except (OSError, StorageFailed, Exception) as error:  # noqa: BLE001 - each is a finding
         return heard, [f"recovery refused: {error!r}"]
-    return heard, list(history.violations(state.partitions, state.clock_floor))
+    return heard, list(history.violations(*state))
 
 
 def main(arguments: Sequence[str]) -> int:

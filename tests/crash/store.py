@@ -1,6 +1,7 @@
 """The log store as a subject of the crash enumeration: recorded, recovered, judged."""
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -8,20 +9,19 @@ from typing import Final, NamedTuple
 from api.sim.device import CAPACITY_BYTES
 from api.sim.disk import SimDisk
 from api.sim.image import EMPTY, Image
+from api.sim.power_cut import Pending
 from logstore.log_directory import LogDirectory, Opened
 from logstore.partition_log import PartitionLog
-from logstore.paths import LOG
-from logstore.read_plan import ReadPlan
+from logstore.paths import LOG, PARTITIONS, partition_directory
 from model.errors import DirectoryRefused, MalformedError, RequestError, StorageFailed
-from model.ids import AppendTimeMs, Offset, PartitionId
+from model.ids import PartitionId
 from model.ports import Disk
-from model.record import BatchHeader, iter_batches
-from tests.crash.driver import IDENTITY, SMALL, START, Driver, producers_of
+from tests.crash.driver import IDENTITY, SMALL, START, Driver
 from tests.crash.explore import Outcome, Recording
-from tests.crash.history import Batch, Found, History
-from tests.crash.workloads import WORKLOADS, A, B, first_start, prepare
+from tests.crash.history import Directory, Found, History
+from tests.crash.reading import read_all
+from tests.crash.workloads import FROM_NOTHING, WORKLOADS, A, B, prepare, unsettle
 
-READ_BYTES: Final = 1 << 20
 REFUSALS: Final = (
     AssertionError,
     DirectoryRefused,
@@ -40,7 +40,7 @@ class Recovered(NamedTuple):
     """What a recovered directory holds, as its readers see it."""
 
     partitions: dict[PartitionId, Found]
-    clock_floor: AppendTimeMs
+    directory: Directory
 
 
 class Start(NamedTuple):
@@ -64,7 +64,7 @@ def record(name: str, seed: int) -> Recording:
     The name may end with "disk full": then the disk has room for a part of the run.
     """
     script, _, full = name.partition(", ")
-    start = Start(EMPTY, []) if WORKLOADS[script] is first_start else _prepared(seed)
+    start = Start(EMPTY, []) if script in FROM_NOTHING else _prepared(seed)
     whole = _record(script, seed, start, capacity_bytes=CAPACITY_BYTES)
     if not full:
         return whole.recording
@@ -94,10 +94,20 @@ def _record(script: str, seed: int, start: Start, *, capacity_bytes: int) -> Run
 
 @lru_cache(maxsize=64)
 def _prepared(seed: int) -> Start:
-    """Return a directory that was left cleanly, and what was said of it."""
-    disk, said = SimDisk(), list[object]()
-    prepare(Driver(disk, said.append, random.Random(seed)))
-    return Start(disk.platter.image(durable=True), said)
+    """Return a directory that a node left, and what was said of it.
+
+    Every other one was left cleanly; the rest lost their power at some moment after that.
+    """
+    disk, said, rand = SimDisk(), list[object](), random.Random(seed)
+    prepare(Driver(disk, said.append, rand))
+    if seed % 2:
+        return Start(disk.platter.image(durable=True), said)
+    disk.kill()
+    before = {partition: each.operations for partition, each in History(said).partitions.items()}
+    unsettle(Driver(disk, said.append, rand, before=before))
+    pending = Pending(disk.platter)
+    choices = (pending.nothing, pending.everything, pending.some(rand))
+    return Start(pending.image(choices[rand.randrange(3)]), said)
 
 
 def run_on(disk: Disk) -> None:
@@ -129,7 +139,7 @@ class Store:
                 self._state(opened, after),
                 after.digest(),
                 steps,
-                unreported_bytes=cut_bytes(image, after) - opened.report.dropped_bytes,
+                unreported=unreported(image, after, opened),
             )
         except REFUSALS as error:
             return Outcome(None, disk.platter.image().digest(), disk.trace, repr(error))
@@ -140,7 +150,10 @@ class Store:
         key = (after.digest(), *((log.id, log.log_start, log.log_end) for log in logs))
         state = self._read.get(key)
         if state is None:
-            state = self._read[key] = read_directory(opened)
+            state = read_directory(opened)
+            for log in logs:
+                state.partitions[log.id] = _with_tails(state.partitions[log.id], log, after)
+            self._read[key] = state
         return state
 
     def check(self, outcome: Outcome, said: Sequence[object]) -> Iterator[str]:
@@ -150,18 +163,26 @@ class Store:
         if self._history[0] != len(said):
             self._history = (len(said), History(said))
         history = self._history[1]
-        yield from history.violations(state.partitions, state.clock_floor)
-        if outcome.unreported_bytes > 0 and not history.cuts:
-            yield f"{outcome.unreported_bytes} bytes were dropped without a word"
+        yield from history.violations(*state)
+        for name, size in outcome.unreported:
+            if not any(
+                expected.shortened and partition_directory(partition) in name
+                for partition, expected in history.partitions.items()
+            ):
+                yield f"{size} bytes of {name} were dropped without a word"
 
 
-def cut_bytes(before: Image, after: Image) -> int:
-    """Return how many bytes of segments recovery took away."""
-    return sum(
-        max(0, len(content) - len(after.files.get(name, b"")))
+def unreported(before: Image, after: Image, opened: Opened) -> tuple[tuple[str, int], ...]:
+    """Return how many bytes of each segment recovery took away without saying so."""
+    told = Counter[str]()
+    for finding in opened.report.dropped:
+        told[finding.file] += finding.size_bytes
+    cut = {
+        name: len(content) - len(after.files.get(name, b""))
         for name, content in before.files.items()
         if name.endswith(LOG)
-    )
+    }
+    return tuple((name, size - told[name]) for name, size in cut.items() if size > told[name])
 
 
 def open_store(disk: Disk) -> Recovered:
@@ -175,44 +196,31 @@ def open_store(disk: Disk) -> Recovered:
 def read_directory(opened: Opened) -> Recovered:
     """Return all that readers would see."""
     partitions = opened.directory.partitions
-    return Recovered({name: read_all(log) for name, log in partitions.items()}, opened.clock_floor)
-
-
-def read_all(log: PartitionLog) -> Found:
-    """Return everything between the log's ends, with its append times."""
-    batches: list[Batch] = []
-    offset = log.log_start
-    while offset < log.log_end:
-        result = log.read(offset, READ_BYTES, end=log.log_end)
-        if isinstance(result, ReadPlan):
-            result = result.blocking()
-        for buffer in result.buffers:
-            for view in iter_batches(memoryview(buffer)):
-                header = BatchHeader(view)
-                batches.append(
-                    Batch(header.base_offset, header.end_offset, bytes(view), AppendTimeMs(0))
-                )
-        assert result.next_offset > offset
-        offset = Offset(result.next_offset)
-    return Found(
-        log.log_start,
-        log.log_end,
-        tuple(_timed(log, batches)),
-        producers_of(log),
-        log.leader_epochs.rows,
+    return Recovered(
+        {name: read_all(log) for name, log in partitions.items()},
+        Directory(
+            opened.clock_floor,
+            frozenset(opened.stray),
+            opened.identity.registration_epoch,
+            # Journal entries that nothing needs any more may be torn: they were never committed.
+            tuple(
+                str(finding)
+                for finding in opened.report.repaired
+                if finding.file.startswith(PARTITIONS)
+            ),
+        ),
     )
 
 
-def _timed(log: PartitionLog, batches: list[Batch]) -> Iterator[Batch]:
-    """Give each batch the append time that its segment knows."""
-    for view in log.segments():
-        if not view.size_bytes:
-            continue
-        times = view.times()
-        if times is None:
-            view.load_times()
-            times = view.times()
-        assert times is not None
-        for batch in batches:
-            if view.base_offset <= batch.base < view.end_offset:
-                yield batch._replace(append_time=times.at(batch.base).append_time)
+def _with_tails(found: Found, log: PartitionLog, after: Image) -> Found:
+    """Note what the files hold behind what the log knows of: nothing may lie there."""
+    behind = []
+    for segment in log.segment_list:
+        for name, size in (
+            (segment.log_name, segment.size_bytes),
+            (segment.times_name, segment.times_bytes),
+        ):
+            have = len(after.files.get(name, b""))
+            if have != size:
+                behind.append(f"{name} is {have} bytes long, not {size}")
+    return found._replace(damage=(*found.damage, *behind))

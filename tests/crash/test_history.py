@@ -11,9 +11,13 @@ from tests.crash.history import (
     ClockDurable,
     Created,
     Deleted,
+    Directory,
     Durable,
     Found,
     History,
+    Registered,
+    Removed,
+    Reopened,
     TrimDurable,
     Trimmed,
     Truncated,
@@ -43,7 +47,7 @@ def found(*batches: Batch, start: int = 0) -> Found:
 
 def wrong(story: Sequence[object], state: Found | None, clock: int = 0) -> list[str]:
     partitions = {} if state is None else {P: state}
-    return list(History(story).violations(partitions, AppendTimeMs(clock)))
+    return list(History(story).violations(partitions, Directory(AppendTimeMs(clock))))
 
 
 @pytest.mark.parametrize("state", [found(A), found(A, B), found(A, B, C), found(A, B, C, D)])
@@ -109,3 +113,28 @@ def test_strangers_and_a_falling_clock_are_wrong() -> None:
     assert wrong([], found())
     assert wrong([ClockDurable(AppendTimeMs(50))], None, clock=40)
     assert wrong([ClockDurable(AppendTimeMs(50))], None, clock=50) == []
+
+
+def test_what_a_start_has_found_stays_and_nothing_else_comes_back() -> None:
+    story = [*STORY, Reopened({P: found(A, B)})]
+    assert wrong(story, found(A, B)) == []
+    assert wrong(story, found(A))
+    assert wrong(story, found(A, B, C))
+    assert wrong(story, None)
+
+
+def test_damage_is_wrong_where_only_the_power_went() -> None:
+    assert wrong([*STORY], found(A)._replace(damage=("a row was made up",)))
+    now = Directory(BEFORE, repaired=("a segment is missing",))
+    assert list(History([]).violations({}, now))
+
+
+def test_files_of_a_removed_partition_and_an_old_registration_are_wrong() -> None:
+    story = [*STORY, Durable(P, 3), Deleted(P), Durable(P, 4)]
+    stray = Directory(BEFORE, frozenset({P}))
+    assert list(History(story).violations({}, stray)) == []
+    assert list(History([*story, Removed(P)]).violations({}, stray))
+    assert list(History([Registered(4)]).violations({}, Directory(BEFORE, registration_epoch=3)))
+    assert not list(
+        History([Registered(4)]).violations({}, Directory(BEFORE, registration_epoch=4))
+    )

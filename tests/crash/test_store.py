@@ -3,16 +3,16 @@
 import pytest
 
 from api.sim.trace import SyncDirectory
-from tests.crash.enumerate import ALL
+from tests.crash.enumerate import ALL, COSTLY, leave_one_out, main, syncs_of
 from tests.crash.explore import Explorer, some_cuts, sweep
 from tests.crash.models import MODELS, coarse
+from tests.crash.redundant import REDUNDANT, REDUNDANT_MAX
 from tests.crash.store import Store, record
 from tests.crash.workloads import WORKLOADS
 
 SEED = 1
-CUTS = 8
-# A state of these costs ten times that of the others: many partitions, or a full journal.
-COSTLY = ("many_partitions", "recycle")
+CUTS = {"weak": 2, "ext4-ordered": 6, "drawn": 6}
+SYNCS_LEFT_OUT_EVERY = 9
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -25,10 +25,37 @@ COSTLY = ("many_partitions", "recycle")
 )
 def test_no_crash_loses_or_invents_anything(name: str, model: str) -> None:
     recording = record(name, SEED)
-    cuts = some_cuts(recording.steps, CUTS, SEED)
+    cuts = some_cuts(recording.steps, CUTS[model], SEED)
     seen = Explorer(Store(), seed=SEED).explore(recording, MODELS[model], cuts=cuts)
     assert [each.what for each in seen.violations] == []
-    assert len(seen.crashed) > 3
+    assert seen.crashed
+
+
+def test_what_is_begun_after_a_crash_is_crashed_as_well() -> None:
+    """An even seed begins with a directory that has lost its power."""
+    recording = record("leaders", 2)
+    cuts = some_cuts(recording.steps, CUTS["drawn"], 2)
+    seen = Explorer(Store(), seed=2).explore(recording, MODELS["drawn"], cuts=cuts)
+    assert [each.what for each in seen.violations] == []
+
+
+def test_the_number_of_processes_changes_no_line(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--states", "40", "--workload", "first_start", "--workload", "clock", "--no-sweep"]
+    assert main([*arguments, "--jobs", "1"]) == 0
+    alone = capsys.readouterr().out
+    assert main([*arguments, "--jobs", "2"]) == 0
+    assert capsys.readouterr().out == alone
+    assert "PASS" in alone
+
+
+def test_each_sync_is_noticed_or_written_down() -> None:
+    """Some of them; `make crash` leaves out each."""
+    syncs = syncs_of("every_sync", SEED)
+    left_out = [leave_one_out(("every_sync", SEED, at)) for at in syncs[::SYNCS_LEFT_OUT_EVERY]]
+    assert len(left_out) > 20
+    assert [each for each in left_out if not each.noticed and each.where not in REDUNDANT] == []
+    assert len(REDUNDANT) <= REDUNDANT_MAX
+    assert not any(where.startswith("directory") for where in REDUNDANT)
 
 
 @pytest.mark.parametrize("name", WORKLOADS)

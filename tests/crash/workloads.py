@@ -11,6 +11,8 @@ from model.ids import LeaderEpoch
 from tests.crash.driver import ASYNC, WIDE, Driver, partition
 
 A, B, C, D = partition(0), partition(1), partition(0, topic=2), partition(1, topic=2)
+TURNER: Final = partition(0, topic=4)
+"""What makes the journal go round."""
 MANY: Final = [partition(number, topic=3) for number in range(24)]
 
 
@@ -21,6 +23,26 @@ def prepare(log: Driver) -> None:
     log.append(B, log.rand.randrange(20, 200))
     log.round()
     log.stop()
+
+
+def unsettle(log: Driver) -> None:
+    """Go on with what `prepare` has left, until the power goes; nothing is trimmed."""
+    for _ in range(log.rand.randrange(4, 14)):
+        each = (A, B)[log.rand.randrange(2)]
+        match log.rand.randrange(8):
+            case 0:
+                log.truncate(each, max(2, log.log(each).log_end - log.rand.randrange(1, 4)))
+                log.settle(each)
+            case 1:
+                log.epoch = LeaderEpoch(log.epoch + 1)
+            case 2:
+                log.checkpoint()
+            case 3:
+                log.tick()
+            case _:
+                log.append(each, *(log.rand.randrange(1, 300) for _ in range(2)))
+        if log.rand.randrange(2):
+            log.round()
 
 
 def first_start(log: Driver) -> None:
@@ -197,6 +219,161 @@ def clock(log: Driver) -> None:
     log.round()
 
 
+def leaders(log: Driver) -> None:
+    """Leaders change, and what the last one had not committed is cut off, here and after starts."""
+    log.create(C)
+    for _ in range(3):
+        for each in (A, C):
+            for _ in range(log.rand.randrange(1, 4)):
+                log.append(each, log.rand.randrange(1, 200))
+            log.epoch = LeaderEpoch(log.epoch + 1)
+            log.append(each, log.rand.randrange(1, 200), log.rand.randrange(1, 90))
+        log.round()
+        if log.rand.randrange(2):
+            log.checkpoint()
+        log.truncate(A, log.log(A).log_end - log.rand.randrange(1, 4))
+        log.settle(A)
+        if log.rand.randrange(2):
+            log.restart()
+        log.epoch = LeaderEpoch(log.epoch + 1)
+        log.append(A, *(log.rand.randrange(1, 60) for _ in range(4)))
+        log.round()
+
+
+def restarts(log: Driver) -> None:
+    """A process is killed and goes on, again and again: what it recovers is where it begins."""
+    log.create(C, settings=ASYNC)
+    for _ in range(3):
+        log.append(A, log.rand.randrange(1, 600), log.rand.randrange(1, 300))
+        log.append(C, log.rand.randrange(1, 300))
+        log.round()
+        if log.rand.randrange(2):
+            log.checkpoint(every=False)
+        if log.rand.randrange(2):
+            log.log(A).roll()
+        log.tick()
+        log.append(A, log.rand.randrange(1, 300))
+        log.append(C, log.rand.randrange(1, 600))
+        if log.rand.randrange(2):
+            log.round()
+        log.restart()
+
+
+def emptied(log: Driver) -> None:
+    """All records go, once in an active segment and once with it; the epoch is remembered."""
+    for _ in range(2):
+        log.epoch = LeaderEpoch(log.epoch + 1)
+        log.append(A, log.rand.randrange(300, 600), log.rand.randrange(300, 600))
+        log.append(B, log.rand.randrange(1, 90))
+        log.round()
+        log.checkpoint()
+    log.truncate(A, log.log(A).log_end - 1)
+    log.settle(A)
+    log.trim(A, log.log(A).log_end)
+    log.trim(B, log.log(B).log_end)
+    log.checkpoint()
+    log.restart()
+    log.append(B, log.rand.randrange(1, 90))
+    log.round()
+
+
+def _turn(log: Driver) -> None:
+    """Let the journal go on to its next file, and so overwrite what the last checkpoint freed."""
+    turns = log.turns
+    while log.turns == turns:
+        log.append(TURNER, 1500)
+        log.file()
+    log.tick()
+
+
+def every_sync(log: Driver) -> None:
+    """Each kind of sync, and behind each something that would be lost for want of it.
+
+    Checkpoints that only save work at the next start would need no sync: between any two of these
+    the journal comes round, and no other checkpoint makes up for a sync that was left out.
+    """
+    _first_rows(log)
+    _written_with_care(log)
+    _taken_away(log)
+    _lives(log)
+
+
+def _first_rows(log: Driver) -> None:
+    """The first checkpoints: of partitions that hold nothing, little, or what is asynchronous."""
+    log.create(A, B, TURNER)  # B stays empty: only the checkpoint knows of it
+    log.append(A, 40)
+    for _ in range(3):
+        log.append(TURNER, 3000)
+        log.file()
+    log.checkpoint()
+    _turn(log)
+    log.create(C, settings=ASYNC)
+    log.create(D, settings=WIDE)
+    log.append(A, 500, 400)
+    log.append(B, 30)
+    log.append(D, 10)
+    log.file()
+    log.checkpoint()
+    _turn(log)
+
+
+def _written_with_care(log: Driver) -> None:
+    """A direct run, asynchronous batches, the clock and the identity."""
+    log.append(C, 300)
+    log.append(D, 5000)
+    log.append(A, 600)
+    log.register()
+    log.reserve_clock(10_000)
+    log.round()
+    log.tick()
+    log.append(C, 500)
+    log.append(D, 60)
+    log.file()
+    log.checkpoint()
+    _turn(log)
+
+
+def _taken_away(log: Driver) -> None:
+    """A truncation, then a trim of all that there is."""
+    log.epoch = LeaderEpoch(1)
+    log.append(A, 500, 600, 700)
+    log.append(D, 70)
+    log.round()
+    log.truncate(A, log.log(A).log_end - 1)
+    log.settle(A)
+    log.file()
+    log.checkpoint()
+    _turn(log)
+    log.trim(A, log.log(A).log_end)
+    log.trim(TURNER, log.log(TURNER).log_end - 2)
+    log.checkpoint()
+    _turn(log)
+
+
+def _lives(log: Driver) -> None:
+    """Killed, and started; stopped, and started; a partition is deleted in between."""
+    log.append(A, 90)
+    log.append(B, 90)
+    log.append(C, 90)
+    log.round()
+    log.restart()
+    log.append(A, 90)
+    log.delete(D)
+    log.round()
+    _turn(log)
+    log.checkpoint()
+    _turn(log)
+    log.append(A, 90)
+    log.append(B, 90)
+    log.append(C, 90)
+    log.round()
+    log.stop()
+    log.restart()
+    log.append(A, 90)
+    log.round()
+    _turn(log)
+
+
 def clean_stop(log: Driver) -> None:
     """Work, and a clean stop."""
     log.append(A, log.rand.randrange(1, 900))
@@ -251,6 +428,14 @@ WORKLOADS: Final[dict[str, Script]] = {
         retention,
         asynchronous,
         clock,
+        leaders,
+        restarts,
+        emptied,
+        every_sync,
         clean_stop,
     )
 }
+SWEPT: Final = ("every_sync", "commit_rounds")
+"""Scripts of which each sync is left out in turn."""
+FROM_NOTHING: Final = ("first_start", "every_sync")
+"""Scripts that begin in an empty directory."""

@@ -9,6 +9,7 @@ from logstore.checkpoint import (
     encode_row,
 )
 from logstore.event_bounds import UNKNOWN, Bounds
+from logstore.removed import Removed
 from model.errors import DirectoryRefused, MalformedError
 from model.ids import AppendTimeMs, Offset, PartitionId, TopicId
 from tests.fuzz.sealing import sealed_at_end
@@ -24,6 +25,7 @@ def samples() -> list[bytes]:
                 end_offset=Offset(90),
                 sequence=17,
                 high_watermark=Offset(88),
+                removed=Removed(AppendTimeMs(9), number, (Bounds(2, 70),) * number),
                 segments=(
                     SegmentRow(
                         Offset(0), 900, 48, AppendTimeMs(10), AppendTimeMs(50), Bounds(1, 9)

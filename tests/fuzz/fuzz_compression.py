@@ -17,6 +17,17 @@ def samples() -> list[bytes]:
     return [bytes([codec]) + compress(codec, plain) for codec in Codec]
 
 
+def large_samples() -> list[bytes]:
+    """Return of each codec a bomb that stays within the limit, and one that does not."""
+    sizes = (_LIMIT_BYTES, 4 * _LIMIT_BYTES)
+    return [bytes([codec]) + compress(codec, bytes(size)) for codec in Codec for size in sizes][2:]
+
+
+def expanded_bytes(data: bytes) -> int:
+    """Return the most that may come of an input: expanded, compressed, and expanded again."""
+    return 3 * _LIMIT_BYTES
+
+
 def fuzz(data: bytes) -> None:
     """Expand the input; compress what came of it, and expand that again."""
     codec = data[0] % (len(Codec) + 1) if data else 0

@@ -1,8 +1,9 @@
 """Any bytes as requests of the gRPC calls that are served, through their use cases; a node answers.
 
 The first byte chooses the call. A produce names a topic that is not there, and its records are
-encoded beside it; a subscription is opened, not followed; a fetch does not wait: so no input
-changes what the next one meets, and none has to wait.
+encoded beside it; a subscription is opened, not followed; what would change something is only
+validated: so no input changes what the next one meets. A call that waits gets more time than it may
+ask for, by the node's clock, and must have an answer then.
 """
 
 import asyncio
@@ -10,11 +11,12 @@ import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from google.protobuf.message import DecodeError, Message
 
 from api.rpc.call import Call
+from api.rpc.cluster_service import ClusterService
 from api.rpc.config_service import ConfigService
 from api.rpc.details import record_error, status
 from api.rpc.guard import Guard
@@ -26,14 +28,26 @@ from api.rpc.topic_service import TopicService
 from logstore.batch import encode_batch
 from model.errors import RequestError
 from model.ids import WallMs
+from model.limits import PRODUCE_WAIT_MS_MAX
 from model.principal import ANONYMOUS
 from tests.broker_node import BrokerNode, batch_of, broker_node
+from tidelog.v1 import (
+    cluster_service_pb2,
+    config_service_pb2,
+    log_service_pb2,
+    topic_service_pb2,
+)
 from tidelog.v1 import common_pb2 as common
-from tidelog.v1 import config_service_pb2, log_service_pb2, topic_service_pb2
 
 CALL: Final = Call("Fuzz", ANONYMOUS, 0)
 TOPIC: Final = "orders"
 ABSENT: Final = "absent"
+
+
+WAIT_TURNS: Final = 12
+"""Of the loop, after which a call that is not answered waits for the clock."""
+ANSWER_S: Final = 10.0
+"""Real time, for work of the node's threads."""
 
 
 class _Node:
@@ -46,12 +60,16 @@ class _Node:
         self.broker = self.running.broker
         guard = Guard(self.broker, rand=random.Random(1), note=lambda event, /, **fields: None)
         self.log = LogService(self.broker, guard)
-        self.topics = TopicService(self.broker)
-        self.configs = ConfigService(self.broker)
+        self.handlers = (
+            self.log.handlers()
+            | TopicService(self.broker).handlers()
+            | ConfigService(self.broker).handlers()
+            | ClusterService(self.broker).handlers()
+        )
 
     async def _start(self) -> BrokerNode:
         running = await self._stack.enter_async_context(broker_node())
-        partition = await running.create(TOPIC, 2)
+        partition = await running.create(TOPIC, 2, retention_ms="-1")
         await running.produce(partition, batch_of([b"one", b"two"]))
         return running
 
@@ -70,33 +88,31 @@ async def _produce(node: _Node, request: log_service_pb2.ProduceRequest) -> Mess
     return await node.log.produce(request, CALL)
 
 
-async def _fetch(node: _Node, request: log_service_pb2.FetchRequest) -> Message:
-    request.ClearField("max_wait")
-    request.ClearField("min_bytes")
-    handler = node.log.handlers()["LogService/Fetch"]
-    assert isinstance(handler, Unary)
-    return await handler.serve(request, CALL)
+Ask: TypeAlias = Callable[[_Node, Any], Awaitable[Message | None]]
 
 
 async def _subscribe(node: _Node, request: log_service_pb2.SubscribeRequest) -> None:
     await _Opening(node.broker, request, CALL).subscription()
 
 
-async def _create(node: _Node, request: topic_service_pb2.CreateTopicRequest) -> Message:
-    request.validate_only = True
-    return await node.topics.create_topic(request, CALL)
+def _unary(name: str) -> "Ask":
+    """Return what serves a call; one that can be told only to validate is told so."""
 
+    async def ask(node: _Node, request: Any) -> Message:
+        if "validate_only" in type(request).DESCRIPTOR.fields_by_name:
+            request.validate_only = True
+        handler = node.handlers[name]
+        assert isinstance(handler, Unary)
+        return await handler.serve(request, CALL)
 
-async def _update(node: _Node, request: config_service_pb2.UpdateConfigRequest) -> Message:
-    request.validate_only = True
-    return await node.configs.update_config(request, CALL)
+    return ask
 
 
 class _Served(NamedTuple):
     """One call: a message that is right, and who takes it."""
 
     sample: Message
-    ask: Callable[[_Node, Any], Awaitable[Message | None]]
+    ask: "Ask"
 
 
 def _seek() -> common.Seek:
@@ -128,29 +144,35 @@ def _calls() -> list[_Served]:
     )
     update = config_service_pb2.UpdateConfigRequest(resource=config, unset=["segment.ms"])
     update.set["retention.bytes"] = "1000"
+    waiting = log_service_pb2.FetchRequest(min_bytes=1 << 20)
+    waiting.cursors.add(topic=TOPIC, partition=1, offset=0, leader_epoch=0)
+    waiting.max_wait.nanos = 5_000_000
+    trim = topic_service_pb2.TrimTopicRequest(name=TOPIC, partitions=[0], before=_seek())
+    grow = topic_service_pb2.AddPartitionsRequest(name=TOPIC, partition_count=5)
+    current = common.ProducerId(id=7, epoch=2)
+    rows: list[tuple[Message, str]] = [
+        (fetch, "LogService/Fetch"),
+        (waiting, "LogService/Fetch"),
+        (
+            log_service_pb2.ResolveOffsetsRequest(topics=[TOPIC], seek=_seek()),
+            "LogService/ResolveOffsets",
+        ),
+        (log_service_pb2.InitProducerRequest(current=current), "LogService/InitProducer"),
+        (create, "TopicService/CreateTopic"),
+        (topic_service_pb2.GetTopicRequest(name=TOPIC), "TopicService/GetTopic"),
+        (topic_service_pb2.ListTopicsRequest(page_size=10), "TopicService/ListTopics"),
+        (topic_service_pb2.DeleteTopicRequest(name=TOPIC), "TopicService/DeleteTopic"),
+        (trim, "TopicService/TrimTopic"),
+        (grow, "TopicService/AddPartitions"),
+        (config_service_pb2.GetConfigRequest(resource=config), "ConfigService/GetConfig"),
+        (update, "ConfigService/UpdateConfig"),
+        (cluster_service_pb2.GetClusterRequest(), "ClusterService/GetCluster"),
+    ]
     return [
         _Served(produce, _produce),
-        _Served(fetch, _fetch),
         _Served(subscribe, _subscribe),
         _Served(ranged, _subscribe),
-        _Served(
-            log_service_pb2.ResolveOffsetsRequest(topics=[TOPIC], seek=_seek()),
-            lambda node, request: node.log.resolve_offsets(request, CALL),
-        ),
-        _Served(create, _create),
-        _Served(
-            topic_service_pb2.GetTopicRequest(name=TOPIC),
-            lambda node, request: node.topics.get_topic(request, CALL),
-        ),
-        _Served(
-            topic_service_pb2.ListTopicsRequest(page_size=10),
-            lambda node, request: node.topics.list_topics(request, CALL),
-        ),
-        _Served(
-            config_service_pb2.GetConfigRequest(resource=config),
-            lambda node, request: node.configs.get_config(request, CALL),
-        ),
-        _Served(update, _update),
+        *(_Served(sample, _unary(name)) for sample, name in rows),
     ]
 
 
@@ -184,7 +206,14 @@ def fuzz(data: bytes) -> None:
     assert not node.running.failures, node.running.failures
 
 
-async def _ask(
-    node: _Node, ask: Callable[[_Node, Any], Awaitable[Message | None]], request: Message
-) -> Message | None:
-    return await ask(node, request)
+async def _ask(node: _Node, ask: Ask, request: Message) -> Message | None:
+    call = asyncio.ensure_future(ask(node, request))
+    for _ in range(WAIT_TURNS):
+        if call.done():
+            break
+        turn = node.loop.create_future()
+        node.loop.call_soon(turn.set_result, None)
+        await turn
+    else:
+        node.running.clock.advance(2 * PRODUCE_WAIT_MS_MAX.value)
+    return await asyncio.wait_for(call, ANSWER_S)

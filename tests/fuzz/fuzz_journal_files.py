@@ -3,20 +3,24 @@
 Whatever stands there, the directory is refused or the entries that are replayed have no gap.
 """
 
+from contextlib import suppress
 from typing import Final
 
-from api.sim.disk import SimDisk
 from api.sim.image import Image
+from logstore.dump import journal_rows
 from logstore.journal import HEADER_BYTES, JournalHeader, encode_header
 from logstore.journal_entry import SALT_BYTES, Stamp, encode
 from logstore.journal_reader import JournalReader
 from logstore.paths import JOURNAL, journal_file
 from logstore.recovery_report import RecoveryReport
-from model.errors import DirectoryRefused
+from model.errors import DirectoryRefused, MalformedError
 from tests.fuzz.fuzz_journal_entry import ENTRIES
+from tests.fuzz.memory_disk import MemoryDisk
 from tests.fuzz.sealing import sealed_at
 
 FILE_BYTES: Final = 1024
+READS: Final = 5
+"""Twice checked and read, once shown."""
 SALTS: Final = (b"saltsalt", b"otherone")
 
 
@@ -49,6 +53,8 @@ def fuzz(data: bytes) -> None:
     files = [data[:cut], data[cut:]]
     _read(files, covered=1)
     _read([_resealed(file) for file in files], covered=4)
+    with suppress(DirectoryRefused, MalformedError):
+        list(journal_rows(files[0]))
 
 
 def _resealed(file: bytes) -> bytes:
@@ -63,7 +69,7 @@ def _resealed(file: bytes) -> bytes:
 
 def _read(files: list[bytes], *, covered: int) -> None:
     names = {journal_file(number): content for number, content in enumerate(files, 1)}
-    disk = SimDisk(Image(names, (JOURNAL,)), crashable=False)
+    disk = MemoryDisk(Image(names, (JOURNAL,)))
     report = RecoveryReport()
     try:
         reader = JournalReader(disk, covered)

@@ -6,6 +6,7 @@ than it was asked, and holds no more than its limits.
 
 import random
 from struct import pack
+from typing import Final
 
 from api.kafka.apis import served_apis
 from api.kafka.k00_produce import KEY as PRODUCE
@@ -17,6 +18,9 @@ from tests.kafka_door import Script
 from tests.kafka_messages import entity_class, random_entity, request_of, written
 
 SETTINGS = KafkaSettings(request_bytes_max=1 << 14, read_buffer_bytes=64)
+READS: Final = 8
+"""Twice parsed, and cut into frames, by arrivals as small as one byte."""
+DELIVERIES_MAX: Final = 1_000
 _WRITTEN_FROM = {PRODUCE: SERVED_FROM}
 """The first version that kio can write."""
 APIS = sorted(served_apis(SETTINGS).values(), key=lambda api: api.key)
@@ -37,15 +41,20 @@ def samples() -> list[bytes]:
 
 
 def fuzz(data: bytes) -> None:
-    """Read the input as a body, as a frame, and as a stream; its first bytes choose the kind."""
+    """Read the input as a body, and as a request, a frame or a stream; its first bytes choose."""
     if len(data) < 3:
         return
+    cut = max(data[2] + 1, len(data) // DELIVERIES_MAX)
     api = APIS[data[0] % len(APIS)]
     version = api.version_min + data[1] % (api.version_max - api.version_min + 1)
     _body(api, version, data[3:])
-    _stream(_framed(pack(">hhih", api.key, version, 1, -1) + data[3:]), cut=data[2] + 1)
-    _stream(_framed(data[3:]), cut=data[2] + 1)
-    _stream(data[3:], cut=data[2] + 1)
+    match data[2] % 4:
+        case 0:
+            _stream(data[3:], cut=cut)
+        case 1:
+            _stream(_framed(data[3:]), cut=cut)
+        case _:
+            _stream(_framed(pack(">hhih", api.key, version, 1, -1) + data[3:]), cut=cut)
 
 
 def _framed(frame: bytes) -> bytes:

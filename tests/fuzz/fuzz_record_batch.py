@@ -15,7 +15,7 @@ from logstore.batch import (
     iter_timestamps,
 )
 from logstore.batch_records import RecordCursor
-from logstore.compression import Codec, decompress
+from logstore.compression import Codec, decompress, decompress_slices
 from logstore.crc32c import crc32c
 from logstore.validate import check_produced
 from model.errors import MalformedError, RequestError
@@ -29,9 +29,10 @@ RECORDS: Final = (
 )
 _MINE: Final = 7
 """Bytes of the input that make the header: attributes, record count, what the offsets allow."""
-
-
-READS: Final = 6
+READS: Final = 10
+"""To compare: five times as a run, and as often as records under a header of ours."""
+MANY: Final = 20_000
+"""Records of the shortest kind in a large sample."""
 """An input is read so many times, to compare."""
 
 
@@ -41,6 +42,38 @@ def samples() -> list[bytes]:
     runs = [bytes(batch) for batch in (*batches, batches[0] + batches[4])]
     heads = [bytes([codec | stamp, 0, 4, 0, 0, 1, 0]) for codec in Codec for stamp in (0, 8)]
     return runs + [head + bytes(batches[head[0] & ~LOG_APPEND_TIME][61:]) for head in heads]
+
+
+def large_samples() -> list[bytes]:
+    """Return many of the shortest records, one with many headers, and zeros that expand a lot."""
+    shortest = [NewRecord(1, None, None)] * MANY
+    headers = [NewRecord(1, None, None, ((b"", None),) * 1_000)] * 20
+    bomb = [NewRecord(1, None, bytes(4 << 20))]
+    return [
+        *(bytes(encode_batch(shortest, compression=codec)) for codec in (Codec.NONE, Codec.ZSTD)),
+        bytes(encode_batch(headers)),
+        *(bytes(encode_batch(bomb, compression=codec)) for codec in (Codec.GZIP, Codec.ZSTD)),
+    ]
+
+
+def expanded_bytes(data: bytes) -> int:
+    """Return how many bytes the batches of an input become, both ways in which it is read."""
+    found = 0
+    with suppress(MalformedError):
+        for batch in iter_batches(memoryview(data)):
+            found += _expanded(batch)
+    if len(data) >= _MINE:
+        found += _expanded(_headed(data[:_MINE], data[_MINE:]))
+    return found
+
+
+def _expanded(batch: memoryview) -> int:
+    found = 0
+    with suppress(MalformedError):
+        header = BatchHeader(batch)
+        for part in decompress_slices(header.compression, header.records):
+            found += len(part)
+    return found
 
 
 def fuzz(data: bytes) -> None:

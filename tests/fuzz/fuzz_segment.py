@@ -6,7 +6,6 @@ The `.log` comes first, then 240 bytes of `.times`, then the `.index`.
 from contextlib import suppress
 from typing import Final
 
-from api.sim.disk import SimDisk
 from api.sim.image import Image
 from logstore.batch import encode_batch
 from logstore.dump import index_rows, segment_rows, times_rows
@@ -21,6 +20,7 @@ from model.errors import MalformedError
 from model.ids import AppendTimeMs, LeaderEpoch, Offset, PartitionId, TopicId
 from model.ports import Disk
 from model.record import BatchHeader, NewRecord
+from tests.fuzz.memory_disk import MemoryDisk
 from tests.fuzz.sealing import sealed_at
 
 PARTITION: Final = PartitionId(TopicId(bytes(16)), 0)
@@ -29,6 +29,8 @@ START: Final = AppendTimeMs(1_700_000_000_000)
 TIMES_BYTES: Final = 240
 BATCHES: Final = 6
 INTERVAL_BYTES: Final = 128
+READS: Final = 6
+"""Loaded, scanned twice, shown, and each time walked before it is read."""
 
 
 def samples() -> list[bytes]:
@@ -63,7 +65,7 @@ def fuzz(data: bytes) -> None:
     index = sealed_at(index, 40, index[:40], index[44:])
     name = {end: f"{DIRECTORY}/{by_offset(Offset(0), end)}" for end in (LOG, TIMES, INDEX)}
     files = {name[LOG]: log, name[TIMES]: times, name[INDEX]: index}
-    disk = SimDisk(Image(files, (PARTITIONS, DIRECTORY)), crashable=False)
+    disk = MemoryDisk(Image(files, (PARTITIONS, DIRECTORY)))
     _load(disk, name, len(log))
     _scan(disk)
     with suppress(MalformedError):

@@ -1,17 +1,20 @@
 """Any bytes as a configuration: a TOML file, environment variables, and -X overrides."""
 
-import tempfile
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from api.config_file import ConfigRefused, load
+from api.config_file import ConfigRefused, Loaded, load, of_bytes, rows_of
 
 ROOT: Final = Path(__file__).parent.parent.parent
-_SCRATCH: Final = tempfile.TemporaryDirectory(prefix="tidelog-fuzz-")
-_FILE: Final = Path(_SCRATCH.name) / "settings.toml"
+BASE_NS: Final = 60_000_000
+"""Each way compares three unknown names with all that there are."""
+READS: Final = 3
+"""The file is read once, the lines twice."""
 
 
+@lru_cache(maxsize=1)
 def samples() -> list[bytes]:
     """Return files of few settings, the reference of all, and lines for the other two ways."""
     reference = (ROOT / "config.reference.toml").read_bytes()
@@ -26,14 +29,20 @@ def samples() -> list[bytes]:
 
 def fuzz(data: bytes) -> None:
     """Read the input in all three ways."""
-    _FILE.write_bytes(data)
     with suppress(ConfigRefused):
-        load(file=str(_FILE))
-    lines = data.decode(errors="replace").replace("\0", "").splitlines()[:40]
-    pairs = dict(line.partition("=")[::2] for line in lines)
+        _shown(load(base=of_bytes(data, "settings.toml")))
+    lines = data.decode(errors="replace").replace("\0", "").splitlines()
     # A name that ends so makes its value the path of a file, which is not to be any file here.
+    pairs = dict(line.partition("=")[::2] for line in lines)
     environment = {name: text for name, text in pairs.items() if not name.endswith("_FILE")}
     with suppress(ConfigRefused):
         load(environment=environment)
     with suppress(ConfigRefused):
         load(overrides=lines)
+
+
+def _shown(loaded: Loaded) -> None:
+    """What was taken is shown as text that is taken for the same."""
+    rows = [row for row in rows_of(loaded) if row.origin != "default"]
+    again = load(overrides=[f"{row.setting}={row.value}" for row in rows])
+    assert again.settings == loaded.settings, "what is shown is not what is in force"

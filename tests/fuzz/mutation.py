@@ -1,6 +1,7 @@
 """Changes of valid samples, chosen by a seed: the same seed makes the same inputs.
 
 Most of a parser lies behind its first checks: an input is a sample with a few changes, not noise.
+An input that took a way which none had taken is kept, and is changed in turn.
 """
 
 import random
@@ -16,29 +17,63 @@ WIDTHS: Final = (1, 2, 4, 8)
 HEAD_BYTES: Final = 96
 """Heads hold the lengths and counts: half of all changes fall there."""
 INPUT_BYTES_MAX: Final = 1 << 18
+LARGE_SHARE: Final = 1 / 250
+"""Of inputs that are swollen to any size up to the greatest, and again of those made from a
+target's large samples: what is not linear shows there, and the small ones are many times faster."""
+SWOLLEN_BITS: Final = (10, 18)
+"""A swollen input has from 1 KiB to 256 KiB; every doubling is as likely as the next."""
+KEPT_SHARE: Final = 0.4
+"""Of inputs made from what was kept."""
+KEPT_MAX: Final = 400
+KEPT_BYTES_MAX: Final = 4_096
 
 
 class Mutator:
     """An endless row of inputs made from samples."""
 
-    def __init__(self, samples: Sequence[bytes], seed: int) -> None:
-        """Take at least one sample."""
+    def __init__(self, samples: Sequence[bytes], seed: int, *, large: Sequence[bytes] = ()) -> None:
+        """Take at least one sample; `large` ones are taken now and then."""
         self._samples = samples
+        self._large = large
+        self._kept: list[bytes] = []
         self._chance = random.Random(seed)
         self._changes: tuple[Callable[[bytearray, int], None], ...] = (
             self._flip, self._flip, self._set, self._set, self._integer, self._integer, self._add,
             self._remove, self._truncate, self._duplicate, self._splice, self._noise,
         )  # fmt: skip
 
+    @property
+    def kept(self) -> int:
+        """How many inputs are kept to be changed further."""
+        return len(self._kept)
+
+    def keep(self, data: bytes) -> None:
+        """Change this input too from now on, if it is not too long; the oldest one may go."""
+        if len(data) > KEPT_BYTES_MAX:
+            return
+        if len(self._kept) < KEPT_MAX:
+            self._kept.append(data)
+        else:
+            self._kept[self._chance.randrange(KEPT_MAX)] = data
+
     def next(self) -> bytes:
         """Return the next input: mostly one to three changes, sometimes many, rarely none."""
-        changed = bytearray(self._chance.choice(self._samples))
+        changed = bytearray(self._origin())
         for _ in range(self._chance.choice((0, 1, 1, 1, 2, 2, 3, 8))):
             if not changed:
                 changed += self._chance.randbytes(4)
             limit = min(len(changed), HEAD_BYTES) if self._chance.random() < 0.5 else len(changed)
             self._chance.choice(self._changes)(changed, self._chance.randrange(limit))
+        if self._chance.random() < LARGE_SHARE:
+            self._swell(changed)
         return bytes(changed[:INPUT_BYTES_MAX])
+
+    def _origin(self) -> bytes:
+        if self._large and self._chance.random() < LARGE_SHARE:
+            return self._chance.choice(self._large)
+        if self._kept and self._chance.random() < KEPT_SHARE:
+            return self._chance.choice(self._kept)
+        return self._chance.choice(self._samples)
 
     def _flip(self, data: bytearray, at: int) -> None:
         data[at] ^= 1 << self._chance.randrange(8)
@@ -77,3 +112,10 @@ class Mutator:
     def _noise(self, data: bytearray, at: int) -> None:
         size = self._chance.choice((4, 16, 64))
         data[at : at + size] = self._chance.randbytes(size)
+
+    def _swell(self, data: bytearray) -> None:
+        """Repeat a part over and over: what a parser does with an item, it does many times."""
+        at = self._chance.randrange(len(data) + 1)
+        part = bytes(data[at : at + self._chance.choice((1, 2, 8, 24, 64, 512))]) or b"\0"
+        size = 1 << self._chance.randint(*SWOLLEN_BITS)
+        data[at:at] = part * (size // len(part) + 1)

@@ -1,9 +1,13 @@
 """`make fuzz SECONDS=600`: every parser reads damaged input; only our own errors may come of it.
 
 A target is a module tests/fuzz/fuzz_*.py with `samples()`, valid inputs, and `fuzz(data)`, which
-lets nothing escape but what is wrong. Each runs in processes of its own with a share of the time;
-a hang, an abort or a blow-up of memory ends such a process and is a finding. The canary has one
-fault of each kind, and the run fails unless all of them are found.
+lets nothing escape but what is wrong. Each runs in processes of its own; a hang, an abort or a
+blow-up of memory ends such a process and is a finding. The canary has one fault of each kind, and
+the run fails unless all of them are found.
+
+SECONDS are for all targets together, spread over the processes that run at once. A target that has
+not read its least number of inputs in its share goes on until it has, so that a run on a busy
+machine is longer, not weaker; one that does not come to it in twenty shares of CPU time has failed.
 
 `python -m tests.fuzz.run --seconds N [--target NAME] [--seed N] [--jobs N]`;
 `python -m tests.fuzz.run --target NAME --input HEX` reads one input again.
@@ -16,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -29,17 +33,19 @@ ROOT: Final = Path(__file__).parent.parent.parent
 CANARY: Final = "fuzz_canary"
 LEAST: Final = 100_000
 """Inputs that each target reads in ten minutes."""
-LEAST_OF: Final = {"fuzz_log_directory": 10_000}
-"""Of a whole recovery and start, fewer."""
 FULL_SECONDS: Final = 600
-HANG_SECONDS: Final = 20.0
+LATE_FACTOR: Final = 20
+"""Until it has done its least number of inputs, a target may take so many shares of CPU time."""
+LONGEST: Final = ("fuzz_log_directory", "fuzz_settings", "fuzz_verify", "fuzz_metadata_directory")
+"""A whole recovery each: begun first, since they end last."""
+HANG_SECONDS: Final = 60.0
 START_SECONDS: Final = 120.0
 """Of a process, until its first input is read: imports and samples."""
 HANG_SECONDS_OF: Final = {CANARY: 3.0}
 DEATHS_MAX: Final = 8
 """After so many the target is left alone: it has failed."""
 SHOWN_BYTES: Final = 400
-NOTHING: Final = Progress(0, 0, 0, 0)
+NOTHING: Final = Progress()
 
 
 @dataclass(slots=True)
@@ -50,6 +56,8 @@ class Outcome:
     least: int
     progress: Progress = NOTHING
     findings: list[dict[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+    """From the first process's start to the last one's end."""
 
     @property
     def is_short(self) -> bool:
@@ -69,9 +77,9 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(jobs) as pool:
         runs = [
             pool.submit(_Run(name, Path(scratch), options.seed).complete, share, options.seconds)
-            for name in names
+            for name in sorted(names, key=lambda name: name not in LONGEST)
         ]
-        outcomes = [run.result() for run in runs]
+        outcomes = sorted((run.result() for run in runs), key=lambda outcome: outcome.name)
     return _report(outcomes)
 
 
@@ -80,9 +88,9 @@ def targets() -> list[str]:
     return sorted(path.stem for path in Path(__file__).parent.glob("fuzz_*.py"))
 
 
-def least_of(name: str, seconds: float) -> int:
+def least_in(seconds: float) -> int:
     """Return how many inputs a target reads at least in a run of that length."""
-    return int(LEAST_OF.get(name, LEAST) * min(1.0, seconds / FULL_SECONDS))
+    return int(LEAST * min(1.0, seconds / FULL_SECONDS))
 
 
 class _Run:
@@ -96,12 +104,14 @@ class _Run:
 
     def complete(self, share: float, seconds: float) -> Outcome:
         """Give the target its share of the time, in seconds, in a run that lasts so many."""
-        outcome = Outcome(self._name, least_of(self._name, seconds))
-        end = time.monotonic() + share
+        outcome = Outcome(self._name, least_in(seconds))
+        begun = time.monotonic()
         for life in range(DEATHS_MAX):
-            left = max(0.2, end - time.monotonic())
-            death = self._live(life, left, outcome)
+            taken = outcome.seconds
+            spans = max(0.2, share - taken), max(0.2, LATE_FACTOR * share - taken)
+            death = self._live(life, spans, outcome)
             outcome.progress = self._trace.progress
+            outcome.seconds = time.monotonic() - begun
             if death is None:
                 break
             if not outcome.progress.executions:
@@ -112,11 +122,11 @@ class _Run:
             )
         return outcome
 
-    def _live(self, life: int, seconds: float, outcome: Outcome) -> str | None:
-        """Run one process to its end; return what killed it."""
+    def _live(self, life: int, spans: tuple[float, float], outcome: Outcome) -> str | None:
+        """Run one process to its end, at the soonest and at the latest; return what killed it."""
         command = [
             sys.executable, "-m", "tests.fuzz.child", self._name, str(self._seed + life),
-            str(seconds), str(outcome.least), str(self._trace_path),
+            *map(str, spans), str(outcome.least), str(self._trace_path),
         ]  # fmt: skip
         errors_path = self._trace_path.with_suffix(".errors")
         found_path = self._trace_path.with_suffix(".found")
@@ -153,28 +163,40 @@ class _Run:
 def _report(outcomes: Sequence[Outcome]) -> int:
     """Print the table and the findings; return the exit code."""
     sys.stdout.write(
-        f"{'target':26} {'executions':>11} {'least':>8} {'findings':>8} {'slowest ms':>10} "
-        f"{'growth MiB':>10}\n"
+        f"{'target':24} {'executions':>10} {'seconds':>7} {'each s':>7} {'paths':>6} {'kept':>4} "
+        f"{'slowest ms':>10} {'growth MiB':>10} {'findings':>8} verdict\n"
     )
     failed = []
     for outcome in outcomes:
-        executions, slowest_ns, growth, _ = outcome.progress
-        sys.stdout.write(
-            f"{outcome.name:26} {executions:11,} {outcome.least:8,} {len(outcome.findings):8} "
-            f"{slowest_ns / 1e6:10.1f} {growth / (1 << 20):10.1f}\n"
-        )
-        if outcome.name == CANARY:
-            failed += [f"the canary's {kind} was not found" for kind in _missed(outcome)]
-            continue
-        if outcome.is_short:
-            failed.append(f"{outcome.name}: {executions} executions, at least {outcome.least}")
-        for finding in outcome.findings:
-            shown = finding["input"][:SHOWN_BYTES]
-            failed.append(f"{outcome.name}: {finding['what']}\n    input {shown}")
+        faults = list(_faults(outcome))
+        failed += faults
+        sys.stdout.write(f"{_row(outcome)} {'failed' if faults else 'ok'}\n")
     for line in failed:
         sys.stdout.write(f"FAILED {line}\n")
     sys.stdout.write("failed\n" if failed else "ok\n")
     return 1 if failed else 0
+
+
+def _row(outcome: Outcome) -> str:
+    one = outcome.progress
+    rate = one.executions / outcome.seconds if outcome.seconds else 0.0
+    return (
+        f"{outcome.name:24} {one.executions:10,} {outcome.seconds:7.0f} {rate:7,.0f} "
+        f"{one.paths:6,} {one.kept:4} {one.slowest_ns / 1e6:10.1f} "
+        f"{one.growth_bytes / (1 << 20):10.1f} {len(outcome.findings):8}"
+    )
+
+
+def _faults(outcome: Outcome) -> Iterator[str]:
+    """Yield what fails the run: of the canary, each planted fault that was not found."""
+    if outcome.name == CANARY:
+        yield from (f"the canary's {kind} was not found" for kind in _missed(outcome))
+        return
+    if outcome.is_short:
+        yield f"{outcome.name}: {outcome.progress.executions} executions, not {outcome.least}"
+    for finding in outcome.findings:
+        shown = finding["input"][:SHOWN_BYTES]
+        yield f"{outcome.name}: {finding['what']}\n    input {shown}"
 
 
 def _missed(canary: Outcome) -> list[str]:
@@ -186,7 +208,7 @@ def _missed(canary: Outcome) -> list[str]:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="for all targets together")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of all together, at the least")
     parser.add_argument("--target", help="one target, such as fuzz_checkpoint")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")

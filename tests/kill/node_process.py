@@ -1,5 +1,6 @@
 """A real node as a process of its own, which can be stopped in its tracks, and killed."""
 
+import fcntl
 import json
 import os
 import select
@@ -8,11 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[2]
 HOST: Final = "127.0.0.1"
@@ -24,6 +26,9 @@ ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpri
 """Begins a command whose process does not outlive ours, however ours ends."""
 PORTS: Final = range(20_000, 30_000)
 """Below the ports that Linux gives to clients: none of them can take the place of a dead node."""
+CLAIMS: Final = Path(tempfile.gettempdir()) / "tidelog-test-ports"
+"""A file for each port that a test run has; locked while that run lives."""
+_claimed: Final[list[IO[str]]] = []
 
 
 class Doors(NamedTuple):
@@ -173,17 +178,35 @@ class NodeProcess:
 
 
 def free_ports(doors: Sequence[str]) -> dict[str, int]:
-    """Return a port for each door that nobody listens on."""
+    """Return a port for each door that nobody listens on and no other test run has claimed.
+
+    A port stays claimed as long as this process lives, also while no node listens on it.
+    """
     found: dict[str, int] = {}
     first = PORTS.start + os.getpid() % (len(PORTS) // 2)
     for port in range(first, PORTS.stop):
         if len(found) == len(doors):
             break
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-        found[doors[len(found)]] = port
+        if _claim(port):
+            found[doors[len(found)]] = port
     return found
+
+
+def _claim(port: int) -> bool:
+    """Take a port for this process: its lock first, then a look whether somebody listens."""
+    CLAIMS.mkdir(mode=0o777, exist_ok=True)
+    claim = (CLAIMS / str(port)).open("a")
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        claim.close()
+        return False
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            claim.close()
+            return False
+    _claimed.append(claim)
+    return True

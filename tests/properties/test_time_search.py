@@ -169,7 +169,9 @@ def test_a_range_equals_a_scan(
     if start is None:
         assert found.truncated == (log.log_start > 0)
     else:
-        assert found.truncated == log.truncated(start, clock, end)
+        assert found.truncated == log.truncated(
+            start, clock, end, stop=INT64_MAX if stop is None else stop
+        )
 
 
 @thorough
@@ -293,6 +295,12 @@ def test_the_oracle_reads_as_it_should() -> None:
     assert log.in_range(0, 10, clock=APPEND, end=3) == [0, 1]
     assert not log.truncated(0, EVENT, 3)
     log.drop_front(1)
-    assert log.truncated(10, APPEND, 3)
-    assert not log.truncated(11, APPEND, 3)
-    assert log.truncated(3, EVENT, 3)
+    assert log.truncated(0, APPEND, 3)
+    assert not log.truncated(1, APPEND, 3), "what went was appended at 0"
+    assert log.truncated(3, EVENT, 3), "nobody had looked at what went"
+    log.unread, log.removed_times = False, [(5, 5)]
+    assert not log.truncated(3, EVENT, 3), "the answer has the time asked for"
+    assert log.truncated(4, EVENT, 3), "the answer would have been the record of 5"
+    assert not log.truncated(6, EVENT, 3)
+    assert log.truncated(3, EVENT, 3, stop=6)
+    assert not log.truncated(3, EVENT, 3, stop=5)

@@ -1,13 +1,17 @@
 """What the fuzzer has found: each input that once escaped, hung or was served, kept for ever."""
 
 from io import BytesIO
-from typing import Final
+from typing import Any, Final, cast
 
 import pytest
 
+from api.cli.flights import flights_of
+from api.config_file import PROBLEMS_MAX, ConfigRefused, load, of_bytes
 from api.sim.disk import SimDisk
 from api.sim.image import Image
+from cluster.raft.log_file import FileHead, encode_head, name_of
 from logstore import checkpoint, identity
+from logstore.batch import encode_batch
 from logstore.journal import JournalHeader, encode_header
 from logstore.journal_reader import JournalReader
 from logstore.offset_index import OffsetIndex
@@ -15,18 +19,43 @@ from logstore.partition_log import ReadPlan
 from logstore.paths import JOURNAL, LOG, by_offset, journal_file, partition_directory
 from logstore.producer_state import ProducerState, Remembered
 from logstore.recovery_report import RecoveryReport
+from logstore.segment_loader import iter_headers
 from logstore.settings import KIB
 from model.errors import ErrorCode, MalformedError, RequestError
-from model.ids import AppendTimeMs, Offset, ProducerEpoch, ProducerId, Sequence
-from tests.fuzz import fuzz_checkpoint, fuzz_identity, fuzz_offset_index
-from tests.fuzz.fuzz_log_directory import PARTITIONS, image, open_directory
+from model.ids import (
+    AppendTimeMs,
+    Index,
+    Offset,
+    Position,
+    ProducerEpoch,
+    ProducerId,
+    Sequence,
+    Term,
+)
+from model.record import NewRecord
+from tests.fuzz import (
+    fuzz_checkpoint,
+    fuzz_http_request,
+    fuzz_identity,
+    fuzz_metadata_directory,
+    fuzz_offset_index,
+    fuzz_sdk_answer,
+)
+from tests.fuzz.fuzz_log_directory import PARTITIONS, image, open_directory, stopped
+from tests.fuzz.fuzz_metadata_directory import at_once
 from tests.fuzz.fuzz_record_format import RECORD
+from tests.fuzz.memory_disk import MemoryDisk
 from tests.fuzz.sealing import sealed_at, sealed_at_end
+from tests.quorum import open_voter
 from tidelog.checkpoint import Checkpoint
+from tidelog.cli import client_settings
+from tidelog.cli.failure import Usage
 from tidelog.cli.format_verbs import FormatError
 from tidelog.cli.record import RecordInputError
 from tidelog.cli.record_format import RecordFormat
 from tidelog.cli.record_input import records_of
+from tidelog.errors import OffsetOutOfRange, error_of
+from tidelog.wire_errors import failure_of_status
 
 FILE_BYTES: Final = 1024
 
@@ -91,6 +120,14 @@ def test_a_segment_that_is_cut_short_is_told_and_never_waited_for() -> None:
     assert told is ErrorCode.CORRUPT_LOG
 
 
+def test_a_segment_that_lost_its_end_is_walked_as_far_as_it_goes() -> None:
+    batch = bytes(encode_batch([NewRecord(1, b"k", b"v")]))
+    for left in (0, 12, 60):
+        file = MemoryDisk(Image({"log": batch * 2 + batch[:left]})).open("log")
+        found = iter_headers(file, Position(0), 9 * len(batch))
+        assert [position for position, _ in found] == [0, len(batch)], left
+
+
 @pytest.mark.parametrize(
     "line", [b'{"key":"\x80"}\n', '{"key":{"base64":"ü"}}\n'.encode()], ids=["bytes", "base64"]
 )
@@ -127,3 +164,90 @@ def test_an_offset_without_end_is_a_damaged_checkpoint() -> None:
     )
     with pytest.raises(ValueError, match="damaged"):
         Checkpoint.from_json('{"version":1,"partitions":[' + row + "]}")
+
+
+def test_a_log_file_of_the_quorum_that_got_only_its_head_is_begun_again() -> None:
+    whole = fuzz_metadata_directory.image()
+    (name,) = [name for name in whole.files if name.endswith(".raft")]
+    vote = {name: file for name, file in whole.files.items() if name.endswith("quorum_state")}
+    first = encode_head(FileHead(first_index=Index(1), term_before=Term(0), salt=b"saltsalt"))
+    kept = whole.files[name][: len(first)]
+    for begun, started in (
+        (Image({**vote, f"metadata/{name_of(Index(1))}": first}, whole.directories), 0),
+        (Image({**whole.files, name: kept}, whole.directories), 4),
+    ):
+        disk = MemoryDisk(begun)
+        voter = at_once(open_voter(disk, settings=fuzz_metadata_directory.SETTINGS))
+        assert len(voter.image.topics) >= started
+        again = at_once(open_voter(disk, settings=fuzz_metadata_directory.SETTINGS))
+        assert again.image.topics == voter.image.topics
+        assert again.term == voter.term + 1
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"a=" + b"[" * 4_000, "nested too deeply"),
+        (b"a." * 60_000 + b"a=1", "a line of 120003 bytes"),
+    ],
+    ids=["deep", "dots"],
+)
+def test_a_configuration_that_no_one_wrote_is_refused_at_once(content: bytes, why: str) -> None:
+    with pytest.raises(ConfigRefused, match=why):
+        of_bytes(content, "settings.toml")
+    with pytest.raises(Usage, match=why):
+        client_settings.of_bytes(content, "config.toml")
+
+
+def test_of_many_unknown_settings_a_few_are_told() -> None:
+    content = b"[nod]\n" + b"".join(b"k%d = 1\n" % number for number in range(30_000))
+    with pytest.raises(ConfigRefused) as refused:
+        load(base=of_bytes(content, "settings.toml"))
+    assert len(refused.value.problems) == PROBLEMS_MAX + 1
+    assert refused.value.problems[-1] == f"and {30_000 - PROBLEMS_MAX} more"
+
+
+def test_an_override_of_many_dots_is_refused_at_once() -> None:
+    with pytest.raises(ConfigRefused, match="there is no setting"):
+        load(overrides=["a." * 60_000 + "a=1"])
+
+
+@pytest.mark.parametrize("text", ["]:80", "[]:80", ":80", "tidelog://[:80"])
+def test_an_address_without_host_is_none(text: str) -> None:
+    with pytest.raises(Usage, match="address"):
+        client_settings.host_and_port(text, "address")
+
+
+def test_what_follows_a_head_request_and_is_no_http_ends_the_connection() -> None:
+    request = b"HEAD /readyz HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n\xb8"
+    fuzz_http_request.fuzz(request)
+
+
+def test_what_a_proxy_puts_where_details_belong_is_passed_over() -> None:
+    failure = failure_of_status(cast(Any, fuzz_sdk_answer._Ended(b"\xff\xff")), "a:1")
+    assert failure.error.reason == "FAILED_PRECONDITION"
+
+
+@pytest.mark.parametrize("text", ["²", "--5", "9" * 5_000, ""])
+def test_a_detail_that_is_no_number_is_none(text: str) -> None:
+    metadata = {"log_start_offset": text}
+    error = error_of("OFFSET_OUT_OF_RANGE", "gone", metadata=metadata)
+    assert isinstance(error, OffsetOutOfRange)
+    assert error.log_start_offset is None
+
+
+@pytest.mark.parametrize("text", ["year,month", "", "tailnum,time_hour\nNA"])
+def test_a_line_that_is_no_flight_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match=r"line [12] has"):
+        list(flights_of(text))
+
+
+def test_the_fuzzers_disk_holds_what_the_simulated_one_does() -> None:
+    """Over either a start leaves the same files behind."""
+    for whole in (image(), stopped(image())):
+        held = MemoryDisk(whole)
+        simulated = SimDisk(whole)
+        open_directory(held)
+        open_directory(simulated)
+        expected = simulated.platter.image().files
+        assert {name: held.content(name) for name in expected} == dict(expected)

@@ -1,0 +1,198 @@
+"""What a partition remembers over a crash besides its batches: epochs, producers, times."""
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from api.sim.disk import SimDisk
+from logstore.leader_epochs import EpochStart
+from logstore.log_directory import LogDirectory
+from logstore.partition_log import PartitionLog
+from logstore.paths import EPOCHS, partition_directory
+from logstore.recovery_report import RecoveryReport
+from model.ids import LeaderEpoch, Offset, Position
+from tests.crash.driver import IDENTITY, SMALL, START, WIDE, Driver, partition
+from tests.crash.reading import producers_of
+
+P = partition(0)
+PRODUCER_ID_AT = 43
+"""In a batch header, the lowest of eight bytes is the last."""
+
+
+class Power:
+    """A directory on a disk that a test takes the power from."""
+
+    def __init__(self) -> None:
+        self.disk = SimDisk()
+        self.on = Driver(self.disk, lambda _: None, random.Random(1))
+        self.on.create(P)
+
+    @property
+    def log(self) -> PartitionLog:
+        return self.on.log(P)
+
+    def committed(self, *sizes: int, epoch: int) -> None:
+        self.on.epoch = LeaderEpoch(epoch)
+        self.on.append(P, *sizes)
+        self.on.file()
+
+    def cut(self, *, keeping_all: bool = False) -> RecoveryReport:
+        """Cut the power: only what was synced is left, or all of it."""
+        self.disk.power_cut(lambda pending: pending.everything if keeping_all else pending.nothing)
+        opened = LogDirectory.open(
+            self.disk, SMALL, rand=random.Random(2), now_wall=START, identity=IDENTITY
+        )
+        self.on.directory = opened.directory
+        return opened.report
+
+
+def epochs(log: PartitionLog) -> Sequence[EpochStart]:
+    return log.leader_epochs.rows
+
+
+@pytest.mark.parametrize("keeping_all", [False, True])
+@pytest.mark.parametrize("segments", [1, 2])
+def test_an_emptied_log_remembers_the_epoch_of_its_last_record(
+    segments: int, *, keeping_all: bool
+) -> None:
+    power = Power()
+    power.committed(10, epoch=3)
+    power.on.checkpoint()
+    if segments == 2:  # the last records lie in a segment that goes with them
+        power.committed(10, epoch=3)
+        power.on.truncate(P, 1)
+        power.on.settle(P)
+        power.on.checkpoint()
+    power.on.trim(P, power.log.log_end)
+    power.on.checkpoint()
+    power.cut(keeping_all=keeping_all)
+    assert power.log.log_start == power.log.log_end == 1
+    assert power.log.leader_epochs.latest == 3
+
+
+def test_an_epoch_that_was_cut_off_does_not_come_back_once_the_log_is_longer() -> None:
+    power = Power()
+    power.committed(10, 10, epoch=1)
+    power.committed(10, 10, epoch=5)
+    power.on.checkpoint()
+    power.disk.sync_directory(partition_directory(P))
+    power.on.truncate(P, 2)
+    power.on.settle(P)
+    power.on.checkpoint()
+    power.committed(10, 10, 10, 10, epoch=6)
+    power.cut()
+    assert epochs(power.log) == ((1, 0), (6, 2))
+
+
+def test_an_epoch_that_a_crash_took_does_not_come_back_once_the_log_is_longer() -> None:
+    power = Power()
+    power.committed(10, 10, epoch=1)
+    power.on.checkpoint()
+    power.on.epoch = LeaderEpoch(5)
+    power.on.append(P, 10)
+    power.on.checkpoint()  # the table speaks of what is accepted and in no round
+    power.disk.sync_directory(partition_directory(P))
+    power.cut(keeping_all=True)
+    assert power.log.log_end == 2
+    power.committed(10, 10, 10, epoch=6)
+    power.cut()
+    assert epochs(power.log) == ((1, 0), (6, 2))
+
+
+def test_a_table_of_epochs_for_a_log_start_that_was_lost_is_not_believed() -> None:
+    power = Power()
+    power.committed(10, 10, epoch=1)
+    power.committed(10, 10, epoch=2)
+    power.on.checkpoint()
+    name = f"{partition_directory(P)}/{EPOCHS}"
+    power.on.trim(P, 3)
+    job = power.on.directory.take_checkpoint(power.on.monotonic, all=True)
+    assert job is not None
+    ((_, table),) = [small for part in job.parts for small in part.caches if small[0] == name]
+    file = power.disk.open(name, create=True)
+    file.truncate(0)
+    file.pwrite([table], Position(0))
+    power.cut(keeping_all=True)
+    assert power.log.log_start == 0
+    assert epochs(power.log) == ((1, 0), (2, 2))
+
+
+@pytest.mark.parametrize("replayed", [False, True])
+@pytest.mark.parametrize("filed", [False, True])
+def test_a_cut_segment_ends_when_its_last_batch_was_appended(
+    *, replayed: bool, filed: bool
+) -> None:
+    power = Power()
+    power.committed(10, epoch=1)
+    last = power.on.now
+    power.on.tick(500)
+    power.committed(10, epoch=1)
+    if filed:
+        power.on.checkpoint()
+    power.on.truncate(P, 1)
+    power.on.settle(P)
+    if replayed:
+        power.cut(keeping_all=True)
+    assert power.log.segment_list[0].last_append_time == last
+    assert power.log.segment_list[0].end_offset == 1
+
+
+def test_a_producer_wholly_below_the_log_start_is_remembered() -> None:
+    power = Power()
+    power.committed(10, epoch=1)
+    power.committed(10, epoch=1)
+    before = producers_of(power.log)
+    power.on.trim(P, power.log.log_end)
+    power.on.checkpoint(every=False)
+    power.cut()
+    assert producers_of(power.log) == before
+    assert len(before) == 2
+
+
+def test_a_producer_whose_segments_are_gone_is_remembered_although_more_was_accepted() -> None:
+    power = Power()
+    for _ in range(4):
+        power.committed(600, epoch=1)
+    before = producers_of(power.log)
+    power.on.trim(P, power.log.log_end)
+    power.on.append(P, 600)
+    power.on.checkpoint(every=False)
+    assert len(power.log.segment_list) == 2
+    power.cut()
+    assert power.log.log_end == 4
+    assert producers_of(power.log) == before
+
+
+def test_a_rotted_batch_speaks_for_no_producer() -> None:
+    power = Power()
+    power.on.create(partition(1), settings=WIDE)
+    for _ in range(3):
+        power.on.append(partition(1), 20)
+    power.on.file()
+    power.on.checkpoint(every=False)
+    (name,) = [segment.log_name for segment in power.on.log(partition(1)).segment_list]
+    known = {each[0] for each in producers_of(power.on.log(partition(1)))}
+    power.on.checkpoint()
+    size = power.on.log(partition(1)).segment_list[0].size_bytes
+    for file in power.disk.list(partition_directory(partition(1))):
+        if file.endswith(".producers"):
+            power.disk.unlink(f"{partition_directory(partition(1))}/{file}")
+    power.disk.sync_directory(partition_directory(partition(1)))
+    power.disk.flip_bit(name, Position(size // 3 + PRODUCER_ID_AT + 7), 6)
+    report = power.cut(keeping_all=True)
+    found = {each[0] for each in producers_of(power.on.log(partition(1)))}
+    assert found < known
+    assert [each.file for each in report.repaired] == [name]
+
+
+def test_a_producer_that_was_cut_deeper_than_its_window_is_forgotten() -> None:
+    """A repetition of what was cut off is new: it must not be answered as stored (P21)."""
+    power = Power()
+    for _ in range(3 * 8):  # three producers, eight batches each
+        power.on.append(P, 1)
+    power.on.round()
+    power.on.truncate(P, 3)
+    assert producers_of(power.log) == ()
+    power.on.settle(P)
+    assert power.log.log_end == Offset(3)

@@ -1,0 +1,99 @@
+"""What recovery takes from files and journal, and what it does not: damage planted by hand."""
+
+import random
+
+from api.sim.disk import SimDisk
+from logstore.log_directory import LogDirectory
+from logstore.partition_log import PartitionLog
+from logstore.recovery_report import RecoveryReport
+from logstore.times import ROW_BYTES
+from model.ids import Position
+from tests.crash.driver import ASYNC, IDENTITY, SMALL, START, WIDE, Driver, partition
+from tests.crash.reading import read_all
+
+P, OTHER = partition(0), partition(1)
+
+
+class Power:
+    """A directory, and a disk that is looked at while nobody has it."""
+
+    def __init__(self) -> None:
+        self.disk = SimDisk()
+        self.on = Driver(self.disk, lambda _: None, random.Random(1))
+
+    def cut(self, *, keeping_all: bool) -> None:
+        self.disk.power_cut(lambda pending: pending.everything if keeping_all else pending.nothing)
+
+    def start(self) -> tuple[PartitionLog, RecoveryReport]:
+        opened = LogDirectory.open(
+            self.disk, SMALL, rand=random.Random(2), now_wall=START, identity=IDENTITY
+        )
+        return opened.directory.partitions[P], opened.report
+
+    def written_only(self) -> tuple[str, str]:
+        """Leave two batches that only the files carry; return the names of the files."""
+        self.on.create(P, settings=ASYNC)
+        self.on.file()
+        self.on.checkpoint()
+        for _ in range(2):
+            self.on.append(P, 100)
+            self.on.file()
+        (segment,) = self.on.log(P).segment_list
+        self.cut(keeping_all=True)
+        return segment.log_name, segment.times_name
+
+    def size(self, name: str) -> int:
+        return self.disk.open(name).size()
+
+
+def test_a_batch_that_does_not_match_its_checksum_ends_the_log_and_goes() -> None:
+    power = Power()
+    log_name, _ = power.written_only()
+    size = power.size(log_name)
+    power.disk.flip_bit(log_name, Position(size - 3), 1)
+    log, report = power.start()
+    assert log.log_end == 1
+    assert power.size(log_name) == log.size_bytes < size
+    assert [(each.file, each.size_bytes) for each in report.dropped] == [
+        (log_name, size - log.size_bytes)
+    ]
+
+
+def test_a_batch_without_its_append_time_ends_the_log() -> None:
+    power = Power()
+    log_name, times_name = power.written_only()
+    power.disk.open(times_name).truncate(power.size(times_name) - ROW_BYTES)
+    log, report = power.start()
+    assert log.log_end == 1
+    assert [each.file for each in report.dropped] == [log_name]
+
+
+def test_a_direct_run_that_does_not_match_its_checksum_is_no_entry() -> None:
+    power = Power()
+    power.on.create(P, settings=WIDE)
+    power.on.append(P, 10)
+    power.on.file()
+    power.on.checkpoint()
+    power.on.append(P, 5000)
+    power.on.file()
+    (segment,) = power.on.log(P).segment_list
+    power.cut(keeping_all=True)
+    power.disk.flip_bit(segment.log_name, Position(segment.size_bytes - 3), 1)
+    log, report = power.start()
+    assert log.log_end == 1
+    assert len(report.dropped) == 2  # the entry, and the bytes that it spoke of
+
+
+def test_a_checkpoint_of_one_partition_leaves_the_journal_to_the_others() -> None:
+    power = Power()
+    power.on.create(P, OTHER)
+    power.on.append(OTHER, 10)
+    power.on.file()
+    power.on.checkpoint()
+    power.on.append(P, 10)
+    power.on.round()
+    power.on.trim(OTHER, 1)
+    power.on.checkpoint(every=False)
+    power.cut(keeping_all=False)
+    log, _ = power.start()
+    assert [batch.base for batch in read_all(log).batches] == [0]
