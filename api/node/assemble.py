@@ -40,7 +40,7 @@ from logstore.paths import IDENTITY
 from logstore.replace_file import read_file, replace_file
 from logstore.round import RoundResult
 from model.errors import MalformedError, RequestError, StorageFailed
-from model.ids import NodeId, RegistrationEpoch, TopicId
+from model.ids import NodeId, PartitionId, RegistrationEpoch, TopicId
 from model.ports import Clock, Disk, Rand, Spawn
 
 HOUSEKEEPING_MS: Final = 60_000
@@ -93,7 +93,7 @@ class Node:
         self.settings = settings
         self.report = opened.report
         """What recovery found; for the log and for whoever asks."""
-        self.stray = opened.stray
+        self.stray: tuple[PartitionId, ...] = ()
         """Directories of partitions that the metadata does not have."""
         self.lag = LoopLag(loop.call_soon, loop.time)
         self.tick = Tick(self.lag.call_soon)
@@ -224,8 +224,10 @@ class Node:
         for partition in list(self.directory.partitions):
             if partition.topic in image.deleted:
                 self.directory.delete(partition)
-            elif partition.topic not in image.topics_by_id:
-                self.stray = (*self.stray, partition)
+        # A crash soon after its topic was made leaves a partition nothing but a directory.
+        found = (*self._opened.stray, *self.directory.partitions)
+        known = image.topics_by_id.keys() | image.deleted
+        self.stray = tuple(partition for partition in found if partition.topic not in known)
         quorum.subscribe(self._apply)
         self._watch_removals(quorum)
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +19,10 @@ from api.sim.faults import Fault, Operation
 from cluster.controller.image import MetadataDelta, MetadataImage
 from logstore.log_directory import LogDirectory
 from model.errors import StorageFailed
-from model.ids import AppendTimeMs, MonotonicMs
+from model.ids import AppendTimeMs, MonotonicMs, PartitionId, TopicId
 from model.principal import ANONYMOUS
 from tests.broker_node import MEMORY_BYTES, NOON, SETTINGS, batch_of, broker_node
+from tests.one_node import one_node
 from tests.world import Log
 
 
@@ -65,6 +68,19 @@ async def test_it_is_not_told_by_a_start_that_still_has_to_remove_them() -> None
         while quorum.image.deleted:
             await node.broker.searches.turn()
         assert seen == [True]
+
+
+async def test_only_what_the_metadata_does_not_have_is_a_stray(tmp_path: Path) -> None:
+    crashed = tmp_path / "crashed"
+    async with one_node(tmp_path / "before") as one:
+        await one.create("orders")
+        await one.node.writer.flushed()
+        shutil.copytree(tmp_path / "before", crashed)
+    (empty,) = (crashed / "partitions").iterdir()
+    assert list(empty.iterdir()) == []
+    (crashed / "partitions" / f"{bytes(16).hex()}-3").mkdir()
+    async with one_node(crashed) as one:
+        assert one.node.stray == (PartitionId(TopicId(bytes(16)), 3),)
 
 
 class Watcher:
