@@ -68,6 +68,11 @@ class Housekeeping:
         """Do nothing more; what is being read for its event times ends at its next step."""
         self._stopped = True
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether something that retention wants to remove is being read."""
+        return self._looks
+
     def appended(self, partition: HostedPartition) -> None:
         """Note that a partition has new blocks, whose event times nobody knows yet."""
         self._appends += 1

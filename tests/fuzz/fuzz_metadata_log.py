@@ -18,8 +18,8 @@ from tests.fuzz.sealing import sealed_at
 
 HEAD: Final = FileHead(first_index=Index(5), term_before=Term(1), salt=b"saltsalt")
 _HEAD_CRC_AT: Final = 36
-READS: Final = 4
-"""Twice, and each time what does not parse is searched for a later entry."""
+READS: Final = 8
+"""Twice, and each time what does not parse is searched byte by byte for a later entry."""
 
 
 def samples() -> list[bytes]:

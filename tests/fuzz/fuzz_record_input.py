@@ -17,6 +17,8 @@ FORMS: Final = (
     r"%k %v\n", r"%K{big32}%k%V{big32}%v", r"%K %k%V %v\n", r"%t:%p:%d:%k{hex}:%v{base64}\n",
     r"%H{big16}%h{%K{big16}%k%V{big16}%v}%v\n", r"%v{json}\n", "json", "value",
 )  # fmt: skip
+READS: Final = 16
+"""A line may be empty and is a record then: one byte costs what a whole record does, some 5 us."""
 _JSON: Final = FORMS.index("json")
 
 

@@ -136,6 +136,11 @@ def test_json_input_that_is_no_text_is_refused_by_its_line(line: bytes) -> None:
         list(records_of(BytesIO(line), "json"))
 
 
+def test_json_input_that_is_deeper_than_a_record_is_refused_by_its_line() -> None:
+    with pytest.raises(RecordInputError, match="line 2: nested too deeply"):
+        list(records_of(BytesIO(b'{"key":"k"}\n{"value":' + b"[" * 100_000 + b"\n"), "json"))
+
+
 def test_a_layout_of_other_letters_is_no_layout() -> None:
     with pytest.raises(FormatError, match="no layout"):
         RecordFormat("%v{unpack[>ü]}")
@@ -219,7 +224,7 @@ def test_an_address_without_host_is_none(text: str) -> None:
 
 
 def test_what_follows_a_head_request_and_is_no_http_ends_the_connection() -> None:
-    request = b"HEAD /readyz HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n\xb8"
+    request = b"HEAD /readyz HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
     fuzz_http_request.fuzz(request)
 
 

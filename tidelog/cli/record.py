@@ -139,6 +139,8 @@ def from_json_line(line: bytes, where: str) -> GivenRecord:
         fields = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as malformed:
         raise RecordInputError(where, f"not JSON: {malformed}") from malformed
+    except RecursionError as deep:
+        raise RecordInputError(where, "nested too deeply") from deep
     if not isinstance(fields, dict):
         raise RecordInputError(where, 'not an object such as {"key": "k", "value": "v"}')
     reader = _FieldReader(where)

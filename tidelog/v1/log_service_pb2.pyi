@@ -644,7 +644,9 @@ class ReadBounds(_message.Message):
     stop_offset: _builtins.int
     """Exclusive; absent = never, or not known yet (a range on CLOCK_APPEND that ends in the future)."""
     truncated: _builtins.bool
-    """Output only: retention has removed history between the start asked for and the first record."""
+    """Output only: a record of the range was removed from the front, or may have been. On CLOCK_EVENT it is said of any range once records
+    were removed whose event times nobody had read: because they were damaged, or because removing them could not wait.
+    """
     @_builtins.property
     def start(self) -> _common_pb2.Cursor: ...
     def __init__(
@@ -760,7 +762,7 @@ class Resolved(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     truncated: _builtins.bool
-    """Retention has removed history between the time asked for and the first record."""
+    """History between the time asked for and the first record was removed from the front, or may have been: see ReadBounds."""
     log_start_offset: _builtins.int
     high_watermark: _builtins.int
     last_stable_offset: _builtins.int

@@ -1,6 +1,7 @@
 """Answers by time say `truncated` if a record that they should have was removed from the front."""
 
-from logstore.time_search import End, Found, offset_for_time, range_bounds
+from logstore.event_bounds import Bounds
+from logstore.time_search import End, Found, learn_events, offset_for_time, range_bounds
 from model.ids import Offset
 from model.record import ClockKind, TimeRange
 from tests.searchable_log import Drive, MemoryLog, Sent
@@ -48,3 +49,31 @@ def test_what_nobody_had_looked_at_before_it_went_is_assumed_to_be_missed() -> N
     log.drop_front(1)
     assert log.removed.unread_segments == 1
     assert ask(Drive(log), 0) == Found(Offset(1), 7, truncated=True)
+
+
+def test_no_record_that_is_left_speaks_for_one_that_went_unread() -> None:
+    batches = [Sent(times=[10], new_segment=True), Sent(times=[5], new_segment=True)]
+    log = MemoryLog([*batches, Sent(times=[20])])
+    log.drop_front(1)
+    assert log.removed.unread_segments == 1
+    drive = Drive(log)
+    assert ask(drive, 6) == Found(Offset(2), 20, truncated=True), "the record of 10 is gone"
+    assert ask(drive, 21) == End(Offset(3), truncated=True), "it may have been as late"
+    assert cut(drive, 6, 20)
+    append = offset_for_time(log, 0, ClockKind.APPEND, end=log.log_end)
+    assert drive.run(append) == Found(Offset(1), 0, truncated=True)
+    append = offset_for_time(log, 1, ClockKind.APPEND, end=log.log_end)
+    assert drive.run(append) == End(Offset(3), truncated=False), "append times are always known"
+
+
+def test_what_is_learned_before_it_goes_leaves_no_doubt() -> None:
+    times = ([9], [10, 40], [5], [20])
+    log = MemoryLog([Sent(times=each, new_segment=n in {0, 2}) for n, each in enumerate(times)])
+    log.log_start = Offset(1)  # what lies below counts too
+    log.unload()
+    drive = Drive(log)
+    drive.run(learn_events(log, Offset(0)))
+    log.drop_front(1)
+    assert log.removed.event_times == (Bounds(9, 40),)
+    assert ask(drive, 8) == Found(Offset(4), 20, truncated=True)
+    assert ask(drive, 41) == End(Offset(5), truncated=False)

@@ -109,7 +109,8 @@ def test_what_is_taken_is_named(tmp_path: Path) -> None:
 
 
 def test_serve_refuses_strangers_unless_it_is_told_to(tmp_path: Path) -> None:
-    wide = ("-X", "listeners.kafka.bind=0.0.0.0:0", "-X", "listeners.http.bind=none")
+    told = ("-X", "listeners.kafka.advertise=localhost:19092")
+    wide = ("-X", "listeners.kafka.bind=0.0.0.0:0", *told, "-X", "listeners.http.bind=none")
     code, error, hint = refused(tmp_path, "serve", *wide)
     assert (code, "listeners.kafka.bind = 0.0.0.0:0" in error) == (10, True)
     assert "127.0.0.1" in hint

@@ -61,6 +61,8 @@ async def _written(directory: Path, *, clean: bool) -> Path:
             await one.produce("orders", 0, VALUES)
         crashed = directory.with_name("crashed")
         if not clean:
+            log = one.node.broker.partition("orders", 0).log
+            await one.node.writer.until(lambda: log.filed_end == log.log_end)
             shutil.copytree(directory, crashed)
     return directory if clean else crashed
 
