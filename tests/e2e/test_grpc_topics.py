@@ -258,7 +258,5 @@ async def test_the_map(served: GrpcNode) -> None:
     assert broker.disk_total_bytes > 0
     assert (seen.feature_level, seen.max_feature_level) == (1, 1)
     await served.produce("orders", plain(b"v", partition=0))
-    again: Any = (
-        await served.clusters.GetCluster(cluster_service_pb2.GetClusterRequest())
-    ).cluster
+    again: Any = (await served.clusters.GetCluster(cluster_service_pb2.GetClusterRequest())).cluster
     assert again.brokers[0].disk_used_bytes > broker.disk_used_bytes == 0
