@@ -19,8 +19,9 @@ from model.ports import Disk
 from tests.crash.driver import IDENTITY, SMALL, START, Driver
 from tests.crash.explore import Outcome, Recording
 from tests.crash.history import Directory, Found, History
+from tests.crash.partitions import A, B
 from tests.crash.reading import read_all
-from tests.crash.workloads import FROM_NOTHING, WORKLOADS, A, B, prepare, unsettle
+from tests.crash.workloads import FROM_NOTHING, WORKLOADS, prepare, unsettle
 
 REFUSALS: Final = (
     AssertionError,

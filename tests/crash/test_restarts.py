@@ -71,11 +71,23 @@ def test_an_emptied_log_remembers_the_epoch_of_its_last_record(
     assert power.log.leader_epochs.latest == 3
 
 
+def test_an_emptied_log_finds_its_epoch_in_the_segment_that_is_left() -> None:
+    power = Power()
+    power.committed(10, epoch=3)
+    power.on.trim(P, power.log.log_end)
+    power.on.checkpoint()
+    power.disk.unlink(f"{partition_directory(P)}/{EPOCHS}")
+    power.cut(keeping_all=True)
+    assert power.log.log_start == power.log.log_end == 1
+    assert power.log.leader_epochs.latest == 3
+
+
 def test_an_epoch_that_was_cut_off_does_not_come_back_once_the_log_is_longer() -> None:
     power = Power()
     power.committed(10, 10, epoch=1)
     power.committed(10, 10, epoch=5)
     power.on.checkpoint()
+    power.disk.open(f"{partition_directory(P)}/{EPOCHS}").fdatasync()
     power.disk.sync_directory(partition_directory(P))
     power.on.truncate(P, 2)
     power.on.settle(P)

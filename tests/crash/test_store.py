@@ -8,7 +8,7 @@ from tests.crash.explore import Explorer, some_cuts, sweep
 from tests.crash.models import MODELS, coarse
 from tests.crash.redundant import REDUNDANT, REDUNDANT_MAX
 from tests.crash.store import Store, record
-from tests.crash.workloads import WORKLOADS
+from tests.crash.workloads import DISK_FULL, WORKLOADS
 
 SEED = 1
 CUTS = {"weak": 2, "ext4-ordered": 6, "drawn": 6}
@@ -28,7 +28,7 @@ def test_no_crash_loses_or_invents_anything(name: str, model: str) -> None:
     cuts = some_cuts(recording.steps, CUTS[model], SEED)
     seen = Explorer(Store(), seed=SEED).explore(recording, MODELS[model], cuts=cuts)
     assert [each.what for each in seen.violations] == []
-    assert seen.crashed
+    assert seen.crashed or name.endswith(DISK_FULL)  # it may have been full at once
 
 
 def test_what_is_begun_after_a_crash_is_crashed_as_well() -> None:
