@@ -26,8 +26,16 @@ def first_appended(log: SearchableLog, time: int, visible: Visible) -> Search[Hi
 
 def last_removed(log: SearchableLog, log_start: Offset) -> Search[AppendTimeMs | None]:
     """Return when the record just below the log start was appended; None if nobody knows."""
-    below = Visible(Offset(log_start - 1), log_start)
-    for segment in overlapping(log, below):
+    return (yield from append_time_of(log, Offset(log_start - 1)))
+
+
+def append_time_of(log: SearchableLog, offset: Offset) -> Search[AppendTimeMs | None]:
+    """Return when the record at an offset was appended; None if no segment has it.
+
+    Raises:
+        SegmentGone: it was removed meanwhile.
+    """
+    for segment in overlapping(log, Visible(offset, Offset(offset + 1))):
         times = yield from read_times(segment)
-        return times.at(below.start).append_time
+        return times.at(offset).append_time
     return None

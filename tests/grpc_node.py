@@ -19,11 +19,13 @@ from api.rpc.server import GrpcDoor
 from api.settings import NodeSettings
 from logstore.disk_posix import PosixDisk
 from logstore.settings import LogSettings
+from model.ports import Clock, Disk
 from tidelog.v1 import (
     cluster_service_pb2,
     cluster_service_pb2_grpc,
     common_pb2,
     config_service_pb2_grpc,
+    group_service_pb2_grpc,
     log_service_pb2,
     log_service_pb2_grpc,
     topic_service_pb2,
@@ -58,6 +60,7 @@ class GrpcNode:
         self.logs: Any = log_service_pb2_grpc.LogServiceStub(self.channel)
         self.topics: Any = topic_service_pb2_grpc.TopicServiceStub(self.channel)
         self.configs: Any = config_service_pb2_grpc.ConfigServiceStub(self.channel)
+        self.groups: Any = group_service_pb2_grpc.ConsumerGroupServiceStub(self.channel)
         self.clusters: Any = cluster_service_pb2_grpc.ClusterServiceStub(self.channel)
 
     @property
@@ -176,13 +179,18 @@ async def refusal(call: Any) -> Refused:
 
 @asynccontextmanager
 async def grpc_node(
-    directory: Path, settings: NodeSettings | None = None, *, reflection: bool = True
+    directory: Path,
+    settings: NodeSettings | None = None,
+    *,
+    reflection: bool = True,
+    clock: Clock | None = None,
+    disk: Disk | None = None,
 ) -> AsyncIterator[GrpcNode]:
-    """Start a node, open its door, stop both in order."""
+    """Start a node, open its door, stop both in order. `clock`, `disk`: else the machine's own."""
     failures: list[BaseException] = []
-    clock = SystemClock(asyncio.get_running_loop())
+    clock = clock or SystemClock(asyncio.get_running_loop())
     world = World(
-        disk=PosixDisk(str(directory), create=True),
+        disk=disk or PosixDisk(str(directory), create=True),
         clock=clock,
         rand=SystemRand(),
         spawn=SystemSpawn(failures.append),

@@ -15,7 +15,7 @@ from logstore.crc32c import crc32c
 from logstore.log_directory import LogDirectory
 from model.errors import RequestError
 from model.ids import AppendTimeMs, NodeId
-from model.ports import Clock, Spawn
+from model.ports import Clock, Rand, Spawn
 from model.record import BatchHeader
 
 ResultT = TypeVar("ResultT")
@@ -27,6 +27,7 @@ class BrokerContext:
 
     node: NodeId
     clock: Clock
+    rand: Rand
     tick: Tick
     spawn: Spawn
     append_clock: AppendClock
@@ -55,15 +56,17 @@ class BrokerContext:
             self.writer.ask()
         return self.append_clock.closed_time(now)
 
-    def check_room(self, size_bytes: int) -> None:
+    def check_room(self, size_bytes: int, *, into_reserve: bool = False) -> None:
         """Refuse a batch for which there is no memory or no disk.
+
+        `into_reserve`: what goes on when a full disk refuses produced batches (P48).
 
         Raises:
             RequestError: OVERLOADED, DISK_FULL, STORAGE_ERROR: nothing was appended.
         """
         self.memory.check(size_bytes)
         try:
-            self.directory.accepts(size_bytes)
+            self.directory.accepts(size_bytes, into_reserve=into_reserve)
         except RequestError:
             self.writer.look_at_space()
             raise

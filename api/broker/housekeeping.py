@@ -6,6 +6,7 @@ first query over them need not; a query that comes earlier learns them itself. T
 record, about a microsecond each, so it stops as soon as anybody writes or reads.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 from api.broker.context import BrokerContext
@@ -24,8 +25,16 @@ QUIET_MS: Final = 500
 class Housekeeping:
     """The node's own background work. Loop only."""
 
-    def __init__(self, context: BrokerContext, searches: Searches, *, period_ms: int) -> None:
-        """Look after the partitions of this node every `period_ms`."""
+    def __init__(
+        self,
+        context: BrokerContext,
+        searches: Searches,
+        *,
+        period_ms: int,
+        groups: Callable[[], None],
+    ) -> None:
+        """Look after the partitions of this node every `period_ms`; `groups` after its groups."""
+        self._groups = groups
         self._node = context
         self._searches = searches
         self._period_ms = period_ms
@@ -80,6 +89,7 @@ class Housekeeping:
     def _tend_and_go_on(self) -> None:
         if not self._stopped:
             self.tend()
+            self._groups()
             self._later()
 
     def _look_later(self) -> None:

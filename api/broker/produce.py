@@ -14,6 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from api.broker.context import BrokerContext
 from api.broker.encode_records import Encoded
+from cluster.controller.topics import check_not_internal
 from cluster.replication.append import check_in_sync, decide
 from cluster.shell.hosted_partition import Ack, HostedPartition
 from logstore.producer_state import Duplicate
@@ -72,9 +73,10 @@ class Produce:
     ) -> None:
         """Append `records`, one whole batch; a view is copied before this returns.
 
-        `done` gets `Produced` or the refusal: CORRUPT_BATCH, RECORD_TOO_LARGE,
-        TIMESTAMP_OUT_OF_RANGE, UNSUPPORTED_COMPRESSION, the producer's sequence errors, DISK_FULL,
-        OVERLOADED, NOT_ENOUGH_REPLICAS: *not done*. REQUEST_TIMED_OUT, STORAGE_ERROR: *unknown*.
+        `done` gets `Produced` or the refusal: POLICY_VIOLATION (one of Tidelog's own topics),
+        CORRUPT_BATCH, RECORD_TOO_LARGE, TIMESTAMP_OUT_OF_RANGE, UNSUPPORTED_COMPRESSION, the
+        producer's sequence errors, DISK_FULL, OVERLOADED, NOT_ENOUGH_REPLICAS: *not done*.
+        REQUEST_TIMED_OUT, STORAGE_ERROR: *unknown*.
         """
         del principal  # every principal may append until there are access rules
         try:
@@ -93,6 +95,7 @@ class Produce:
     ) -> None:
         node = self._node
         log = partition.log
+        check_not_internal(partition.topic, "is written by the node alone")
         encoded = records if isinstance(records, Encoded) else None
         if isinstance(records, Encoded):
             records = memoryview(records.batch)

@@ -13,9 +13,11 @@ from typing import Final, Protocol
 
 from api.broker.broker import Broker
 from api.broker.context import BrokerContext
+from api.broker.group_state import GroupState
 from api.broker.housekeeping import Housekeeping
 from api.broker.memory import MemoryBudget
 from api.loop_lag import LoopLag
+from api.node.plug import plug_groups
 from api.settings import NodeSettings
 from cluster.controller.brokers import FormCluster, RegisterBroker
 from cluster.controller.image import MetadataDelta, MetadataImage
@@ -92,6 +94,7 @@ class Node:
             "read", loop.call_soon_threadsafe, threads=settings.limits.read_threads
         )
         self._metadata = Worker("metadata", loop.call_soon_threadsafe)
+        self._state = Worker("state", loop.call_soon_threadsafe)
         self.append_clock = AppendClock(
             opened.clock_floor, world.clock.wall_ms(), world.clock.monotonic_ms()
         )
@@ -116,6 +119,7 @@ class Node:
         self._opened = opened
         self._quorum: OneVoter | None = None
         self._broker: Broker | None = None
+        self._groups: GroupState | None = None
         self._housekeeping: Housekeeping | None = None
 
     @classmethod
@@ -178,6 +182,7 @@ class Node:
         context = BrokerContext(
             node=self.node_id,
             clock=self._world.clock,
+            rand=self._world.rand,
             tick=self.tick,
             spawn=self._world.spawn,
             append_clock=self.append_clock,
@@ -188,10 +193,36 @@ class Node:
             partitions=self.partitions,
             quorum=quorum,
         )
-        self._broker = Broker(context, self.settings.topics, self.settings.topic_defaults)
-        self._housekeeping = Housekeeping(context, self._broker.searches, period_ms=HOUSEKEEPING_MS)
-        self._housekeeping.start()
+        await self._serve(context)
         await self.writer.flushed()
+
+    async def _serve(self, context: BrokerContext) -> None:
+        """Restore the coordinators, make the use cases, begin what the node does by itself."""
+        groups = self._groups = plug_groups(
+            context,
+            disk=self._world.disk,
+            worker=self._state,
+            cluster=self.settings.cluster,
+            groups=self.settings.groups,
+            failed=self._storage_failed,
+        )
+        self.report.repaired += await groups.restore()
+        self._broker = Broker(
+            context,
+            self.settings.topics,
+            self.settings.topic_defaults,
+            groups_state=groups,
+            group_defaults=self.settings.groups,
+        )
+        self._housekeeping = Housekeeping(
+            context,
+            self._broker.searches,
+            period_ms=HOUSEKEEPING_MS,
+            groups=self._broker.group_upkeep.tend,
+        )
+        self._housekeeping.start()
+        await self._broker.members.start()
+        self._broker.group_upkeep.start()
 
     def _host(self, quorum: OneVoter) -> None:
         image = quorum.image
@@ -235,6 +266,7 @@ class Node:
     def _storage_failed(self, error: Exception) -> None:
         if isinstance(error, StorageFailed) and self._broker is not None:
             self._broker.produce.fail(error)
+            self._broker.groups_state.fail(error)
         self._failed(error)
 
     async def settle(self) -> None:
@@ -246,9 +278,14 @@ class Node:
         """End background work and threads; mark the directory clean if everything went well."""
         if self._housekeeping is not None:
             self._housekeeping.stop()
+        if self._broker is not None:
+            self._broker.members.stop()
+            self._broker.group_upkeep.stop()
         if self._quorum is not None:
             self._quorum.stop()
         await self.settle()
+        if self._groups is not None:
+            await self._groups.at_rest()
         if not self.writer.offline:
             await self.writer.at_rest()
         floor = self.append_clock.floor if clean else None
@@ -256,6 +293,7 @@ class Node:
         self._read_pool.close()
         await self._world.spawn.close()
         self._metadata.close()
+        self._state.close()
 
 
 async def _removed(quorum: OneVoter, topic_id: TopicId) -> None:
