@@ -81,6 +81,14 @@ SERVED: Final[frozenset[str]] = frozenset(
         "TopicService/DeleteTopic",
         "ConfigService/GetConfig",
         "ConfigService/UpdateConfig",
+        "ConsumerGroupService/Consume",
+        "ConsumerGroupService/CommitOffsets",
+        "ConsumerGroupService/ListGroupOffsets",
+        "ConsumerGroupService/SeekOffsets",
+        "ConsumerGroupService/DeleteOffsets",
+        "ConsumerGroupService/GetConsumerGroup",
+        "ConsumerGroupService/ListConsumerGroups",
+        "ConsumerGroupService/DeleteConsumerGroup",
         "ClusterService/GetCluster",
     }
 )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 from api.kafka_settings import KafkaSettings
 from cluster.settings import ClusterSettings
+from consumer_groups.settings import GroupSettings
 from logstore.settings import LogSettings
 from model.limits import MEMORY_BUDGET_PERCENT_DEFAULT, MIB, PARTITIONS_PER_TOPIC_MAX
 from model.settings import Setting, Unit, check_bounds
@@ -232,6 +233,7 @@ class NodeSettings:
     http_listener: HttpListener = field(default_factory=HttpListener)
     log: LogSettings = field(default_factory=LogSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    groups: GroupSettings = field(default_factory=GroupSettings)
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     limits: LimitsSection = field(default_factory=LimitsSection)
     topics: TopicsSection = field(default_factory=TopicsSection)
@@ -268,6 +270,7 @@ SECTIONS: Final["Mapping[str, tuple[str, type[DataclassInstance]]]"] = {
     "limits": ("limits", LimitsSection),
     "log": ("log", LogSettings),
     "cluster": ("cluster", ClusterSettings),
+    "groups": ("groups", GroupSettings),
     "kafka": ("kafka", KafkaSettings),
     "logging": ("logging", LoggingSection),
 }

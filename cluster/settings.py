@@ -31,6 +31,15 @@ class ClusterSettings:
             100_000,
         ),
     ] = 1_000
+    state_snapshot_records: Annotated[
+        int,
+        Setting(
+            "Snapshot the state of an internal partition after so many records.",
+            Unit.COUNT,
+            1,
+            10_000_000,
+        ),
+    ] = 10_000
     replica_lag_ms_max: Annotated[
         int,
         Setting(

@@ -27,8 +27,19 @@ def first_appended(log: SearchableLog, time: int, visible: Visible) -> Search[Hi
 
 def last_removed(log: SearchableLog, log_start: Offset) -> Search[AppendTimeMs | None]:
     """Return when the record just below the log start was appended; None if nobody knows."""
-    below = Visible(Offset(log_start - 1), log_start)
-    for segment in overlapping(log, below):
+    found = yield from append_time_of(log, Offset(log_start - 1))
+    if found is not None or log.removed == NOTHING_REMOVED:
+        return found
+    return log.removed.append_time
+
+
+def append_time_of(log: SearchableLog, offset: Offset) -> Search[AppendTimeMs | None]:
+    """Return when the record at an offset was appended; None if no segment has it.
+
+    Raises:
+        SegmentGone: it was removed meanwhile.
+    """
+    for segment in overlapping(log, Visible(offset, Offset(offset + 1))):
         times = yield from read_times(segment)
-        return times.at(below.start).append_time
-    return None if log.removed == NOTHING_REMOVED else log.removed.append_time
+        return times.at(offset).append_time
+    return None

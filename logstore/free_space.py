@@ -1,8 +1,13 @@
 """The reserve line: appends are refused before the disk is full (P48)."""
 
+from typing import Final
+
 from logstore.settings import LogSettings
 from model.errors import ErrorCode, RequestError
 from model.ports import Disk
+
+LAST_PART: Final = 4
+"""Of the reserve a fourth is for journal, checkpoints and deletions alone: they make room again."""
 
 
 class FreeSpace:
@@ -26,14 +31,17 @@ class FreeSpace:
         self._reserve = min(self._settings.reserve_bytes, percent)
         self._free = self._disk.free_bytes()
 
-    def accepts(self, size_bytes: int) -> None:
+    def accepts(self, size_bytes: int, *, into_reserve: bool = False) -> None:
         """Count an append, or refuse it.
+
+        `into_reserve`: it is what the reserve is kept for; only the last part of it is out of
+        bounds.
 
         Raises:
             RequestError: DISK_FULL: nothing was appended; retried once space was freed, it works.
         """
         left = self._free - size_bytes
-        if left < self._reserve:
+        if left < (self._reserve // LAST_PART if into_reserve else self._reserve):
             raise RequestError(
                 ErrorCode.DISK_FULL,
                 f"{self._free} bytes are free, {self._reserve} are kept in reserve: free some, "

@@ -154,15 +154,17 @@ class LogDirectory:
         state = self._state
         state.clock = until if state.clock is None else max(until, state.clock)
 
-    def accepts(self, size_bytes: int) -> None:
+    def accepts(self, size_bytes: int, *, into_reserve: bool = False) -> None:
         """Count an append, or refuse it below the reserve line (P48).
+
+        `into_reserve`: what a node must be able to write when its producers cannot.
 
         Raises:
             RequestError: DISK_FULL, or STORAGE_ERROR once the directory is offline.
         """
         if self._offline is not None:
             raise RequestError(ErrorCode.STORAGE_ERROR, str(self._offline))
-        self._free.accepts(size_bytes)
+        self._free.accepts(size_bytes, into_reserve=into_reserve)
 
     @property
     def disk_bytes(self) -> int:

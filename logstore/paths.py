@@ -17,6 +17,8 @@ LOG: Final = ".log"
 TIMES: Final = ".times"
 INDEX: Final = ".index"
 PRODUCERS: Final = ".producers"
+STATE: Final = ".state"
+"""Snapshot of the machine whose records an internal partition holds; its offset in the name."""
 _WAL: Final = ".wal"
 
 

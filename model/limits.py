@@ -249,6 +249,36 @@ GROUPS_MAX: Final = Limit(
 MEMBERS_PER_GROUP_MAX: Final = Limit(
     "members_per_group_max", 1_000, Unit.COUNT, "Assigning is work for each member (P54)."
 )
+SESSION_TIMEOUT_MS_MIN: Final = Limit(
+    "session_timeout_ms_min",
+    SECOND,
+    Unit.MILLISECONDS,
+    "Below it a pause of the network or of a garbage collector ends a membership.",
+)
+SESSION_TIMEOUT_MS_MAX: Final = Limit(
+    "session_timeout_ms_max",
+    60 * MINUTE,
+    Unit.MILLISECONDS,
+    "A silent member's partitions stand still for so long (P31).",
+)
+REBALANCE_TIMEOUT_MS_MIN: Final = Limit(
+    "rebalance_timeout_ms_min",
+    SECOND,
+    Unit.MILLISECONDS,
+    "A record in hand and its commit take some time; less would take partitions by force always.",
+)
+REBALANCE_TIMEOUT_MS_MAX: Final = Limit(
+    "rebalance_timeout_ms_max",
+    60 * MINUTE,
+    Unit.MILLISECONDS,
+    "A slow member's partitions can be kept from their next owner for so long (P31).",
+)
+RESUME_TIMEOUT_MS_MAX: Final = Limit(
+    "resume_timeout_ms_max",
+    5 * MINUTE,
+    Unit.MILLISECONDS,
+    "A killed member's partitions stand still for so long; a restart of it takes no longer.",
+)
 FETCH_SESSIONS_MAX: Final = Limit(
     "fetch_sessions_max", 1_000, Unit.COUNT, "Kafka's incremental fetches; the eldest goes (P54)."
 )

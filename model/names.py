@@ -54,6 +54,15 @@ def check_client_name(name: str) -> str:
     return _check_free_text("client_id", name) if name else name
 
 
+def check_instance_id(name: str) -> str:
+    """Accept what a static member calls itself: as a group's name.
+
+    Raises:
+        RequestError: INVALID_REQUEST, naming what is wrong.
+    """
+    return _check_free_text("instance_id", name)
+
+
 def is_internal(topic: str) -> bool:
     """Tell whether a topic is one of Tidelog's own, by its name."""
     return topic.startswith(INTERNAL_PREFIX)

@@ -15,13 +15,14 @@ from api.node.system_rand import SystemRand
 from api.rpc.server import GrpcDoor
 from api.settings import NodeSettings
 from logstore.settings import LogSettings
-from model.ports import Disk
+from model.ports import Clock, Disk
 from tests.world import Log, real_world
 from tidelog.v1 import (
     cluster_service_pb2,
     cluster_service_pb2_grpc,
     common_pb2,
     config_service_pb2_grpc,
+    group_service_pb2_grpc,
     log_service_pb2,
     log_service_pb2_grpc,
     topic_service_pb2,
@@ -46,6 +47,7 @@ class GrpcNode:
         self.logs: Any = log_service_pb2_grpc.LogServiceStub(self.channel)
         self.topics: Any = topic_service_pb2_grpc.TopicServiceStub(self.channel)
         self.configs: Any = config_service_pb2_grpc.ConfigServiceStub(self.channel)
+        self.groups: Any = group_service_pb2_grpc.ConsumerGroupServiceStub(self.channel)
         self.clusters: Any = cluster_service_pb2_grpc.ClusterServiceStub(self.channel)
 
     @property
@@ -168,9 +170,10 @@ async def grpc_node(
     settings: NodeSettings | None = None,
     *,
     reflection: bool = True,
+    clock: Clock | None = None,
     disk: Disk | None = None,
 ) -> AsyncIterator[GrpcNode]:
-    """Start a node, open its door, stop both in order.
+    """Start a node, open its door, stop both in order. `clock`, `disk`: else the machine's own.
 
     What ends the node meanwhile is in `failures`; a test that wants it so clears the list.
     """

@@ -152,10 +152,13 @@ class PeerLog(log_rpc.LogServiceServicer):
     ) -> log.ResolveOffsetsResponse:
         await enter(self.peer, context)
         rows = []
-        for topic in request.topics:
+        names = [(one.topic, [one.partition]) for one in request.partitions]
+        for topic, numbers in [*((topic, None) for topic in request.topics), *names]:
             if topic not in self.peer.topics:
                 await abort(context, unknown_topic(topic))
             for number, partition in enumerate(self.peer.topics[topic]):
+                if numbers is not None and number not in numbers:
+                    continue
                 row = log.Resolved(
                     partition=common.TopicPartition(topic=topic, partition=number),
                     log_start_offset=partition.log_start,

@@ -56,13 +56,17 @@ class OneNode:
 
 
 @asynccontextmanager
-async def one_node(directory: Path, *, clean: bool = True) -> AsyncIterator[OneNode]:
-    """Start a node with small journal files and an HTTP door on a free port; stop it at the end."""
+async def one_node(directory: Path, *more: str, clean: bool = True) -> AsyncIterator[OneNode]:
+    """Start a node with small journal files and an HTTP door on a free port; stop it at the end.
+
+    `more`: settings, `section.key=value`.
+    """
     loaded = load(
         overrides=[
             f"node.data_dir={directory}",
             "log.journal_file_bytes=64KiB",
             "listeners.http.bind=127.0.0.1:0",
+            *more,
         ]
     )
     failures: list[BaseException] = []

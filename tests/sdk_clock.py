@@ -28,6 +28,36 @@ class FastClock:
         await asyncio.sleep(0)
 
 
+class SteppedClock(FastClock):
+    """Waits below a second take no time, as those before another try; longer ones wait for a test.
+
+    So heartbeats and regular commits come exactly when a test says that their time has passed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds < 1:
+            await super().sleep(seconds)
+            return
+        woken = asyncio.Event()
+        sleeper = (self.passed_s + seconds, woken)
+        self._sleepers.append(sleeper)
+        try:
+            await woken.wait()
+        finally:
+            self._sleepers.remove(sleeper)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and wake whoever's time has come."""
+        self.passed_s += seconds
+        for due_s, woken in self._sleepers:
+            if due_s <= self.passed_s:
+                woken.set()
+
+
 def client_of(
     *addresses: str, clock: FastClock | None = None, retry: Retry | None = None, seed: int = 0
 ) -> Client:

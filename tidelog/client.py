@@ -31,6 +31,9 @@ from tidelog.topics import Topics
 from tidelog.types import Clock, Compression, Isolation, K, Order, Start, TimeRange, V
 
 if TYPE_CHECKING:
+    from tidelog.consumer import Consumer, Told
+    from tidelog.group_types import CommitMode
+    from tidelog.groups import Groups
     from tidelog.producer import Producer
     from tidelog.replay import Gaps, Replay
     from tidelog.topic_sizes import TopicSizes
@@ -181,8 +184,7 @@ class Client(AbstractAsyncContextManager["Client"]):
 
         if order != "partition":
             raise not_built(f'order="{order}" (records of several partitions merged)')
-        if gaps not in {"warn", "raise"}:
-            raise ValueError(f'gaps is {gaps!r}; there are "warn" and "raise"')
+        check_gaps(gaps)
         if rate is not None and not 0 < rate < float("inf"):
             raise ValueError(f"rate is {rate}; 1.0 is as fast as it once happened")
         request = subscribe_request(
@@ -200,19 +202,71 @@ class Client(AbstractAsyncContextManager["Client"]):
             replay_id=f"{self._connection.chance.getrandbits(64):016x}",
         )
 
+    def consumer(  # noqa: PLR0913 - options, each by its name
+        self,
+        *topics: str,
+        group: str,
+        key: Codec[K] = DEFAULT_CODEC,
+        value: Codec[V] = DEFAULT_CODEC,
+        start: Start = "earliest",
+        clock: Clock = "event",
+        commit: "CommitMode" = "after",
+        isolation: Isolation = "read_committed",
+        gaps: "Gaps" = "warn",
+        instance_id: str | None = None,
+        session_timeout: timedelta | None = None,
+        on_assigned: "Told[K, V] | None" = None,
+        on_revoked: "Told[K, V] | None" = None,
+    ) -> "Consumer[K, V]":
+        """Return a member of a group; use it in `async with` and `async for`.
+
+        `start`, on `clock`: where nothing is committed. `commit`: "after", a record is finished
+        when the program comes back for the next one; "auto", also when it leaves the block in
+        order; "manual", when it says so. `gaps`: what retention removed before it was read is
+        warned of, or raised. `instance_id`: a member that comes back under it takes its own place,
+        and nothing is distributed anew. `session_timeout`: silence that ends the membership; 8 s
+        unless the group says otherwise. `on_assigned`, `on_revoked` (not in `tidelog.sync`):
+        coroutines that are told of partitions between two records; none is needed for what is
+        finished to be committed.
+
+        Raises:
+            ValueError: arguments that do not go together, a naive datetime.
+        """
+        from tidelog.consumer import Consumer  # noqa: PLC0415 - a program without groups needs none
+        from tidelog.consumer_settings import ConsumerSettings  # noqa: PLC0415
+
+        check_gaps(gaps)
+        settings = ConsumerSettings(
+            group=group,
+            topics=topics,
+            start=start,
+            clock=clock,
+            commit=commit,
+            isolation=isolation,
+            instance_id=instance_id,
+            session_timeout=session_timeout,
+        )
+        return Consumer(
+            self._connection,
+            settings,
+            key=key,
+            value=value,
+            gaps=gaps,
+            on_assigned=on_assigned,
+            on_revoked=on_revoked,
+        )
+
     @property
-    def groups(self) -> NoReturn:
-        """Not built yet."""
-        raise not_built("client.groups (consumer groups)")
+    def groups(self) -> "Groups":
+        """Consumer groups: where they stand, and sending them elsewhere."""
+        from tidelog.groups import Groups  # noqa: PLC0415 - a program without groups needs none
+
+        return Groups(self._connection)
 
     @property
     def queues(self) -> NoReturn:
         """Not built yet."""
         raise not_built("client.queues (work queues)")
-
-    def consumer(self, *topics: str, **options: object) -> NoReturn:
-        """Not built yet."""
-        raise not_built("client.consumer (consumer groups); client.replay reads without a group")
 
     def stream(self, topic: str, stream: str, **options: object) -> NoReturn:
         """Not built yet."""
@@ -225,6 +279,12 @@ class Client(AbstractAsyncContextManager["Client"]):
     def transactions(self, **options: object) -> NoReturn:
         """Not built yet."""
         raise not_built("client.transactions")
+
+
+def check_gaps(gaps: "Gaps") -> None:
+    """Refuse another word with ValueError."""
+    if gaps not in {"warn", "raise"}:
+        raise ValueError(f'gaps is {gaps!r}; there are "warn" and "raise"')
 
 
 def _compression(wanted: Compression | None) -> Compression | None:

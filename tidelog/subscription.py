@@ -80,7 +80,7 @@ class Subscription:
         while not self.opened:
             more = await self.next()
             if more is None:
-                raise _lost(self._address, "ended the stream before it said what is read")
+                raise lost_error(self._address, "ended the stream before it said what is read")
             steps += more
         return steps
 
@@ -102,7 +102,7 @@ class Subscription:
                 self._call = None  # gRPC ends a call whose reader is interrupted
                 raise
             except TimeoutError:
-                failure = Failure(_lost(self._address, "is silent"), other_node=True)
+                failure = Failure(lost_error(self._address, "is silent"), other_node=True)
             except grpc.aio.AioRpcError as status:
                 failure = failure_of_status(status, self._address)
             else:
@@ -202,7 +202,7 @@ class Subscription:
             case "gap":
                 return self._gap(message.gap)
             case "diverged":
-                return [Trouble(_diverged(message.diverged))]
+                return [Trouble(diverged_error(message.diverged))]
             case _:
                 pass  # an event of a newer node
         return ()
@@ -242,14 +242,14 @@ class Subscription:
             place.offset = message.next.offset
             epoch = message.next.leader_epoch if message.next.HasField("leader_epoch") else None
             place.leader_epoch = epoch
-            self.positions[TopicPartition(*key)] = _position(message)
+            self.positions[TopicPartition(*key)] = position_of(message)
         return steps
 
     def _gap(self, gap: common.Gap) -> Sequence[Step]:
         key = (gap.partition.topic, gap.partition.partition)
         place = self.places.setdefault(key, Place(gap.next_offset))
         place.offset, place.leader_epoch = gap.next_offset, None
-        return [Trouble(_gap_error(gap)), Advance(key, gap.next_offset, None)]
+        return [Trouble(gap_error(gap)), Advance(key, gap.next_offset, None)]
 
 
 def behind(places: Mapping[Key, Place]) -> dict[Key, Place]:
@@ -268,7 +268,8 @@ def _go_behind(place: Place, steps: Sequence[Step]) -> None:
             return
 
 
-def _position(message: common.PartitionRecords) -> Position:
+def position_of(message: common.PartitionRecords) -> Position:
+    """Return how far a partition's log reached when a message was sent."""
     closed = message.HasField("closed_time")
     return Position(
         message.log_start_offset,
@@ -278,7 +279,8 @@ def _position(message: common.PartitionRecords) -> Position:
     )
 
 
-def _gap_error(gap: common.Gap) -> LogGap:
+def gap_error(gap: common.Gap) -> LogGap:
+    """Return what a gap is to a program."""
     topic, partition = gap.partition.topic, gap.partition.partition
     return LogGap(
         f"{topic}/{partition}: retention removed offsets {gap.expected_offset} to "
@@ -293,7 +295,8 @@ def _gap_error(gap: common.Gap) -> LogGap:
     )
 
 
-def _diverged(diverged: common.Diverged) -> LogDiverged:
+def diverged_error(diverged: common.Diverged) -> LogDiverged:
+    """Return what records that are no longer there are to a program."""
     topic, partition = diverged.partition.topic, diverged.partition.partition
     return LogDiverged(
         f"{topic}/{partition}: records that were read, from offset {diverged.offset} on, are no "
@@ -303,5 +306,6 @@ def _diverged(diverged: common.Diverged) -> LogDiverged:
     )
 
 
-def _lost(address: str, what: str) -> TidelogError:
+def lost_error(address: str, what: str) -> TidelogError:
+    """Return what a stream without a word from a node ended with."""
     return ConnectError(f"{address} {what}", reason=CONNECTION_LOST, retryable=True)

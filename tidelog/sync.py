@@ -8,10 +8,12 @@ from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Generic, NoReturn
+from typing import Generic, Literal, NoReturn
 
 from tidelog import client as _client
 from tidelog import cluster_map as _cluster_map
+from tidelog import consumer as _consumer
+from tidelog import groups as _groups
 from tidelog import producer as _producer
 from tidelog import replay as _replay
 from tidelog import topics as _topics
@@ -19,11 +21,13 @@ from tidelog.auth import Auth
 from tidelog.checkpoint import Checkpoint
 from tidelog.client import DEFAULT_CODEC, DEFAULT_URL
 from tidelog.codecs import Codec
+from tidelog.consumer_settings import BATCH_RECORDS, BATCH_WAIT
+from tidelog.group_types import CommitMode, GroupInfo, GroupOffset, OffsetChange, SeekPlan, SeekTarget
 from tidelog.portal import Portal
 from tidelog.producer_settings import Acks, BATCH_BYTES, BUFFER_BYTES, LINGER, Timestamps
 from tidelog.replay import Gaps
 from tidelog.retry import Retry
-from tidelog.types import Ack, Clock, ClusterInfo, Compression, ConfigValue, HeadersIn, Isolation, K, Order, Position, ReadBounds, Record, Resolved, Start, TimeRange, TopicInfo, TopicKind, TopicPartition, V
+from tidelog.types import Ack, Clock, ClusterInfo, Compression, ConfigValue, Cursor, HeadersIn, Isolation, K, Order, Position, ReadBounds, Record, Resolved, Start, TimeRange, TopicInfo, TopicKind, TopicPartition, V
 
 
 def connect(url: str=DEFAULT_URL, *, auth: Auth | None=None, client_id: str='', retry: Retry | None=None) -> "Client":
@@ -106,21 +110,33 @@ class Client(AbstractContextManager["Client"]):
         """
         return Replay(self._inner.replay(*topics, during=during, start=start, stop=stop, clock=clock, partitions=partitions, order=order, rate=rate, isolation=isolation, gaps=gaps, resume=resume, key=key, value=value), self._portal)
 
+    def consumer(self, *topics: str, group: str, key: Codec[K]=DEFAULT_CODEC, value: Codec[V]=DEFAULT_CODEC, start: Start='earliest', clock: Clock='event', commit: 'CommitMode'='after', isolation: Isolation='read_committed', gaps: 'Gaps'='warn', instance_id: str | None=None, session_timeout: timedelta | None=None) -> "Consumer[K, V]":
+        """Return a member of a group; use it in `with` and `for`.
+
+        `start`, on `clock`: where nothing is committed. `commit`: "after", a record is finished
+        when the program comes back for the next one; "auto", also when it leaves the block in
+        order; "manual", when it says so. `gaps`: what retention removed before it was read is
+        warned of, or raised. `instance_id`: a member that comes back under it takes its own place,
+        and nothing is distributed anew. `session_timeout`: silence that ends the membership; 8 s
+        unless the group says otherwise. `on_assigned`, `on_revoked` (not in `tidelog.sync`):
+        coroutines that are told of partitions between two records; none is needed for what is
+        finished to be committed.
+
+        Raises:
+            ValueError: arguments that do not go together, a naive datetime.
+        """
+        return Consumer(self._inner.consumer(*topics, group=group, key=key, value=value, start=start, clock=clock, commit=commit, isolation=isolation, gaps=gaps, instance_id=instance_id, session_timeout=session_timeout), self._portal)
+
     @property
-    def groups(self) -> NoReturn:
-        """Not built yet."""
-        self._inner.groups
-        raise AssertionError  # it has refused
+    def groups(self) -> "Groups":
+        """Consumer groups: where they stand, and sending them elsewhere."""
+        return Groups(self._inner.groups, self._portal)
 
     @property
     def queues(self) -> NoReturn:
         """Not built yet."""
         self._inner.queues
         raise AssertionError  # it has refused
-
-    def consumer(self, *topics: str, **options: object) -> NoReturn:
-        """Not built yet."""
-        self._inner.consumer(*topics, **options)
 
     def stream(self, topic: str, stream: str, **options: object) -> NoReturn:
         """Not built yet."""
@@ -280,6 +296,217 @@ class Replay(AbstractContextManager["Replay[K, V]"], Iterator[Record[K, V]], Gen
     def checkpoint(self) -> Checkpoint:
         """Return where to go on after the record handed out last: `replay(..., resume=...)`."""
         return self._portal.do(lambda: self._inner.checkpoint())
+
+
+class Consumer(AbstractContextManager["Consumer[K, V]"], Iterator[Record[K, V]], Generic[K, V]):
+    """A member of a group; made by `Client.consumer`, used in `with` and `for`.
+
+    A record counts as finished when the program comes back for the next one. What is finished is
+    committed every second, before a partition goes to another member, and at the end.
+    """
+
+    def __init__(self, inner: "_consumer.Consumer[K, V]", portal: Portal) -> None:
+        """Take the async one, and the thread in which it lives."""
+        self._inner = inner
+        self._portal = portal
+
+    def __enter__(self) -> "Consumer[K, V]":
+        """Join the group, and wait until a node has confirmed it.
+
+        Raises:
+            TidelogError: it cannot be joined.
+        """
+        self._portal.run(self._inner.__aenter__())
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        """Commit what is finished, and leave the group.
+
+        The record in hand is not finished, unless `commit="auto"` and the block ends in order.
+
+        Raises:
+            TidelogError: the last commit was refused, or got no answer.
+        """
+        self._portal.run(self._inner.__aexit__(exc_type, exc, traceback))
+
+    def __iter__(self) -> "Consumer[K, V]":
+        """Return itself."""
+        return self
+
+    def __next__(self) -> Record[K, V]:
+        """Return the next record; the one before it is finished.
+
+        Raises:
+            LogGap: with gaps="raise"; reading on goes on behind the gap.
+            LogDiverged: what was read is no longer in the log; `seek` says where to go on.
+            DataCorrupt: a batch cannot be read; reading on goes on behind it.
+            TidelogError: the group cannot be consumed any longer.
+            Exception: whatever the codec raises; reading on goes on with the next record.
+        """
+        try:
+            return self._portal.run(self._inner.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    @property
+    def assignment(self) -> Sequence[TopicPartition]:
+        """The partitions that this consumer has and keeps."""
+        return self._inner.assignment
+
+    @property
+    def buffered(self) -> int:
+        """Records that are here already: the next so many come without waiting."""
+        return self._inner.buffered
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything that there was has been handed out."""
+        return self._inner.caught_up
+
+    def until_caught_up(self) -> Iterator[Record[K, V]]:
+        """Yield records, and end once everything that there was has been handed out."""
+        return self._portal.iterate(self._inner.until_caught_up())
+
+    def batches(self, *, max_records: int=BATCH_RECORDS, max_wait: timedelta=BATCH_WAIT) -> Iterator[Sequence[Record[K, V]]]:
+        """Yield records in lists: full ones, or what came within `max_wait` of the first.
+
+        A list counts as finished when the program comes back for the next one.
+        """
+        return self._portal.iterate(self._inner.batches(max_records=max_records, max_wait=max_wait))
+
+    def commit(self, *records: Record[K, V]) -> None:
+        """Commit behind these records, or behind everything that was handed out.
+
+        Raises:
+            Fenced: a partition is another member's by now; what was handed out of it comes again
+                there.
+            TidelogError: the commit was refused.
+        """
+        self._portal.run(self._inner.commit(*records))
+
+    def seek(self, to: Start | Literal['committed'], *partitions: TopicPartition, clock: Clock='event') -> None:
+        """Go on elsewhere, in these partitions or in all that are assigned; nothing is committed.
+
+        Raises:
+            ValueError: a partition that is not assigned to this consumer, a naive datetime.
+            TidelogError: the place cannot be found.
+        """
+        self._portal.run(self._inner.seek(to, *partitions, clock=clock))
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        """Hold these partitions back, or all that are assigned; they stay assigned.
+
+        Raises:
+            ValueError: a partition that is not assigned to this consumer.
+        """
+        self._portal.run(self._inner.pause(*partitions))
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        """Let paused partitions, or all of them, go on.
+
+        Raises:
+            ValueError: a partition that is not assigned to this consumer.
+        """
+        self._portal.run(self._inner.resume(*partitions))
+
+    def lag(self) -> Mapping[TopicPartition, int]:
+        """Return how many offsets each assigned partition has that were not handed out yet."""
+        return self._portal.run(self._inner.lag())
+
+
+class Groups:
+    """The consumer groups of a cluster; `Client.groups`."""
+
+    def __init__(self, inner: "_groups.Groups", portal: Portal) -> None:
+        """Take the async one, and the thread in which it lives."""
+        self._inner = inner
+        self._portal = portal
+
+    def get(self, group: str) -> GroupInfo:
+        """Return a group with its members.
+
+        Raises:
+            NotFound: it does not exist.
+        """
+        return self._portal.run(self._inner.get(group))
+
+    def list(self, *, prefix: str='') -> Iterator[GroupInfo]:
+        """Yield the groups in the order of their names, without their members."""
+        return self._portal.iterate(self._inner.list(prefix=prefix))
+
+    def offsets(self, group: str, *, topics: Sequence[str]=()) -> Sequence[GroupOffset]:
+        """Return where a group stands in each partition, and how far behind it is.
+
+        `topics` empty: every topic with a commit or a reader.
+
+        Raises:
+            NotFound: it does not exist.
+        """
+        return self._portal.run(self._inner.offsets(group, topics=topics))
+
+    def history(self, group: str, *, topics: Sequence[str]=(), start: datetime | None=None, end: datetime | None=None) -> Iterator[OffsetChange]:
+        """Yield earlier commits and seeks, newest first."""
+        return self._portal.iterate(self._inner.history(group, topics=topics, start=start, end=end))
+
+    def seek(self, group: str, to: SeekTarget, *, clock: Clock='event', topics: Sequence[str]=(), dry_run: bool=False, force: bool=False) -> SeekPlan:
+        """Send a group elsewhere, in all partitions or in none; return what comes again.
+
+        `topics`: every partition of these; empty: every partition with a commit. `dry_run`: only
+        the plan. `force`: also with live members; they go on from there by themselves.
+
+        Raises:
+            Conflict: it has members, and force was not said.
+            TidelogError: a partition in which the place cannot be found.
+        """
+        return self._portal.run(self._inner.seek(group, to, clock=clock, topics=topics, dry_run=dry_run, force=force))
+
+    def shift(self, group: str, by: int, *, topics: Sequence[str]=(), dry_run: bool=False, force: bool=False) -> SeekPlan:
+        """Send a group so many offsets on, or back if negative, within the log; as `seek`."""
+        return self._portal.run(self._inner.shift(group, by, topics=topics, dry_run=dry_run, force=force))
+
+    def commit(self, group: str, *cursors: Cursor) -> None:
+        """Commit for a group without members.
+
+        Raises:
+            Conflict: it has members.
+            TidelogError: the first partition's failure; others may have been committed.
+        """
+        self._portal.run(self._inner.commit(group, *cursors))
+
+    def delete_offsets(self, group: str, *partitions: TopicPartition, dry_run: bool=False) -> None:
+        """Forget what is committed in partitions that no member reads.
+
+        Raises:
+            TidelogError: the first partition's failure; others may be done.
+        """
+        self._portal.run(self._inner.delete_offsets(group, *partitions, dry_run=dry_run))
+
+    def config(self, group: str) -> Mapping[str, ConfigValue]:
+        """Return every setting of a group by its name."""
+        return self._portal.run(self._inner.config(group))
+
+    def configure(self, group: str, *, set: Mapping[str, str] | None=None, unset: Sequence[str]=(), dry_run: bool=False) -> Mapping[str, ConfigValue]:
+        """Change settings of a group, all or none; return those that were named, as they are.
+
+        Raises:
+            InvalidRequest: an unknown name, or a value out of bounds.
+        """
+        return self._portal.run(self._inner.configure(group, set=set, unset=unset, dry_run=dry_run))
+
+    def delete(self, group: str, *, missing_ok: bool=False, dry_run: bool=False) -> None:
+        """Delete a group without members, and what it has committed.
+
+        Raises:
+            NotFound: it does not exist.
+            Conflict: it has members.
+        """
+        self._portal.run(self._inner.delete(group, missing_ok=missing_ok, dry_run=dry_run))
 
 
 class Topics:

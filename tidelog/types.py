@@ -67,6 +67,8 @@ class Cursor:
     offset: int
     leader_epoch: int | None = None
     """Of the record before `offset`; None: a log that was cut off is not noticed."""
+    metadata: str = ""
+    """Of a group's commit: whatever the program wants to keep with it, up to 4 KiB."""
 
 
 @dataclass(frozen=True, slots=True)

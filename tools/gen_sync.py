@@ -18,6 +18,8 @@ SOURCES: Final = (
     ("client", "Client"),
     ("producer", "Producer"),
     ("replay", "Replay"),
+    ("consumer", "Consumer"),
+    ("groups", "Groups"),
     ("topics", "Topics"),
     ("cluster_map", "Cluster"),
 )
@@ -58,6 +60,13 @@ LEAVE_CLIENT: Final = f"""try:
             {LEAVE}
         finally:
             self._portal.close()"""
+TAKES_BUFFERED: Final = frozenset({"Replay"})
+"""Their records may be taken in any thread; a consumer's are finished one by one, on the loop."""
+BUFFERED: Final = """\
+        record = self._inner._take_buffered()
+        if record is not None:
+            return record
+"""
 NEXT: Final = '''\
     def __iter__(self) -> "{owner}":
         """Return itself."""
@@ -65,9 +74,7 @@ NEXT: Final = '''\
 
     def __next__(self) -> {item}:
         """{doc}"""
-        record = self._inner._take_buffered()
-        if record is not None:
-            return record
+{buffered}\
         try:
             return self._portal.run(self._inner.__anext__())
         except StopAsyncIteration:
@@ -167,7 +174,8 @@ class Generator:
             return EXIT.format(leave=leave, doc=doc_of(node))
         if node.name == "__anext__":
             self.use(node.returns, module)
-            return NEXT.format(owner=owner, item=returns, doc=doc_of(node))
+            buffered = BUFFERED if owner.partition("[")[0] in TAKES_BUFFERED else ""
+            return NEXT.format(owner=owner, item=returns, doc=doc_of(node), buffered=buffered)
         parameters = self.parameters(node, module)
         call = f"self._inner.{node.name}({arguments(node)})"
         head = ""
@@ -205,8 +213,9 @@ class Generator:
 
     def parameters(self, node: ast.FunctionDef | ast.AsyncFunctionDef, module: Module) -> str:
         """Return the parameters as they stand in the source."""
-        self.use(node.args, module)
-        return ast.unparse(node.args)
+        given = _without_coroutines(node.args)
+        self.use(given, module)
+        return ast.unparse(given)
 
     def base(self, base: ast.expr, module: Module) -> str:
         """Return a base class without its `Async`."""
@@ -219,7 +228,7 @@ class Generator:
         """Note the names that a piece of a signature needs."""
         for each in ast.walk(node) if node else ():
             if isinstance(each, ast.Constant) and isinstance(each.value, str):
-                if each.value.istitle() and each.value in module.origins:  # a quoted name
+                if each.value[:1].isupper() and each.value in module.origins.keys() - CLASSES:
                     self.used[each.value] = module.origins[each.value]
             elif isinstance(each, ast.Name) and each.id not in BUILTINS | CLASSES:
                 self.used[each.id] = module.origins.get(each.id, "")
@@ -257,9 +266,24 @@ def methods(source: ast.ClassDef) -> Iterator[ast.FunctionDef | ast.AsyncFunctio
                 yield node
 
 
+def _without_coroutines(given: ast.arguments) -> ast.arguments:
+    """Return parameters without those that take coroutines: a twin has no event loop for them."""
+    pairs = zip(given.kwonlyargs, given.kw_defaults, strict=True)
+    kept = [(each, default) for each, default in pairs if not each.arg.startswith("on_")]
+    return ast.arguments(
+        posonlyargs=given.posonlyargs,
+        args=given.args,
+        vararg=given.vararg,
+        kwonlyargs=[each for each, _ in kept],
+        kw_defaults=[default for _, default in kept],
+        kwarg=given.kwarg,
+        defaults=given.defaults,
+    )
+
+
 def arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     """Return the arguments that hand a twin's parameters on."""
-    given = node.args
+    given = _without_coroutines(node.args)
     parts = [each.arg for each in [*given.posonlyargs, *given.args] if each.arg != "self"]
     parts += [f"*{given.vararg.arg}"] if given.vararg else []
     parts += [f"{each.arg}={each.arg}" for each in given.kwonlyargs]

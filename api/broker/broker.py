@@ -5,9 +5,20 @@ from collections.abc import Mapping, Sequence
 from api.broker.choose_partition import ChoosePartition
 from api.broker.cluster import Cluster
 from api.broker.configs import Configs
+from api.broker.consume import Consume
+from api.broker.consume_actions import SessionDoors
+from api.broker.consume_starts import Starts
 from api.broker.context import BrokerContext
 from api.broker.fetch import Fetch
+from api.broker.group_commits import GroupCommits
+from api.broker.group_configs import GroupConfigs
+from api.broker.group_lag import GroupLag
+from api.broker.group_seek import GroupSeek
+from api.broker.group_state import GroupState
+from api.broker.group_upkeep import GroupUpkeep
+from api.broker.groups import Groups
 from api.broker.last_look import LastLook
+from api.broker.members import Members
 from api.broker.produce import Produce
 from api.broker.produce_records import ProduceRecords
 from api.broker.producer_ids import InitProducer
@@ -21,6 +32,7 @@ from api.settings import TopicsSection
 from cluster.controller.image import MetadataImage, TopicImage
 from cluster.controller.topics import CreateTopic, DeleteTopic
 from cluster.shell.hosted_partition import HostedPartition
+from consumer_groups.settings import GroupSettings
 from model.errors import RequestError
 from model.ids import NodeId, TopicId
 from model.principal import Principal
@@ -34,14 +46,19 @@ class Broker:
         context: BrokerContext,
         topics: TopicsSection,
         topic_defaults: Mapping[str, str],
+        *,
+        groups_state: GroupState,
+        group_defaults: GroupSettings,
     ) -> None:
         """Serve what the context holds.
 
-        `topic_defaults`: what this node's configuration sets for topics, by the setting's name.
+        `topic_defaults`: what this node's configuration sets for topics, by the setting's name;
+        `group_defaults`: what holds for groups that say nothing else.
         """
         self.context = context
         self.auto_create_topics = topics.auto_create
         self.topic_defaults = topic_defaults
+        self.groups_state = groups_state
         searches = self.searches = Searches(context)
         self.produce = Produce(context)
         self.fetch = Fetch(context)
@@ -54,6 +71,26 @@ class Broker:
         self.choose_partition = ChoosePartition()
         self.configs = Configs(context, self.topics, topic_defaults)
         self.cluster = Cluster(context)
+        self.groups = Groups(context, groups_state)
+        self.group_lag = GroupLag(context, groups_state, searches)
+        self.group_commits = GroupCommits(context, groups_state)
+        self.group_configs = GroupConfigs(context, group_defaults)
+        self.group_upkeep = GroupUpkeep(
+            context, groups_state, self.group_configs, turn=searches.turn
+        )
+        self.members = Members(context, groups_state)
+        self.group_seek = GroupSeek(context, groups_state, self.members, self.resolve)
+        doors = SessionDoors(
+            node=context,
+            state=groups_state,
+            members=self.members,
+            commits=self.group_commits,
+            starts=Starts(context, groups_state, self.resolve),
+            resolve=self.resolve,
+            read_on=self.read_on,
+            turn=searches.turn,
+        )
+        self.consume = Consume(doors, self.group_configs)
         self._endpoints: dict[str, tuple[str, int]] = {}
 
     @property

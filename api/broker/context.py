@@ -16,7 +16,7 @@ from logstore.crc32c import crc32c
 from logstore.log_directory import LogDirectory
 from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ids import AppendTimeMs, NodeId
-from model.ports import Clock, Spawn
+from model.ports import Clock, Rand, Spawn
 from model.record import BatchHeader
 
 ResultT = TypeVar("ResultT")
@@ -28,6 +28,7 @@ class BrokerContext:
 
     node: NodeId
     clock: Clock
+    rand: Rand
     tick: Tick
     spawn: Spawn
     append_clock: AppendClock
@@ -64,15 +65,17 @@ class BrokerContext:
             self.writer.ask()
         return self.append_clock.closed_time(now)
 
-    def check_room(self, size_bytes: int) -> None:
+    def check_room(self, size_bytes: int, *, into_reserve: bool = False) -> None:
         """Refuse a batch for which there is no memory or no disk.
+
+        `into_reserve`: what goes on when a full disk refuses produced batches (P48).
 
         Raises:
             RequestError: OVERLOADED, DISK_FULL, STORAGE_ERROR: nothing was appended.
         """
         try:
             self.memory.check(size_bytes)
-            self.directory.accepts(size_bytes)
+            self.directory.accepts(size_bytes, into_reserve=into_reserve)
         except RequestError as refusal:
             if refusal.code is ErrorCode.OVERLOADED:
                 self.note("memory_congested", why=refusal.detail)

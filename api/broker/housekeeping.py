@@ -12,6 +12,7 @@ disk is at its reserve, and for one period only where more is due than one segme
 `retention.bytes`. Then they go unread, and answers by event time say `truncated` from then on.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -45,8 +46,16 @@ class _Due:
 class Housekeeping:
     """The node's own background work. Loop only."""
 
-    def __init__(self, context: BrokerContext, searches: Searches, *, period_ms: int) -> None:
-        """Look after the partitions of this node every `period_ms`."""
+    def __init__(
+        self,
+        context: BrokerContext,
+        searches: Searches,
+        *,
+        period_ms: int,
+        groups: Callable[[], None],
+    ) -> None:
+        """Look after the partitions of this node every `period_ms`; `groups` after its groups."""
+        self._groups = groups
         self._node = context
         self._searches = searches
         self._period_ms = period_ms
@@ -182,6 +191,7 @@ class Housekeeping:
     def _tend_and_go_on(self) -> None:
         if not self._stopped:
             self.tend()
+            self._groups()
             self._later()
 
     def _look_later(self) -> None:

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 from api.broker.context import BrokerContext
 from api.broker.encode_records import Encoded
+from cluster.controller.topics import check_not_internal
 from cluster.replication.append import check_in_sync, decide
 from cluster.shell.hosted_partition import Ack, HostedPartition
 from logstore.producer_state import Duplicate
@@ -69,9 +70,10 @@ class Produce:
     ) -> None:
         """Append `records`, one whole batch; a view is copied before this returns.
 
-        `done` gets `Produced` or the refusal: UNKNOWN_TOPIC (deleted meanwhile), CORRUPT_BATCH,
-        RECORD_TOO_LARGE, INVALID_REQUEST, TIMESTAMP_OUT_OF_RANGE, UNSUPPORTED_COMPRESSION, the
-        producer's sequence errors, DISK_FULL, OVERLOADED, NOT_ENOUGH_REPLICAS: *not done*.
+        `done` gets `Produced` or the refusal: UNKNOWN_TOPIC (deleted meanwhile),
+        POLICY_VIOLATION (one of Tidelog's own topics), CORRUPT_BATCH, RECORD_TOO_LARGE,
+        INVALID_REQUEST, TIMESTAMP_OUT_OF_RANGE, UNSUPPORTED_COMPRESSION, the producer's sequence
+        errors, DISK_FULL, OVERLOADED, NOT_ENOUGH_REPLICAS: *not done*.
         DUPLICATE_SEQUENCE: *done*. REQUEST_TIMED_OUT, STORAGE_ERROR: *unknown*.
         """
         del principal  # every principal may append until there are access rules
@@ -93,18 +95,12 @@ class Produce:
         log = partition.log
         if log.deleted:  # while the records were being encoded
             raise _deleted(partition, "appended")
+        check_not_internal(partition.topic, "is written by the node alone")
         encoded = records if isinstance(records, Encoded) else None
         if isinstance(records, Encoded):
             records = memoryview(records.batch)
         size = len(records)
-        try:
-            whole = peek_size(records, 0) == size
-        except MalformedError as malformed:
-            raise RequestError(ErrorCode.CORRUPT_BATCH, str(malformed)) from malformed
-        if not whole:
-            raise RequestError(
-                ErrorCode.CORRUPT_BATCH, f"{size} bytes are not exactly one record batch"
-            )
+        _check_one_batch(records)
         header = check_produced(records, max_message_bytes=log.settings.max_message_bytes)
         now = node.append_time()
         try:
@@ -233,6 +229,22 @@ class Produce:
                 )
 
         return tell
+
+
+def _check_one_batch(records: memoryview) -> None:
+    """Refuse bytes that are not one whole batch and no more.
+
+    Raises:
+        RequestError: CORRUPT_BATCH.
+    """
+    try:
+        whole = peek_size(records, 0) == len(records)
+    except MalformedError as malformed:
+        raise RequestError(ErrorCode.CORRUPT_BATCH, str(malformed)) from malformed
+    if not whole:
+        raise RequestError(
+            ErrorCode.CORRUPT_BATCH, f"{len(records)} bytes are not exactly one record batch"
+        )
 
 
 def _deleted(partition: HostedPartition, what: str) -> RequestError:

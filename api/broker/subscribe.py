@@ -43,6 +43,21 @@ class Bounds:
     last_epoch: LeaderEpoch | None = None
     """Of the record before `start`, as the reader knows it; None = not told."""
 
+    @property
+    def end(self) -> Offset:
+        """What can be read now ends here."""
+        mark = self.partition.high_watermark
+        return mark if self.stop is None else min(mark, self.stop)
+
+    def move(self, found: Step | Gap) -> None:
+        """Note where the partition stands once its reader has been told."""
+        assert found.next_offset >= self.start, "SUBSCRIPTION_MOVES_FORWARD"
+        self.start = found.next_offset
+        if isinstance(found, Gap):
+            self.last_epoch = None
+        elif found.last_epoch is not None:
+            self.last_epoch = found.last_epoch
+
 
 class Opened(NamedTuple):
     """What was asked for, made absolute; again, with new bounds only, when a topic has grown."""
@@ -156,7 +171,7 @@ class Subscribe:
         state.turn += 1
         first = state.turn % len(reading)
         order = [*reading[first:], *reading[:first]]
-        behind = any(one.start < _end_for(one) for one in order)
+        behind = any(one.start < one.end for one in order)
         max_bytes = state.wanted.max_bytes
         silent = self._node.clock.monotonic_ms() - state.told_at
         wait_ms = max(HEARTBEAT_MS - silent, 1)
@@ -193,12 +208,7 @@ class Subscribe:
             place.stop, place.last_epoch = place.start, None
             state.open_ended.discard(place)
             return
-        assert found.next_offset >= place.start, "SUBSCRIPTION_MOVES_FORWARD"
-        place.start = found.next_offset
-        if isinstance(found, Gap):
-            place.last_epoch = None
-        elif found.last_epoch is not None:
-            place.last_epoch = found.last_epoch
+        place.move(found)
 
     def _close_end(self, state: _State, place: Bounds, step: Step) -> None:
         """Set the stop of an open range before the first batch that was appended beyond it."""
@@ -248,21 +258,19 @@ def _namesake(topic: str) -> RequestError:
 
 def _switched(state: _State, reading: list[Bounds]) -> CaughtUp | FellBehind | None:
     """Tell whether a reader has come from history to the end, or back."""
-    if not state.caught_up:
-        if any(one.start < _end_for(one) for one in reading):
-            return None
-        state.caught_up = True
-        return CaughtUp([Bounds(one.partition, one.start) for one in state.places])
-    for one in reading:
-        if one.start < min(_end_for(one), one.partition.log.tail.start):
-            state.caught_up = False
-            return FellBehind()
-    return None
+    before, state.caught_up = state.caught_up, is_live(reading, before=state.caught_up)
+    if state.caught_up == before:
+        return None
+    if before:
+        return FellBehind()
+    return CaughtUp([Bounds(one.partition, one.start) for one in state.places])
 
 
-def _end_for(place: Bounds) -> Offset:
-    mark = place.partition.high_watermark
-    return mark if place.stop is None else min(mark, place.stop)
+def is_live(reading: Sequence[Bounds], *, before: bool) -> bool:
+    """Tell whether a reader has reached the end; or, if it had, is not in history again."""
+    if before:
+        return all(one.start >= min(one.end, one.partition.log.tail.start) for one in reading)
+    return all(one.start >= one.end for one in reading)
 
 
 def _within(place: Bounds, step: Step) -> Step:

@@ -16,7 +16,7 @@ from api.broker.resolve import Resolve
 from api.settings import TopicsSection
 from cluster.controller.image import TopicImage
 from cluster.controller.partitions import AddPartitions
-from cluster.controller.topics import CreateTopic, DeleteTopic
+from cluster.controller.topics import CreateTopic, DeleteTopic, check_not_internal
 from cluster.controller.unknown_topic import unknown_id, unknown_name
 from cluster.shell.hosted_partition import HostedPartition
 from model.errors import ErrorCode, RequestError
@@ -150,11 +150,13 @@ class Topics:
 
         A place at the end means the high watermark; never beyond it (OFFSET_OUT_OF_RANGE). Segments
         that go are read for their event times before (`LastLook`), if there is time and room.
+        One of Tidelog's own topics is refused: POLICY_VIOLATION.
         """
         rows: list[Trimmed] = []
         for partition in partitions:
             start = partition.log_start
             try:
+                check_not_internal(partition.topic, "is trimmed by the node alone")
                 found = await self.resolve(principal, partition, before)
             except RequestError as refusal:
                 rows.append(Trimmed(partition, start, None, refusal))

@@ -1,5 +1,7 @@
 """The demo of `tidelog dev --demo`: a year of real departures in, exact stretches of time out.
 
+At the end two members of a group share it, and are sent back by time (`demo_group`).
+
 It uses the public SDK, as any program would. What comes back is compared, record by record, with
 the file (event time) and with the acknowledgements (append time); a difference ends it with 1.
 """
@@ -12,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import tidelog
+from api.cli.demo_group import GroupStory
 from api.cli.flights import FLIGHTS, Flight, read_flights
 from api.door import Address
 from tidelog.cli.failure import Exit
@@ -23,6 +26,8 @@ PARTITIONS: Final = 6
 DAY: Final = datetime(2013, 7, 4, tzinfo=UTC)
 DATA: Final = "TIDELOG_DEMO_DATA"
 LAST: Final = timedelta(seconds=2)
+BACK: Final = timedelta(milliseconds=500)
+"""How far the group is sent back: so much before the newest record came in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +56,9 @@ async def run(name: str, addresses: Mapping[str, Address], cli: Run) -> int:
         )
         return Exit.USAGE
     host, port = addresses["grpc"]
-    async with tidelog.connect(f"tidelog://{host}:{port}", client_id="demo") as client:
-        story = _Story(client, cli.write, asyncio.get_running_loop().time)
+    url, now = f"tidelog://{host}:{port}", asyncio.get_running_loop().time
+    async with tidelog.connect(url, client_id="demo") as client:
+        story = _Story(client, GroupStory(url, TOPIC, cli.write, now), cli.write, now)
         return await story.tell(list(read_flights(archive)))
 
 
@@ -61,6 +67,7 @@ class _Story:
     """What the demo does, step by step."""
 
     client: tidelog.Client
+    group: GroupStory
     say: Callable[[str], Any]
     now: Callable[[], float]
     """Seconds, on the loop's clock."""
@@ -74,7 +81,9 @@ class _Story:
         acks = await self._produce(flights)
         day = await self._replay_day(flights)
         last = await self._replay_last(flights, acks)
-        return 0 if day and last else 1
+        newest = max(ack.append_time for ack in acks if ack.append_time is not None)
+        group = await self.group.tell(newest - BACK)
+        return 0 if day and last and group else 1
 
     async def _produce(self, flights: Sequence[Flight]) -> Sequence[tidelog.Ack]:
         began = self.now()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from api.cli.overlay_disk import OverlayDisk
+from cluster.state_partition.snapshot import decode as decode_state
 from logstore.checkpoint import CheckpointRow, SegmentRow
 from logstore.dump import read_batch
 from logstore.identity import Identity
@@ -20,6 +21,7 @@ from logstore.paths import (
     INDEX,
     LOG,
     PRODUCERS,
+    STATE,
     TIMES,
     by_offset,
     parse_offset,
@@ -122,6 +124,7 @@ def _check_partition(disk: Disk, row: CheckpointRow, checksum: Checksum) -> Part
         _check_index(disk, directory, segment, check=check)
     _check_epochs(disk, directory, check)
     _check_producers(disk, directory, check)
+    _check_states(disk, directory, check)
     return check
 
 
@@ -237,3 +240,41 @@ def _check_producers(disk: Disk, directory: str, check: PartitionCheck) -> None:
             check.producers = len(decode_producers(file)[1])
         except MalformedError as malformed:
             check.caches.append(Finding(f"{directory}/{entry}", 0, len(file), malformed.why))
+
+
+def _check_states(disk: Disk, directory: str, check: PartitionCheck) -> None:
+    """Read every snapshot of state: data, for what is below the log start is nowhere else.
+
+    One that is damaged while the log reaches back to another, or to 0, is done without.
+    """
+    reach: set[int] = {0}
+    damaged: list[Finding] = []
+    for entry in disk.list(directory):
+        offset = parse_offset(entry, STATE)
+        if offset is None:
+            continue
+        name = f"{directory}/{entry}"
+        file = read_file(disk, name) or b""
+        why = _state_fault(file, offset, check)
+        if offset > check.log_end:
+            why = f"the log ends at offset {check.log_end} already: records are missing"
+            check.faults.append(Finding(name, 0, len(file), why))
+        elif why is None:
+            reach.add(offset)
+        else:
+            damaged.append(Finding(name, 0, len(file), why))
+    needless = max(reach) >= check.log_start
+    (check.caches if needless else check.faults).extend(damaged)
+
+
+def _state_fault(file: bytes, offset: Offset, check: PartitionCheck) -> str | None:
+    """Return what is wrong with a snapshot of state."""
+    try:
+        found = decode_state(file)
+    except MalformedError as malformed:
+        return malformed.why
+    partition = found.partition
+    place = (check.topic_id, check.partition, offset)
+    if (partition.topic.hex(), partition.number, found.offset) != place:
+        return f"holds offset {found.offset} of {partition.topic.hex()}-{partition.number}"
+    return None

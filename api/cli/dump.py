@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from api.cli.state_rows import state_rows
 from logstore import dump as files
 from logstore.disk_posix import PosixDisk
 from logstore.dump import Row
@@ -71,6 +72,17 @@ def journal(run: Run, file: str) -> int:
     """Print the entries of a journal FILE."""
     try:
         return _print(run, files.journal_rows(_whole(file)))
+    except DirectoryRefused as refused:
+        raise CommandFailed(refused.detail, exit_code=int(refused.exit_code)) from refused
+
+
+@dump.command(cls=Verb, examples=("tidelog dump state 00000000000000010000.state",))
+@click.argument("file")
+@click.pass_obj
+def state(run: Run, file: str) -> int:
+    """Print the records of a .state FILE: what a coordinator knew."""
+    try:
+        return _print(run, state_rows(_whole(file)))
     except DirectoryRefused as refused:
         raise CommandFailed(refused.detail, exit_code=int(refused.exit_code)) from refused
 

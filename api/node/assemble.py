@@ -14,10 +14,12 @@ from typing import Final, Protocol
 from api.broker.broker import Broker
 from api.broker.context import BrokerContext
 from api.broker.damage import Damage, Note
+from api.broker.group_state import GroupState
 from api.broker.housekeeping import Housekeeping
 from api.broker.memory import MemoryBudget
 from api.broker.scrubber import Scrubber
 from api.loop_lag import LoopLag
+from api.node.plug import plug_groups
 from api.settings import NodeSettings
 from cluster.controller.brokers import FormCluster, RegisterBroker
 from cluster.controller.image import MetadataDelta, MetadataImage
@@ -104,6 +106,7 @@ class Node:
             "read", loop.call_soon_threadsafe, threads=settings.limits.read_threads
         )
         self._metadata = Worker("metadata", loop.call_soon_threadsafe)
+        self._state = Worker("state", loop.call_soon_threadsafe)
         self.append_clock = AppendClock(
             opened.clock_floor, world.clock.wall_ms(), world.clock.monotonic_ms()
         )
@@ -131,6 +134,7 @@ class Node:
         self._quorum: OneVoter | None = None
         self._watches_removals = False
         self._broker: Broker | None = None
+        self._groups: GroupState | None = None
         self._housekeeping: Housekeeping | None = None
         self.scrubber: Scrubber | None = None
         """Reads closed segments again; there once the node has started."""
@@ -195,6 +199,7 @@ class Node:
         context = BrokerContext(
             node=self.node_id,
             clock=self._world.clock,
+            rand=self._world.rand,
             tick=self.tick,
             spawn=self._world.spawn,
             append_clock=self.append_clock,
@@ -209,14 +214,40 @@ class Node:
             note=self._world.note,
         )
         context.damage.recovered(self.report.repaired)
-        self._broker = Broker(context, self.settings.topics, self.settings.topic_defaults)
-        self._housekeeping = Housekeeping(context, self._broker.searches, period_ms=HOUSEKEEPING_MS)
+        await self._serve(context)
+        await self.writer.flushed()
+
+    async def _serve(self, context: BrokerContext) -> None:
+        """Restore the coordinators, make the use cases, begin what the node does by itself."""
+        groups = self._groups = plug_groups(
+            context,
+            disk=self._world.disk,
+            worker=self._state,
+            cluster=self.settings.cluster,
+            groups=self.settings.groups,
+            failed=self._storage_failed,
+        )
+        self.report.repaired += await groups.restore()
+        self._broker = Broker(
+            context,
+            self.settings.topics,
+            self.settings.topic_defaults,
+            groups_state=groups,
+            group_defaults=self.settings.groups,
+        )
+        self._housekeeping = Housekeeping(
+            context,
+            self._broker.searches,
+            period_ms=HOUSEKEEPING_MS,
+            groups=self._broker.group_upkeep.tend,
+        )
         self._housekeeping.start()
         self.scrubber = Scrubber(
             context, self.settings.log, disk=self._world.disk, rand=self._world.rand
         )
         self.scrubber.start()
-        await self.writer.flushed()
+        await self._broker.members.start()
+        self._broker.group_upkeep.start()
 
     def _host(self, quorum: OneVoter) -> None:
         image = quorum.image
@@ -294,6 +325,7 @@ class Node:
         self._world.note("storage_failed", error=str(error))
         if self._broker is not None:
             self._broker.produce.fail(error)
+            self._broker.groups_state.fail(error)
         self._failed(error)
 
     async def settle(self) -> None:
@@ -307,9 +339,14 @@ class Node:
             self._housekeeping.stop()
         if self.scrubber is not None:
             self.scrubber.stop()
+        if self._broker is not None:
+            self._broker.members.stop()
+            self._broker.group_upkeep.stop()
         if self._quorum is not None:
             self._quorum.stop()
         await self.settle()
+        if self._groups is not None:
+            await self._groups.at_rest()
         await self.writer.at_rest()
         if self._quorum is not None:
             await self._quorum.ended()
@@ -318,6 +355,7 @@ class Node:
         self._read_pool.close()
         await self._world.spawn.close()
         self._metadata.close()
+        self._state.close()
 
 
 def _open(settings: NodeSettings, world: World) -> Opened:

@@ -1,17 +1,19 @@
-"""ConfigService: settings of topics; those of groups, brokers and the cluster come later."""
+"""ConfigService: settings of topics and groups; those of brokers and the cluster come later."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from api.broker.broker import Broker
 from api.broker.configs import TopicConfig
+from api.broker.group_configs import GroupConfig
 from api.rpc.call import Call
 from api.rpc.convert import not_built, refuse
 from api.rpc.handlers import Handler, Unary
-from api.rpc.selection import check_items
+from api.rpc.selection import check_items, check_many
 from cluster.controller.alter_config import AlterTopicConfig
 from cluster.controller.describe_config import Source
-from model.ids import TopicName
-from model.names import check_topic_name
+from cluster.controller.group_config import AlterGroupConfig
+from model.ids import GroupId, TopicName
+from model.names import check_group_name, check_topic_name
 from tidelog.v1 import config_service_pb2
 
 _Entry = config_service_pb2.ConfigEntry
@@ -41,40 +43,68 @@ class ConfigService:
     async def get_config(
         self, request: config_service_pb2.GetConfigRequest, call: Call
     ) -> config_service_pb2.GetConfigResponse:
-        """List a topic's settings with value, origin and meaning."""
-        topic = _topic(request.resource)
-        if request.names:
-            check_items("names", len(request.names))
-        found = self._broker.configs.get(call.principal, topic, request.names)
+        """List a resource's settings with value, origin and meaning."""
+        resource = _resource(request.resource)
+        check_many("names", len(request.names))
+        found: TopicConfig | GroupConfig
+        if isinstance(resource, _Topic):
+            found = self._broker.configs.get(call.principal, resource.name, request.names)
+        else:
+            configs = self._broker.group_configs
+            found = configs.get(call.principal, resource.name, request.names)
         return config_service_pb2.GetConfigResponse(entries=_entries(found), etag=found.etag)
 
     async def update_config(
         self, request: config_service_pb2.UpdateConfigRequest, call: Call
     ) -> config_service_pb2.UpdateConfigResponse:
         """Set some settings and unset others, all or nothing."""
-        change = AlterTopicConfig(
-            name=_topic(request.resource),
-            set=dict(request.set),
-            unset=tuple(request.unset),
-            etag=request.etag or None,
-            validate_only=request.validate_only,
-        )
-        check_items("set", len(change.set) + len(change.unset))
-        found = await self._broker.configs.update(call.principal, change)
+        resource = _resource(request.resource)
+        check_items("set", len(request.set) + len(request.unset))
+        found: TopicConfig | GroupConfig
+        if isinstance(resource, _Topic):
+            topic = AlterTopicConfig(
+                name=resource.name,
+                set=dict(request.set),
+                unset=tuple(request.unset),
+                etag=request.etag or None,
+                validate_only=request.validate_only,
+            )
+            found = await self._broker.configs.update(call.principal, topic)
+        else:
+            group = AlterGroupConfig(
+                group=resource.name,
+                set=dict(request.set),
+                unset=tuple(request.unset),
+                etag=request.etag or None,
+                validate_only=request.validate_only,
+            )
+            found = await self._broker.group_configs.update(call.principal, group)
         return config_service_pb2.UpdateConfigResponse(entries=_entries(found), etag=found.etag)
 
 
-def _topic(resource: config_service_pb2.ConfigResource) -> TopicName:
-    """Return the topic that is meant.
+class _Topic(NamedTuple):
+    """Settings of a topic are meant."""
+
+    name: TopicName
+
+
+class _Group(NamedTuple):
+    """Settings of a group are meant."""
+
+    name: GroupId
+
+
+def _resource(resource: config_service_pb2.ConfigResource) -> _Topic | _Group:
+    """Return whose settings are meant.
 
     Raises:
         RequestError: INVALID_REQUEST, INVALID_TOPIC_NAME, NOT_IMPLEMENTED.
     """
     match resource.type:
         case _Resource.TYPE_TOPIC:
-            return check_topic_name(resource.name)
+            return _Topic(check_topic_name(resource.name))
         case _Resource.TYPE_GROUP:
-            not_built("resource.type", "TYPE_GROUP", 1)
+            return _Group(check_group_name(resource.name))
         case _Resource.TYPE_CLUSTER:
             not_built("resource.type", "TYPE_CLUSTER", 5)
         case _Resource.TYPE_BROKER:
@@ -83,7 +113,7 @@ def _topic(resource: config_service_pb2.ConfigResource) -> TopicName:
             refuse("resource.type", f"{unknown} is no type of resource")
 
 
-def _entries(found: TopicConfig) -> list[config_service_pb2.ConfigEntry]:
+def _entries(found: TopicConfig | GroupConfig) -> list[config_service_pb2.ConfigEntry]:
     return [
         _Entry(
             name=one.name,

@@ -22,6 +22,16 @@ def check_items(field: str, count: int) -> None:
         refuse(field, f"{count} of them; a call names 1 to {CALL_ITEMS_MAX.value}")
 
 
+def check_many(field: str, count: int) -> None:
+    """Accept what a call names so many of, or none.
+
+    Raises:
+        RequestError: INVALID_REQUEST, too many.
+    """
+    if count:
+        check_items(field, count)
+
+
 def hosted(broker: Broker, topic: str, number: int) -> HostedPartition:
     """Return one partition.
 

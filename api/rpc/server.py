@@ -12,6 +12,7 @@ from api.broker.broker import Broker
 from api.door import Address, DoorTaken
 from api.rpc.cluster_service import ClusterService
 from api.rpc.config_service import ConfigService
+from api.rpc.group_service import GroupService
 from api.rpc.guard import GrpcCounters, Guard, Note
 from api.rpc.log_service import LogService
 from api.rpc.surface import generic_handlers, served_services
@@ -102,6 +103,7 @@ class GrpcDoor:
             | TopicService(self._broker).handlers()
             | ConfigService(self._broker).handlers()
             | ClusterService(self._broker).handlers()
+            | GroupService(self._broker, self._guard).handlers()
         )
         server.add_generic_rpc_handlers(generic_handlers(self._guard, handlers))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
@@ -123,8 +125,12 @@ class GrpcDoor:
         return Address(host, found)
 
     async def drain(self) -> None:
-        """Tell health checks first, then refuse new calls and end those that wait for records."""
+        """Tell health checks first, then refuse new calls and end those that wait for records.
+
+        Members of groups whose streams end by it stay members: they resume when a node is back.
+        """
         await self._health.enter_graceful_shutdown()
+        self._broker.members.stop()
         self._guard.drain()
 
     async def stop(self) -> None:

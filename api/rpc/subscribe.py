@@ -1,17 +1,14 @@
 """Subscribe: what to read, made absolute; then every step as one or more messages."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeAlias
 
 from api.broker.broker import Broker
 from api.broker.place import Latest, Place
-from api.broker.read_on import Diverged, Gap, Step
 from api.broker.subscribe import (
     Bounds,
-    CaughtUp,
     Event,
-    FellBehind,
     Opened,
     Subscription,
     check_step_bytes,
@@ -23,14 +20,13 @@ from api.rpc.convert import (
     check_isolation,
     not_built,
     refuse,
-    timestamp,
     wants_records,
 )
-from api.rpc.fetch import diverged_message, epoch_of, gap_message
+from api.rpc.fetch import epoch_of
 from api.rpc.guard import Guard
 from api.rpc.places import place_of, range_message, range_of
 from api.rpc.selection import check_items, select_all
-from api.rpc.step_messages import Filling, Part, cursor, record_parts, stored_parts
+from api.rpc.sending import Sending
 from cluster.shell.hosted_partition import HostedPartition
 from model.ids import Offset
 from model.record import ClockKind
@@ -61,11 +57,11 @@ class SubscribeCall:
     async def _run(self, request: _Request, send: Send, call: Call) -> None:
         decode = _check(request)
         wanted = await _Opening(self._broker, request, call).subscription()
-        sending = _Sending(self._broker, send, wanted, decode=decode)
+        telling = _Telling(self._broker, send, wanted, decode=decode)
         async with aclosing(self._broker.subscribe(call.principal, wanted)) as events:
             async for event in events:
                 async with room_for(self._broker.context.answers, _held_bytes(event)):
-                    await sending.tell(event)
+                    await telling.tell(event)
 
 
 class _Opening:
@@ -157,20 +153,21 @@ class _Opening:
         return Bounds(partition, Offset(start), stop, last_epoch=epoch_of(given.start))
 
 
-class _Sending:
+class _Telling:
     """Turns events into messages and sends them; awaits the client's reading."""
 
     def __init__(self, broker: Broker, send: Send, wanted: Subscription, *, decode: bool) -> None:
         """`decode`: records go out one by one, and only those within the range."""
-        self._broker = broker
-        self._send = send
-        self._decode = decode
-        self._max_bytes = wanted.max_bytes
         times = wanted.times
-        self._times = times if times is not None and times.clock is ClockKind.EVENT else None
-        self._places: dict[HostedPartition, common_pb2.Cursor] = {}
-        self._message = _Response()
-        self._filling = Filling(self._next_part)
+        self._send = send
+        self._sending = Sending(
+            broker,
+            send,
+            _Response,
+            decode=decode,
+            max_bytes=wanted.max_bytes,
+            times=times if times is not None and times.clock is ClockKind.EVENT else None,
+        )
 
     async def tell(self, event: Event) -> None:
         """Send one event, in as many messages as it needs.
@@ -178,73 +175,15 @@ class _Sending:
         Raises:
             RequestError: records that cannot be decoded; what came before them was sent.
         """
-        match event:
-            case Opened():
-                await self._send(_Response(opened=self._opened(event)))
-            case CaughtUp():
-                now = timestamp(self._broker.context.clock.wall_ms())
-                cursors = [self._places[one.partition] for one in event.reached]
-                await self._send(
-                    _Response(caught_up=common_pb2.CaughtUp(cursors=cursors, time=now))
-                )
-            case FellBehind():
-                await self._send(_Response(fell_behind=common_pb2.FellBehind()))
-            case Gap():
-                self._places[event.partition] = cursor(event.partition, event.next_offset, None)
-                await self._send(_Response(gap=gap_message(event)))
-            case Diverged():
-                await self._send(_Response(diverged=diverged_message(event)))
-            case _:
-                await self._tell_steps(event)
-
-    async def _tell_steps(self, steps: Sequence[Step]) -> None:
-        """Send steps, several in a message while they fit."""
-        for step in steps:
-            async with aclosing(self._parts(step)) as parts:
-                async for part in parts:
-                    self._places[step.partition] = _copy(part.message.next)
-                    if not part.is_last or self._filling.size_bytes >= self._max_bytes:
-                        await self._flush()
-                    if part.error is not None:
-                        await self._flush()
-                        raise part.error
-        await self._flush()
-
-    def _next_part(self) -> common_pb2.PartitionRecords:
-        return self._message.records.partitions.add()
-
-    async def _flush(self) -> None:
-        """Send what was gathered."""
-        message = self._message
-        if message.records.partitions:
-            self._message = _Response()
-            self._filling.sent()
-            await self._send(message)
-
-    async def _parts(self, step: Step) -> AsyncGenerator[Part, None]:
-        """Write a step into messages, part by part."""
-        last_epoch = epoch_of(self._places[step.partition])
-        if self._decode:
-            parts = record_parts(
-                step,
-                last_epoch,
-                self._filling,
-                times=self._times,
-                turns=self._broker.turns(),
-                max_bytes=self._max_bytes,
-            )
-            async with aclosing(parts):
-                async for part in parts:
-                    yield part
+        if isinstance(event, Opened):
+            await self._send(_Response(opened=self._opened(event)))
         else:
-            for part in stored_parts(step, last_epoch, self._filling, max_bytes=self._max_bytes):
-                yield part
+            await self._sending.tell(event)
 
     def _opened(self, opened: Opened) -> _Response.Opened:
         message = _Response.Opened()
         for one in opened.bounds:
-            start = cursor(one.partition, one.start, one.last_epoch)
-            self._places[one.partition] = start
+            start = self._sending.stands(one)
             message.bounds.add(start=start, stop_offset=one.stop, truncated=one.truncated)
         if opened.times is not None:
             message.range.CopyFrom(range_message(opened.times))
@@ -254,13 +193,6 @@ class _Sending:
 def _held_bytes(event: Event) -> int:
     """Return what is held until the client has taken an event: its batches, and their message."""
     return 2 * sum(step.size_bytes for step in event) if isinstance(event, list) else 0
-
-
-def _copy(place: common_pb2.Cursor) -> common_pb2.Cursor:
-    """Return a cursor of its own: one within a message would keep all of that in memory."""
-    own = common_pb2.Cursor()
-    own.CopyFrom(place)
-    return own
 
 
 def _check(request: _Request) -> bool:

@@ -9,7 +9,7 @@ from cluster.controller.image import TopicImage
 from cluster.controller.records import MetadataRecord, TopicConfigured
 from cluster.controller.request import Circumstances, Request
 from cluster.controller.state import MetadataState
-from cluster.controller.topics import KIND
+from cluster.controller.topics import KIND, check_not_internal
 from model.errors import ErrorCode, RequestError
 from model.result import Result
 
@@ -33,9 +33,11 @@ def alter_topic_config(
     """Decide; a change that changes nothing writes nothing.
 
     Raises:
-        RequestError: UNKNOWN_TOPIC, ETAG_MISMATCH, INVALID_CONFIG, NOT_IMPLEMENTED.
+        RequestError: UNKNOWN_TOPIC, POLICY_VIOLATION (one of Tidelog's own), ETAG_MISMATCH,
+            INVALID_CONFIG, NOT_IMPLEMENTED.
     """
     topic = state.topic(request.name)
+    check_not_internal(topic, "its settings stay as they are")
     if request.etag not in {None, topic.etag}:
         raise RequestError(
             ErrorCode.ETAG_MISMATCH,

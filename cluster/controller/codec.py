@@ -21,6 +21,7 @@ from cluster.controller.fields import (
 from cluster.controller.records import (
     BrokerRegistered,
     ClusterFormed,
+    GroupConfigured,
     MetadataRecord,
     PartitionsAdded,
     PartitionsChanged,
@@ -31,7 +32,7 @@ from cluster.controller.records import (
     TopicFilesRemoved,
 )
 from model.errors import DirectoryExit, DirectoryRefused, MalformedError
-from model.ids import NodeId, ProducerId, RegistrationEpoch, TopicId, TopicName, WallMs
+from model.ids import GroupId, NodeId, ProducerId, RegistrationEpoch, TopicId, TopicName, WallMs
 
 ID_BYTES: Final = 16
 _HEAD: Final = struct.Struct(">IBB")  # bytes of the whole record, type, version
@@ -113,6 +114,10 @@ def _configured(record: TopicConfigured) -> bytes:
     return record.topic_id + _VERSION.pack(record.config_version) + string_map(record.config)
 
 
+def _group_configured(record: GroupConfigured) -> bytes:
+    return string(record.group) + string_map(record.config)
+
+
 def _topic_only(record: TopicDeleted | TopicFilesRemoved) -> bytes:
     return record.topic_id
 
@@ -175,6 +180,10 @@ def _read_configured(reader: FieldReader) -> TopicConfigured:
     )
 
 
+def _read_group_configured(reader: FieldReader) -> GroupConfigured:
+    return GroupConfigured(group=GroupId(reader.string()), config=reader.string_map())
+
+
 def _read_deleted(reader: FieldReader) -> TopicDeleted:
     return TopicDeleted(topic_id=TopicId(reader.fixed(ID_BYTES)))
 
@@ -201,6 +210,7 @@ _ENCODE: Final[dict[type, tuple[int, Callable[[Any], bytes]]]] = {
     TopicDeleted: (7, _topic_only),
     TopicFilesRemoved: (8, _topic_only),
     ProducerIdsAllocated: (9, _allocated),
+    GroupConfigured: (10, _group_configured),
 }
 _DECODE: Final[dict[tuple[int, int], Callable[[FieldReader], MetadataRecord]]] = {
     (1, 1): _read_formed,
@@ -212,5 +222,6 @@ _DECODE: Final[dict[tuple[int, int], Callable[[FieldReader], MetadataRecord]]] =
     (7, 1): _read_deleted,
     (8, 1): _read_files_removed,
     (9, 1): _read_allocated,
+    (10, 1): _read_group_configured,
 }
 """By type and version."""

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from cluster.controller.configs import TopicKind, TopicSettings
 from model.ids import (
+    GroupId,
     Index,
     LeaderEpoch,
     NodeId,
@@ -105,6 +106,10 @@ class MetadataImage:
     deleted: frozenset[TopicId] = frozenset()
     """Topics that are gone while their files may still exist. No id is ever used again."""
     next_producer_id: ProducerId = _FIRST_PRODUCER
+    group_configs: Mapping[GroupId, Mapping[str, str]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """What is set for consumer groups, by the setting's name; groups without any are not here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

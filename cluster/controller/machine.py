@@ -22,6 +22,11 @@ from cluster.controller.brokers import (
     replay_formed,
     replay_registered,
 )
+from cluster.controller.group_config import (
+    AlterGroupConfig,
+    alter_group_config,
+    replay_group_configured,
+)
 from cluster.controller.image import MetadataDelta, MetadataImage
 from cluster.controller.partitions import (
     AddPartitions,
@@ -37,6 +42,7 @@ from cluster.controller.producer_ids import (
 from cluster.controller.records import (
     BrokerRegistered,
     ClusterFormed,
+    GroupConfigured,
     MetadataRecord,
     PartitionsAdded,
     PartitionsChanged,
@@ -71,6 +77,7 @@ Replay = Callable[[MetadataState, Any], None]
 DECIDE: Final[Mapping[type, Decide]] = {
     AddPartitions: add_partitions,
     AllocateProducerIds: allocate_producer_ids,
+    AlterGroupConfig: alter_group_config,
     AlterTopicConfig: alter_topic_config,
     CreateTopic: create_topic,
     DeleteTopic: delete_topic,
@@ -81,6 +88,7 @@ DECIDE: Final[Mapping[type, Decide]] = {
 REPLAY: Final[Mapping[type, Replay]] = {
     BrokerRegistered: replay_registered,
     ClusterFormed: replay_formed,
+    GroupConfigured: replay_group_configured,
     PartitionsAdded: replay_added,
     PartitionsChanged: replay_changed,
     ProducerIdsAllocated: replay_allocated,
@@ -145,5 +153,7 @@ def snapshot(image: MetadataImage) -> Iterator[MetadataRecord]:
         )
     for topic_id in sorted(image.deleted):
         yield TopicDeleted(topic_id=topic_id)
+    for group, config in image.group_configs.items():
+        yield GroupConfigured(group=group, config=config)
     if image.next_producer_id:
         yield ProducerIdsAllocated(node=NOBODY, first=ProducerId(0), count=image.next_producer_id)

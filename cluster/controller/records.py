@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from cluster.controller.configs import TopicKind
 from cluster.controller.image import Endpoint, PartitionImage
-from model.ids import NodeId, ProducerId, RegistrationEpoch, TopicId, TopicName, WallMs
+from model.ids import GroupId, NodeId, ProducerId, RegistrationEpoch, TopicId, TopicName, WallMs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,14 @@ class TopicConfigured:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupConfigured:
+    """What is set for a consumer group, whole; empty: nothing any more."""
+
+    group: GroupId
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TopicDeleted:
     """A topic is gone; its files may be removed, and only now (P46)."""
 
@@ -106,4 +114,5 @@ MetadataRecord: TypeAlias = (
     | TopicDeleted
     | TopicFilesRemoved
     | ProducerIdsAllocated
+    | GroupConfigured
 )

@@ -25,7 +25,7 @@ from cluster.controller.image import (
 )
 from cluster.controller.records import ClusterFormed, TopicCreated
 from cluster.controller.unknown_topic import unknown_id, unknown_name
-from model.ids import Index, NodeId, ProducerId, TopicId, TopicName, WallMs
+from model.ids import GroupId, Index, NodeId, ProducerId, TopicId, TopicName, WallMs
 
 
 class MetadataState:
@@ -41,11 +41,13 @@ class MetadataState:
         self.brokers: dict[NodeId, BrokerImage] = {}
         self.deleted: frozenset[TopicId] = frozenset()
         self.next_producer_id = ProducerId(0)
+        self.group_configs: dict[GroupId, Mapping[str, str]] = {}
         self.replicas_held: dict[NodeId, int] = {}
         """Replicas on each node, of all topics."""
         self._image = EMPTY
         self._touched: dict[TopicId, None] = {}
         self._brokers_touched: dict[NodeId, None] = {}
+        self._groups_touched = False
         self._settings: dict[tuple[frozenset[tuple[str, str]], int], TopicSettings] = {}
 
     def topic(self, name: str) -> TopicImage:
@@ -132,6 +134,13 @@ class MetadataState:
         settings = self.settings_of(config, topic.replication_factor)
         self._put(replace(topic, config=config, config_version=version, settings=settings))
 
+    def configure_group(self, group: GroupId, config: Mapping[str, str]) -> None:
+        """Replace what is set for a group."""
+        self.group_configs.pop(group, None)
+        if config:
+            self.group_configs[group] = config
+        self._groups_touched = True
+
     def delete_topic(self, topic_id: TopicId) -> None:
         """Forget a topic; remember its id until its files are gone."""
         topic = self.topics_by_id.pop(topic_id, None)  # None: a snapshot tells of an earlier one
@@ -170,8 +179,11 @@ class MetadataState:
             )
         if self._brokers_touched:
             image = replace(image, brokers=MappingProxyType(self.brokers.copy()))
+        if self._groups_touched:
+            image = replace(image, group_configs=MappingProxyType(self.group_configs.copy()))
         self._touched.clear()
         self._brokers_touched.clear()
+        self._groups_touched = False
         self._image = image
         return image, delta
 

@@ -127,9 +127,7 @@ def delete_topic(
     else:
         detail = "name the topic to delete, or give its id"
         raise RequestError(ErrorCode.INVALID_REQUEST, detail, field="name")
-    if topic.internal:
-        detail = f'topic "{topic.name}" is one of Tidelog\'s own and is not deleted'
-        raise RequestError(ErrorCode.POLICY_VIOLATION, detail, topic=topic.name)
+    check_not_internal(topic, "is not deleted")
     if request.validate_only:
         return Result((), topic)
     return Result((TopicDeleted(topic_id=topic.topic_id),), topic)
@@ -149,6 +147,17 @@ def topic_removed(
     if request.topic_id not in state.deleted:
         return Result((), None)
     return Result((TopicFilesRemoved(topic_id=request.topic_id),), None)
+
+
+def check_not_internal(topic: TopicImage, what: str) -> None:
+    """Refuse to do to one of Tidelog's own topics what only the node does.
+
+    Raises:
+        RequestError: POLICY_VIOLATION.
+    """
+    if topic.internal:
+        detail = f'topic "{topic.name}" is one of Tidelog\'s own and {what}'
+        raise RequestError(ErrorCode.POLICY_VIOLATION, detail, topic=topic.name)
 
 
 def replay_created(state: MetadataState, created: TopicCreated) -> None:

@@ -12,7 +12,8 @@ from tests.grpc_node import GrpcNode
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 TESTED = {
-    "history_then_live", "produce_and_replay", "projection_that_survives_a_crash", "without_await",
+    "history_then_live", "produce_and_replay", "projection_that_survives_a_crash",
+    "share_the_work", "without_await",
 }  # fmt: skip
 
 
@@ -72,3 +73,17 @@ async def test_without_await(served: GrpcNode) -> None:
     assert await asyncio.to_thread(example.main, f"tidelog://{served.target}") == [
         "good morning", "good day", "good night",
     ]  # fmt: skip
+
+
+async def test_share_the_work(served: GrpcNode) -> None:
+    url, example = f"tidelog://{served.target}", load("share_the_work")
+    async with tidelog.connect(url) as client:
+        await client.topics.create("jobs", partitions=4)
+        async with client.producer(value=tidelog.UTF8) as p:
+            for number in range(8):
+                await p.send("jobs", f"{number}", partition=number % 4)
+    first = await example.main(url, "mail", 5)
+    assert len(await example.main(url, "mail", 3)) == 3
+    both = await asyncio.gather(example.main(url, "other", 4), example.main(url, "fresh", 8))
+    assert len(first) == 5
+    assert [len(done) for done in both] == [4, 8]

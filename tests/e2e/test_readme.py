@@ -100,7 +100,8 @@ def test_the_commands_run(ports: dict[str, int], tmp_path: Path) -> None:
     done = run(["sh", "-c", script], ports, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1767268800000 alice 9.50\n" in done.stdout
-    assert len(re.findall(r"^orders +\d", done.stdout, re.MULTILINE)) == 6
+    assert len(re.findall(r"^orders +\d +\S+ +(?:yes|no) ", done.stdout, re.MULTILINE)) == 6
+    assert re.search(r"^billing +Empty +0 +2 ", done.stdout, re.MULTILINE), done.stdout
 
 
 def test_what_the_banner_suggests_works_as_it_stands(

@@ -228,8 +228,6 @@ async def test_a_door_that_closes_and_opens_again(served: GrpcNode, client: Clie
 
 async def test_what_is_not_built_says_so(client: Client) -> None:
     calls: list[Callable[[], object]] = [
-        lambda: client.consumer("orders", group="g"),
-        lambda: client.groups,
         lambda: client.queues,
         lambda: client.stream("orders", "o-1"),
         lambda: client.queue("q"),
@@ -293,4 +291,4 @@ def _without_await(target: str) -> None:
         with pytest.raises(tidelog.NotFound):
             client.topics.get("ordrs")
         with pytest.raises(tidelog.TidelogError, match="NOT_IMPLEMENTED"):
-            client.groups  # noqa: B018
+            client.queues  # noqa: B018

@@ -15,12 +15,13 @@ LIST = load(ROOT)
 LEAST = 30
 LEAST_OF = (
     "time_lookup", "index", "journal", "recovery", "producer_sequences", "retention",
-    "high_watermark", "limits",
+    "high_watermark", "limits", "groups", "state_partitions", "consumer",
 )  # fmt: skip
 ONE_OF_EACH = (
-    "moved-log-start-ignored", "witness-not-asked", "salt-not-compared",
+    "given-back-while-in-hand", "moved-log-start-ignored", "witness-not-asked", "salt-not-compared",
     "clean-stop-believed-twice", "sequences-do-not-wrap", "doubtful-clock-believed",
-    "ack-one-early", "congested-only-when-full", "vote-not-saved",
+    "older-stream-heard", "ack-one-early", "congested-only-when-full", "vote-not-saved",
+    "answer-before-commit",
 )  # fmt: skip
 HARMLESS = Fault(
     area="none",

@@ -18,7 +18,7 @@ from tidelog.cli.verb import Verb
 if TYPE_CHECKING:
     from tidelog.types import Clock
 
-COMING = ("-g/--group", "--order", "--key-prefix", "--header", "--type")
+COMING = ("--order", "--key-prefix", "--header", "--type")
 FORMAT_HELP = "text, json, json-pretty, value, or a format such as '%k %v\\n'."
 
 
@@ -56,6 +56,7 @@ def printing(run: Run, form: str | None, *, meta_only: bool = False) -> Printer:
         "tidelog consume orders -o @2026-01-01:@2026-01-02 -f '%d{strftime[%T]} %k %v\\n'",
         "tidelog consume orders --tail 10 --no-follow -F json",
         "tidelog consume orders --grep 'total.*99' -n 1",
+        "tidelog consume orders -g billing -o start",
     ),
     epilog="\b\nPLACES AND RANGES\n" + GRAMMAR,
 )
@@ -72,7 +73,7 @@ def printing(run: Run, form: str | None, *, meta_only: bool = False) -> Printer:
 )
 @click.option("--meta-only", is_flag=True, help="No key, value and headers: their sizes.")
 @click.option("--uncommitted", is_flag=True, help="Records of open transactions too.")
-@click.option("-g", "--group", hidden=True)
+@click.option("-g", "--group", metavar="GROUP", help="As a member; what is printed is committed.")
 @click.option("--order", hidden=True)
 @click.option("--key-prefix", hidden=True)
 @click.option("--header", hidden=True)
@@ -93,6 +94,7 @@ def consume(  # noqa: PLR0913 - options, each by its name
     follow: bool | None,
     meta_only: bool,
     uncommitted: bool,
+    group: str | None,
     **later: str | None,
 ) -> int:
     """Print records. Without a stop in the range it waits for more; Ctrl-C ends it."""
@@ -102,20 +104,33 @@ def consume(  # noqa: PLR0913 - options, each by its name
     read = _range(where, tail)
     if read.stop is not None and follow:
         raise Usage("--follow goes on after a range that ends", hint="leave the stop out")
-    return read_records(
-        run,
-        Reading(
-            topics=topics,
-            read=read,
-            clock=clock,
-            follow=read.stop is None and follow is not False,
-            partitions=numbers_of(partitions),
-            records_max=records_max,
-            grep=grep_of(grep),
-            printer=printing(run, form, meta_only=meta_only),
-            uncommitted=uncommitted,
-        ),
+    reading = Reading(
+        topics=topics,
+        read=read,
+        clock=clock,
+        follow=read.stop is None and follow is not False,
+        partitions=numbers_of(partitions),
+        records_max=records_max,
+        grep=grep_of(grep),
+        printer=printing(run, form, meta_only=meta_only),
+        uncommitted=uncommitted,
     )
+    return read_records(run, reading) if group is None else _in_group(run, reading, group)
+
+
+def _in_group(run: Run, reading: Reading, group: str) -> int:
+    """Read as a member of a group.
+
+    Raises:
+        Usage: an option that says what the group says.
+    """
+    from tidelog.cli.group_reading import read_in_group  # noqa: PLC0415 - only with -g
+
+    if reading.partitions:
+        raise Usage("-p and -g both say which partitions", hint="leave -p out: the group shares")
+    if reading.read.stop is not None:
+        raise Usage("a group goes on: -o has no stop", hint="end it with -n, or with --no-follow")
+    return read_in_group(run, reading, group)
 
 
 def _range(where: str | None, tail: int | None) -> ReadRange:

@@ -45,7 +45,7 @@ class Reading:
 
 
 @dataclass(slots=True)
-class _Output:
+class Output:
     """What is printed and not written yet."""
 
     run: "Run"
@@ -53,12 +53,14 @@ class _Output:
     size_bytes: int = 0
 
     def put(self, part: bytes) -> None:
+        """Print something, once there is enough of it."""
         self.parts.append(part)
         self.size_bytes += len(part)
         if self.size_bytes >= WRITE_BYTES:
             self.write()
 
     def write(self) -> None:
+        """Print what is left."""
         parts, self.parts, self.size_bytes = self.parts, [], 0
         if parts:
             self.run.write_bytes(b"".join(parts))
@@ -139,7 +141,7 @@ class _Reader:
         self._reading = reading
         self._history = history
         self._progress = progress
-        self._output = _Output(run)
+        self._output = Output(run)
         self._read = 0
         self._printed = 0
         """Of those read; `--grep` passes over the others."""
@@ -183,13 +185,18 @@ class _Reader:
                 self._run.tell_failure(failure_of(corrupt) or CommandFailed(str(corrupt)))
 
     def _print(self, record: "Record[bytes, bytes]", position: "Position | None") -> None:
-        pattern = self._reading.grep
-        if pattern is not None and not any(
-            text is not None and pattern.search(text) for text in (record.value, record.key)
-        ):
+        if not wanted(self._reading, record):
             return
         self._printed += 1
         self._output.put(self._reading.printer(shown(record, position)))
+
+
+def wanted(reading: Reading, record: "Record[bytes, bytes]") -> bool:
+    """Tell whether a record is printed: `--grep` finds something in its value or key."""
+    pattern = reading.grep
+    return pattern is None or any(
+        text is not None and pattern.search(text) is not None for text in (record.value, record.key)
+    )
 
 
 def shown(record: "Record[bytes, bytes]", position: "Position | None" = None) -> ShownRecord:

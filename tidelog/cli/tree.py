@@ -32,6 +32,7 @@ CLIENT: Final = {
     "produce": Entry("tidelog.cli.produce", "Write records from stdin or from the command line."),
     "consume": Entry("tidelog.cli.consume", "Read records: from a place, over a time range, on."),
     "tail": Entry("tidelog.cli.tail", "Follow the end of a topic, a line for each record."),
+    "group": Entry("tidelog.cli.group", "Show consumer groups, send them elsewhere, delete them."),
     "get": Entry("tidelog.cli.get", "Show one record in full."),
     "check": Entry("tidelog.cli.check", "Health of a node, with the exit codes of Nagios."),
     "doctor": Entry("tidelog.cli.doctor", "One block to paste: versions and what is reachable."),
@@ -47,7 +48,7 @@ SERVER: Final = {
     "dump": "Print a file of a data directory.",
 }
 COMING: Final = (
-    "local", "sim", "group", "stream", "replay", "cluster", "partition", "broker", "quorum",
+    "local", "sim", "stream", "replay", "cluster", "partition", "broker", "quorum",
     "user", "acl", "report", "bench", "txn", "queue", "profile",
 )  # fmt: skip
 EXAMPLES: Final = (

@@ -316,7 +316,7 @@ class ConsumeResponse(_message.Message):
 
     @_typing.final
     class Assigned(_message.Message):
-        """Assigned adds partitions to those already assigned."""
+        """Assigned adds partitions to those already assigned. It also answers a Reposition: what follows it in those partitions is from there."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -348,7 +348,9 @@ class ConsumeResponse(_message.Message):
         def partitions(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.TopicPartition]: ...
         @_builtins.property
         def time_left(self) -> _duration_pb2.Duration:
-            """Time left to commit and send Revoked; after it they are taken and the member's commits of them refused."""
+            """Time left to commit and send Revoked; after it they are taken and the member's commits of them refused. Zero = they have been taken,
+            or their topic is gone.
+            """
 
         def __init__(
             self,

@@ -1,7 +1,7 @@
 """The README's snippets and the reference's, as one program that a user's type checker sees."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,6 +31,50 @@ async def high_rate() -> None:
     async with tidelog.connect() as client, client.producer(key=tidelog.UTF8) as p:
         acks = [await p.enqueue("orders", b"...", key=str(n)) for n in range(100)]
         print([(await ack).offset for ack in acks])
+
+
+async def consume() -> None:
+    async with tidelog.connect() as client:
+        billing = client.consumer("orders", group="billing", value=tidelog.json(Order))
+        async with billing as orders:
+            async for record in orders:
+                print(record.partition, record.offset, record.value.total if record.value else 0)
+            async for some in orders.batches(max_records=500):
+                await orders.commit(*some)
+
+
+async def rebalance(
+    consumer: tidelog.Consumer[str, bytes], partitions: Sequence[tidelog.TopicPartition]
+) -> None:
+    await consumer.seek(timedelta(hours=1), *partitions, clock="append")
+
+
+async def consume_with_callbacks() -> None:
+    async with (
+        tidelog.connect() as client,
+        client.consumer("orders", group="g", key=tidelog.UTF8, on_assigned=rebalance) as orders,
+    ):
+        key: str | None = (await anext(orders)).key
+        print(key)
+
+
+async def move_a_live_group_through_time() -> None:
+    new_year = datetime(2026, 1, 1, tzinfo=UTC)
+    async with tidelog.connect() as client:
+        plan = await client.groups.seek("billing", new_year, clock="event", dry_run=True)
+        for change in plan.changes:
+            print(change.partition, change.before, "->", change.after, change.redelivered)
+        await client.groups.seek("billing", new_year, clock="event", force=True)
+        await client.groups.seek("billing", tidelog.SameAs("audit"), force=True)
+
+
+def consume_without_await() -> None:
+    with tidelog.sync.connect() as client:
+        with client.consumer("orders", group="billing", value=tidelog.json(Order)) as orders:
+            for record in orders:
+                print(record.value.total if record.value else None)
+        for change in client.groups.seek("billing", timedelta(hours=1), dry_run=True).changes:
+            print(change.partition, change.before, change.after)
 
 
 async def replay_a_day() -> float:

@@ -12,6 +12,7 @@ from cluster.controller.image import Endpoint, PartitionImage
 from cluster.controller.records import (
     BrokerRegistered,
     ClusterFormed,
+    GroupConfigured,
     MetadataRecord,
     PartitionsAdded,
     PartitionsChanged,
@@ -23,6 +24,7 @@ from cluster.controller.records import (
 )
 from model.errors import DirectoryRefused, MalformedError
 from model.ids import (
+    GroupId,
     LeaderEpoch,
     NodeId,
     ProducerId,
@@ -66,6 +68,7 @@ EACH: tuple[MetadataRecord, ...] = (
     TopicDeleted(topic_id=TOPIC),
     TopicFilesRemoved(topic_id=TOPIC),
     ProducerIdsAllocated(node=TWO, first=ProducerId(1_000), count=1_000),
+    GroupConfigured(group=GroupId("billing"), config={"resume.timeout.ms": "5000"}),
 )
 
 
@@ -117,7 +120,7 @@ def test_whatever_bytes_stand_there_a_reader_says_so_or_reads_them(record: Metad
     assert refused > len(good)
 
 
-@pytest.mark.parametrize(("kind", "version"), [(10, 1), (0, 1), (3, 2)])
+@pytest.mark.parametrize(("kind", "version"), [(11, 1), (0, 1), (3, 2)])
 def test_what_a_newer_release_wrote_is_refused_not_skipped(kind: int, version: int) -> None:
     payload = encode(EACH[:1]) + struct.pack(">IBB", 6, kind, version)
     with pytest.raises(DirectoryRefused, match="newer release") as refused:

@@ -318,7 +318,7 @@ async def test_a_snapshot_that_is_damaged_or_renamed_is_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "payload", "exit_code"),
     [
-        (EntryKind.RECORDS, bytes.fromhex("000000060a01"), 13),
+        (EntryKind.RECORDS, bytes.fromhex("00000006ff01"), 13),
         (EntryKind.RECORDS, bytes.fromhex("000000060701"), 11),
         (EntryKind.VOTERS, bytes(20), 12),
     ],

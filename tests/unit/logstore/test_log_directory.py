@@ -300,6 +300,9 @@ def test_appends_are_refused_at_the_reserve_line_and_taken_again_behind_it() -> 
         directory.accepts(1)
     assert refused.value.code is ErrorCode.DISK_FULL
     assert refused.value.code.retryable
+    directory.accepts(7 * KIB, into_reserve=True)  # all but the last fourth of it
+    with pytest.raises(RequestError):
+        directory.accepts(KIB, into_reserve=True)
     directory.poll_free()
     directory.accepts(1)
 

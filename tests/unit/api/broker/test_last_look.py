@@ -63,7 +63,12 @@ class ForgetfulSearches(Searches):
 def keeper(node: BrokerNode, searches: Searches | None = None) -> Housekeeping:
     """Return housekeeping that nobody starts: the clock stands, and no moment is quiet."""
     searches = searches or node.broker.searches
-    return Housekeeping(node.broker.context, searches, period_ms=HOUSEKEEPING_MS)
+    return Housekeeping(
+        node.broker.context,
+        searches,
+        period_ms=HOUSEKEEPING_MS,
+        groups=node.broker.group_upkeep.tend,
+    )
 
 
 def topics(node: BrokerNode, searches: Searches) -> Topics:

@@ -14,6 +14,7 @@ import pytest
 from api.cli.overlay_disk import OverlayDisk
 from logstore.disk_posix import PosixDisk
 from model.ids import Position
+from tests.group_state import commit
 from tests.one_node import one_node
 from tidelog.cli.program import main
 from tidelog.cli.run import Run
@@ -252,3 +253,43 @@ def test_the_overlay_shows_what_was_written_and_keeps_the_real_file(tmp_path: Pa
         disk.list("d")
     assert (tmp_path / "f").read_bytes() == b"0123456789"
     assert sorted(os.listdir(tmp_path)) == ["d", "f"]
+
+
+async def _coordinated(directory: Path) -> None:
+    """Run a node whose coordinators make snapshots, until two of one partition are there."""
+    async with one_node(directory, "cluster.state_snapshot_records=10") as one:
+        state = one.node.broker.groups_state
+        offset = 0
+        while not any(partition.log_start for partition in one.node.partitions):
+            offset += 1
+            await commit(state, "a", offset, metadata="so far")
+
+
+def test_snapshots_of_coordinators_are_checked_and_dumped(tmp_path: Path) -> None:
+    asyncio.run(_coordinated(tmp_path))
+    gc.collect()
+    older, newer = sorted(tmp_path.rglob("*.state"))
+    code, found, errors = verified(tmp_path)
+    assert (code, errors, found["sound"]) == (0, [], True)
+    code, out, _ = run("dump", "state", str(newer), "-F", "jsonl")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [row["type"] for row in rows] == ["snapshot", "GroupChanged", "OffsetCommitted"]
+    assert rows[0]["offset"] == int(newer.name.partition(".")[0])
+    assert rows[2]["metadata"] == "so far"
+
+    newer.write_bytes(newer.read_bytes()[:-1] + b"x")  # the log reaches back to the older one
+    code, found, errors = verified(tmp_path)
+    assert (code, errors) == (0, [])
+    assert newer.name in json.dumps(found["partitions"])
+    code, out, _ = run("dump", "state", str(newer), "-F", "jsonl")
+    assert (code, "checksum" in out) == (1, True)
+    older.write_bytes(b"")
+    code, _, errors = verified(tmp_path)
+    assert code == 1
+    assert sorted(name in str(errors) for name in (older.name, newer.name)) == [True, True]
+
+    older.unlink()
+    newer.rename(newer.with_name(f"{10**9:020d}.state"))
+    code, _, errors = verified(tmp_path)
+    assert (code, "records are missing" in str(errors)) == (1, True)

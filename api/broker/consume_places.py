@@ -1,0 +1,152 @@
+"""The partitions that a member has: where each stands, and which are delivered now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from api.broker.consume_events import Named
+from api.broker.read_on import Diverged, Step
+from api.broker.subscribe import Bounds
+from consumer_groups.native.credits import Credits
+from consumer_groups.records import Owned
+from model.ids import PartitionId
+from model.record import COMPRESSION_MASK
+
+_ATTRIBUTES_AT: Final = 22
+"""Low byte of a batch's attributes (docs/formats/record_batch.md)."""
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """One partition that a member has been told of."""
+
+    owned: Owned
+    bounds: Bounds
+    fresh: bool = True
+    """Nothing was read since it stands there: gap and divergence show at the first read."""
+    paused: bool = False
+    stands_still: bool = False
+    """It delivers nothing until its reader says where to go on, or until that place is found."""
+
+    @property
+    def named(self) -> Named:
+        """The partition as its reader names it."""
+        partition = self.bounds.partition
+        return partition.topic.name, partition.number
+
+    @property
+    def delivers(self) -> bool:
+        """Whether its reader wants more of it."""
+        return not (self.paused or self.stands_still)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a read would show something."""
+        return self.fresh or self.bounds.start != self.bounds.end
+
+
+class Spent(NamedTuple):
+    """What a delivery costs."""
+
+    records: int
+    size_bytes: int
+
+
+class Cut(NamedTuple):
+    """What was read, cut where a credit ends."""
+
+    now: list[Step]
+    """To be delivered."""
+    later: list[Step]
+    """What is left, in the same order; a step that was cut is in both."""
+    spent: Spent
+    """What `now` costs, as it is stored."""
+
+
+class Places:
+    """All of one member. Loop only."""
+
+    def __init__(self) -> None:
+        """Begin without any."""
+        self._held: dict[PartitionId, Held] = {}
+        self._turn = 0
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._held)
+
+    def every(self) -> list[Held]:
+        """Return all, in the order in which they came."""
+        return list(self._held.values())
+
+    def take(self, held: Held) -> None:
+        """Add a partition, or let another stand take the former one's place."""
+        self._held[held.owned.partition] = held
+
+    def drop(self, held: Held) -> None:
+        """Forget a partition."""
+        if self.has(held):
+            del self._held[held.owned.partition]
+
+    def has(self, held: Held) -> bool:
+        """Tell whether this very stand is current: not given back, not sent elsewhere since."""
+        return self._held.get(held.owned.partition) is held
+
+    def of(self, owned: Owned) -> Held | None:
+        """Return the partition of this very hold."""
+        held = self._held.get(owned.partition)
+        return held if held is not None and held.owned == owned else None
+
+    def named(self, names: Sequence[Named]) -> list[Held]:
+        """Return those of some names that the member has; what it has lost meanwhile is left out.
+
+        No names: all.
+        """
+        wanted = frozenset(names)
+        return [held for held in self._held.values() if not names or held.named in wanted]
+
+    def in_turn(self) -> list[Held]:
+        """Return what is delivered, beginning with another one each time."""
+        every = [held for held in self._held.values() if held.delivers]
+        self._turn += 1
+        first = self._turn % len(every) if every else 0
+        return [*every[first:], *every[:first]]
+
+
+def within_credit(steps: Sequence[Step], credit: Credits, *, decoded: bool) -> Cut:
+    """Cut some steps where a credit ends; the credit itself stays.
+
+    The batch that uses it up is delivered whole. Where records are sent `decoded`, nobody knows
+    what a compressed batch costs before it is sent: nothing follows it at once.
+    """
+    left = Credits(records=credit.records, size_bytes=credit.size_bytes)
+    now: list[Step] = []
+    for at, step in enumerate(steps):
+        for count, batch in enumerate(step.batches, 1):
+            begin = max(batch.base_offset, step.start_offset)
+            left.spend(records=batch.end_offset - begin, size_bytes=len(batch.view))
+            unknown = decoded and batch.view[_ATTRIBUTES_AT] & COMPRESSION_MASK
+            if unknown or not left.may_send():
+                first, rest = _cut(step, count)
+                return Cut([*now, first], [*rest, *steps[at + 1 :]], _cost(credit, left))
+        now.append(step)
+    return Cut(now, [], _cost(credit, left))
+
+
+def _cut(step: Step, count: int) -> tuple[Step, list[Step]]:
+    """Return a step's first batches, and what is left of it."""
+    if count == len(step.batches):
+        return step, []
+    end = step.batches[count - 1].end_offset
+    first = step._replace(batches=step.batches[:count], next_offset=end)
+    return first, [step._replace(start_offset=end, batches=step.batches[count:])]
+
+
+def _cost(before: Credits, after: Credits) -> Spent:
+    return Spent(before.records - after.records, before.size_bytes - after.size_bytes)
+
+
+def diverged_at(held: Held) -> Diverged:
+    """Return what a reader is told that stands beyond the end: what it read is gone (P18)."""
+    partition = held.bounds.partition
+    return Diverged(partition, partition.high_watermark, partition.leader_epoch)

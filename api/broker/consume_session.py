@@ -1,0 +1,328 @@
+"""One member's stream: what it is told and sent, in one order, and what it says.
+
+The stream is one generator: answers and news first, then records as far as the credit goes, one
+partition after the other. Each turn looks at the newest committed view of the member, never at what
+is only decided. What the client says (`consume_actions`) changes what the next turn sees.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
+from typing import Final
+
+from api.broker.consume_actions import Said, SessionDoors
+from api.broker.consume_assignment import Assignment
+from api.broker.consume_events import (
+    Action,
+    Assigned,
+    Committed,
+    Event,
+    Heartbeat,
+    Opening,
+)
+from api.broker.consume_places import Held, Spent, diverged_at, within_credit
+from api.broker.read_on import Diverged, Gap, ReadFrom, Step
+from api.broker.subscribe import HEARTBEAT_MS as SILENCE_MS
+from api.broker.subscribe import Bounds, CaughtUp, FellBehind, is_live
+from consumer_groups.native.credits import Credits
+from consumer_groups.records import MemberId, Owned, StreamNumber
+from consumer_groups.views import MemberView
+from model.errors import ErrorCode, RequestError, StorageFailed
+from model.ids import GroupId, MonotonicMs
+from model.limits import SUBSCRIBE_BYTES_DEFAULT
+from model.principal import Principal
+
+HEARTBEAT_MS: Final = SILENCE_MS
+"""The member is told something at least so often, as every reader is."""
+STEP_BYTES: Final = SUBSCRIBE_BYTES_DEFAULT.value
+
+
+class ConsumeSession:
+    """The stream. Loop only."""
+
+    def __init__(
+        self,
+        doors: SessionDoors,
+        principal: Principal,
+        *,
+        opening: Opening,
+        member: MemberView,
+    ) -> None:
+        """Serve a member that has joined or resumed over this stream."""
+        self._doors = doors
+        self._principal = principal
+        self._group = opening.group
+        self._member = member
+        self._assignment = Assignment(
+            doors.node.partitions,
+            doors.starts,
+            self._time_left_ms,
+            principal=principal,
+            opening=opening,
+        )
+        self._places = self._assignment.places
+        self._credit = Credits(records=opening.records, size_bytes=opening.size_bytes)
+        self._said = Said(
+            doors,
+            principal,
+            group=opening.group,
+            assignment=self._assignment,
+            credit=self._credit,
+            member=member,
+        )
+        self._decoded = opening.decoded
+        self._kept: list[tuple[Held, Step]] = []
+        """Read, and not yet delivered: one step's size at most."""
+        self._spent: Spent | None = None
+        self._sent_bytes = 0
+        self._live = False
+        self._why: RequestError | None = None
+        self._over: Callable[[], None] = lambda: None
+        self._bell = asyncio.Event()
+        self._told_at = doors.node.clock.monotonic_ms()
+
+    # What the table of members sees.
+
+    @property
+    def group(self) -> GroupId:
+        """Whose member it is."""
+        return self._group
+
+    @property
+    def member_id(self) -> MemberId:
+        """Which member."""
+        return self._member.member_id
+
+    @property
+    def stream(self) -> StreamNumber:
+        """This stream's number; the member may have a newer one by now."""
+        return self._member.stream
+
+    def update(self, member: MemberView) -> None:
+        """Take over what is committed about the member by now."""
+        if member != self._member:
+            self._member = member
+            self._ring()
+
+    def end(self, why: RequestError) -> None:
+        """End the stream with an error, once what was said before is delivered."""
+        if self._why is None:
+            self._why = why
+            self._over()
+        self._ring()
+
+    def when_over(self, tell: Callable[[], None]) -> None:
+        """Have it told when `end` is called: a client that reads nothing would not notice."""
+        self._over = tell
+
+    @property
+    def why(self) -> RequestError | None:
+        """What the stream ends with; None: it goes on, or the member leaves."""
+        return self._why
+
+    def close(self) -> None:
+        """The stream is over: a member that has not left may resume."""
+        self._doors.members.detach(self)
+
+    # What it is told.
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        """Yield events until the member has left.
+
+        Raises:
+            RequestError: the membership is lost, goes on elsewhere, or cannot be served on.
+        """
+        while True:
+            self._bell.clear()
+            events = await self._turn()
+            if not events and self._said.left and not self._said.answers:
+                return
+            for event in events:
+                yield event
+                self._told_at = self._doors.node.clock.monotonic_ms()
+                if isinstance(event, Committed):
+                    self._said.room.release()
+            self._settle()
+            if not events:
+                await self._rest()
+
+    def sent(self, size_bytes: int) -> None:
+        """Note how large records became on their way: decoded they may be larger than stored."""
+        self._sent_bytes += size_bytes
+
+    async def _turn(self) -> list[Event]:
+        """Return what comes next; nothing when there is nothing to tell."""
+        answers = self._said.take_answers()
+        if answers:
+            return answers
+        if self._why is not None and not self._said.left:
+            raise self._why
+        if self._said.leaving:
+            return []
+        assignment, member = self._assignment, self._member
+        events = assignment.changed(member)
+        if not events:
+            events = await assignment.given(member)
+            if events:  # there is something to catch up with
+                self._live = False
+        if not events:
+            events = self._arrived() or self._switched() or await self._records()
+        if not events and self._silent_ms() >= HEARTBEAT_MS:
+            events = [Heartbeat()]
+        return events
+
+    def _arrived(self) -> list[Event]:
+        """Tell of the places where the member goes on as it asked."""
+        moved = self._said.take_moved()
+        if not moved:
+            return []
+        self._live = False
+        return [Assigned([replace(held.bounds) for held in moved])]
+
+    def _switched(self) -> list[Event]:
+        delivered = [held for held in self._places.every() if held.delivers]
+        if not delivered or (not self._live and any(held.fresh for held in delivered)):
+            return []
+        bounds = [held.bounds for held in delivered]
+        before, self._live = self._live, is_live(bounds, before=self._live)
+        if before == self._live:
+            return []
+        return [FellBehind()] if before else [CaughtUp([replace(place) for place in bounds])]
+
+    async def _records(self) -> list[Event]:
+        """Deliver as far as the credit goes: what was read before, else what is read now."""
+        if not self._credit.may_send():
+            self._kept = []
+            return []
+        events: list[Event] = []
+        steps = [(held, step) for held, step in self._kept if self._wanted(held, step)]
+        if not steps:
+            events, steps = await self._read()
+        if steps:
+            owners = {step.partition: held for held, step in steps}
+            cut = within_credit([step for _, step in steps], self._credit, decoded=self._decoded)
+            for step in cut.now:
+                owners[step.partition].bounds.move(step)
+            self._kept = [(owners[step.partition], step) for step in cut.later]
+            self._spent = cut.spent
+            events.append(cut.now)
+        return events
+
+    async def _read(self) -> tuple[list[Event], list[tuple[Held, Step]]]:
+        """Read on in every partition that has news, once."""
+        reading = [held for held in self._places.in_turn() if held.has_news]
+        if not reading:
+            return [], []
+        size = min(STEP_BYTES, self._credit.size_bytes)
+        read = await self._doors.read_on(
+            self._principal,
+            [_from(held.bounds, size) for held in reading],
+            min_bytes=0,
+            max_bytes=size,
+            max_wait_ms=0,
+        )
+        events: list[Event] = []
+        steps: list[tuple[Held, Step]] = []
+        for held, found in zip(reading, read, strict=True):
+            if not (self._places.has(held) and held.delivers):
+                continue  # given back, paused or sent elsewhere while it was read
+            held.fresh = False
+            if isinstance(found, Step):
+                if found.batches or found.next_offset > held.bounds.start:
+                    steps.append((held, found))
+            else:
+                events += _told(held, found)
+        if not events and not steps:
+            await self._doors.turn()
+        return events, steps
+
+    def _wanted(self, held: Held, step: Step) -> bool:
+        """Tell whether what was read is still what comes next."""
+        current = self._places.has(held) and held.delivers
+        return current and held.bounds.start == step.start_offset
+
+    def _settle(self) -> None:
+        """Take what was sent off the credit."""
+        if self._spent is not None and self._spent.records:
+            size_bytes = max(self._spent.size_bytes, self._sent_bytes)
+            self._credit.spend(records=self._spent.records, size_bytes=size_bytes)
+        self._spent, self._sent_bytes = None, 0
+
+    async def _rest(self) -> None:
+        """Wait until something has changed, or it is time for a sign of life."""
+        watched: list[Bounds] = []
+        if self._credit.may_send() and not self._said.leaving:
+            held = [one for one in self._places.every() if one.delivers]
+            if any(one.has_news for one in held):
+                return
+            watched = [one.bounds for one in held]
+        node = self._doors.node
+        cancel = node.clock.call_at(MonotonicMs(self._told_at + HEARTBEAT_MS), self._ring)
+        for place in watched:
+            place.partition.watch(place.start, self._wake)
+        try:
+            await self._bell.wait()
+        finally:
+            cancel()
+            for place in watched:
+                place.partition.unwatch(self._wake)
+
+    def _silent_ms(self) -> int:
+        return self._doors.node.clock.monotonic_ms() - self._told_at
+
+    def _wake(self) -> None:
+        """Records were committed: look when this tick has gathered all there are."""
+        self._doors.node.tick.at_end(self._ring)
+
+    def _ring(self) -> None:
+        self._bell.set()
+
+    # What it says.
+
+    def heard(self) -> None:
+        """Note that the client lives: something of it has arrived."""
+        self._doors.members.heard(self)
+
+    async def room(self) -> None:
+        """Wait until one more commit may be under way: until its client has read answers."""
+        await self._said.room.acquire()
+
+    async def act(self, action: Action) -> None:
+        """Carry out what the client says; to be started in the order in which it came.
+
+        What is refused ends the stream.
+        """
+        try:
+            await self._said.carry_out(action)
+        except RequestError as refusal:
+            self.end(refusal)
+        except StorageFailed as failed:
+            self.end(RequestError(ErrorCode.STORAGE_ERROR, str(failed)))
+        self._ring()
+
+    def _time_left_ms(self, owned: Owned) -> int:
+        return self._doors.members.time_left_ms(self, owned)
+
+
+def _from(place: Bounds, max_bytes: int) -> ReadFrom:
+    return ReadFrom(place.partition, place.start, max_bytes, place.last_epoch)
+
+
+def _told(held: Held, found: Gap | Diverged | RequestError) -> list[Event]:
+    """Return what a reader is told that got no records of a partition, and where it stands then.
+
+    Raises:
+        RequestError: the partition cannot be read.
+    """
+    if isinstance(found, RequestError):
+        if found.code is ErrorCode.UNKNOWN_TOPIC:  # its deletion reaches the member by itself
+            held.stands_still = True
+            return []
+        if held.bounds.start <= held.bounds.end or found.code is not ErrorCode.OFFSET_OUT_OF_RANGE:
+            raise found
+        found = diverged_at(held)
+    if isinstance(found, Gap):
+        held.bounds.move(found)
+        return [found]
+    held.stands_still = True
+    return [found]

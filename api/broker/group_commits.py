@@ -1,0 +1,90 @@
+"""Commit offsets of a group: by a member over its stream, in a member's name, or from outside."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from api.broker.context import BrokerContext
+from api.broker.group_state import GroupState
+from api.broker.group_topics import ImageTopics
+from consumer_groups.requests import Actor, Commit, Cursor
+from model.errors import ErrorCode, RequestError
+from model.ids import GroupId, LeaderEpoch, Offset, PartitionId
+from model.names import check_topic_name
+
+
+class NamedCursor(NamedTuple):
+    """How far a partition was read, as its reader names it."""
+
+    topic: str
+    number: int
+    offset: Offset
+    leader_epoch: LeaderEpoch | None = None
+    """Of the record before the offset; None = not told."""
+    metadata: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCommits:
+    """The use case; one for each node. Loop only."""
+
+    node: BrokerContext
+    state: GroupState
+
+    async def __call__(
+        self, group: GroupId, actor: Actor, cursors: Sequence[NamedCursor]
+    ) -> list[RequestError | None]:
+        """Remember offsets; return what became of each, in order: None = committed.
+
+        A row is refused with INVALID_TOPIC_NAME, UNKNOWN_TOPIC, UNKNOWN_PARTITION,
+        OFFSET_OUT_OF_RANGE (beyond the end), INVALID_REQUEST (below zero),
+        OFFSET_METADATA_TOO_LARGE, STALE_MEMBER_EPOCH.
+
+        Raises:
+            RequestError: UNKNOWN_MEMBER, FENCED_INSTANCE, STALE_MEMBER_EPOCH, GROUP_NOT_EMPTY (from
+                outside), INVALID_REQUEST (a partition named twice), LIMIT_EXCEEDED; DISK_FULL and
+                its like.
+        """
+        rows: list[RequestError | None] = []
+        found: list[Cursor] = []
+        for cursor in cursors:
+            try:
+                found.append(self._found(cursor))
+                rows.append(None)
+            except RequestError as refusal:
+                rows.append(refusal)
+        request = Commit(group=group, actor=actor, cursors=tuple(found))
+        decided = await self.state.call(
+            group,
+            lambda machine, now: machine.commit(
+                request, now=now, topics=ImageTopics(self.node.quorum.image)
+            ),
+        )
+        answers = iter(decided)
+        return [row if row is not None else next(answers).error for row in rows]
+
+    def _found(self, cursor: NamedCursor) -> Cursor:
+        """Return the cursor of the topic that has its name now.
+
+        Raises:
+            RequestError: INVALID_TOPIC_NAME, UNKNOWN_TOPIC, UNKNOWN_PARTITION, OFFSET_OUT_OF_RANGE.
+        """
+        partition = self.node.partitions.get(check_topic_name(cursor.topic), cursor.number)
+        end = partition.high_watermark
+        if cursor.offset > end:
+            raise RequestError(
+                ErrorCode.OFFSET_OUT_OF_RANGE,
+                f"{cursor.topic}/{cursor.number}: offset {cursor.offset} lies beyond the end, "
+                f"{end}: nothing there can have been read",
+                topic=cursor.topic,
+                partition=str(cursor.number),
+                offset=str(cursor.offset),
+                log_start_offset=str(partition.log_start),
+                high_watermark=str(end),
+            )
+        return Cursor(
+            partition=PartitionId(partition.topic.topic_id, cursor.number),
+            offset=cursor.offset,
+            leader_epoch=cursor.leader_epoch,
+            metadata=cursor.metadata,
+        )

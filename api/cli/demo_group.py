@@ -1,0 +1,135 @@
+"""The demo's group: two members, one of them killed, and the group sent back by time while it runs.
+
+What has to come is known before: every offset between two places of each partition. What came is
+held against it, record by record.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import tidelog
+
+GROUP: Final = "departures"
+TAIL: Final = 5_000
+"""Records of each partition that the group begins with, from the end."""
+KILLED_AFTER: Final = 1_000
+"""Records that the member gets which is killed."""
+PATIENCE_S: Final = 120.0
+
+Spot = tuple[int, int]
+"""Partition and offset."""
+
+
+@dataclass(slots=True)
+class GroupStory:
+    """What the group does, step by step."""
+
+    url: str
+    topic: str
+    say: Callable[[str], Any]
+    now: Callable[[], float]
+    """Seconds, on the loop's clock."""
+    tail: int = TAIL
+    killed_after: int = KILLED_AFTER
+    seen: set[Spot] = field(default_factory=set)
+    handed_out: int = 0
+    halfway: asyncio.Event = field(default_factory=asyncio.Event)
+    """The member that is killed has records in hand."""
+    shared: asyncio.Event = field(default_factory=asyncio.Event)
+    """The other one has some too."""
+
+    async def tell(self, back_to: datetime) -> bool:
+        """Share, kill, send back to an append time, catch up; false if a record is missing."""
+        async with asyncio.timeout(PATIENCE_S), tidelog.connect(self.url) as client:
+            wanted = await self._begin(client)
+            async with asyncio.TaskGroup() as members:
+                members.create_task(self._be_killed())
+                await self.halfway.wait()
+                async with client.consumer(self.topic, group=GROUP, commit="auto") as survivor:
+                    shared = await self._share(survivor, wanted)
+                    again = await self._send_back(client, survivor, back_to, wanted=wanted)
+            lag = sum(row.lag or 0 for row in await client.groups.offsets(GROUP))
+            self.say(f"demo: group {GROUP} has caught up: lag {lag}\n")
+        return shared and again and lag == 0
+
+    async def _begin(self, client: tidelog.Client) -> set[Spot]:
+        """Put the group where it begins; return everything that has to come."""
+        ends = await client.topics.resolve(self.topic, "latest")
+        begins = {
+            at.partition.partition: max(at.log_start_offset, at.high_watermark - self.tail)
+            for at in ends
+        }
+        await client.groups.commit(
+            GROUP, *(tidelog.Cursor(self.topic, number, begin) for number, begin in begins.items())
+        )
+        return {
+            (at.partition.partition, offset)
+            for at in ends
+            for offset in range(begins[at.partition.partition], at.high_watermark)
+        }
+
+    async def _share(self, survivor: tidelog.Consumer[bytes, bytes], wanted: set[Spot]) -> bool:
+        """Read with two members, of which one is killed, until everything has come."""
+        began = self.now()
+        while len(self.seen) < len(wanted):
+            self._note(await anext(survivor))
+            self.shared.set()
+        missing, twice = len(wanted - self.seen), self.handed_out - len(self.seen)
+        self.say(
+            f"demo: group {GROUP}: two members, one killed: {len(wanted) - missing} of "
+            f"{len(wanted)} records came, {twice} of them twice: {self.now() - began:.1f} s\n"
+        )
+        return not missing
+
+    async def _be_killed(self) -> None:
+        """Be a member until the connection is gone, without a word to the group."""
+        client = tidelog.connect(self.url, client_id="killed")
+        count = 0
+        try:
+            async with client.consumer(self.topic, group=GROUP) as consumer:
+                async for record in consumer:
+                    self._note(record)
+                    count += 1
+                    if count == self.killed_after:
+                        self.halfway.set()
+                        await self.shared.wait()
+                        await client.connection.close()
+                        return
+        except tidelog.ConnectError:
+            return  # as meant
+
+    async def _send_back(
+        self,
+        client: tidelog.Client,
+        consumer: tidelog.Consumer[bytes, bytes],
+        back_to: datetime,
+        *,
+        wanted: set[Spot],
+    ) -> bool:
+        """Send the live group back, and read on until what the plan said has come again."""
+        await consumer.commit()
+        plan = await client.groups.seek(GROUP, back_to, clock="append", force=True)
+        after = {change.partition.partition: change.after for change in plan.changes}
+        ends: dict[int, int] = {}
+        for number, offset in wanted:
+            ends[number] = max(ends.get(number, 0), offset + 1)
+        again = {(p, o) for p, end in ends.items() for o in range(after.get(p, end), end)}
+        self.seen.clear()
+        began = self.now()
+        while len(self.seen) < len(again):
+            self._note(await anext(consumer))
+        planned = sum(change.redelivered for change in plan.changes)
+        exact = planned == len(again) and self.seen == again
+        self.say(
+            f"demo: the live group sent back to {back_to:%H:%M:%S} by append time: {len(again)} "
+            f"records again, {'exactly' if exact else 'NOT'} the plan: "
+            f"{self.now() - began:.1f} s\n"
+        )
+        return exact
+
+    def _note(self, record: tidelog.Record[bytes, bytes]) -> None:
+        self.handed_out += 1
+        self.seen.add((record.partition, record.offset))

@@ -1,0 +1,43 @@
+"""Plugs machines into the internal topics that hold their records."""
+
+from collections.abc import Callable
+
+from api.broker.context import BrokerContext
+from api.broker.group_state import GroupState
+from cluster.settings import ClusterSettings
+from cluster.shell.led_state import StateDoors
+from cluster.shell.state_partitions import StatePartitions
+from cluster.shell.worker import Worker
+from cluster.state_partition.layout import CONSUMER_OFFSETS, StateTopic
+from consumer_groups.codec import decode, encode
+from consumer_groups.machine import GroupMachine
+from consumer_groups.settings import GroupSettings
+from model.ports import Disk
+
+
+def plug_groups(
+    context: BrokerContext,
+    *,
+    disk: Disk,
+    worker: Worker,
+    cluster: ClusterSettings,
+    groups: GroupSettings,
+    failed: Callable[[Exception], None],
+) -> GroupState:
+    """Return the coordinators of consumer groups; `restore` is to be awaited before doors open."""
+    topic = StateTopic(
+        name=CONSUMER_OFFSETS,
+        new_machine=lambda: GroupMachine(groups),
+        encode=encode,
+        decode=decode,
+        subject=lambda record: record.group,
+    )
+    doors = StateDoors(
+        intake=context,
+        disk=disk,
+        worker=worker,
+        checkpoint=context.writer.ask,
+        failed=failed,
+        snapshot_records=cluster.state_snapshot_records,
+    )
+    return StatePartitions(topic, context.partitions, quorum=context.quorum, doors=doors)

@@ -1,0 +1,66 @@
+"""When a partition's state is written down, and what of its log may go then.
+
+A state is frozen ahead of the high watermark, and written once the watermark has reached it: what
+is lost with a leadership is never in a snapshot.
+
+Invariants:
+    STATE_SNAPSHOT_IS_COMMITTED    a snapshot holds nothing at or above the high watermark.
+    STATE_TRIM_BELOW_SNAPSHOT      the log keeps whatever the older of the two snapshots lacks.
+"""
+
+from typing import Final, Generic, TypeVar
+
+from cluster.state_partition.host import Frozen
+from model.ids import Offset
+
+RecordT = TypeVar("RecordT")
+KEPT: Final = 2
+"""Snapshots on disk: the newest, and the one before it in case that is damaged."""
+
+
+class SnapshotPlan(Generic[RecordT]):
+    """One partition's snapshots. One is in the making at a time."""
+
+    __slots__ = ("_every", "_frozen", "_kept", "_writing")
+
+    def __init__(self, every: int, *, kept: tuple[Offset, ...] = ()) -> None:
+        """Go on behind what a start has found, oldest first; snapshot after so many records."""
+        self._every = every
+        self._kept = kept
+        self._frozen: Frozen[RecordT] | None = None
+        self._writing = False
+
+    @property
+    def newest(self) -> Offset | None:
+        """Offset of the newest snapshot that is durable."""
+        return self._kept[-1] if self._kept else None
+
+    @property
+    def trim_to(self) -> Offset | None:
+        """What is below it is not needed any more; None: everything is."""
+        return self._kept[0] if len(self._kept) == KEPT else None
+
+    def wants(self, end: Offset) -> bool:
+        """Tell whether the state should be frozen now."""
+        return self._frozen is None and end - (self.newest or 0) >= self._every
+
+    def took(self, frozen: Frozen[RecordT]) -> None:
+        """Keep a frozen state until it is committed."""
+        self._frozen = frozen
+
+    def due(self, high_watermark: Offset) -> Frozen[RecordT] | None:
+        """Return what is to be written now, once."""
+        frozen = self._frozen
+        if frozen is None or self._writing or frozen.offset > high_watermark:
+            return None
+        self._writing = True
+        return frozen
+
+    def written(self, *, high_watermark: Offset) -> None:
+        """Note that what was due is durable."""
+        assert self._frozen is not None, "STATE_SNAPSHOT_IS_COMMITTED"
+        offset = self._frozen.offset
+        assert offset <= high_watermark, "STATE_SNAPSHOT_IS_COMMITTED"
+        self._frozen, self._writing = None, False
+        self._kept = (*self._kept, offset)[-KEPT:]
+        assert self.trim_to is None or self.trim_to < offset, "STATE_TRIM_BELOW_SNAPSHOT"

@@ -1,0 +1,1 @@
+"""Who gets which partition: pure functions from members and partitions to targets."""

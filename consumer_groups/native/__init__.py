@@ -1,0 +1,1 @@
+"""Decisions of the native protocol: incremental assignment over one stream for each member."""

@@ -1,0 +1,140 @@
+"""What can be asked of a group's coordinator. Names and texts were checked at the door."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from consumer_groups.records import GroupEpoch, LeaveReason, MemberId, StreamNumber
+from model.ids import GroupId, LeaderEpoch, Offset, PartitionId, TopicName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Join:
+    """A new member comes, over a stream of its own."""
+
+    group: GroupId
+    new_member_id: MemberId
+    """Never used before: the asker draws it."""
+    stream: StreamNumber
+    topics: tuple[TopicName, ...]
+    instance_id: str | None = None
+    client_id: str = ""
+    host: str = ""
+    session_timeout_ms: int | None = None
+    """None, here and below: the node's setting."""
+    rebalance_timeout_ms: int | None = None
+    resume_timeout_ms: int | None = None
+    assignor: str | None = None
+    """What the group's configuration says; takes effect with this join."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resume:
+    """A member whose stream broke goes on over another one."""
+
+    group: GroupId
+    member_id: MemberId
+    member_epoch: GroupEpoch
+    """What it was told last."""
+    stream: StreamNumber
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revoked:
+    """A member hands partitions over: its last commit of them came before."""
+
+    group: GroupId
+    member_id: MemberId
+    stream: StreamNumber
+    partitions: tuple[PartitionId, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """A member goes: it says so itself, or its time has run out.
+
+    Whoever ends a membership names the stream that it knows: a member that has come back over
+    another one meanwhile is not meant.
+    """
+
+    group: GroupId
+    member_id: MemberId
+    stream: StreamNumber
+    reason: LeaveReason = LeaveReason.LEFT
+
+
+@dataclass(frozen=True, slots=True)
+class ByStream:
+    """A commit that came over a member's stream."""
+
+    member_id: MemberId
+    stream: StreamNumber
+
+
+@dataclass(frozen=True, slots=True)
+class ByEpoch:
+    """A commit beside the stream, in a member's name."""
+
+    member_id: MemberId
+    member_epoch: GroupEpoch
+
+
+@dataclass(frozen=True, slots=True)
+class FromOutside:
+    """A commit by somebody who is no member."""
+
+    principal: str
+
+
+Actor: TypeAlias = ByStream | ByEpoch | FromOutside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cursor:
+    """How far one partition was read: the next offset to read."""
+
+    partition: PartitionId
+    offset: Offset
+    leader_epoch: LeaderEpoch | None = None
+    metadata: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """Remember how far the group has read."""
+
+    group: GroupId
+    actor: Actor
+    cursors: tuple[Cursor, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """Where one partition of a group goes, resolved in its log."""
+
+    partition: PartitionId
+    after: Offset
+    log_start: Offset
+    truncated: bool = False
+    """Retention has removed history between the place asked for and `after`."""
+    leader_epoch: LeaderEpoch | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seek:
+    """Send a group to another place, in all these partitions or in none."""
+
+    group: GroupId
+    principal: str
+    moves: tuple[Move, ...]
+    force: bool = False
+    """Also a group with members: they are fenced."""
+    validate_only: bool = False
+    """Answer with the plan; change nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteOffsets:
+    """Forget offsets of partitions that no member consumes."""
+
+    group: GroupId
+    partitions: tuple[PartitionId, ...]

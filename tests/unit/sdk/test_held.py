@@ -1,0 +1,56 @@
+"""What a consumer lets a node send: never more than there is room for, nor nothing for ever."""
+
+from tidelog.held import BATCH_BYTES, BYTES_AHEAD, RECORDS_AHEAD, Held, Holdings
+from tidelog.v1 import common_pb2 as common
+
+
+def holding() -> tuple[Holdings, Held]:
+    holdings = Holdings()
+    held = Held(("t", 0), 0, None, announced=True)
+    holdings.add(held)
+    return holdings, held
+
+
+def message(first: int, count: int) -> common.PartitionRecords:
+    records = [common.Record(offset=first + n, value=b"v") for n in range(count)]
+    batch = common.RecordBatch(records=records)
+    after = common.Cursor(topic="t", partition=0, offset=first + count)
+    return common.PartitionRecords(next=after, batches=[batch])
+
+
+def test_a_new_stream_is_granted_what_there_is_room_for() -> None:
+    holdings, _ = holding()
+    assert holdings.begin() == common.Credit(records=RECORDS_AHEAD, bytes=BYTES_AHEAD)
+    sent = message(0, 100)
+    holdings.take(sent)
+    size_bytes = sent.batches[0].ByteSize() + BATCH_BYTES
+    left = common.Credit(records=RECORDS_AHEAD - 100, bytes=BYTES_AHEAD - size_bytes)
+    assert holdings.begin() == left  # what is here takes its part on the next stream too
+
+
+def test_credit_comes_back_with_what_is_handed_out_and_what_is_thrown_away() -> None:
+    holdings, held = holding()
+    holdings.begin()
+    holdings.take(message(0, RECORDS_AHEAD))
+    assert holdings.grant() is None
+    while holdings.next() is not None:
+        pass
+    assert (holdings.grant() or common.Credit()).records == RECORDS_AHEAD
+    holdings.take(message(RECORDS_AHEAD, RECORDS_AHEAD))
+    assert (holdings.buffered, holdings.grant()) == (RECORDS_AHEAD, None)
+    holdings.drop(held)
+    assert (holdings.buffered, (holdings.grant() or common.Credit()).records) == (0, RECORDS_AHEAD)
+
+
+def test_a_node_that_counts_more_does_not_starve_a_reader() -> None:
+    holdings, held = holding()
+    holdings.begin()
+    assert holdings.grant() is None  # by this count the node may send
+    holdings.renew()
+    assert (holdings.grant() or common.Credit()).records == RECORDS_AHEAD
+    holdings.take(message(0, 1))
+    holdings.renew()
+    assert holdings.grant() is None  # something is here: the program is to take it first
+    holdings.pause(held, paused=True)
+    holdings.renew()
+    assert holdings.grant() is None  # nothing should have come

@@ -1,0 +1,159 @@
+"""What a consumer owes its group: commits of what is finished, and partitions given back.
+
+A partition is given back once nobody works on a record of it, and after the commit of what was
+finished; whoever gets it goes on exactly there.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from tidelog.connection import Connection
+from tidelog.errors import TIMED_OUT, TidelogError, error_of
+from tidelog.held import Held, Spot
+from tidelog.membership import LOST, Membership
+from tidelog.v1 import common_pb2 as common
+from tidelog.wire_errors import failure_of_row
+
+LOGGER: Final = logging.getLogger("tidelog.client")
+COMMIT_EVERY_S: Final = 1.0
+"""What is finished is committed so often."""
+CLOSE_S: Final = 10.0
+"""How long the last commit may take when the consumer is closed."""
+PASSED_ON: Final = LOST | {"FENCED_INSTANCE", "UNKNOWN_TOPIC", "UNKNOWN_PARTITION"}
+"""A commit refused so is of no use any more: the partition is another member's, or is no more."""
+
+
+class Settlement:
+    """One consumer's commits and what it gives back."""
+
+    def __init__(
+        self, connection: Connection, membership: Membership, in_hand: Collection[Held]
+    ) -> None:
+        """Take the membership, and where the consumer notes what the program works on."""
+        self._connection = connection
+        self._membership = membership
+        self._in_hand = in_hand
+
+    async def commit(self, spots: Mapping[Held, Spot]) -> None:
+        """Commit, and try again what may be refused only for now.
+
+        Raises:
+            TidelogError: the first row that is refused for good, or after the retry budget.
+        """
+        budget = self._connection.budget()
+        left = dict(spots)
+        while left:
+            failures = await self._send(left)
+            final = [each for each in failures.values() if not each.retryable]
+            if final:
+                raise final[0]
+            left = {held: spot for held, spot in left.items() if held in failures}
+            if left:
+                await self._connection.clock.sleep(budget.failed(next(iter(failures.values()))))
+
+    async def run(self) -> None:
+        """Commit what is finished, again and again."""
+        while True:
+            await self._connection.clock.sleep(COMMIT_EVERY_S)
+            await self._commit_quietly(self._dirty(self._membership.holdings.by_key.values()))
+
+    async def close(self, *, failed: bool) -> None:
+        """Commit what is finished, for the last time; `failed`: an error is on its way already.
+
+        Raises:
+            TidelogError: it was refused, or got no answer in time; or what ended the consumer,
+                if the program does not know yet.
+        """
+        membership = self._membership
+        if membership.failure is not None and not membership.is_told and not failed:
+            raise membership.told()
+        dirty = self._dirty(membership.holdings.by_key.values())
+        if not dirty or membership.failure is not None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self.commit(dirty)
+        except TimeoutError:
+            error = error_of(TIMED_OUT, f"the last commit was not answered in {CLOSE_S:.0f} s")
+        except TidelogError as refused:
+            error = refused
+        else:
+            return
+        if failed or error.reason in PASSED_ON:
+            LOGGER.warning("the last commit failed, what it said comes again: %s", error)
+        else:
+            raise error
+
+    def idle(self) -> Sequence[Held]:
+        """Return what is to be given back and nobody works on."""
+        return [
+            held
+            for held in self._membership.holdings.by_key.values()
+            if held.revoke_by_s is not None and not held.going and held not in self._in_hand
+        ]
+
+    def give_back(self, going: Sequence[Held]) -> None:
+        """Give partitions back, beside whatever the program does."""
+        if going:
+            for held in going:
+                held.going = True
+            self._membership.start(self._give_back(going))
+
+    async def _give_back(self, going: Sequence[Held]) -> None:
+        now_s = self._connection.clock.monotonic()
+        late = [held for held in going if held.revoke_by_s is not None and held.revoke_by_s < now_s]
+        for held in late:  # it was taken, perhaps given to another member, perhaps to this one
+            LOGGER.warning(
+                "%s/%d was asked back and the program took too long: what it finished since its "
+                "last commit comes again", *held.at,
+            )  # fmt: skip
+            self._membership.holdings.drop(held)
+        await self._commit_quietly(self._dirty(held for held in going if held not in late))
+        self._membership.hand_over(going)
+
+    async def _commit_quietly(self, spots: Mapping[Held, Spot]) -> None:
+        """Commit beside the program, which is told only of what it can do something about."""
+        if not spots:
+            return
+        try:
+            failures = await self._send(spots)
+        except TidelogError as lost:
+            if lost.reason not in LOST:
+                raise
+            LOGGER.debug("a commit came too late: %s", lost)
+            return
+        for held, error in failures.items():
+            if error.reason in PASSED_ON or error.retryable:
+                LOGGER.warning("%s/%d was not committed: %s", *held.at, error)
+            else:
+                raise error
+
+    async def _send(self, spots: Mapping[Held, Spot]) -> Mapping[Held, TidelogError]:
+        """Commit once; return what was refused."""
+        cursors = []
+        for held, (offset, epoch) in spots.items():
+            held.asked = (offset, epoch)
+            cursor = common.Cursor(topic=held.at[0], partition=held.at[1], offset=offset)
+            if epoch is not None:
+                cursor.leader_epoch = epoch
+            cursors.append(cursor)
+        by_key = {held.at: held for held in spots}
+        failures: dict[Held, TidelogError] = {}
+        try:
+            rows = await self._membership.commit(cursors)
+        except BaseException:
+            for held in spots:
+                held.asked = None
+            raise
+        for row in rows:
+            if row.HasField("error"):
+                held = by_key[row.partition.topic, row.partition.partition]
+                error = failures[held] = failure_of_row(row.error).error
+                held.asked = None if error.retryable else held.asked
+        return failures
+
+    @staticmethod
+    def _dirty(every: Iterable[Held]) -> Mapping[Held, Spot]:
+        return {held: held.done for held in every if held.is_dirty and held.done is not None}
