@@ -167,6 +167,8 @@ class ConsumeSession:
                 self._live = False
         if not events:
             events = self._arrived() or self._switched() or await self._records()
+        if not events:  # a first read that found nothing has made it live
+            events = self._switched()
         if not events and self._silent_ms() >= HEARTBEAT_MS:
             events = [Heartbeat()]
         return events

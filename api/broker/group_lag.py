@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 from api.broker.context import BrokerContext
 from api.broker.group_state import GroupState
 from api.broker.search import Searches
+from api.broker.turns import Turns
 from cluster.shell.hosted_partition import HostedPartition
 from consumer_groups.records import MemberId, OffsetCommitted
 from consumer_groups.views import OffsetRow
@@ -66,7 +67,12 @@ class GroupLag:
             if row.partition.number < len(hosted):  # else the topic is gone: so will be the row
                 found.append((hosted[row.partition.number], row))
         found.sort(key=lambda one: (one[0].topic.name, one[0].number))
-        return [await self._row(partition, row) for partition, row in found]
+        turns = Turns(self.node.clock, self.searches.turn)
+        offsets: list[GroupOffset] = []
+        for partition, row in found:
+            offsets.append(await self._row(partition, row))
+            await turns.give_way()
+        return offsets
 
     async def _row(self, partition: HostedPartition, row: OffsetRow) -> GroupOffset:
         committed, start = row.committed, partition.log_start

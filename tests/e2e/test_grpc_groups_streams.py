@@ -1,5 +1,7 @@
 """One member's stream: credit, pause, and the places where it goes on."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from tests.group_client import (
     place,
     records,
 )
-from tests.grpc_node import GrpcNode, encoded, plain
+from tests.grpc_node import SETTINGS, GrpcNode, encoded, grpc_node, plain
 from tests.grpc_reading import trim
 from tidelog.v1 import common_pb2
 
@@ -241,3 +243,24 @@ async def test_signs_of_life(served: GrpcNode, monkeypatch: pytest.MonkeyPatch) 
     member = await joined(served, "billing", "orders", credit=credit(0, 0))
     await member.until("heartbeat")
     await member.until("heartbeat")
+
+
+async def test_falling_behind_and_catching_up(tmp_path: Path) -> None:
+    """Nothing is kept in memory: what is not delivered at once is history."""
+    settings = replace(SETTINGS, log=replace(SETTINGS.log, tail_bytes=0))
+    async with grpc_node(tmp_path, settings) as served:
+        await served.create("orders")
+        member = await joined(served, "billing", "orders", credit=credit(1))
+        await member.until("caught_up")
+        seen = len(member.told)
+        tail = served.node.broker.partition("orders", 0).log.tail
+        while tail.start < 2:
+            await served.produce("orders", plain(b"x" * 100_000))
+        await member.say(credit=EVERYTHING)
+        while member.assigned["orders", 0].offset < tail.start:
+            await member.next()
+        await member.until("caught_up")
+        kinds = [message.WhichOneof("event") for message in member.told[seen:]]
+        switches = [kind for kind in kinds if kind not in {"records", "heartbeat"}]
+        assert switches == ["fell_behind", "caught_up"] * (len(switches) // 2)
+        assert switches

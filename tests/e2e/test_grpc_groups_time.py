@@ -27,7 +27,8 @@ from tests.grpc_node import GrpcNode, grpc_node, plain, refusal
 from tidelog.v1 import common_pb2, config_service_pb2, group_service_pb2, topic_service_pb2
 
 NOON = WallMs(1_767_268_800_000)
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 Group = group_service_pb2.ConsumerGroup
 
 
@@ -233,14 +234,7 @@ async def test_offsets_stay_while_somebody_is_there_and_for_their_retention(node
     member = await joined(node.served, "alive", "orders", session_timeout=seconds(3_600))
     await member.commit(cursor("orders", 0, 0))
     await commit(node.served, "old", cursor("orders", 0, 0))
-    resource = config_service_pb2.ConfigResource(
-        type=config_service_pb2.ConfigResource.TYPE_GROUP, name="kept"
-    )
-    await node.served.configs.UpdateConfig(
-        config_service_pb2.UpdateConfigRequest(
-            resource=resource, set={"offsets.retention.ms": str(30 * DAY_MS)}
-        )
-    )
+    await retention(node, "kept", 30 * DAY_MS)
     await commit(node.served, "kept", cursor("orders", 0, 0))
     for _ in range(8 * 24 * 2):  # the member is heard every half hour
         await node.turn(DAY_MS // 48)
@@ -252,10 +246,24 @@ async def test_offsets_stay_while_somebody_is_there_and_for_their_retention(node
     assert (await offsets(node.served, "alive"))["orders", 0].committed.offset == 0
 
 
+async def retention(node: Turned, group: str, ms: int) -> None:
+    """Let the offsets of a group be kept for so long."""
+    resource = config_service_pb2.ConfigResource(
+        type=config_service_pb2.ConfigResource.TYPE_GROUP, name=group
+    )
+    await node.served.configs.UpdateConfig(
+        config_service_pb2.UpdateConfigRequest(
+            resource=resource, set={"offsets.retention.ms": str(ms)}
+        )
+    )
+
+
 async def test_offsets_younger_than_their_retention_stay(node: Turned) -> None:
     await node.served.create("orders")
+    await retention(node, "billing", HOUR_MS)
+    await retention(node, "other", HOUR_MS)
     await commit(node.served, "billing", cursor("orders", 0, 0))
-    await node.turn(7 * DAY_MS - HOUSEKEEPING_MS)
+    await node.turn(HOUR_MS - HOUSEKEEPING_MS)
     await commit(node.served, "other", cursor("orders", 0, 0))
     assert (await offsets(node.served, "billing"))["orders", 0].committed.offset == 0
     await node.turn(2 * HOUSEKEEPING_MS)
@@ -324,11 +332,12 @@ async def test_a_node_that_stops_keeps_its_members(node: Turned) -> None:
 
 async def test_a_clock_in_doubt_expires_nothing(node: Turned) -> None:
     await node.served.create("orders")
+    await retention(node, "billing", HOUR_MS)
     await commit(node.served, "billing", cursor("orders", 0, 0))
     node.clock.set_wall(WallMs(NOON + 100 * DAY_MS))
-    await node.turn(8 * DAY_MS)
+    await node.turn(2 * HOUR_MS)
     await commit(node.served, "after", cursor("orders", 0, 0))
-    node.clock.set_wall(WallMs(NOON + 8 * DAY_MS))
+    node.clock.set_wall(WallMs(NOON + 2 * HOUR_MS))
     assert (await offsets(node.served, "billing"))["orders", 0].committed.offset == 0
     await node.turn(2 * HOUSEKEEPING_MS)
     await gone(node, "billing")
@@ -357,3 +366,12 @@ async def test_who_reads_nothing_is_let_go(node: Turned, monkeypatch: pytest.Mon
         await node.served.turn()
     assert running.bugs == 0
     assert (await member.refused()).reason == "UNKNOWN_MEMBER"
+
+
+async def test_an_empty_topic_is_caught_up_with_at_once(node: Turned) -> None:
+    """The clock stands still: nothing here waits for a sign of life."""
+    await node.served.create("orders", 2)
+    member = await joined(node.served, "billing", "orders")
+    assert len((await member.until("caught_up")).cursors) == 2
+    await node.served.produce("orders", plain(b"a"))
+    assert await member.values(1) == [b"a"]

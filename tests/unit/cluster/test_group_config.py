@@ -1,4 +1,4 @@
-"""Settings of groups in the metadata: all or nothing, guarded by a version, kept in snapshots."""
+"""Settings of groups in the metadata: all or nothing, guarded by an etag, kept in snapshots."""
 
 from collections.abc import Mapping
 from random import Random
