@@ -276,6 +276,10 @@ class PosixDisk:
             os.ftruncate(descriptor.number, 0)
             os.pwrite(descriptor.number, b"%d\n" % os.getpid(), 0)
 
+    def release(self) -> None:
+        """Let somebody else take the directory: for a process that goes on without its node."""
+        self._lock = None  # the descriptor is closed with it, and with that the lock is gone
+
     def _path(self, name: str) -> str:
         parts = name.split("/")
         inside = not {"", ".", ".."} & set(parts) and "\0" not in name

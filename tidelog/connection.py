@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
 
 DEFAULT_PORT: Final = 9095
+UNIX_SCHEME: Final = "tidelog+unix"
 CALL_TIMEOUT_S: Final = 10.0
 """Of one try of a call that is no stream, if its budget has so much left."""
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -56,7 +57,7 @@ ResponseT = TypeVar("ResponseT", bound=Message)
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where nodes are: `host:port` each; `tls`: whether the way there is encrypted."""
+    """Where nodes are: `host:port`, or `unix://path`; `tls`: whether the way there is encrypted."""
 
     hosts: tuple[str, ...]
     tls: bool = False
@@ -65,12 +66,18 @@ class Addresses:
 def parse_url(url: str) -> Addresses:
     """Return the addresses of `tidelog://host:port,host:port`; the port may be left out (9095).
 
+    `tidelog+unix:///path` is a socket of this machine, such as `tidelog.testing` listens on.
+
     Raises:
         ValueError: it is not of that shape.
     """
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "tidelog", url
+    if scheme == UNIX_SCHEME:
+        if not rest.startswith("/"):
+            raise ValueError(f"{url!r}: {rest!r} is no absolute path; write {UNIX_SCHEME}:///path")
+        return Addresses((f"unix://{rest}",))
     if scheme not in {"tidelog", "tidelogs"}:
         raise ValueError(
             f"{url!r} begins with {scheme}://; write tidelog:// (or tidelogs:// for TLS)"

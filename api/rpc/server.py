@@ -110,6 +110,15 @@ class GrpcDoor:
         if self._reflection:
             shown = (*served_services(), "grpc.health.v1.Health", reflection.SERVICE_NAME)
             reflection.enable_server_reflection(shown, server)
+        address = self._listen(server)
+        await server.start()
+        for service in served_services():
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._server = server
+        return address
+
+    def _listen(self, server: aio.Server) -> Address:
+        """Bind a server, and tell clients where it is."""
         host, port = self._bind
         try:
             found = server.add_insecure_port(
@@ -117,10 +126,6 @@ class GrpcDoor:
             )
         except RuntimeError as refused:
             raise DoorTaken("grpc", self._bind, str(refused)) from refused
-        await server.start()
-        for service in served_services():
-            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        self._server = server
         self._broker.advertise("grpc", host, found)
         return Address(host, found)
 

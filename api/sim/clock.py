@@ -5,10 +5,16 @@ Invariants:
 """
 
 from collections.abc import Callable
+from functools import partial
 from heapq import heappop, heappush
 from itertools import count
+from typing import Final
 
 from model.ids import MonotonicMs, WallMs
+
+CANCELLED_KEPT: Final = 64
+"""Cancelled timers are thrown out when there are so many more of them than of live ones: waits that
+end early, as most do, leave nothing behind where time stands still."""
 
 
 class SimClock:
@@ -24,7 +30,8 @@ class SimClock:
         self._drift_ppm = drift_ppm
         self._order = count()
         self._timers: list[tuple[int, int, Callable[[], None]]] = []
-        self._cancelled: set[int] = set()
+        self._live: set[int] = set()
+        """Numbers of timers that have neither run nor been cancelled."""
 
     def monotonic_ms(self) -> MonotonicMs:
         """Return the time that measures."""
@@ -42,13 +49,11 @@ class SimClock:
             What cancels it; cancelling one that has run does nothing.
         """
         number = next(self._order)
+        if len(self._timers) > 2 * len(self._live) + CANCELLED_KEPT:
+            self._timers = sorted(one for one in self._timers if one[1] in self._live)
         heappush(self._timers, (int(when), number, wake))
-
-        def cancel() -> None:
-            if any(each == number for _, each, _ in self._timers):
-                self._cancelled.add(number)
-
-        return cancel
+        self._live.add(number)
+        return partial(self._live.discard, number)
 
     def advance(self, ms: int) -> None:
         """Let time pass, and run what falls due; also what due timers set themselves."""
@@ -57,16 +62,15 @@ class SimClock:
         while self._timers and self._timers[0][0] <= until:
             when, number, wake = heappop(self._timers)
             self._monotonic = max(self._monotonic, when)
-            if number in self._cancelled:
-                self._cancelled.discard(number)
-            else:
+            if number in self._live:
+                self._live.discard(number)
                 wake()
         self._monotonic = max(self._monotonic, until)
 
     def next_timer(self) -> MonotonicMs | None:
         """Return when the next timer falls due: how far a simulation may skip."""
-        while self._timers and self._timers[0][1] in self._cancelled:
-            self._cancelled.discard(heappop(self._timers)[1])
+        while self._timers and self._timers[0][1] not in self._live:
+            heappop(self._timers)
         return MonotonicMs(self._timers[0][0]) if self._timers else None
 
     def set_wall(self, wall: WallMs) -> None:

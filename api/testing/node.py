@@ -1,30 +1,54 @@
-"""A node in this process and in memory, behind its real gRPC door on a free port of loopback."""
+"""A node in this process, on a disk in memory or a directory, behind its real gRPC door."""
 
 import logging
-from asyncio import get_running_loop
-from collections.abc import AsyncIterator
+from asyncio import Future, get_running_loop
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import ceil
+from tempfile import TemporaryDirectory
 from typing import Final
 
-from api.broker.produce_records import ProduceRecords
-from api.door import Address
+from api.config_file import load
+from api.door import Address, Door
+from api.kafka.apis import served_apis
+from api.kafka.connection import Door as KafkaShared
+from api.kafka.counters import KafkaCounters
+from api.kafka.door import KafkaDoor
 from api.node.assemble import Node, World
 from api.node.system_clock import SystemClock
+from api.node.system_limits import descriptors_max
 from api.node.system_rand import SystemRand
 from api.node.system_spawn import SystemSpawn
-from api.rpc.server import GrpcDoor
 from api.settings import NodeSettings
-from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
-from api.testing.failing_produce import FailingProduce
-from logstore.settings import LogSettings
-from model.errors import ErrorCode
-from model.ids import WallMs
+from api.testing.failures import Failures
+from api.testing.patient_fetch import wait_in_real_time
+from api.testing.socket_door import LOOPBACK, TestingDoor
+from api.testing.turned_clock import TurnedClock, TurnedSpawn
+from logstore.disk_posix import PosixDisk
+from model.ids import MonotonicMs, WallMs
 from model.limits import MIB
 
-LOOPBACK: Final = Address("127.0.0.1", 0)
 MEMORY_BYTES: Final = 64 * MIB
+JOURNAL_FILE_BYTES: Final = 1 * MIB
+"""Each is filled with zeros before it is used, and a test writes little."""
 LOGGER: Final = logging.getLogger("tidelog.testing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What a test wants of its node."""
+
+    start_ms: int | None = None
+    """The date at which a clock that is turned begins; None: the machine's clock."""
+    directory: str | None = None
+    """Where the log is kept; None: in memory."""
+    ports: bool = False
+    """Listen on free ports of loopback, for gRPC and for Kafka clients."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """By their names in the reference: `topics.auto_create` and so on."""
 
 
 class TestingNode:
@@ -32,34 +56,73 @@ class TestingNode:
 
     __test__ = False  # pytest looks for tests in whatever is called so
 
-    def __init__(self, node: Node, world: World, *, clock: SimClock | None) -> None:
-        """Take a node that has started; `clock` is None where time is the machine's."""
+    def __init__(self, node: Node, world: World, *, where: Address | str) -> None:
+        """Take a node that has started; `where` its gRPC door is to listen."""
         self._node = node
         self._world = world
-        self._clock = clock
-        broker = node.broker
-        self._produce = FailingProduce(broker.context)
-        broker.produce = self._produce
-        broker.produce_records = ProduceRecords(broker.context, self._produce, broker.searches)
-        self._door: GrpcDoor | None = None
+        self._where = where
+        self.failures = Failures()
+        """What is to go wrong, by call."""
+        self.failures.get_between(node.broker)
+        if isinstance(world.clock, TurnedClock):
+            wait_in_real_time(node.broker)
+        self._door: TestingDoor | None = None
+        self._kafka: Door | None = None
         self.address = LOOPBACK
         """Where the gRPC door listens."""
+        self.kafka_address: Address | None = None
+        """Where Kafka clients connect to."""
 
     async def open(self) -> None:
-        """Open the door, where it was if it was open before."""
-        self._door = GrpcDoor(
-            self._node.broker, self.address, reflection=True, rand=self._world.rand,
-            note=self._world.note,
+        """Open the gRPC door, where it was if it was open before."""
+        door = TestingDoor(
+            self._node.broker, self._world, where=self._where, failures=self.failures
+        )
+        self.address = await door.start()
+        self._door = door
+        if not isinstance(self._where, str):
+            self._where = self.address
+
+    async def open_kafka(self, settings: NodeSettings) -> None:
+        """Open the Kafka listener on a free port."""
+        node, world = self._node, self._world
+        shared = KafkaShared(
+            name="kafka",
+            broker=node.broker,
+            apis=served_apis(settings.kafka),
+            settings=settings.kafka,
+            counters=KafkaCounters(),
+            tick=node.tick,
+            memory=node.memory,
+            spawn=world.spawn,
+            note=world.note,
+        )
+        self._kafka = KafkaDoor(
+            shared, LOOPBACK, advertise=None, clock=SystemClock(get_running_loop()),
+            descriptors_max=descriptors_max(),
         )  # fmt: skip
-        self.address = await self._door.start()
+        self.kafka_address = await self._kafka.start()
 
     async def shut(self) -> None:
-        """Close every connection, after what was accepted is answered."""
+        """Close the gRPC door's connections, after what was accepted is answered."""
         if self._door is not None:
             await self._door.drain()
             await self._node.settle()
             await self._door.stop()
             self._door = None
+
+    async def cut(self) -> None:
+        """End the gRPC door's connections at once, whatever is still to be answered."""
+        if self._door is not None:
+            await self._door.cut()
+            self._door = None
+
+    async def close(self) -> None:
+        """Shut every door."""
+        await self.shut()
+        if self._kafka is not None:
+            await self._kafka.stop()
+            self._kafka = None
 
     async def advance(self, ms: int) -> None:
         """Let so many ms pass, and wait for what falls due meanwhile.
@@ -67,56 +130,112 @@ class TestingNode:
         Raises:
             ValueError: time is the machine's, or would run backwards.
         """
-        if self._clock is None:
+        clock = self._world.clock
+        if not isinstance(clock, TurnedClock):
             raise ValueError("time passes by itself here; ask for a manual clock")
         if ms < 0:
             raise ValueError(f"time does not run backwards: {ms} ms")
-        self._clock.advance(ms)
+        await clock.turn(ms, self._settled)
+        await self.close_past()
+
+    async def close_past(self) -> None:
+        """See to it that ranges of append time which end now are closed: nothing may come later.
+
+        Otherwise they would be once time goes on, which it does not.
+        """
+        self._node.broker.context.closed_time()
         await self._node.settle()
+
+    async def _settled(self) -> None:
+        """Wait for what timers have set off, and until it is written."""
+        spawn = self._world.spawn
+        busy = True
+        while busy:
+            await self._node.writer.checkpoint_ended()
+            await self._node.settle()
+            busy = isinstance(spawn, TurnedSpawn) and await spawn.rest()
 
     def wall_ms(self) -> WallMs:
         """Return the node's date, ms since 1970."""
         return self._world.clock.wall_ms()
 
-    def fail_next_produce(self, reason: str, *, times: int) -> None:
-        """Refuse the next batches with a reason of docs/reference/errors.md.
+    def turned_ms(self) -> int:
+        """Return by how much the clock was turned; 0 where it cannot be."""
+        clock = self._world.clock
+        return clock.monotonic_ms() if isinstance(clock, TurnedClock) else 0
 
-        Raises:
-            ValueError: there is no such reason.
-        """
-        if reason not in ErrorCode.__members__:
-            raise ValueError(f"there is no reason {reason!r}; see: tidelog errors")
-        self._produce.refusals.extend([ErrorCode[reason]] * times)
+    async def sleep(self, seconds: float) -> None:
+        """Wait until so much has passed: in reality, or by turning the clock."""
+        loop, clock = get_running_loop(), self._world.clock
+        over: Future[None] = loop.create_future()
+
+        def wake() -> None:
+            if not over.done():
+                over.set_result(None)
+
+        real = loop.call_later(seconds, wake)
+        cancel = clock.call_at(MonotonicMs(clock.monotonic_ms() + ceil(seconds * 1000)), wake)
+        try:
+            await over
+        finally:
+            real.cancel()
+            cancel()
 
 
 @asynccontextmanager
-async def node_in_memory(start_ms: int | None) -> AsyncIterator[TestingNode]:
-    """Start a node and open its door; at the end close both, and raise what the node failed with.
+async def node_for_test(wish: Wish) -> AsyncIterator[TestingNode]:
+    """Start a node and open its doors; at the end close them, and raise what it failed with.
 
-    `start_ms`: the date at which a clock set by hand begins; None: the machine's clock.
+    Raises:
+        ConfigRefused: a setting that is not known, or whose value is out of bounds.
     """
     failures: list[BaseException] = []
-    manual = None if start_ms is None else SimClock(wall=WallMs(start_ms))
-    settings = NodeSettings(log=LogSettings(journal_file_bytes=4 * MIB, reserve_bytes=0))
-    world = World(
-        disk=SimDisk(crashable=False),
-        clock=manual or SystemClock(get_running_loop()),
+    settings = _settings(wish)
+    world = _world(wish, failures)
+    node = await Node.start(settings, world, failed=failures.append)
+    try:
+        with TemporaryDirectory(prefix="tidelog-", ignore_cleanup_errors=True) as folder:
+            where = LOOPBACK if wish.ports else f"{folder}/grpc"
+            running = TestingNode(node, world, where=where)
+            try:
+                await running.close_past()
+                await running.open()
+                if wish.ports:
+                    await running.open_kafka(settings)
+                yield running
+            finally:
+                await running.close()
+    finally:
+        await node.stop(clean=not failures)
+        if isinstance(world.disk, PosixDisk):
+            world.disk.release()
+    if failures:
+        raise failures[0]
+
+
+def _settings(wish: Wish) -> NodeSettings:
+    given = [f"{name}={value}" for name, value in wish.settings.items()]
+    settings = load(overrides=given).settings if given else NodeSettings()
+    log = settings.log
+    if "log.journal_file_bytes" not in wish.settings:
+        log = replace(log, journal_file_bytes=JOURNAL_FILE_BYTES)
+    if "log.reserve_bytes" not in wish.settings:
+        log = replace(log, reserve_bytes=0)
+    return replace(settings, log=log)
+
+
+def _world(wish: Wish, failures: list[BaseException]) -> World:
+    on_disk, turned = wish.directory is not None, wish.start_ms is not None
+    make = partial(TurnedClock, wall=WallMs(wish.start_ms or 0))
+    return World(
+        disk=PosixDisk(str(wish.directory), create=True) if on_disk else SimDisk(crashable=False),
+        clock=make() if turned else SystemClock(get_running_loop()),
         rand=SystemRand(),
-        spawn=SystemSpawn(failures.append),
+        spawn=TurnedSpawn(failures.append) if turned else SystemSpawn(failures.append),
         memory_bytes=MEMORY_BYTES,
         version="testing",
         note=_note,
     )
-    node = await Node.start(settings, world, failed=failures.append)
-    running = TestingNode(node, world, clock=manual)
-    try:
-        await running.open()
-        yield running
-    finally:
-        await running.shut()
-        await node.stop(clean=not failures)
-    if failures:
-        raise failures[0]
 
 
 def _note(event: str, /, **fields: str | int) -> None:

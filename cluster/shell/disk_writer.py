@@ -123,6 +123,10 @@ class DiskWriter:
         when the directory goes offline.
         """
         self._ending = True
+        await self.checkpoint_ended()
+
+    async def checkpoint_ended(self) -> None:
+        """Return once no checkpoint is under way, or the directory is offline."""
         await self._until_or_offline(lambda: not self._checkpointing)
 
     async def _until_or_offline(self, holds: Callable[[], bool]) -> None:

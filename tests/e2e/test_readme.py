@@ -81,12 +81,12 @@ def test_the_readme_lists_the_kafka_apis_that_are_served() -> None:
 
 
 def test_the_readme_has_a_program_and_commands() -> None:
-    assert [language for language, _ in BLOCKS] == ["python", "sh"]
+    assert [language for language, _ in BLOCKS] == ["python", "sh", "python"]
 
 
 def test_the_program_runs_and_replays_what_it_wrote(ports: dict[str, int], tmp_path: Path) -> None:
     program = tmp_path / "program.py"
-    program.write_text(placed(dict(BLOCKS)["python"], ports))
+    program.write_text(placed(BLOCKS[0][1], ports))
     done = run([sys.executable, str(program)], ports, tmp_path)
     assert done.returncode == 0, done.stderr
     place, *replayed = done.stdout.splitlines()

@@ -1,24 +1,26 @@
 """The broker of `tidelog.testing`: a node, a client of it, and what a test may do to them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from os import PathLike, fspath
 from random import Random
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from tidelog._launcher import closed
 from tidelog.client import Client
-from tidelog.clock import SystemClock
-from tidelog.connection import Connection, parse_url
+from tidelog.connection import UNIX_SCHEME, Connection, parse_url
 from tidelog.places import floor_ms
 from tidelog.retry import Retry
-from tidelog.types import Record
+from tidelog.testing.node_time import NodeTime
+from tidelog.types import Record, datetime_of
 
 if TYPE_CHECKING:
     from api.testing.node import TestingNode
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
+CLIENT_ID: Final = "tidelog.testing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,36 +30,56 @@ class ManualClock:
     start: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class _NodeTime(SystemClock):
-    """A client's clock with the node's date. Waiting between tries takes its real time."""
-
-    def __init__(self, node: "TestingNode") -> None:
-        self._node = node
-
-    def now_ms(self) -> int:
-        """Return the node's date: what a record without a time is dated with."""
-        return self._node.wall_ms()
-
-
 class Broker:
     """A running broker. Belongs to the event loop in which it was started."""
 
-    def __init__(self, node: "TestingNode", client: Client) -> None:
+    def __init__(self, node: "TestingNode", retry: Retry) -> None:
         """Use `tidelog.testing.broker`."""
         self._node = node
-        self.client = client
+        self._retry = retry
+        self.client = self.connect(client_id=CLIENT_ID)
         """Connected; closed with the broker."""
 
     @property
     def url(self) -> str:
-        """What `tidelog.connect` takes, for clients of your own: a free port of loopback."""
+        """What `tidelog.connect` and `tidelog.sync.connect` take, also in another process.
+
+        A socket file that goes with the broker; with `ports=True` a free port of loopback.
+        """
         host, port = self._node.address
-        return f"tidelog://{host}:{port}"
+        return f"tidelog://{host}:{port}" if port else f"{UNIX_SCHEME}://{host}"
+
+    @property
+    def kafka(self) -> str:
+        """`host:port` for Kafka clients.
+
+        Raises:
+            ValueError: the broker was started without `ports=True`.
+        """
+        if self._node.kafka_address is None:
+            raise ValueError("there is no Kafka listener; ask for it: testing.broker(ports=True)")
+        return "{}:{}".format(*self._node.kafka_address)
 
     @property
     def now(self) -> datetime:
         """The node's date."""
-        return datetime.fromtimestamp(0, UTC) + self._node.wall_ms() * _MILLISECOND
+        return datetime_of(self._node.wall_ms())
+
+    def connect(self, *, client_id: str = "", retry: Retry | None = None) -> Client:
+        """Return another client; use it in `async with`. Its records are dated by the node's clock.
+
+        One from `tidelog.connect(broker.url)` has the machine's date.
+        """
+        return Client(
+            Connection(
+                parse_url(self.url),
+                auth=None,
+                client_id=client_id,
+                retry=retry or self._retry,
+                clock=NodeTime(self._node),
+                chance=Random(0),  # noqa: S311 - spreads waits, the same in every run
+            )
+        )
 
     async def advance(
         self,
@@ -70,6 +92,8 @@ class Broker:
         milliseconds: float = 0,
     ) -> None:
         """Let time pass at once; what falls due meanwhile has happened when this returns.
+
+        Timers run in the order of their times, each with the date at which it falls due.
 
         Raises:
             ValueError: there is no manual clock, or time would run backwards.
@@ -89,51 +113,68 @@ class Broker:
             found = [record async for record in history]
         return sorted(found, key=lambda record: (record.partition, record.offset))
 
-    def fail_next(self, call: Literal["produce"], reason: str, *, times: int = 1) -> None:
-        """Refuse the next batches with a reason; nothing of them is appended.
+    def fail_next(
+        self, call: str, reason: str, *, times: int = 1, answer_lost: bool = False
+    ) -> None:
+        """Let the next calls fail with a reason of the table of errors.
+
+        `call`: "produce" is the next batch, whoever sends it; else a call of the gRPC API:
+        "subscribe" (what `replay` reads by), "create_topic", "resolve_offsets" and so on. Nothing
+        of what was asked for is done. With `answer_lost` all of it is done, and the client does not
+        learn it: for reasons that leave the outcome open, such as REQUEST_TIMED_OUT.
 
         A reason that is retryable is tried again by the SDK, as with any node.
 
         Raises:
-            ValueError: there is no such reason, or the call cannot be made to fail.
+            ValueError: there is no such call or reason, or the two do not go together.
         """
-        if call != "produce":
-            raise ValueError(f'{call!r} cannot be made to fail; there is "produce"')
-        self._node.fail_next_produce(reason, times=times)
+        self._node.failures.add(call, reason, times=times, happens=answer_lost)
 
-    async def drop(self) -> None:
-        """Close every connection as a node that restarts does; clients come back by themselves."""
-        await self._node.shut()
+    async def drop(self, *, abruptly: bool = False) -> None:
+        """Close every connection as a node that restarts does; clients come back by themselves.
+
+        `abruptly`: as when a cable is pulled: what is under way gets no answer.
+        """
+        if abruptly:
+            await self._node.cut()
+        else:
+            await self._node.shut()
         await self._node.open()
 
 
 @asynccontextmanager
 async def broker(
-    *, clock: ManualClock | None = None, retry: Retry | None = None
+    *,
+    clock: ManualClock | None = None,
+    directory: str | PathLike[str] | None = None,
+    ports: bool = False,
+    settings: Mapping[str, str] | None = None,
+    retry: Retry | None = None,
 ) -> AsyncIterator[Broker]:
-    """Run a broker of its own, with nothing in it.
+    """Run a broker of its own.
 
-    `clock`: time stands still until `Broker.advance`; None: it is the machine's. `retry`: of the
-    broker's own client.
+    `clock`: time stands still until `Broker.advance`; None: it is the machine's. `directory`: where
+    its log is kept, and found again by a later broker; None: in memory, with nothing in it.
+    `ports`: listen on free ports of loopback for gRPC and Kafka clients that are not ours; else no
+    port is taken. `settings`: of the node, by their names in the reference, such as
+    `{"topics.auto_create": "true"}`. `retry`: of the broker's own client.
 
     Raises:
         ImportError: the server is not installed.
+        ValueError: a setting that cannot be.
     """
     if (refusal := closed("testing")) is not None:
         what_to_do = refusal[1] or refusal[0]
         raise ImportError(f"tidelog.testing runs a node, which cannot run here: {what_to_do}")
-    from api.testing.node import node_in_memory  # noqa: PLC0415 - clients never load the server
+    from api.testing.node import Wish, node_for_test  # noqa: PLC0415 - clients load no server
 
-    start = None if clock is None else floor_ms(clock.start)
-    async with node_in_memory(start) as node:
-        host, port = node.address
-        connection = Connection(
-            parse_url(f"tidelog://{host}:{port}"),
-            auth=None,
-            client_id="tidelog.testing",
-            retry=retry or Retry(),
-            clock=_NodeTime(node),
-            chance=Random(0),  # noqa: S311 - spreads waits, the same in every run
-        )
-        async with Client(connection) as client:
-            yield Broker(node, client)
+    wish = Wish(
+        start_ms=None if clock is None else floor_ms(clock.start),
+        directory=None if directory is None else fspath(directory),
+        ports=ports,
+        settings=settings or {},
+    )
+    async with node_for_test(wish) as node:
+        running = Broker(node, retry or Retry())
+        async with running.client:
+            yield running

@@ -248,3 +248,12 @@ def test_read_only_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(OSError):
         disk.open("a").pwrite([b"y"], START)
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_directory_that_was_released_can_be_taken(tmp_path: Path) -> None:
+    first, second = PosixDisk(str(tmp_path)), PosixDisk(str(tmp_path))
+    first.lock()
+    with pytest.raises(DirectoryRefused):
+        second.lock()
+    first.release()
+    second.lock()

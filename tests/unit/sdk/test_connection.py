@@ -20,6 +20,7 @@ from tidelog.errors import ConnectError
         ("a:1", Addresses(("a:1",))),
         ("tidelog://[::1]:7/", Addresses(("[::1]:7",))),
         ("tidelog://[::1]", Addresses(("[::1]:9095",))),
+        ("tidelog+unix:///tmp/a", Addresses(("unix:///tmp/a",))),
     ],
 )
 def test_addresses(url: str, expected: Addresses) -> None:
@@ -33,6 +34,11 @@ def test_addresses(url: str, expected: Addresses) -> None:
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="write tidelog://"):
         parse_url(url)
+
+
+def test_a_socket_file_is_named_in_full() -> None:
+    with pytest.raises(ValueError, match=r"write tidelog\+unix:///path"):
+        parse_url("tidelog+unix://tmp/a")
 
 
 def test_proof_of_identity_goes_over_tls_only() -> None:
