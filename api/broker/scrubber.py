@@ -34,6 +34,7 @@ class Scrubber:
         self._left: deque[tuple[HostedPartition, Segment]] = deque()
         self._scrub: SegmentScrub | None = None
         self._whose: HostedPartition | None = None
+        self._in_pass = False
         self._began = MonotonicMs(0)
         self._all_bytes = 0
         self._seen_appends = self._seen_served = 0
@@ -61,7 +62,7 @@ class Scrubber:
     def _go_on(self) -> None:
         if self._stopped:
             return
-        if self._scrub is None and not self._left:
+        if not self._in_pass:
             self._begin_pass()
         if self._scrub is None:
             self._scrub = self._next()
@@ -72,6 +73,7 @@ class Scrubber:
 
     def _begin_pass(self) -> None:
         """Line up what is closed now, from a partition on that is drawn by lot."""
+        self._in_pass = True
         self._began = self._node.clock.monotonic_ms()
         partitions = list(self._node.partitions)
         first = self._rand.randrange(len(partitions)) if partitions else 0
@@ -117,6 +119,7 @@ class Scrubber:
         return before != (self._seen_appends, self._seen_served)
 
     def _end_pass(self) -> None:
+        self._in_pass = False
         self.passes += 1
         self._node.note(
             "scrub_ended",

@@ -209,3 +209,20 @@ async def test_scrubbing_can_be_switched_off() -> None:
             await asyncio.sleep(0)
         assert node.node.scrubber is not None
         assert (node.node.scrubber.read_bytes, node.node.scrubber.passes) == (0, 0)
+
+
+async def test_a_pass_ends_and_the_next_one_waits_for_the_interval() -> None:
+    async with broker_node(settings=SCRUB) as node:
+        await closed(node)
+        scrubber = node.node.scrubber
+        assert scrubber is not None
+        await until(node, lambda: scrubber.segments > 0, step_ms=FIRST_MS)
+        before = scrubber.passes
+        await until(node, lambda: scrubber.passes == before + 1, step_ms=QUIET_MS)
+        read = (scrubber.segments, scrubber.read_bytes)
+        for _ in range(20):
+            node.clock.advance(SCRUB.log.scrub_interval_ms // 40)
+            await asyncio.sleep(0)
+        assert (scrubber.segments, scrubber.read_bytes) == read, "it is not time yet"
+        await until(node, lambda: scrubber.passes == before + 2, step_ms=FIRST_MS)
+        assert scrubber.segments > read[0]
