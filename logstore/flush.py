@@ -279,7 +279,7 @@ def _finish_cut(log: PartitionLog, cut: Cut, done: CutDone | None) -> None:
     log.leader_epochs.changed = True  # the file went
     kept_snapshots = [offset for offset in upkeep.snapshots if offset <= cut.offset]
     if len(kept_snapshots) < len(upkeep.snapshots):
-        upkeep.snapshots = kept_snapshots
+        upkeep.snapshots, upkeep.sound_snapshot = kept_snapshots, None
         upkeep.snapshot_bytes += SNAPSHOT_BYTES  # the next checkpoint makes another
     log.cut, log.cutting = None, False
 

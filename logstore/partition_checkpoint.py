@@ -3,6 +3,7 @@
 A plan covers what finished rounds have written, and nothing of a round in flight.
 """
 
+from bisect import insort
 from typing import Final
 
 from logstore.checkpoint import CheckpointRow, SegmentRow, encode_row
@@ -32,7 +33,7 @@ def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckp
     times: list[FileWrite] = []
     sync: list[str] = []
     caches: list[tuple[str, bytes]] = []
-    names_changed = log.upkeep.names_changed
+    names_changed, trimmed = log.upkeep.names_changed, bool(log.upkeep.trimmed)
     log.upkeep.checkpointing = []
     for segment in segments:
         position = segment.times_bytes
@@ -53,15 +54,18 @@ def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckp
             segment.indexed_bytes = segment.index.end
         log.upkeep.checkpointing.append((segment, segment.written_bytes, times_bytes))
     small: list[tuple[str, bytes]] = []
-    if log.leader_epochs.changed or log.upkeep.trimmed:
+    if log.leader_epochs.changed or trimmed:
         table = (f"{log.directory_name}/{EPOCHS}", encode_epochs(log.leader_epochs))
         (small if _is_sole_epoch(log) else caches).append(table)
         log.leader_epochs.changed = False
-    sole = _is_sole_copy(log)
-    least = 0 if sole and log.upkeep.trimmed else 1 if stopping else SNAPSHOT_BYTES
-    snapshot = _snapshot(log, end, least=least)
-    # One that the segments tell as well only saves reading their headers: nobody misses it.
-    (small if sole else caches).extend(snapshot)
+    sound = _is_sole_copy(log) and (trimmed or log.upkeep.sound_snapshot is None)
+    least = 0 if sound else 1 if stopping else SNAPSHOT_BYTES
+    at = end if log.cut is None else min(end, log.cut)
+    if snapshot := _snapshot(log, at, least=least):
+        # One that the segments, or a sound one with them, tell as well saves reading them: nobody
+        # misses it.
+        (small if sound else caches).extend(snapshot)
+        log.upkeep.sound_snapshot = at if sound else log.upkeep.sound_snapshot
     part = PartitionCheckpoint(
         log.id,
         log.directory_name,
@@ -72,7 +76,7 @@ def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckp
         sync=sync,
         small=small,
         caches=caches,
-        names_changed=names_changed or bool(small),
+        names_changed=names_changed or trimmed,
         unlink=_unlink(log, end),
     )
     log.upkeep.names_changed = False
@@ -147,12 +151,12 @@ def _snapshot(log: PartitionLog, end: Offset, *, least: int) -> list[tuple[str, 
 
     `least`: bytes appended since the last one.
     """
-    if log.upkeep.snapshot_bytes < least or log.cut is not None:
+    if log.upkeep.snapshot_bytes < least:
         return []
     log.producers.changed = False
     log.upkeep.snapshot_bytes = 0
     if end not in log.upkeep.snapshots:
-        log.upkeep.snapshots.append(end)
+        insort(log.upkeep.snapshots, end)
     # What is accepted and not yet written may be lost, and a snapshot that reflects it with it.
     known = log.producers if end == log.log_end else log.producers.as_of(end)
     return [(f"{log.directory_name}/{by_offset(end, PRODUCERS)}", encode_producers(known, end))]
@@ -172,7 +176,11 @@ def _unlink(log: PartitionLog, end: Offset) -> list[str]:
     ]
     log.upkeep.trimmed.clear()
     useful = [offset for offset in log.upkeep.snapshots if offset <= end]
-    for offset in useful[:-SNAPSHOTS_KEPT]:
+    sound = log.upkeep.sound_snapshot
+    older = [offset for offset in useful if sound is not None and offset < sound]
+    for offset in (*older, *useful[len(older) : -SNAPSHOTS_KEPT]):
+        if offset == sound:
+            continue
         unlink.append(f"{log.directory_name}/{by_offset(offset, PRODUCERS)}")
         log.upkeep.snapshots.remove(offset)
     return unlink

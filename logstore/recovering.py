@@ -52,6 +52,8 @@ class RecoveringSegment:
     bounds: Bounds = UNKNOWN
     rows: Times | None = None
     """Rows to be written behind those."""
+    changed: bool = False
+    """Its files hold something else than the row says, and are to be synced."""
 
     def appended(self, row: TimesRow, size_bytes: int) -> None:
         """Note batches, and when they were appended."""
@@ -60,6 +62,7 @@ class RecoveringSegment:
         self.last = row.append_time
         self.bounds = UNKNOWN
         self.size_bytes += size_bytes
+        self.changed = True
 
 
 @dataclass(slots=True)
@@ -146,6 +149,7 @@ class Recovering:
         done = cut_files(self.disk, Cut(self.directory, offset, base, gone))
         if kept:
             kept[-1].size_bytes = done.size_bytes
+            kept[-1].changed = True
             kept[-1].times_bytes = min(kept[-1].times_bytes, done.times_bytes)
             if kept[-1].rows is not None:
                 kept[-1].rows.truncate(offset)
@@ -249,7 +253,7 @@ class Recovering:
         elif size < wanted:
             why = "the file is shorter than the checkpoint says; readers will be told"
             report.repaired.append(Finding(name, size, wanted - size, why))
-        if self.touched and size:
+        if size and (segment.changed or size > wanted):
             file = self.disk.open(name)
             if size > wanted:
                 file.truncate(wanted)
@@ -264,7 +268,7 @@ class Recovering:
         size = _size(self.disk, name)
         if size > segment.times_bytes:
             self._touch()
-        if not self.touched or not (size or segment.rows):
+        elif not segment.changed or not (size or segment.rows):
             return
         file = self.disk.open(name, create=True)
         file.truncate(min(size, segment.times_bytes))

@@ -14,6 +14,7 @@ class Upkeep:
         "names_changed",
         "snapshot_bytes",
         "snapshots",
+        "sound_snapshot",
         "tail_counted",
         "trimmed",
         "unsynced_since",
@@ -31,6 +32,8 @@ class Upkeep:
         """Wholly below the log start; their files go after the next checkpoint."""
         self.snapshots: list[Offset] = []
         """Offsets of the producer snapshots on disk, oldest first."""
+        self.sound_snapshot: Offset | None = None
+        """The newest of them that was synced since this start."""
         self.snapshot_bytes = 0
         """Appended since the newest of them."""
         self.unsynced_since: int | None = None

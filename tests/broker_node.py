@@ -1,7 +1,7 @@
 """A node without doors, on a simulated disk and clock: its use cases, called directly."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -17,6 +17,7 @@ from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
 from cluster.controller.topics import CreateTopic, DeleteTopic
 from cluster.shell.hosted_partition import HostedPartition
+from cluster.shell.worker import Worker
 from logstore.batch import encode_batch
 from logstore.settings import LogSettings
 from model.errors import RequestError
@@ -157,3 +158,38 @@ async def broker_node(
         yield running
     finally:
         await node.stop(clean=clean and not failures)
+
+
+async def cold(disk: SimDisk, *topics: str) -> None:
+    """Leave topics behind that have a record each, which the next start has on disk only."""
+    async with broker_node(disk) as node:
+        for topic in topics:
+            await node.produce(await node.create(topic), batch_of([b"old"]))
+    disk.kill()
+
+
+class HeldPool:
+    """A read pool whose jobs run when the test says so, on the loop."""
+
+    def __init__(self, pool: Worker) -> None:
+        self._pool = pool
+        self.held: list[Callable[[], None]] = []
+
+    def submit(
+        self,
+        job: Callable[[], object],
+        done: Callable[[object], object],
+        failed: Callable[[Exception], object],
+    ) -> None:
+        self.held.append(lambda: self._pool.submit(job, done, failed))
+
+    async def run(self, job: Callable[[], object]) -> object:
+        let_go = asyncio.Event()
+        self.held.append(let_go.set)
+        await let_go.wait()
+        return await self._pool.run(job)
+
+    def let_go(self) -> None:
+        held, self.held = self.held, []
+        for submit in held:
+            submit()

@@ -85,6 +85,10 @@ class Pending:
         """Return the bits of each file's units."""
         return [share.mask for share in self._shares.values()]
 
+    def mask_of(self, number: int) -> int:
+        """Return the bits of one file's units, by the number that the platter gave it."""
+        return sum(share.mask for node, share in self._shares.items() if node.number == number)
+
     def some(self, rand: Rand) -> Survivors:
         """Return a choice by chance."""
         return Survivors(

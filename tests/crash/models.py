@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from api.sim.platter import Resize, SectorWrite
 from api.sim.power_cut import GARBAGE, Pending, Survivors
+from api.sim.trace import Sync, SyncDirectory
 from model.ports import Rand
 
 SUBSETS_OF_AT_MOST: Final = 8
@@ -88,6 +89,21 @@ def drawn(pending: Pending, rand: Rand) -> Iterator[Survivors]:
         yield Survivors(whole.units & ~bit, whole.names)
     for _ in range(DRAWN):
         yield pending.some(rand)
+
+
+def lacking(step: Sync | SyncDirectory) -> Model:
+    """Return a model that loses what one sync would have kept, and nothing else, or everything."""
+
+    def model(pending: Pending, _: Rand) -> Iterator[Survivors]:
+        whole = pending.everything
+        if isinstance(step, Sync):
+            yield Survivors(whole.units & ~pending.mask_of(step.file), whole.names)
+        else:
+            for names in _each_prefix(whole.names):
+                yield Survivors(whole.units, names)
+        yield pending.nothing
+
+    return model
 
 
 MODELS: Final[dict[str, Model]] = {"weak": weak, "ext4-ordered": ordered, "drawn": drawn}

@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-from collections.abc import Callable
 
 import pytest
 
@@ -11,13 +10,12 @@ from api.broker.produce import Acks
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
 from cluster.shell.hosted_partition import HostedPartition
-from cluster.shell.worker import Worker
 from logstore.batch import decode_batch
 from model.errors import ErrorCode
 from model.ids import Offset
 from model.principal import ANONYMOUS
 from model.record import iter_batches
-from tests.broker_node import BrokerNode, batch_of, broker_node
+from tests.broker_node import BrokerNode, HeldPool, batch_of, broker_node, cold
 
 
 def values(found: Fetched) -> list[bytes | None]:
@@ -181,35 +179,6 @@ async def test_a_commit_between_cancelling_and_hearing_of_it_breaks_nothing() ->
         with pytest.raises(asyncio.CancelledError):
             await waiting
         assert reported == []
-
-
-class HeldPool:
-    """A read pool whose jobs run when the test says so, on the loop."""
-
-    def __init__(self, pool: Worker) -> None:
-        self._pool = pool
-        self.held: list[Callable[[], None]] = []
-
-    def submit(
-        self,
-        job: Callable[[], object],
-        done: Callable[[object], object],
-        failed: Callable[[Exception], object],
-    ) -> None:
-        self.held.append(lambda: self._pool.submit(job, done, failed))
-
-    def let_go(self) -> None:
-        held, self.held = self.held, []
-        for submit in held:
-            submit()
-
-
-async def cold(disk: SimDisk, *topics: str) -> None:
-    """Leave topics behind that have a record each, which the next start has on disk only."""
-    async with broker_node(disk) as node:
-        for topic in topics:
-            await node.produce(await node.create(topic), batch_of([b"old"]))
-    disk.kill()
 
 
 async def test_what_is_committed_while_the_pool_reads_ends_the_poll(

@@ -6,11 +6,12 @@ import pytest
 
 from api.broker.housekeeping import QUIET_MS
 from api.broker.place import AtTime
+from api.sim.disk import SimDisk
 from cluster.shell.hosted_partition import HostedPartition
 from model.errors import ErrorCode, RequestError
 from model.principal import ANONYMOUS
 from model.record import ClockKind
-from tests.broker_node import NOON, BrokerNode, batch_of, broker_node
+from tests.broker_node import NOON, BrokerNode, HeldPool, batch_of, broker_node, cold
 
 BATCHES = 40
 TURNS = 2_000
@@ -97,13 +98,20 @@ async def test_a_topic_that_is_deleted_before_its_sweep_is_no_failure_of_the_dis
             await turns(1)
 
 
-async def test_a_search_in_a_topic_that_is_deleted_meanwhile_is_refused() -> None:
-    async with broker_node() as node:
-        orders = await filled(node)
-        place = AtTime(NOON, ClockKind.EVENT)
+async def test_a_search_in_a_topic_that_is_deleted_meanwhile_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disk = SimDisk()
+    await cold(disk, "orders")
+    async with broker_node(disk) as node:
+        pool = HeldPool(node.broker.context.read_pool)
+        monkeypatch.setattr(node.broker.context, "read_pool", pool)
+        orders, place = node.broker.partition("orders", 0), AtTime(NOON, ClockKind.EVENT)
         search = asyncio.ensure_future(node.broker.resolve(ANONYMOUS, orders, place))
-        await asyncio.sleep(0)  # it has begun
+        while not pool.held and not search.done():
+            await turns(1)
         await node.broker.delete_topics(ANONYMOUS, [node.delete("orders")])
+        pool.let_go()
         with pytest.raises(RequestError, match="deleted") as refusal:
             await search
         assert refusal.value.code is ErrorCode.UNKNOWN_TOPIC
