@@ -25,6 +25,7 @@ from logstore.searchable import (
     SearchableLog,
     SearchableSegment,
     SegmentGone,
+    Slice,
     Visible,
     overlapping,
     read_block,
@@ -33,6 +34,8 @@ from model.ids import Offset, Position
 
 READ_BYTES_MAX: Final = 256 << 10
 """Neighbouring blocks of unknown bounds are read together up to this size."""
+ROWS_A_SLICE: Final = 1_000
+"""Of an index, before the loop may have a turn: less than a millisecond."""
 NEVER: Final = INT64_MAX + 1
 """A time that no record has."""
 
@@ -81,6 +84,35 @@ def last_event(log: SearchableLog, time: int, visible: Visible) -> Search[Hit | 
                 return found.hit
             row = part.index.last_below(row - 1, time)
     return None
+
+
+def next_possible(
+    log: SearchableLog, visible: Visible, *, earliest: int, below: int
+) -> Search[Offset]:
+    """Find where reading must go on for records with `earliest` <= event time < `below`.
+
+    Nothing but the index is looked at: a block that cannot hold one is passed by, a block of
+    unknown bounds is not. Without any, `visible.end`.
+    """
+    for segment in overlapping(log, visible):
+        known = segment.event_bounds
+        if known is not None and (known.latest < earliest or known.earliest >= below):
+            continue
+        part = yield from _open(log, segment, visible)
+        row = part.index.next_reaching(part.first, earliest)
+        looked_at = 0
+        while row is not None and row < part.stop:
+            block = part.index.row(row)
+            if block.bounds.earliest < below:
+                return max(visible.start, block.offset)
+            row = part.index.next_reaching(row + 1, earliest)
+            looked_at += 1
+            if looked_at % ROWS_A_SLICE == 0:
+                yield Slice()
+                part.check_index()
+        if part.has_rest:
+            return max(visible.start, part.rest_after)
+    return visible.end
 
 
 def latest_event(log: SearchableLog, visible: Visible) -> Search[Hit | None]:
@@ -186,7 +218,7 @@ class _Part:
             yield from self._read(self.index.row(run.start).position, self.index.end_of(run[-1]))
         block = self._block[position - self._block_at : end - self._block_at]
         found = yield from self._scan.block(block, choose)
-        self._same_index()
+        self.check_index()
         if not self.index.row(row).bounds.known:
             self.index.set_bounds(row, found.bounds)
             self._segment.learned()
@@ -194,7 +226,7 @@ class _Part:
 
     def scan_rest(self, choose: Choose) -> Search[Scanned]:
         """Read the batches behind the rows."""
-        if self._rest < self._segment.size_bytes:
+        if self.has_rest:
             yield from self._read(self._rest, Position(self._segment.size_bytes))
         else:
             self._block = memoryview(b"")
@@ -213,7 +245,7 @@ class _Part:
     def _read(self, position: Position, end: Position) -> Search[None]:
         self._block = yield from read_block(self._segment, position, end)
         self._block_at = position
-        self._same_index()
+        self.check_index()
 
     def _run_after(self, row: int) -> range:
         """Return the row and the neighbours behind it that are read together."""
@@ -238,7 +270,18 @@ class _Part:
             start -= 1
         return range(start, row + 1)
 
-    def _same_index(self) -> None:
+    @property
+    def has_rest(self) -> bool:
+        """Whether there are bytes behind the rows in which records may be visible."""
+        return self._rest < self._segment.size_bytes
+
+    @property
+    def rest_after(self) -> Offset:
+        """An offset at or below the first of the bytes behind the rows."""
+        rows = self.stop
+        return self.index.row(rows - 1).offset if rows else self._segment.base_offset
+
+    def check_index(self) -> None:
         """Begin again if the segment was cut: the row numbers mean something else now."""
         if self.index.generation != self._generation:
             raise SegmentGone

@@ -18,6 +18,9 @@ from api.broker.context import BrokerContext
 from api.broker.read_on import Diverged, Gap, ReadFrom, ReadOn, Step
 from api.broker.search import Searches
 from cluster.shell.hosted_partition import HostedPartition
+from logstore.event_bounds import INT64_MIN
+from logstore.event_search import NEVER, next_possible
+from logstore.searchable import SegmentGone, Visible
 from logstore.time_search import range_bounds
 from model.errors import ErrorCode, RequestError
 from model.ids import LeaderEpoch, MonotonicMs, Offset
@@ -154,6 +157,8 @@ class Subscribe:
             if grown:
                 yield Opened(grown, None)
             await self._close_ends(state)
+            if wanted.times is not None and wanted.times.clock is ClockKind.EVENT:
+                await self._pass_by(state.places, wanted.times)
             reading = [one for one in state.places if one.stop is None or one.start < one.stop]
             if not reading:
                 return
@@ -200,6 +205,21 @@ class Subscribe:
                 events.append(one)
             self._move(state, place, found)
         return [*events, steps] if steps else events
+
+    async def _pass_by(self, places: Sequence[Bounds], times: TimeRange) -> None:
+        """Go on to the next block that may hold a record of the range: others are not read."""
+        earliest = INT64_MIN if times.start_ms is None else times.start_ms
+        below = NEVER if times.end_ms is None else times.end_ms
+        for place in places:
+            partition, start = place.partition, place.start
+            visible = Visible(start, place.end)
+            try:
+                search = next_possible(partition.log, visible, earliest=earliest, below=below)
+                found = await self._searches.run(partition.log, search)
+            except SegmentGone:  # cut or removed meanwhile: the read tells what there is to tell
+                continue
+            if partition.log_start <= start < found:  # else the reader is to hear of a gap
+                place.start, place.last_epoch = found, None
 
     def _move(self, state: _State, place: Bounds, found: Step | Gap | Diverged) -> None:
         """Note where a partition stands once its reader has been told."""

@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from logstore.event_bounds import INT64_MAX, INT64_MIN, Bounds
+from logstore.event_search import next_possible
+from logstore.searchable import Visible
 from logstore.time_search import (
     End,
     Found,
@@ -188,6 +190,20 @@ def test_the_range_of_event_time_is_the_least(case: Case, start: int, stop: int)
     assert found.start == first.offset
     below = [k.offset for k in log.visible(end) if k.has(EVENT) and k.event_time < stop]
     assert found.stop == below[-1] + 1
+
+
+@thorough
+@given(case=cases(), earliest=ASKED, below=ASKED, above=st.integers(0, 40))
+def test_reading_passes_no_record_of_the_range_by(
+    *, case: Case, earliest: int, below: int, above: int
+) -> None:
+    log, end = case
+    place = min(end, Offset(log.log_start + above))
+    found = Drive(log).run(next_possible(log, Visible(place, end), earliest=earliest, below=below))
+    assert place <= found <= end
+    inside = log.in_range(earliest, below, clock=EVENT, end=end)
+    assert [offset for offset in inside if place <= offset < found] == []
+    event(f"passed by: {found > place}")
 
 
 @thorough

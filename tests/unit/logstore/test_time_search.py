@@ -11,8 +11,9 @@ import pytest
 from logstore import block_scan
 from logstore.batch import SLICE_RECORDS, timestamp_slices
 from logstore.event_bounds import UNKNOWN, Bounds
-from logstore.event_search import READ_BYTES_MAX
+from logstore.event_search import READ_BYTES_MAX, next_possible
 from logstore.index_load import READ_BYTES
+from logstore.searchable import Visible
 from logstore.time_search import (
     End,
     Found,
@@ -99,6 +100,21 @@ def test_a_range_ends_before_its_end_inside_a_batch_too() -> None:
     drive = Drive(MemoryLog([Sent(times=[5, 7, 9], append_time=10)], interval_bytes=1))
     search = range_bounds(drive.log, TimeRange(EVENT, 5, 7), end=Offset(3))
     assert drive.run(search) == TimeBounds(Offset(0), Offset(1), truncated=False)
+
+
+def test_what_lies_between_two_records_of_a_range_is_passed_by() -> None:
+    """Late and early ones far apart: the blocks between them are not read."""
+    log = MemoryLog([Sent(times=[n]) for n in range(100, 2_000)], interval_bytes=1)
+    log.append(Sent(times=[50]))
+    Drive(log).run(sweep_events(log))
+    drive = Drive(log)
+    everything = Visible(Offset(0), log.log_end)
+    search = next_possible(log, everything, earliest=0, below=100)
+    assert drive.run(search) == log.log_end - 1 == 1_900
+    assert drive.block_bytes == 0
+    assert drive.asked == ["Slice"]  # the loop has its turn
+    nothing = next_possible(log, everything, earliest=0, below=50)
+    assert drive.run(nothing) == log.log_end
 
 
 def test_a_segment_of_known_bounds_is_passed_by_without_its_index() -> None:

@@ -9,10 +9,12 @@ import pytest
 from api.broker.read_on import Gap, Step
 from api.broker.subscribe import HEARTBEAT_MS, Bounds, CaughtUp, Opened, Subscribe, Subscription
 from cluster.controller.partitions import AddPartitions
+from logstore.time_search import sweep_events
 from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, LeaderEpoch, Offset
 from model.principal import ANONYMOUS
-from tests.broker_node import batch_of, broker_node
+from model.record import ClockKind, TimeRange
+from tests.broker_node import NOON, batch_of, broker_node
 
 NOBODY = cast(Any, None)
 
@@ -71,3 +73,24 @@ async def test_partitions_that_a_followed_topic_gets_are_read_from_their_beginni
                     node.clock.advance(HEARTBEAT_MS)
                 grown = coming.result()
             assert [(one.partition.number, one.start) for one in grown.bounds] == [(1, 0)]
+
+
+async def test_a_range_of_event_time_reads_no_block_that_cannot_hold_a_record() -> None:
+    """One record came early and one late; what lies between them stays on the disk."""
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        between = [NOON + 1_000 + number for number in range(200)]
+        for time in [NOON, *between, NOON]:
+            await node.produce(orders, batch_of([b"v" * 50], times=[time]))
+        times = TimeRange(ClockKind.EVENT, NOON, NOON + 1)
+        await node.broker.searches.run(orders.log, sweep_events(orders.log))
+        bounds = await node.broker.subscribe.resolve_range(orders, times)
+        assert (bounds.start, bounds.stop) == (0, 202)
+        wanted = Subscription(bounds=[bounds], times=times, max_bytes=300)
+        offsets = []
+        async with aclosing(node.broker.subscribe(ANONYMOUS, wanted)) as events:
+            async for event in events:
+                if isinstance(event, list):
+                    offsets += [batch.base_offset for step in event for batch in step.batches]
+        assert {0, 201} <= set(offsets)
+        assert len(offsets) < 10  # a step of 300 bytes goes a little further than the block
