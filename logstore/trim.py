@@ -4,10 +4,8 @@ The log start moves at once, to any offset, also inside a batch: what lies below
 then on. Files go later, whole segments only, once the new log start is durable.
 """
 
-from collections.abc import Sequence
 from typing import Final
 
-from logstore.retention import AgedSegment
 from model.errors import ErrorCode, RequestError
 from model.ids import Offset
 
@@ -33,15 +31,3 @@ def plan(offset: int, *, log_start: Offset, high_watermark: Offset) -> Offset:
             high_watermark=str(high_watermark),
         )
     return max(log_start, Offset(offset))
-
-
-def removable(segments: Sequence[AgedSegment], log_start: Offset) -> tuple[Offset, ...]:
-    """Return the base offsets of the segments that hold nothing from the log start on.
-
-    The active segment is never among them: it says where the log goes on.
-    """
-    return tuple(
-        segment.base_offset
-        for segment in segments
-        if segment.sealed and segment.end_offset <= log_start
-    )

@@ -1,13 +1,12 @@
-"""Deleting from the front on request: where the log starts then, and which files may go."""
+"""Deleting from the front on request: where the log starts then."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logstore.trim import TO_HIGH_WATERMARK, plan, removable
+from logstore.trim import TO_HIGH_WATERMARK, plan
 from model.errors import ErrorCode, RequestError
 from model.ids import Offset
-from tests.unit.logstore.test_retention import row_of
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(-1, 25))
@@ -26,18 +25,3 @@ def test_the_log_start_moves_to_the_offset_or_stays(start: int, above: int, offs
 def test_other_negative_offsets_are_refused() -> None:
     with pytest.raises(RequestError, match="between the log start 3 and the high watermark 9"):
         plan(-2, log_start=Offset(3), high_watermark=Offset(9))
-
-
-@given(
-    st.lists(st.integers(1, 5), min_size=1, max_size=5),
-    st.integers(0, 25),
-)
-def test_a_file_goes_when_nothing_in_it_is_left(records: list[int], log_start: int) -> None:
-    segments = row_of(*((count, 10, 0) for count in records))
-    gone = removable(segments, Offset(log_start))
-    for segment in segments[:-1]:
-        some_left = any(
-            offset >= log_start for offset in range(segment.base_offset, segment.end_offset)
-        )
-        assert (segment.base_offset in gone) == (not some_left)
-    assert segments[-1].base_offset not in gone
