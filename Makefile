@@ -1,4 +1,4 @@
-.PHONY: setup format check test floor wheel lock proto docs bench blind crash kill powercut fuzz days mutants interop
+.PHONY: setup format check test floor wheel lock proto docs bench blind crash kill powercut fuzz days mutants interop groups-chaos seek-blind
 PY ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
 setup:  ; python3 dev.py setup
@@ -14,6 +14,8 @@ bench:  ; $(PY) -m bench.harness $(ARGS)
 
 blind:    ; $(PY) -m tests.blind.run --ranges $(or $(N),1000) --seed $(or $(SEED),1)
 kill:     ; $(PY) -m tests.kill.run --kills $(or $(N),200) --seed $(or $(SEED),1)
+groups-chaos: ; $(PY) -m tests.chaos.run --seconds $(or $(SECONDS),600) --members $(or $(MEMBERS),50) --seed $(or $(SEED),1)
+seek-blind: ; $(PY) -m tests.seek_blind.run --seeks $(or $(N),200) --seed $(or $(SEED),1)
 fuzz:     ; $(PY) -m tests.fuzz.run --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)
 crash:    ; $(PY) -m tests.crash.enumerate --states $(or $(N),50000) --seed $(or $(SEED),1)
 powercut: ; $(PY) -m tests.powercut.run --cuts $(or $(N),50) --seed $(or $(SEED),1)

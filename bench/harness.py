@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from bench import bulk, idle, journal, small, start
+from bench import bulk, idle, journal, small, start, testing
 from bench.machine import load_average
 from bench.rows import HEAD, Row, line
 
@@ -37,6 +37,7 @@ QUESTIONS: Final[dict[str, Question]] = {
     "small": small.measure,
     "start": start.measure,
     "idle": idle.measure,
+    "testing": testing.measure,
 }
 
 

@@ -34,7 +34,8 @@ class ClusterSettings:
     state_snapshot_records: Annotated[
         int,
         Setting(
-            "Snapshot the state of an internal partition after so many records.",
+            "Snapshot the state of an internal partition after so many records; sooner where the "
+            "state is small: after half as many as the last snapshot holds, but at least 1000.",
             Unit.COUNT,
             1,
             10_000_000,

@@ -1,9 +1,12 @@
 """Group records: keys and values of an internal topic's records, out and in.
 
 Format: docs/formats/group_records.md. The key says which thing a record is about, the value what
-holds from there on. Each begins with its version; a version or kind that this program does not
-know was written by a newer one and is refused: a group that is not understood is never taken for
-absent.
+holds from there on. Each begins with its version; a version, a kind or a choice that this program
+does not know was written by a newer one and is refused: a group that is not understood is never
+taken for absent.
+
+Invariant:
+    COMMIT_IS_READABLE  what would be refused at a start is never written.
 """
 
 import struct
@@ -37,6 +40,7 @@ from consumer_groups.records import (
     OffsetsForgotten,
     StreamNumber,
 )
+from consumer_groups.settings import AssignorName
 from model.errors import DirectoryExit, DirectoryRefused, MalformedError
 from model.ids import (
     AppendTimeMs,
@@ -82,7 +86,7 @@ def decode(key: bytes | None, value: bytes | None) -> GroupRecord:
 
     Raises:
         MalformedError: not what was written.
-        DirectoryRefused: exit 13, a version or kind that only a newer program writes.
+        DirectoryRefused: exit 13, a version, kind or choice that only a newer program writes.
     """
     if key is None or value is None:
         raise MalformedError("group record", 0, "without key or value")
@@ -93,11 +97,7 @@ def decode(key: bytes | None, value: bytes | None) -> GroupRecord:
     version, kind = keys.unpack(_HEAD)
     (value_version,) = values.unpack(_BYTE)
     if (version, value_version) != (VERSION, VERSION) or kind not in _DECODE:
-        raise DirectoryRefused(
-            DirectoryExit.NEWER_FORMAT,
-            f"a group record of kind {kind} version {version}.{value_version} was written by a "
-            "newer release; start that one",
-        )
+        raise _newer(f"of kind {kind} version {version}.{value_version}")
     record = _DECODE[kind](GroupId(keys.string()), keys, values)
     keys.finish()
     values.finish()
@@ -168,6 +168,8 @@ def _assigned(record: AssignmentChanged) -> bytes:
 
 
 def _committed(record: OffsetCommitted) -> bytes:
+    told = 0 if record.leader_epoch is None else record.leader_epoch
+    assert min(record.partition.number, record.offset, told) >= 0, "COMMIT_IS_READABLE"
     epoch = _NO_EPOCH if record.leader_epoch is None else record.leader_epoch
     fixed = _OFFSET.pack(record.offset, epoch, record.committed_at, record.cause)
     return fixed + string(record.metadata) + string(record.actor)
@@ -189,9 +191,9 @@ def _read_changed(group: GroupId, _: FieldReader, values: FieldReader) -> GroupC
     return GroupChanged(
         group=group,
         epoch=_epoch(values, epoch),
-        kind=_member_of(GroupKind, values, kind),
+        kind=_member_of(GroupKind, kind),
         state_since=AppendTimeMs(since),
-        assignor=values.string(),
+        assignor=_assignor(values.string()),
     )
 
 
@@ -226,7 +228,7 @@ def _read_left(group: GroupId, keys: FieldReader, values: FieldReader) -> Member
     return MemberLeft(
         group=group,
         member_id=MemberId(keys.string()),
-        reason=_member_of(LeaveReason, values, reason),
+        reason=_member_of(LeaveReason, reason),
     )
 
 
@@ -257,7 +259,7 @@ def _read_committed(group: GroupId, keys: FieldReader, values: FieldReader) -> O
         metadata=values.string(),
         committed_at=AppendTimeMs(committed_at),
         actor=values.string(),
-        cause=_member_of(Cause, values, cause),
+        cause=_member_of(Cause, cause),
     )
 
 
@@ -275,11 +277,28 @@ def _epoch(values: FieldReader, number: int) -> GroupEpoch:
     return GroupEpoch(number)
 
 
-def _member_of(kind: type[EnumT], values: FieldReader, number: int) -> EnumT:
+def _member_of(kind: type[EnumT], number: int) -> EnumT:
+    """Return what a number stands for; bytes are checked before: another one is of a newer program.
+
+    Raises:
+        DirectoryRefused: exit 13.
+    """
     try:
         return kind(number)
     except ValueError as wrong:
-        raise values.refuse(f"{kind.__name__} {number}") from wrong
+        raise _newer(f"with {kind.__name__} {number}") from wrong
+
+
+def _assignor(name: str) -> str:
+    try:
+        return AssignorName(name).value
+    except ValueError as wrong:
+        raise _newer(f'with assignor "{name}"') from wrong
+
+
+def _newer(what: str) -> DirectoryRefused:
+    detail = f"a group record {what} was written by a newer release; start that one"
+    return DirectoryRefused(DirectoryExit.NEWER_FORMAT, detail)
 
 
 # A function takes exactly the record type that it stands beside.

@@ -61,8 +61,8 @@ def expire(
 
 def _last_sign_of_life(group: Group) -> AppendTimeMs:
     """Return when the last member went or the last offset was committed."""
-    commits = (committed.committed_at for committed in group.offsets.values())
-    return max([group.changed.state_since, *commits])
+    turned, committed = group.changed.state_since, group.last_commit
+    return turned if committed is None else max(turned, committed)
 
 
 def _consumed(group: Group, partition: PartitionId, topics: TopicView) -> RequestError | None:

@@ -10,8 +10,10 @@ Invariants:
     MEMBERS_LEAVE_FIRST  a group is deleted only without members.
 """
 
-from collections.abc import Collection, Iterable
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from consumer_groups.records import (
     AssignmentChanged,
@@ -29,7 +31,7 @@ from consumer_groups.records import (
 )
 from consumer_groups.views import GroupState, GroupSummary, GroupView, MemberView, OffsetRow
 from model.errors import ErrorCode, RequestError
-from model.ids import GroupId, PartitionId, TopicId, TopicName
+from model.ids import AppendTimeMs, GroupId, PartitionId, TopicId, TopicName
 
 
 class Member:
@@ -59,7 +61,15 @@ class Member:
 class Group:
     """A group's state. Readers outside get views."""
 
-    __slots__ = ("changed", "holders", "members", "offsets", "revision")
+    __slots__ = (
+        "_commits_of",
+        "changed",
+        "holders",
+        "last_commit",
+        "members",
+        "offsets",
+        "revision",
+    )
 
     def __init__(self, changed: GroupChanged) -> None:
         """Come into being, without members."""
@@ -67,6 +77,10 @@ class Group:
         self.members: dict[MemberId, Member] = {}
         self.holders: dict[PartitionId, MemberId] = {}
         self.offsets: dict[PartitionId, OffsetCommitted] = {}
+        self._commits_of: dict[TopicId, int] = {}
+        """How many partitions of a topic have an offset; none stands at 0."""
+        self.last_commit: AppendTimeMs | None = None
+        """Latest of the offsets that are there."""
         self.revision = 0
         """Rises with everything that is told of members, in this process alone; offsets are not."""
 
@@ -82,8 +96,10 @@ class Group:
 
     # Reading.
 
-    def member(self, member_id: MemberId) -> Member:
+    def member(self, member_id: MemberId, *, instance_id: str | None = None) -> Member:
         """Return a member.
+
+        A replaced member is known by who took its place; later, by its instance id alone.
 
         Raises:
             RequestError: UNKNOWN_MEMBER; FENCED_INSTANCE when one with its instance id came.
@@ -92,14 +108,15 @@ class Group:
         if found is not None:
             return found
         for other in self.members.values():
-            if other.joined.replaced == member_id:
+            has = other.joined.instance_id
+            if other.joined.replaced == member_id or (has is not None and has == instance_id):
                 raise RequestError(
                     ErrorCode.FENCED_INSTANCE,
                     f'member "{member_id}" was replaced by "{other.joined.member_id}", which has '
-                    f'the same instance id "{other.joined.instance_id}"',
+                    f'the same instance id "{has}"',
                     group=self.name,
                     member_id=member_id,
-                    instance_id=str(other.joined.instance_id),
+                    instance_id=str(has),
                 )
         raise unknown_member(self.name, member_id)
 
@@ -122,6 +139,15 @@ class Group:
     def subscribed(self) -> set[TopicName]:
         """Return every topic that a member wants."""
         return {name for member in self.members.values() for name in member.joined.topics}
+
+    def topic_ids(self) -> set[TopicId]:
+        """Return every topic with an offset, a holder or a target."""
+        found = set(self._commits_of)
+        for member in self.members.values():
+            # What is owned is always part of the target.
+            found.update(topics_of(member.assignment.target))
+            found.update(hold.partition.topic for hold in member.assignment.revoking)
+        return found
 
     def state(self) -> GroupState:
         """Return how the group stands."""
@@ -211,12 +237,30 @@ class Group:
 
     def commit(self, committed: OffsetCommitted) -> None:
         """Note an offset."""
-        self.offsets[committed.partition] = committed
+        partition, at = committed.partition, committed.committed_at
+        if partition not in self.offsets:
+            self._commits_of[partition.topic] = self._commits_of.get(partition.topic, 0) + 1
+        self.offsets[partition] = committed
+        self.last_commit = at if self.last_commit is None else max(self.last_commit, at)
 
     def forget(self, forgotten: OffsetsForgotten) -> None:
         """Drop offsets."""
         for partition in forgotten.partitions:
-            self.offsets.pop(partition, None)
+            if self.offsets.pop(partition, None) is not None:
+                self._commits_of[partition.topic] -= 1
+                if not self._commits_of[partition.topic]:
+                    del self._commits_of[partition.topic]
+        times = (committed.committed_at for committed in self.offsets.values())
+        self.last_commit = max(times, default=None)
+
+
+def topics_of(rising: Sequence[PartitionId]) -> Iterator[TopicId]:
+    """Yield the topics of partitions in rising order; looks at few of them."""
+    at = 0
+    while at < len(rising):
+        topic = rising[at].topic
+        yield topic
+        at = bisect_right(rising, topic, at, key=attrgetter("topic"))
 
 
 def member_view(

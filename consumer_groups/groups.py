@@ -61,8 +61,10 @@ class Groups:
             raise RequestError(ErrorCode.UNKNOWN_GROUP, detail, group=name)
         return found
 
-    def member(self, name: GroupId, member_id: MemberId) -> tuple[Group, Member]:
-        """Return a group and one of its members.
+    def member(
+        self, name: GroupId, member_id: MemberId, *, instance_id: str | None = None
+    ) -> tuple[Group, Member]:
+        """Return a group and one of its members, which may have an instance id.
 
         Raises:
             RequestError: UNKNOWN_MEMBER (also when there is no such group), FENCED_INSTANCE.
@@ -70,7 +72,7 @@ class Groups:
         group = self.by_name.get(name)
         if group is None:
             raise unknown_member(name, member_id)
-        return group, group.member(member_id)
+        return group, group.member(member_id, instance_id=instance_id)
 
     def member_on(
         self, name: GroupId, member_id: MemberId, *, stream: StreamNumber
@@ -100,13 +102,7 @@ class Groups:
 
     def topic_ids(self) -> set[TopicId]:
         """Return every topic with an offset, a holder or a target."""
-        found: set[TopicId] = set()
-        for group in self.by_name.values():
-            found.update(partition.topic for partition in group.offsets)
-            found.update(partition.topic for partition in group.holders)
-            for member in group.members.values():
-                found.update(partition.topic for partition in member.assignment.target)
-        return found
+        return {topic for group in self.by_name.values() for topic in group.topic_ids()}
 
     def replay(self, record: GroupRecord) -> None:
         """Apply one record: the only change of state."""

@@ -35,7 +35,7 @@ from consumer_groups.views import (
     PartitionRow,
     SeekPlan,
 )
-from model.ids import AppendTimeMs, GroupId, PartitionId, TopicId
+from model.ids import AppendTimeMs, GroupId, PartitionId, TopicId, TopicName
 from model.limits import PAGE_ITEMS_MAX
 from model.result import Result
 
@@ -75,7 +75,7 @@ class GroupMachine:
     def revoked(self, request: Revoked) -> Result[GroupRecord, MemberView]:
         """Take partitions over from a member that had to give them up.
 
-        Partitions that it does not hold any more are passed over.
+        What it does not hold any more is passed over, also where it has got the same again since.
 
         Raises:
             RequestError: UNKNOWN_MEMBER, FENCED_INSTANCE, STALE_MEMBER_EPOCH (an older stream),
@@ -105,10 +105,10 @@ class GroupMachine:
         return topics_changed(self._groups, group, now=now, topics=topics)
 
     def forget_topics(
-        self, gone: Collection[TopicId], *, now: AppendTimeMs, topics: TopicView
-    ) -> Result[GroupRecord, tuple[GroupId, ...]]:
-        """Drop offsets and assignments of deleted topics; return the groups that had some."""
-        return forget_topics(self._groups, gone, now=now, topics=topics)
+        self, group: GroupId, gone: Collection[TopicId], *, now: AppendTimeMs, topics: TopicView
+    ) -> Result[GroupRecord, bool]:
+        """Drop a group's offsets and assignments of deleted topics; false when it has none."""
+        return forget_topics(self._groups, group, gone, now=now, topics=topics)
 
     # Offsets.
 
@@ -129,8 +129,10 @@ class GroupMachine:
 
     def seek(
         self, request: Seek, *, now: AppendTimeMs, topics: TopicView
-    ) -> Result[GroupRecord, SeekPlan]:
+    ) -> Result[GroupRecord, SeekPlan | None]:
         """Send the group elsewhere: offsets, epoch and fencing in one batch.
+
+        None, and nothing done: every partition was meant, and there are others by now.
 
         Raises:
             RequestError: GROUP_NOT_EMPTY, INVALID_REQUEST (no move, a partition named twice, a
@@ -235,9 +237,21 @@ class GroupMachine:
             for member in group.members.values():
                 yield group.name, group.member_view(member)
 
-    def groups_with_members(self) -> tuple[GroupId, ...]:
-        """Return the groups that a change of topics may concern."""
-        return tuple(group.name for group in self._groups.by_name.values() if group.members)
+    def groups_with_topics(self, topics: Collection[TopicId]) -> tuple[GroupId, ...]:
+        """Return the groups with an offset, a holder or a target in one of some topics."""
+        return tuple(
+            group.name
+            for group in self._groups.by_name.values()
+            if not group.topic_ids().isdisjoint(topics)
+        )
+
+    def groups_wanting(self, topics: Collection[TopicName]) -> tuple[GroupId, ...]:
+        """Return the groups of which a member has subscribed to one of some topics."""
+        return tuple(
+            group.name
+            for group in self._groups.by_name.values()
+            if not group.subscribed().isdisjoint(topics)
+        )
 
     def topic_ids(self) -> set[TopicId]:
         """Return every topic with an offset or an owner: those deleted meanwhile are forgotten."""

@@ -5,7 +5,8 @@ while there is no member whose place would be lost by it. A commit may go back: 
 own will, and only an older hold's commit is refused (P29).
 """
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from consumer_groups.group import Group, Member
@@ -17,13 +18,14 @@ from consumer_groups.records import (
     GroupKind,
     GroupRecord,
     OffsetCommitted,
+    Owned,
 )
 from consumer_groups.requests import ByEpoch, ByStream, Commit, Cursor, FromOutside
 from consumer_groups.settings import GroupSettings
 from consumer_groups.topics import TopicView, absent, shown
 from consumer_groups.views import PartitionRow
 from model.errors import ErrorCode, RequestError
-from model.ids import AppendTimeMs, GroupId, PartitionId
+from model.ids import AppendTimeMs, GroupId, LeaderEpoch, Offset, PartitionId
 from model.result import Result
 
 MEMBERS_NAMED_MAX: Final = 10
@@ -34,7 +36,7 @@ class Committer(NamedTuple):
     """Somebody who commits, and whether he may commit a partition."""
 
     actor: str
-    may: Callable[[PartitionId], bool]
+    may: Callable[[Cursor], bool]
 
 
 def commit(
@@ -99,12 +101,12 @@ def _committer(groups: Groups, request: Commit) -> Committer:
     """
     match request.actor:
         case ByStream(member_id=member_id, stream=stream):
-            group, _ = groups.member_on(request.group, member_id, stream=stream)
-            holders = group.holders
-            return Committer(member_id, lambda partition: holders.get(partition) == member_id)
+            group, member = groups.member_on(request.group, member_id, stream=stream)
+            return Committer(member_id, lambda cursor: _holds(group, member, cursor))
         case ByEpoch(member_id=member_id, member_epoch=epoch):
             group, member = groups.member(request.group, member_id)
-            return Committer(member_id, _held_in(group, member, epoch=epoch).__contains__)
+            held = _held_in(group, member, epoch=epoch)
+            return Committer(member_id, lambda cursor: cursor.partition in held)
         case FromOutside(principal=principal):
             known = groups.by_name.get(request.group)
             if known is not None:
@@ -132,6 +134,23 @@ def check_empty(group: Group) -> None:
     )
 
 
+def _holds(group: Group, member: Member, cursor: Cursor) -> bool:
+    """Tell whether a member has what it commits: a later hold of the same is not what it means."""
+    partition = cursor.partition
+    if group.holders.get(partition) != member.joined.member_id:
+        return False
+    if cursor.since_epoch is None:
+        return True
+    meant = Owned(partition, cursor.since_epoch)
+    return _among(meant, member.assignment.owned) or _among(meant, member.assignment.revoking)
+
+
+def _among(meant: Owned, holds: Sequence[Owned]) -> bool:
+    """Look for a hold among some in rising order."""
+    at = bisect_left(holds, meant)
+    return at < len(holds) and holds[at] == meant
+
+
 def _held_in(group: Group, member: Member, *, epoch: GroupEpoch) -> frozenset[PartitionId]:
     """Return what a member has held without a break since an epoch of its own.
 
@@ -155,7 +174,7 @@ def _fault(
     cursor: Cursor, committer: Committer, *, settings: GroupSettings, topics: TopicView
 ) -> RequestError | None:
     """Return why one cursor is refused."""
-    if not committer.may(cursor.partition):
+    if not committer.may(cursor):
         return RequestError(
             ErrorCode.STALE_MEMBER_EPOCH,
             f'member "{committer.actor}" does not hold {shown(topics, cursor.partition)}, or got '
@@ -166,11 +185,8 @@ def _fault(
         )
     if (gone := absent(topics, cursor.partition)) is not None:
         return gone
-    if cursor.offset < 0:
-        detail = f"offset {cursor.offset} is below zero"
-        return RequestError(
-            ErrorCode.INVALID_REQUEST, detail, field="offset", value=str(cursor.offset)
-        )
+    if (wrong := misplaced(cursor.offset, cursor.leader_epoch)) is not None:
+        return wrong
     size_bytes = len(cursor.metadata.encode())
     if size_bytes > settings.offset_metadata_bytes_max:
         return RequestError(
@@ -179,6 +195,18 @@ def _fault(
             size_bytes=str(size_bytes),
             limit_bytes=str(settings.offset_metadata_bytes_max),
         )
+    return None
+
+
+def misplaced(offset: Offset, leader_epoch: LeaderEpoch | None) -> RequestError | None:
+    """Return the refusal of a place that no log has; None when it may be one.
+
+    A leader epoch below zero is also what a record says in place of none: it must not be told.
+    """
+    for field, number in (("offset", offset), ("leader_epoch", leader_epoch)):
+        if number is not None and number < 0:
+            detail = f"{field} {number} is below zero"
+            return RequestError(ErrorCode.INVALID_REQUEST, detail, field=field, value=str(number))
     return None
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from consumer_groups.records import GroupEpoch, LeaveReason, MemberId, StreamNumber
+from consumer_groups.records import GroupEpoch, LeaveReason, MemberId, Owned, StreamNumber
 from model.ids import GroupId, LeaderEpoch, Offset, PartitionId, TopicName
 
 
@@ -36,6 +36,8 @@ class Resume:
     member_epoch: GroupEpoch
     """What it was told last."""
     stream: StreamNumber
+    instance_id: str | None = None
+    """As it joined; who took its place has the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,8 @@ class Revoked:
     group: GroupId
     member_id: MemberId
     stream: StreamNumber
-    partitions: tuple[PartitionId, ...]
+    holds: tuple[Owned, ...]
+    """Each as it was when the member was asked for it: a later hold of the same is not meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +99,8 @@ class Cursor:
     offset: Offset
     leader_epoch: LeaderEpoch | None = None
     metadata: str = ""
+    since_epoch: GroupEpoch | None = None
+    """Of the hold that a member means, over its stream; None: whichever it has by now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +131,8 @@ class Seek:
     group: GroupId
     principal: str
     moves: tuple[Move, ...]
+    every: frozenset[PartitionId] | None = None
+    """What was meant by every partition with an offset; None: the partitions were named."""
     force: bool = False
     """Also a group with members: they are fenced."""
     validate_only: bool = False

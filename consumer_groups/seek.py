@@ -9,6 +9,7 @@ from consumer_groups.groups import Groups
 from consumer_groups.offsets import (
     check_empty,
     check_named_once,
+    misplaced,
     without_members,
 )
 from consumer_groups.records import (
@@ -25,7 +26,7 @@ from consumer_groups.settings import GroupSettings
 from consumer_groups.topics import TopicView, absent
 from consumer_groups.views import SeekPlan, SeekRow
 from model.errors import ErrorCode, RequestError
-from model.ids import AppendTimeMs, Offset
+from model.ids import AppendTimeMs, Offset, PartitionId
 from model.result import Result
 
 
@@ -36,10 +37,12 @@ def seek(
     *,
     now: AppendTimeMs,
     topics: TopicView,
-) -> Result[GroupRecord, SeekPlan]:
+) -> Result[GroupRecord, SeekPlan | None]:
     """Decide; see `GroupMachine.seek`."""
-    _check(request, topics)
     group = groups.by_name.get(request.group)
+    if request.every is not None and request.every != _every(group, topics):
+        return Result((), None)
+    _check(request, topics)
     rows = tuple(planned(move, before=_before(group, move)) for move in request.moves)
     members = () if group is None else tuple(sorted(group.members))
     if request.validate_only:
@@ -82,11 +85,14 @@ def _check(request: Seek, topics: TopicView) -> None:
     for move in request.moves:
         if (gone := absent(topics, move.partition)) is not None:
             raise gone
-        if move.after < 0:
-            detail = f"offset {move.after} is below zero"
-            raise RequestError(
-                ErrorCode.INVALID_REQUEST, detail, field="offset", value=str(move.after)
-            )
+        if (wrong := misplaced(move.after, move.leader_epoch)) is not None:
+            raise wrong
+
+
+def _every(group: Group | None, topics: TopicView) -> frozenset[PartitionId]:
+    """Return the partitions with an offset, but those that are not there any more."""
+    rows = () if group is None else group.offsets
+    return frozenset(row for row in rows if absent(topics, row) is None)
 
 
 def _before(group: Group | None, move: Move) -> Offset | None:

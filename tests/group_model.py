@@ -69,6 +69,11 @@ class GroupModel(RuleBasedStateMachine):
         view = self.members().get(life.member_id)
         return view is not None and view.stream == stream
 
+    def is_over(self, hold: Owned) -> bool:
+        """Tell whether nobody has a hold any more that somebody had."""
+        views = self.members().values()
+        return not any(hold in (*view.owned, *view.revoking) for view in views)
+
     def refused(self, error: RequestError, *codes: ErrorCode) -> None:
         assert error.code in codes, error
         assert len(self.bench.log) == self.seen, "a refusal writes nothing"
@@ -81,12 +86,22 @@ class GroupModel(RuleBasedStateMachine):
                 latest = max(latest, record.committed_at)
         return latest
 
+    def is_due(self) -> bool:
+        """Tell whether the group has had no member and no commit for its retention."""
+        if not self.machine.group_count() or self.members():
+            return False
+        rows = self.machine.offsets(GROUP)
+        commits = [row.committed.committed_at for row in rows if row.committed is not None]
+        since = self.machine.group(GROUP).summary.state_since
+        return self.bench.now - max([since, *commits]) > RETENTION_MS
+
     # What holds after every event.
 
     @invariant()
     def holds(self) -> None:
         self.note()
         self.check_offsets()
+        self.check_topics()
         self.check_balance()
 
     def note(self) -> None:
@@ -138,6 +153,15 @@ class GroupModel(RuleBasedStateMachine):
         assert {
             row.partition: row.committed.offset for row in rows if row.committed is not None
         } == self.offsets
+
+    def check_topics(self) -> None:
+        """Hold the topics that are counted against the partitions that there are."""
+        held = [hold.partition for view in self.members().values() for hold in view.owned]
+        held += [hold.partition for view in self.members().values() for hold in view.revoking]
+        held += [wanted for view in self.members().values() for wanted in view.pending]
+        found = {partition.topic for partition in (*self.offsets, *held)}
+        assert self.machine.topic_ids() == found
+        assert all(self.machine.groups_with_topics([topic]) == (GROUP,) for topic in found)
 
     def check_balance(self) -> None:
         """Members that want the same differ by one at most in what they have or shall have."""

@@ -179,7 +179,7 @@ async def grpc_node(
     """
     failures: list[BaseException] = []
     log = Log()
-    world = real_world(directory, failures, disk=disk)
+    world = real_world(directory, failures, disk=disk, clock=clock)
     node = await Node.start(settings or SETTINGS, world, failed=failures.append)
     door = GrpcDoor(
         node.broker,

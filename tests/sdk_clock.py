@@ -27,6 +27,9 @@ class FastClock:
         self.passed_s += seconds
         await asyncio.sleep(0)
 
+    async def beat(self, seconds: float) -> None:
+        await self.sleep(seconds)
+
 
 class SteppedClock(FastClock):
     """Waits below a second take no time, as those before another try; longer ones wait for a test.

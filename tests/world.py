@@ -10,7 +10,7 @@ from api.node.system_clock import SystemClock
 from api.node.system_rand import SystemRand
 from api.node.system_spawn import SystemSpawn
 from logstore.disk_posix import PosixDisk
-from model.ports import Disk
+from model.ports import Clock, Disk
 
 MEMORY_BYTES = 64 << 20
 
@@ -32,14 +32,15 @@ def real_world(
     *,
     memory_bytes: int = MEMORY_BYTES,
     disk: Disk | None = None,
+    clock: Clock | None = None,
 ) -> World:
-    """Return real files, unless another disk is given, real clocks, chance and tasks.
+    """Return real files and clocks, unless others are given, real chance and tasks.
 
     What a task fails with goes to `failures`.
     """
     return World(
         disk=disk or PosixDisk(str(directory), create=True),
-        clock=SystemClock(asyncio.get_running_loop()),
+        clock=clock or SystemClock(asyncio.get_running_loop()),
         rand=SystemRand(),
         spawn=SystemSpawn(failures.append),
         memory_bytes=memory_bytes,

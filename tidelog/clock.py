@@ -23,6 +23,10 @@ class Clock(Protocol):
         """Wait."""
         ...
 
+    async def beat(self, seconds: float) -> None:
+        """Wait until a heartbeat is due, if it is to be sent so often."""
+        ...
+
 
 class SystemClock:
     """The machine's clock."""
@@ -38,3 +42,7 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait."""
         await asyncio.sleep(seconds)  # noqa: TID251 - the client's door
+
+    async def beat(self, seconds: float) -> None:
+        """Wait until a heartbeat is due."""
+        await self.sleep(seconds)

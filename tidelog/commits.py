@@ -54,6 +54,13 @@ class Commits:
         for pending in self._pending.values():
             yield pending.request
 
+    async def answered(self) -> bool:
+        """Wait until every commit has its answer; tell whether one was waited for."""
+        waited = bool(self._pending)
+        while self._pending:
+            await asyncio.wait([pending.answer for pending in self._pending.values()])
+        return waited
+
     def fail(self, error: TidelogError) -> None:
         """Give up all of them."""
         pending, self._pending = self._pending, {}

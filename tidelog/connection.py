@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 import grpc
 import grpc.aio
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         UnaryStreamCall,
         UnaryStreamMultiCallable,
     )
+
+    from tidelog.commits import Commits
 
 DEFAULT_PORT: Final = 9095
 UNIX_SCHEME: Final = "tidelog+unix"
@@ -144,6 +146,23 @@ class Node:
             self._channel = None
 
 
+class Consuming(Protocol):
+    """A consumer's place in its group, as others may look at it."""
+
+    commits: "Commits"
+    """Those that have no answer yet."""
+
+    @property
+    def member(self) -> tuple[str, str] | None:
+        """Group and member id, once a node has confirmed it and until it is lost."""
+        ...
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether it has a stream over which a node hears it."""
+        ...
+
+
 class Connection:
     """Calls to whichever node answers. Belongs to the event loop in which it is first used."""
 
@@ -172,6 +191,8 @@ class Connection:
         self._client_id = client_id
         self._nodes = [Node(address, credentials) for address in addresses.hosts]
         self._current = chance.randrange(len(self._nodes))
+        self.consumers: set[Consuming] = set()
+        """Those that are open on it."""
         self.closed = False
 
     @property

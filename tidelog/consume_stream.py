@@ -82,6 +82,6 @@ class ConsumeStream:
     async def _beat(self, every_s: float) -> None:
         heartbeat = wire.ConsumeRequest(heartbeat=wire.ConsumeRequest.Heartbeat())
         while True:
-            await self._clock.sleep(every_s)
+            await self._clock.beat(every_s)
             if not self._outgoing:  # what waits to be written will be heard
                 self.put(heartbeat)

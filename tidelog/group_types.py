@@ -103,7 +103,7 @@ class SeekChange:
     skipped: int
     """Offsets that this group will never get."""
     truncated: bool
-    """Retention has removed history between the place asked for and `after`."""
+    """History between the place asked for and `after` was removed, or may have been."""
 
 
 @dataclass(frozen=True, slots=True)

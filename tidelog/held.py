@@ -5,7 +5,7 @@ finished late of an earlier tenure is never taken for the new one's.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from tidelog.batch import CorruptBatchError, info_of, split
@@ -43,8 +43,8 @@ class Held:
     """One tenure of one partition. Compared by identity."""
 
     __slots__ = (
-        "announced", "asked", "at", "began", "done", "going", "items", "next", "paused", "place",
-        "revoke_by_s",
+        "announced", "asked", "asked_back_on", "at", "began", "done", "going", "items", "next",
+        "paused", "place", "revoke_by_s",
     )  # fmt: skip
 
     def __init__(self, at: Key, offset: int, epoch: int | None, *, announced: bool) -> None:
@@ -67,6 +67,8 @@ class Held:
         """The program's callback knows of it; nothing is handed out before."""
         self.revoke_by_s: float | None = None
         """Monotonic seconds by which it must be given back; None: it is kept."""
+        self.asked_back_on: object = None
+        """The stream over which it was asked back."""
         self.going = False
         """It is being given back."""
 
@@ -222,6 +224,16 @@ class Holdings:
         """Return the first credit of a new stream: what is on its way on the old one is lost."""
         self._granted = [0, 0]
         return self.grant() or common.Credit()
+
+    def cursors(self) -> Iterator[common.Cursor]:
+        """Yield where each partition that is kept stands, for a new stream to go on there."""
+        for held in self.by_key.values():
+            if held.revoke_by_s is None:
+                topic, partition = held.at
+                cursor = common.Cursor(topic=topic, partition=partition, offset=held.place.offset)
+                if held.place.leader_epoch is not None:
+                    cursor.leader_epoch = held.place.leader_epoch
+                yield cursor
 
     def grant(self) -> common.Credit | None:
         """Return credit that has become free, once it is worth a message."""

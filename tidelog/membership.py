@@ -80,6 +80,7 @@ class Membership:
             TidelogError: the group cannot be joined.
         """
         self._runner = self._start(self._run())
+        self._connection.consumers.add(self)
         await self.joined()
 
     async def joined(self) -> None:
@@ -91,6 +92,7 @@ class Membership:
     async def close(self) -> None:
         """Leave the group, as far as a node can still be told, and end every task."""
         self._leaving = True
+        self._connection.consumers.discard(self)
         try:
             if self._runner is not None and self._say(
                 wire.ConsumeRequest(leave=wire.ConsumeRequest.Leave())
@@ -120,11 +122,29 @@ class Membership:
         finally:
             self.commits.forget(number)
 
+    @property
+    def member(self) -> tuple[str, str] | None:
+        """Group and member id, once a node has confirmed it and until it is lost."""
+        return None if self._member is None else (self._join.group, self._member.member_id)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether it has a stream over which a node hears it."""
+        return self._stream is not None and self._stream.joined
+
     def hand_over(self, going: Iterable[Held]) -> None:
-        """Give back what is still held of these: nothing more of it will be committed."""
-        keys = [held.at for held in going if self.holdings.by_key.get(held.at) is held]
-        for at in keys:
-            self.holdings.drop(self.holdings.by_key[at])
+        """Answer that these were asked back: nothing more of them will be committed.
+
+        Also for what was taken meanwhile: until it has the answer, a node takes a commit of such a
+        partition for one of the tenure that is over, and refuses it.
+        """
+        keys: list[Key] = []
+        for held in going:
+            if self.holdings.by_key.get(held.at) is held:
+                self.holdings.drop(held)
+            elif held.asked_back_on is not self._stream:
+                continue  # the stream that wanted the answer is gone
+            keys.append(held.at)
         if keys:
             self._revoked(keys)
 
@@ -194,6 +214,7 @@ class Membership:
                 self._connection.pipe(node, CONSUME), node, self._connection.clock
             )
             self._stream = stream
+            self.caught_up = False  # what came meanwhile, or where a seek went, is still to come
             stream.put(wire.ConsumeRequest(join=self._request()))
             try:
                 failure = await self._serve(stream)
@@ -264,11 +285,7 @@ class Membership:
         join.credit.CopyFrom(self.holdings.begin())
         if self._member is not None:
             join.member.CopyFrom(self._member)
-            join.cursors.extend(
-                _cursor(held.at, held.place.offset, held.place.leader_epoch)
-                for held in self.holdings.by_key.values()
-                if held.revoke_by_s is None
-            )
+            join.cursors.extend(self.holdings.cursors())
         return join
 
     def _take(self, message: wire.ConsumeResponse, stream: ConsumeStream) -> None:
@@ -307,7 +324,7 @@ class Membership:
 
     def give_credit(self) -> None:
         """Let the node send more, if enough has become free."""
-        if self._is_joined and (credit := self.holdings.grant()) is not None:
+        if self.is_heard and (credit := self.holdings.grant()) is not None:
             self._say(wire.ConsumeRequest(credit=credit))
 
     def _take_joined(self, joined: wire.ConsumeResponse.Joined, stream: ConsumeStream) -> None:
@@ -338,6 +355,8 @@ class Membership:
             epoch = cursor.leader_epoch if cursor.HasField("leader_epoch") else None
             held = Held(at, cursor.offset, epoch, announced=not self._announce)
             self.holdings.add(held)
+            if known is not None and known.revoke_by_s is not None and not known.going:
+                self.hand_over([known])  # it was taken, and comes again
             self.arrived.append(held)
             self.caught_up = False
 
@@ -351,6 +370,7 @@ class Membership:
                 unknown.append((each.topic, each.partition))
                 continue
             held.revoke_by_s = self._connection.clock.monotonic() + left_s
+            held.asked_back_on = self._stream
             self.holdings.forget(held)
         if unknown:
             self._revoked(unknown)
@@ -367,10 +387,6 @@ class Membership:
         pause = wire.ConsumeRequest.Pause(partitions=partitions, paused=paused)
         self._say(wire.ConsumeRequest(pause=pause))
 
-    @property
-    def _is_joined(self) -> bool:
-        return self._stream is not None and self._stream.joined
-
     def _say(self, request: wire.ConsumeRequest) -> bool:
         """Say something if a stream is open; tell whether it is."""
         if self._stream is None or not self._stream.joined:
@@ -381,10 +397,3 @@ class Membership:
 
 def _nothing() -> None:
     """Do nothing: nobody has asked to be told."""
-
-
-def _cursor(at: Key, offset: int, epoch: int | None) -> common.Cursor:
-    cursor = common.Cursor(topic=at[0], partition=at[1], offset=offset)
-    if epoch is not None:
-        cursor.leader_epoch = epoch
-    return cursor

@@ -93,7 +93,7 @@ class Resolved:
     time: datetime | None
     """The found record's, on the clock asked for; None: no record was looked at."""
     truncated: bool
-    """Retention has removed history between the time asked for and the first record."""
+    """History between the time asked for and the first record was removed, or may have been."""
     log_start_offset: int
     high_watermark: int
     last_stable_offset: int
@@ -110,7 +110,7 @@ class ReadBounds:
     stop: int | None
     """Exclusive; None: it follows the log, or its end is not known yet."""
     truncated: bool
-    """Retention has removed history between the start asked for and the first record."""
+    """History between the start asked for and the first record was removed, or may have been."""
 
 
 @dataclass(frozen=True, slots=True)

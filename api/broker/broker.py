@@ -89,6 +89,7 @@ class Broker:
             resolve=self.resolve,
             read_on=self.read_on,
             turn=searches.turn,
+            remind=context.clock.call_at,
         )
         self.consume = Consume(doors, self.group_configs)
         self._endpoints: dict[str, tuple[str, int]] = {}

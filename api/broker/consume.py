@@ -91,6 +91,7 @@ class Consume:
             member_id=rejoin.member_id,
             member_epoch=rejoin.member_epoch,
             stream=stream,
+            instance_id=opening.instance_id,
         )
 
         def decide(machine: GroupMachine) -> Result[GroupRecord, Joined]:

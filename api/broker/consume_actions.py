@@ -25,17 +25,18 @@ from api.broker.consume_events import (
 from api.broker.consume_places import Held
 from api.broker.consume_starts import Starts
 from api.broker.context import BrokerContext
-from api.broker.group_commits import GroupCommits
+from api.broker.group_commits import GroupCommits, NamedCursor
 from api.broker.group_state import GroupState
 from api.broker.members import Members
 from api.broker.read_on import ReadOn
 from api.broker.resolve import Resolve
 from api.broker.subscribe import Bounds
 from consumer_groups.native.credits import Credits
+from consumer_groups.records import Owned
 from consumer_groups.requests import ByStream, Leave, Revoked
 from consumer_groups.views import MemberView
 from model.errors import ErrorCode, RequestError
-from model.ids import GroupId
+from model.ids import GroupId, MonotonicMs
 from model.limits import REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX
 from model.principal import Principal
 
@@ -59,6 +60,8 @@ class SessionDoors:
     read_on: ReadOn
     turn: Callable[[], Awaitable[None]]
     """Returns once everything else that is ready has had its turn."""
+    remind: Callable[[MonotonicMs, Callable[[], None]], Callable[[], None]]
+    """Calls at a time on the node's clock, when a stream owes a sign of life; returns its end."""
 
 
 class Said:
@@ -133,22 +136,27 @@ class Said:
     async def _commit(self, commit: CommitTo) -> None:
         results: list[RequestError | None]
         try:
-            results = await self._doors.commits(self._group, self._by, commit.cursors)
+            results = await self._doors.commits(
+                self._group, self._by, commit.cursors, meant=self._meant
+            )
         except RequestError as refusal:
             if refusal.code in LOSES_MEMBERSHIP:
                 raise
             results = [refusal] * len(commit.cursors)
         self._answers.append(Committed(commit.correlation_id, commit.cursors, results))
 
+    def _meant(self, cursor: NamedCursor) -> Owned | None:
+        return self._assignment.meant((cursor.topic, cursor.number))
+
     async def _hand_over(self, given: HandOver) -> None:
-        partitions = self._assignment.handed_over(given.partitions)
+        holds = self._assignment.handed_over(given.partitions)
         request = Revoked(
             group=self._group,
             member_id=self._by.member_id,
             stream=self._by.stream,
-            partitions=partitions,
+            holds=holds,
         )
-        if partitions:
+        if holds:
             await self._doors.state.call(self._group, lambda machine, _: machine.revoked(request))
 
     async def _go_to(self, asked: GoTo) -> None:

@@ -1,5 +1,6 @@
 """What one member has been told that it has, held against what it has: the difference is news."""
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -39,8 +40,10 @@ class Assignment:
         self._told: MemberView | None = None
         self._given: MemberView | None = None
         self._asked: frozenset[Owned] = frozenset()
-        self._unanswered: dict[Named, PartitionId] = {}
-        """What a Revoke named and the member has not handed over."""
+        self._unanswered: dict[Named, deque[Owned]] = {}
+        """What each Revoke named and the member has not handed over; oldest first."""
+        self._known: Mapping[Named, Owned] = {}
+        """What a member that resumes knows that it has, until it is told."""
         self._stands: Mapping[PartitionId, Stand] = (
             {} if opening.rejoin is None else opening.rejoin.stands
         )
@@ -73,6 +76,7 @@ class Assignment:
             and (partition := self._hosted(owned.partition)) is not None
         ]
         if not gained:
+            self._known = {}
             return []
         rejoin = self._opening.rejoin
         known = -1 if rejoin is None else rejoin.member_epoch
@@ -97,11 +101,34 @@ class Assignment:
             bounds |= {place.partition.log.id: place for place in found}
         for owned, _ in gained:
             self.places.take(Held(owned, bounds[owned.partition]))
+        self._known = {}
         # What is told must not move on with what is read.
         return [Assigned([replace(bounds[owned.partition]) for owned, _ in gained])]
 
-    def handed_over(self, names: Sequence[Named]) -> tuple[PartitionId, ...]:
-        """Return the partitions that a member means by names it gives back.
+    def resumed(self, member: MemberView) -> None:
+        """Note what a member has that came back: it may commit before it is told."""
+        rejoin = self._opening.rejoin
+        if rejoin is not None:
+            self._known = {
+                (partition.topic.name, partition.number): hold
+                for hold in (*member.owned, *member.revoking)
+                if hold.since_epoch <= rejoin.member_epoch
+                and (partition := self._hosted(hold.partition)) is not None
+            }
+
+    def meant(self, name: Named) -> Owned | None:
+        """Return the hold that a member means when it commits; None: it was told of none.
+
+        As long as it has not handed over what was asked of it, or taken from it, it means that,
+        whatever it has been given since: it may not have heard of either.
+        """
+        if asked := self._unanswered.get(name):
+            return asked[0]
+        held = self.places.at(name)
+        return self._known.get(name) if held is None else held.owned
+
+    def handed_over(self, names: Sequence[Named]) -> tuple[Owned, ...]:
+        """Return the holds that a member means by names it gives back.
 
         It means those that it was asked for, also where a new topic has the name by now. Others
         that it does not have are passed over.
@@ -109,12 +136,14 @@ class Assignment:
         Raises:
             RequestError: INVALID_REQUEST, it was not asked for one that it has.
         """
-        found: list[PartitionId] = []
+        found: list[Owned] = []
         for name in names:
-            asked = self._unanswered.pop(name, None)
-            if asked is not None:
-                found.append(asked)
-            elif self.places.named([name]):
+            asked = self._unanswered.get(name)
+            if asked:
+                found.append(asked.popleft())
+                if not asked:
+                    del self._unanswered[name]
+            elif self.places.at(name) is not None:
                 raise RequestError(
                     ErrorCode.INVALID_REQUEST,
                     f"revoked: {name[0]}/{name[1]} was not asked for; hand over only what Revoke "
@@ -127,21 +156,24 @@ class Assignment:
 
     def _revoked(self, member: MemberView) -> list[Event]:
         owned, revoking = frozenset(member.owned), frozenset(member.revoking)
-        taken: list[HostedPartition] = []
+        taken: list[Held] = []
         for held in self.places.every():
             if held.owned not in owned:
                 self.places.drop(held)
                 if held.owned not in revoking:
-                    taken.append(held.bounds.partition)
+                    taken.append(held)
         asked = [hold for hold in member.revoking if hold not in self._asked]
         self._asked = revoking
         found = [(hold, self._hosted(hold.partition)) for hold in asked]
         wanted = [partition for _, partition in found if partition is not None]
-        for partition in (*taken, *wanted):
-            self._unanswered[partition.topic.name, partition.number] = partition.log.id
+        gone = [(held.owned, held.bounds.partition) for held in taken]
+        for hold, partition in (*gone, *found):
+            if partition is not None:
+                name = partition.topic.name, partition.number
+                self._unanswered.setdefault(name, deque()).append(hold)
         events: list[Event] = []
         if taken:
-            events.append(Revoke(taken, 0))
+            events.append(Revoke([held.bounds.partition for held in taken], 0))
         if wanted:
             events.append(Revoke(wanted, min(self._time_left_ms(hold) for hold in asked)))
         return events

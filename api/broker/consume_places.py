@@ -69,6 +69,7 @@ class Places:
     def __init__(self) -> None:
         """Begin without any."""
         self._held: dict[PartitionId, Held] = {}
+        self._by_name: dict[Named, Held] = {}
         self._turn = 0
 
     def __len__(self) -> int:
@@ -82,11 +83,14 @@ class Places:
     def take(self, held: Held) -> None:
         """Add a partition, or let another stand take the former one's place."""
         self._held[held.owned.partition] = held
+        self._by_name[held.named] = held
 
     def drop(self, held: Held) -> None:
         """Forget a partition."""
         if self.has(held):
             del self._held[held.owned.partition]
+            if self._by_name.get(held.named) is held:
+                del self._by_name[held.named]
 
     def has(self, held: Held) -> bool:
         """Tell whether this very stand is current: not given back, not sent elsewhere since."""
@@ -96,6 +100,10 @@ class Places:
         """Return the partition of this very hold."""
         held = self._held.get(owned.partition)
         return held if held is not None and held.owned == owned else None
+
+    def at(self, name: Named) -> Held | None:
+        """Return the partition that the member has by this name."""
+        return self._by_name.get(name)
 
     def named(self, names: Sequence[Named]) -> list[Held]:
         """Return those of some names that the member has; what it has lost meanwhile is left out.

@@ -60,6 +60,7 @@ class ConsumeSession:
             principal=principal,
             opening=opening,
         )
+        self._assignment.resumed(member)
         self._places = self._assignment.places
         self._credit = Credits(records=opening.records, size_bytes=opening.size_bytes)
         self._said = Said(
@@ -80,6 +81,8 @@ class ConsumeSession:
         self._over: Callable[[], None] = lambda: None
         self._bell = asyncio.Event()
         self._told_at = doors.node.clock.monotonic_ms()
+        self._owes_sign = False
+        """It was told nothing for as long as a stream may be silent."""
 
     # What the table of members sees.
 
@@ -140,6 +143,7 @@ class ConsumeSession:
             for event in events:
                 yield event
                 self._told_at = self._doors.node.clock.monotonic_ms()
+                self._owes_sign = False
                 if isinstance(event, Committed):
                     self._said.room.release()
             self._settle()
@@ -169,7 +173,7 @@ class ConsumeSession:
             events = self._arrived() or self._switched() or await self._records()
         if not events:  # a first read that found nothing has made it live
             events = self._switched()
-        if not events and self._silent_ms() >= HEARTBEAT_MS:
+        if not events and self._owes_sign:
             events = [Heartbeat()]
         return events
 
@@ -258,8 +262,8 @@ class ConsumeSession:
             if any(one.has_news for one in held):
                 return
             watched = [one.bounds for one in held]
-        node = self._doors.node
-        cancel = node.clock.call_at(MonotonicMs(self._told_at + HEARTBEAT_MS), self._ring)
+        due = MonotonicMs(self._told_at + HEARTBEAT_MS)
+        cancel = self._doors.remind(due, self._sign_is_due)
         for place in watched:
             place.partition.watch(place.start, self._wake)
         try:
@@ -269,8 +273,9 @@ class ConsumeSession:
             for place in watched:
                 place.partition.unwatch(self._wake)
 
-    def _silent_ms(self) -> int:
-        return self._doors.node.clock.monotonic_ms() - self._told_at
+    def _sign_is_due(self) -> None:
+        self._owes_sign = True
+        self._ring()
 
     def _wake(self) -> None:
         """Records were committed: look when this tick has gathered all there are."""

@@ -1,16 +1,20 @@
 """Commit offsets of a group: by a member over its stream, in a member's name, or from outside."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from api.broker.context import BrokerContext
 from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
+from consumer_groups.records import GroupEpoch, Owned
 from consumer_groups.requests import Actor, Commit, Cursor
 from model.errors import ErrorCode, RequestError
 from model.ids import GroupId, LeaderEpoch, Offset, PartitionId
 from model.names import check_topic_name
+
+NEVER: Final = GroupEpoch(-1)
+"""Epoch of a hold that a member was not told of: it has none of so early."""
 
 
 class NamedCursor(NamedTuple):
@@ -32,9 +36,17 @@ class GroupCommits:
     state: GroupState
 
     async def __call__(
-        self, group: GroupId, actor: Actor, cursors: Sequence[NamedCursor]
+        self,
+        group: GroupId,
+        actor: Actor,
+        cursors: Sequence[NamedCursor],
+        *,
+        meant: Callable[[NamedCursor], Owned | None] | None = None,
     ) -> list[RequestError | None]:
         """Remember offsets; return what became of each, in order: None = committed.
+
+        `meant`: the hold that a member means by the name of a partition; None where it was told of
+        none. Without it a name is that of the topic which has it now.
 
         A row is refused with INVALID_TOPIC_NAME, UNKNOWN_TOPIC, UNKNOWN_PARTITION,
         OFFSET_OUT_OF_RANGE (beyond the end), INVALID_REQUEST (below zero),
@@ -49,7 +61,7 @@ class GroupCommits:
         found: list[Cursor] = []
         for cursor in cursors:
             try:
-                found.append(self._found(cursor))
+                found.append(self._found(cursor, meant))
                 rows.append(None)
             except RequestError as refusal:
                 rows.append(refusal)
@@ -63,13 +75,22 @@ class GroupCommits:
         answers = iter(decided)
         return [row if row is not None else next(answers).error for row in rows]
 
-    def _found(self, cursor: NamedCursor) -> Cursor:
-        """Return the cursor of the topic that has its name now.
+    def _found(
+        self, cursor: NamedCursor, meant: Callable[[NamedCursor], Owned | None] | None
+    ) -> Cursor:
+        """Return the cursor of the partition that is meant.
 
         Raises:
             RequestError: INVALID_TOPIC_NAME, UNKNOWN_TOPIC, UNKNOWN_PARTITION, OFFSET_OUT_OF_RANGE.
         """
-        partition = self.node.partitions.get(check_topic_name(cursor.topic), cursor.number)
+        hold = None if meant is None else meant(cursor)
+        if hold is None:
+            partition = self.node.partitions.get(check_topic_name(cursor.topic), cursor.number)
+        else:
+            partition = self.node.partitions.get_by_id(hold.partition.topic, cursor.number)
+        since_epoch = None if meant is None else NEVER
+        if hold is not None:
+            since_epoch = hold.since_epoch
         end = partition.high_watermark
         if cursor.offset > end:
             raise RequestError(
@@ -87,4 +108,5 @@ class GroupCommits:
             offset=cursor.offset,
             leader_epoch=cursor.leader_epoch,
             metadata=cursor.metadata,
+            since_epoch=since_epoch,
         )

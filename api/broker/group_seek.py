@@ -1,8 +1,15 @@
-"""Send a group to another place, at rest or while it runs: where each partition goes, then all."""
+"""Send a group to another place, at rest or while it runs: where each partition goes, then all.
+
+Places are looked up while the group goes on. What it does meanwhile changes none of them; but where
+all its partitions are meant, one that it begins in is to go along, and all are looked up again.
+
+Invariant:
+    SEEK_IS_OF_NOW    a shift is counted from where the group stands when it is decided.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from api.broker.context import BrokerContext
 from api.broker.group_commits import NamedCursor
@@ -12,13 +19,18 @@ from api.broker.members import Members
 from api.broker.place import AtOffset, Place
 from api.broker.resolve import Resolve
 from cluster.shell.hosted_partition import HostedPartition
-from consumer_groups.records import GroupEpoch
+from consumer_groups.machine import GroupMachine
+from consumer_groups.records import GroupEpoch, GroupRecord
 from consumer_groups.requests import Move, Seek
-from consumer_groups.views import SeekRow
+from consumer_groups.views import SeekPlan, SeekRow
 from model.errors import ErrorCode, RequestError
-from model.ids import GroupId, LeaderEpoch, Offset, PartitionId
+from model.ids import AppendTimeMs, GroupId, LeaderEpoch, Offset, PartitionId
 from model.names import check_topic_name
 from model.principal import Principal
+from model.result import Result
+
+TRIES_MAX: Final = 5
+"""Of looking places up, for a group that begins in further partitions meanwhile."""
 
 
 class ToPlace(NamedTuple):
@@ -94,12 +106,26 @@ class GroupSeek:
 
         Raises:
             RequestError: GROUP_NOT_EMPTY, UNKNOWN_GROUP, OFFSET_OUT_OF_RANGE, INVALID_REQUEST and
-                whatever makes one partition's move impossible, unless it is a plan.
+                whatever makes one partition's move impossible, unless it is a plan;
+                REBALANCE_IN_PROGRESS, the group has offsets in other partitions each time.
         """
+        if isinstance(asked.target, ShiftBy):
+            return await self._shifted(principal, asked, asked.target.offsets)
+        for _ in range(TRIES_MAX):
+            sought = await self._tried(principal, asked)
+            if sought is not None:
+                return sought
+        raise _moves_on(asked.group)
+
+    async def _tried(self, principal: Principal, asked: SeekGroup) -> Sought | None:
+        """Find the places and move; None: the group has begun in other partitions meanwhile."""
         standing = await self._standing(asked)
         partitions = asked.partitions
+        every: frozenset[PartitionId] | None = None
         if partitions is None:
             partitions = self._named_by(asked.target, standing)
+            if isinstance(asked.target, ToPlace):
+                every = frozenset(partition.log.id for partition in partitions)
         moves: list[Move] = []
         errors: dict[PartitionId, RequestError] = {}
         for partition in partitions:
@@ -111,34 +137,43 @@ class GroupSeek:
                 errors[partition.log.id] = refusal
         if not moves and errors:
             return await self._only_errors(asked, partitions, errors)
-        return await self._sought(principal, asked, partitions, moves=moves, errors=errors)
-
-    async def _sought(
-        self,
-        principal: Principal,
-        asked: SeekGroup,
-        partitions: Sequence[HostedPartition],
-        *,
-        moves: Sequence[Move],
-        errors: Mapping[PartitionId, RequestError],
-    ) -> Sought:
-        request = Seek(
-            group=asked.group,
-            principal=principal.name,
-            moves=tuple(moves),
-            force=asked.force,
-            validate_only=asked.validate_only,
-        )
+        request = _request(principal, asked, moves, every=every)
         plan = await self.state.call(
             asked.group,
             lambda machine, now: machine.seek(
                 request, now=now, topics=ImageTopics(self.node.quorum.image)
             ),
         )
-        if not asked.validate_only:
-            self.members.fenced(asked.group, plan.fenced, _sent_elsewhere(asked.group))
+        if plan is None:
+            return None
         rows = {row.partition: row for row in plan.rows}
         changes = [Change(one, rows.get(one.log.id), errors.get(one.log.id)) for one in partitions]
+        return self._sought(asked, plan, changes)
+
+    async def _shifted(self, principal: Principal, asked: SeekGroup, by: int) -> Sought:
+        """Move from where the group stands: worked out with the decision, nothing in between."""
+
+        def decide(
+            machine: GroupMachine, now: AppendTimeMs
+        ) -> Result[GroupRecord, tuple[SeekPlan | None, Sequence[HostedPartition]]]:
+            partitions, standing = asked.partitions, _stands(machine, asked)
+            if partitions is None:
+                partitions = self._named_by(asked.target, standing)
+            moves = [_shift(partition, standing, by) for partition in partitions]
+            request = _request(principal, asked, moves)
+            topics = ImageTopics(self.node.quorum.image)
+            decided = machine.seek(request, now=now, topics=topics)
+            return Result(decided.records, (decided.response, partitions))
+
+        plan, partitions = await self.state.call(asked.group, decide)
+        assert plan is not None, "SEEK_IS_OF_NOW"
+        changes = [Change(one, row) for one, row in zip(partitions, plan.rows, strict=True)]
+        return self._sought(asked, plan, changes)
+
+    def _sought(self, asked: SeekGroup, plan: SeekPlan, changes: Sequence[Change]) -> Sought:
+        """Return what was done, and tell the members that are fenced by it."""
+        if not asked.validate_only:
+            self.members.fenced(asked.group, plan.fenced, _sent_elsewhere(asked.group))
         return Sought(changes, plan.group_epoch, len(plan.fenced))
 
     async def _only_errors(
@@ -173,23 +208,11 @@ class GroupSeek:
                 }
             case _ if asked.partitions is None:
                 return await self._committed(asked.group)
-            case ShiftBy():
-                try:
-                    return await self._committed(asked.group)
-                except RequestError as unknown:
-                    if unknown.code is not ErrorCode.UNKNOWN_GROUP:
-                        raise
-                    return {}
             case _:
                 return {}
 
     async def _committed(self, group: GroupId) -> Standing:
-        rows = await self.state.read(group, lambda machine: machine.offsets(group))
-        return {
-            row.partition: (row.committed.offset, row.committed.leader_epoch)
-            for row in rows
-            if row.committed is not None
-        }
+        return await self.state.read(group, lambda machine: _standing(machine, group))
 
     def _named_by(self, target: Target, standing: Standing) -> list[HostedPartition]:
         """Return the partitions of a request that names none.
@@ -222,17 +245,11 @@ class GroupSeek:
         Raises:
             RequestError: OFFSET_OUT_OF_RANGE, INVALID_REQUEST, CORRUPT_LOG.
         """
-        start, end = partition.log_start, partition.high_watermark
         match asked.target:
             case ToPlace(place):
                 found = await self.resolve(principal, partition, place)
                 after = found.high_watermark if found.offset is None else found.offset
                 return _to(partition, after, truncated=found.truncated)
-            case ShiftBy(offsets):
-                stands, _ = standing.get(partition.log.id, (start, None))
-                wanted = stands + offsets
-                after = Offset(min(max(wanted, start), end))
-                return _to(partition, after, truncated=0 <= wanted < start)
             case ToGroup(other) if partition.log.id not in standing:
                 raise _nothing_committed(other, partition)
             case _:
@@ -243,6 +260,52 @@ class GroupSeek:
         return _to(
             partition, after, truncated=found.truncated, leader_epoch=epoch if same else None
         )
+
+
+def _standing(machine: GroupMachine, group: GroupId) -> Standing:
+    """Return a group's commits.
+
+    Raises:
+        RequestError: UNKNOWN_GROUP.
+    """
+    return {
+        row.partition: (row.committed.offset, row.committed.leader_epoch)
+        for row in machine.offsets(group)
+        if row.committed is not None
+    }
+
+
+def _stands(machine: GroupMachine, asked: SeekGroup) -> Standing:
+    """Return where a group stands; one that is not there stands nowhere, where it is told."""
+    if asked.partitions is not None and machine.revision(asked.group) is None:
+        return {}
+    return _standing(machine, asked.group)
+
+
+def _shift(partition: HostedPartition, standing: Standing, by: int) -> Move:
+    """Return the move by so many offsets, held within the log."""
+    start, end = partition.log_start, partition.high_watermark
+    stands, _ = standing.get(partition.log.id, (start, None))
+    wanted = stands + by
+    after = Offset(min(max(wanted, start), end))
+    return _to(partition, after, truncated=0 <= wanted < start)
+
+
+def _request(
+    principal: Principal,
+    asked: SeekGroup,
+    moves: Sequence[Move],
+    *,
+    every: frozenset[PartitionId] | None = None,
+) -> Seek:
+    return Seek(
+        group=asked.group,
+        principal=principal.name,
+        moves=tuple(moves),
+        every=every,
+        force=asked.force,
+        validate_only=asked.validate_only,
+    )
 
 
 def _to(
@@ -269,6 +332,15 @@ def _nothing_committed(group: GroupId, partition: HostedPartition) -> RequestErr
         field="other_group",
         topic=partition.topic.name,
         partition=str(partition.number),
+    )
+
+
+def _moves_on(group: GroupId) -> RequestError:
+    return RequestError(
+        ErrorCode.REBALANCE_IN_PROGRESS,
+        f'group "{group}" began in further partitions each of {TRIES_MAX} times that the places '
+        "were looked up; name the partitions, or ask again when it has begun everywhere",
+        group=group,
     )
 
 

@@ -2,22 +2,30 @@
 
 Metadata and groups are two logs. A change of the first is carried into the second by one task, as
 often as it takes: after a crash between the two, and where the disk was full, by the next round.
+Each group is changed by a decision of its own: no number of groups makes one too large, and what is
+refused of one group is no other one's loss.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from asyncio import Semaphore, TaskGroup
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
+from typing import Final, TypeAlias
 
 from api.broker.context import BrokerContext
 from api.broker.group_configs import GroupConfigs
 from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
-from api.broker.turns import Turns
 from cluster.controller.image import MetadataDelta, MetadataImage
 from consumer_groups.machine import EXPIRED_AT_ONCE_MAX, GroupMachine
 from consumer_groups.records import GroupRecord
 from model.errors import RequestError
 from model.ids import AppendTimeMs, GroupId, TopicId, TopicName
 from model.result import Result
+
+ON_THEIR_WAY_MAX: Final = 32
+"""Changes of groups that are decided and not committed yet: they share what the disk does."""
+
+Decision: TypeAlias = Result[GroupRecord, bool]
 
 
 class GroupUpkeep:
@@ -38,6 +46,8 @@ class GroupUpkeep:
         self._configs = configs
         self._to_distribute: set[TopicName] = set()
         self._to_forget: set[TopicId] = set()
+        self._behind: set[GroupId] = set()
+        """Groups that could not follow their topics, for now."""
         self._all = False
         self._running = False
         self._stopped = False
@@ -71,29 +81,38 @@ class GroupUpkeep:
     async def _work(self) -> None:
         """Work until nothing is left, or until something could not be done for now."""
         try:
-            while (self._all or self._to_forget or self._to_distribute) and not self._stopped:
+            done = True
+            while done and self._is_asked and not self._stopped:
                 if self._all:
                     self._all = False
-                    await self._look_at_all()
-                gone = frozenset(self._to_forget)
-                if gone:
-                    await self._forget(gone)
-                    self._to_forget -= gone
-                await self._distribute_all()
-        except RequestError:
-            return  # no room, or no outcome: the next round begins with it
+                    done = await self._look_at_all()
+                done = await self._forget_all() and done
+                done = await self._distribute_all() and done
+        except RequestError as refusal:  # no group was even looked at
+            self._refused("", refusal)
         finally:
             self._running = False
 
-    async def _look_at_all(self) -> None:
-        """Expire groups, and find the topics that went before a stop."""
+    @property
+    def _is_asked(self) -> bool:
+        return bool(self._all or self._to_forget or self._to_distribute or self._behind)
+
+    async def _look_at_all(self) -> bool:
+        """Expire groups, and find the topics that went before a stop; false: not all was done."""
+        done = True
         # A clock that may be wrong expires nothing, as it deletes nothing (P39).
         more = not self._node.append_clock.in_doubt
         while more:
-            more = any(len(gone) == EXPIRED_AT_ONCE_MAX for gone in await self._expire())
+            try:
+                more = any(len(gone) == EXPIRED_AT_ONCE_MAX for gone in await self._expire())
+            except RequestError as refusal:
+                self._refused("", refusal)
+                more = done = False
+            await self._turn()
         known = await self._state.read_each(lambda machine: machine.topic_ids())
         topics = self._node.quorum.image.topics_by_id
         self._to_forget |= {topic for part in known for topic in part if topic not in topics}
+        return done
 
     async def _expire(self) -> list[tuple[GroupId, ...]]:
         retention_ms = self._configs.retention_of()
@@ -101,45 +120,76 @@ class GroupUpkeep:
             lambda machine, now: machine.expire(now=now, retention_ms=retention_ms)
         )
 
-    async def _forget(self, gone: Collection[TopicId]) -> None:
-        def decide(
-            machine: GroupMachine, now: AppendTimeMs
-        ) -> Result[GroupRecord, tuple[GroupId, ...]]:
+    async def _forget_all(self) -> bool:
+        """Let every group forget the topics that are gone; false: some could not for now."""
+        gone = frozenset(self._to_forget)
+        if not gone:
+            return True
+        parts = await self._state.read_each(lambda machine: machine.groups_with_topics(gone))
+
+        def forget(group: GroupId, machine: GroupMachine, now: AppendTimeMs) -> Decision:
             topics = ImageTopics(self._node.quorum.image)
-            return machine.forget_topics(gone, now=now, topics=topics)
+            return machine.forget_topics(group, gone, now=now, topics=topics)
 
-        await self._state.each(decide)
+        refused = await self._in_each(sorted(group for part in parts for group in part), forget)
+        if not refused:
+            self._to_forget -= gone
+        return not refused
 
-    async def _distribute_all(self) -> None:
-        """Let every group follow its topics that have changed."""
+    async def _distribute_all(self) -> bool:
+        """Let every group follow its topics that have changed; false: some could not for now."""
         names, self._to_distribute = self._to_distribute, set()
-        turns = Turns(self._node.clock, self._turn)
         try:
-            for group in await self._wanting(names):
-                await self._distribute(group)
-                await turns.give_way()
+            wanting = await self._wanting(names)
         except RequestError:
             self._to_distribute |= names
             raise
+        groups, self._behind = wanting | self._behind, set()
 
-    async def _wanting(self, names: Collection[TopicName]) -> list[GroupId]:
+        def distribute(group: GroupId, machine: GroupMachine, now: AppendTimeMs) -> Decision:
+            topics = ImageTopics(self._node.quorum.image)
+            return machine.topics_changed(group, now=now, topics=topics)
+
+        self._behind |= await self._in_each(sorted(groups), distribute)
+        return not self._behind
+
+    async def _wanting(self, names: Collection[TopicName]) -> set[GroupId]:
         """Return the groups of which a member wants one of some topics."""
         if not names:
-            return []
-        wanting = partial(_wanting, names=names)
-        parts = await self._state.read_each(wanting)
-        return sorted(group for part in parts for group in part)
+            return set()
+        parts = await self._state.read_each(lambda machine: machine.groups_wanting(names))
+        return {group for part in parts for group in part}
 
-    async def _distribute(self, group: GroupId) -> None:
-        await self._state.call(
-            group,
-            lambda machine, now: machine.topics_changed(
-                group, now=now, topics=ImageTopics(self._node.quorum.image)
-            ),
-        )
+    async def _in_each(
+        self,
+        groups: Sequence[GroupId],
+        decide: Callable[[GroupId, GroupMachine, AppendTimeMs], Decision],
+    ) -> set[GroupId]:
+        """Have each of some groups changed by a decision of its own; return those that were not.
 
+        One decision for each pass of the loop, which others share; several go to the disk together.
+        """
+        refused: set[GroupId] = set()
+        room = Semaphore(ON_THEIR_WAY_MAX)
 
-def _wanting(machine: GroupMachine, *, names: Collection[TopicName]) -> set[GroupId]:
-    return {
-        group for group, member in machine.members() if any(name in names for name in member.topics)
-    }
+        async def change(group: GroupId) -> None:
+            try:
+                await self._state.call(group, partial(decide, group))
+            except RequestError as refusal:
+                refused.add(group)
+                self._refused(group, refusal)
+            finally:
+                room.release()
+
+        async with TaskGroup() as changes:
+            for group in groups:
+                await room.acquire()
+                if self._stopped:
+                    break
+                changes.create_task(change(group))
+                await self._turn()
+        return refused
+
+    def _refused(self, group: str, why: RequestError) -> None:
+        """Tell of what could not be done; the next round begins with it."""
+        self._node.note("group_upkeep_refused", group=group, why=str(why))

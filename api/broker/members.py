@@ -129,6 +129,16 @@ class Members:
             now=self._node.clock.monotonic_ms(),
         )
 
+    def serves(self, group: GroupId, member_id: MemberId) -> bool:
+        """Tell whether a member has a stream here."""
+        return (group, member_id) in self._sessions
+
+    def heard_of(self, group: GroupId, member_id: MemberId) -> None:
+        """Note that a member lives, if it has a stream here: its client was seen otherwise."""
+        session = self._sessions.get((group, member_id))
+        if session is not None:
+            self.heard(session)
+
     def detach(self, session: Session) -> None:
         """Note that a session's stream has ended, in whatever way."""
         key = (session.group, session.member_id)

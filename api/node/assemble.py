@@ -31,7 +31,7 @@ from cluster.shell.one_voter import Doors as QuorumDoors
 from cluster.shell.one_voter import OneVoter
 from cluster.shell.partitions import Partitions
 from cluster.shell.tick import Tick
-from cluster.shell.worker import Worker
+from cluster.shell.worker import MakeWorker, Worker
 from logstore.append_clock import AppendClock
 from logstore.identity import UUID_BYTES, Identity
 from logstore.identity import decode as decode_identity
@@ -77,6 +77,8 @@ class World:
     version: str
     note: Note
     """Writes a line of the node's log."""
+    workers: MakeWorker = Worker
+    """Makes what waits for the disk beside the loop."""
 
 
 class Node:
@@ -102,11 +104,11 @@ class Node:
         self.directory: LogDirectory = opened.directory
         self._world = world
         self._failed = failed
-        self._read_pool = Worker(
+        self._read_pool = world.workers(
             "read", loop.call_soon_threadsafe, threads=settings.limits.read_threads
         )
-        self._metadata = Worker("metadata", loop.call_soon_threadsafe)
-        self._state = Worker("state", loop.call_soon_threadsafe)
+        self._metadata = world.workers("metadata", loop.call_soon_threadsafe)
+        self._state = world.workers("state", loop.call_soon_threadsafe)
         self.append_clock = AppendClock(
             opened.clock_floor, world.clock.wall_ms(), world.clock.monotonic_ms()
         )
@@ -114,7 +116,7 @@ class Node:
             self.directory,
             clock=world.clock,
             tick=self.tick,
-            handover=loop.call_soon_threadsafe,
+            worker=lambda name: world.workers(name, loop.call_soon_threadsafe),
             ended=self._round_ended,
             failed=self._storage_failed,
         )
@@ -151,7 +153,7 @@ class Node:
             DirectoryRefused: in use, another's, damaged, or of a newer format: nothing was changed.
             StorageFailed: the disk refused.
         """
-        opening = Worker("opening", asyncio.get_running_loop().call_soon_threadsafe)
+        opening = world.workers("opening", asyncio.get_running_loop().call_soon_threadsafe)
         try:
             opened = await opening.run(partial(_open, settings, world))
         finally:
@@ -347,6 +349,7 @@ class Node:
         await self.settle()
         if self._groups is not None:
             await self._groups.at_rest()
+            await self.settle()  # of a snapshot that became durable only now
         await self.writer.at_rest()
         if self._quorum is not None:
             await self._quorum.ended()

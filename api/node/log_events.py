@@ -43,7 +43,10 @@ EVENTS: Final = {
     "topic_created": LogEvent(INFO, "A topic came into being."),
     "topic_deleted": LogEvent(INFO, "A topic was deleted."),
     "topic_changed": LogEvent(INFO, "A topic's settings or partitions changed."),
+    # Groups.
+    "group_upkeep_refused": LogEvent(WARNING, "A group could not follow its topics; once more."),
     # Clients.
+    "client_gone": LogEvent(DEBUG, "A client hung up in the middle of its call."),
     "kafka_accept_failed": LogEvent(WARNING, "A client was turned away: no descriptor was left."),
     "kafka_api_unsupported": LogEvent(INFO, "A client asked for an API or version we lack."),
     "kafka_connection_idle": LogEvent(DEBUG, "A silent connection was closed."),

@@ -308,6 +308,8 @@ async def _until_over(
         if not scope.expired():
             raise
         return session.why
+    finally:  # the table may hold the session a while longer, and end it then
+        session.when_over(lambda: None)
 
 
 def _grant(field: str, credit: common_pb2.Credit) -> Grant:

@@ -88,7 +88,8 @@ class Guard:
         except StorageFailed as failed:
             error = RequestError(ErrorCode.STORAGE_ERROR, str(failed))
         except Exception as bug:  # the last resort of a call: told, logged, counted
-            if context.cancelled():  # the client has gone; writing to it failed
+            if context.cancelled() or _is_transports(bug):
+                self._note("client_gone", call=name, error=repr(bug))
                 raise asyncio.CancelledError from bug
             error = self._bug(name, bug)
         finally:
@@ -136,6 +137,16 @@ class Guard:
             f"a bug in Tidelog; the node's log has it under the id {error_id}",
             id=error_id,
         )
+
+
+def _is_transports(bug: Exception) -> bool:
+    """Tell whether gRPC itself could not go on with a call: its client has hung up.
+
+    That may be heard of here before the call is known to be cancelled.
+    """
+    if isinstance(bug, ExceptionGroup):
+        return all(_is_transports(each) for each in bug.exceptions)
+    return isinstance(bug, aio.InternalError)
 
 
 def _where(bug: BaseException) -> str:

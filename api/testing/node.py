@@ -1,14 +1,15 @@
 """A node in this process, on a disk in memory or a directory, behind its real gRPC door."""
 
+import asyncio
 import logging
 from asyncio import Future, get_running_loop
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import ceil
 from tempfile import TemporaryDirectory
-from typing import Final
+from typing import Final, Protocol
 
 from api.config_file import load
 from api.door import Address, Door
@@ -27,8 +28,9 @@ from api.testing.failures import Failures
 from api.testing.patient_fetch import wait_in_real_time
 from api.testing.socket_door import LOOPBACK, TestingDoor
 from api.testing.turned_clock import TurnedClock, TurnedSpawn
+from consumer_groups.records import MemberId
 from logstore.disk_posix import PosixDisk
-from model.ids import MonotonicMs, WallMs
+from model.ids import GroupId, MonotonicMs, WallMs
 from model.limits import MIB
 
 MEMORY_BYTES: Final = 64 * MIB
@@ -51,6 +53,38 @@ class Wish:
     """By their names in the reference: `topics.auto_create` and so on."""
 
 
+class Beside(Protocol):
+    """Clients in this process that have the node's time."""
+
+    def living(self) -> Iterable[tuple[str, str]]:
+        """Return group and member id of consumers whose streams are open."""
+        ...
+
+    def killed(self) -> Iterable[tuple[str, str]]:
+        """Return group and member id of consumers that ended without a word."""
+        ...
+
+    async def settle(self) -> bool:
+        """Wait for answers to what they have asked; tell whether there was anything."""
+        ...
+
+
+class Nobody:
+    """There are none."""
+
+    def living(self) -> Iterable[tuple[str, str]]:
+        """Return nobody."""
+        return ()
+
+    def killed(self) -> Iterable[tuple[str, str]]:
+        """Return nobody."""
+        return ()
+
+    async def settle(self) -> bool:
+        """There is nothing to wait for."""
+        return False
+
+
 class TestingNode:
     """A running node, and what a test may do to it. Loop only."""
 
@@ -66,6 +100,11 @@ class TestingNode:
         self.failures.get_between(node.broker)
         if isinstance(world.clock, TurnedClock):
             wait_in_real_time(node.broker)
+        self.beside: Beside = Nobody()
+        """What lives on this node's clock besides the node."""
+        self._turning = asyncio.Lock()
+        self._waking: set[Future[None]] = set()
+        """Waits that are over, of tasks that have not run since."""
         self._door: TestingDoor | None = None
         self._kafka: Door | None = None
         self.address = LOOPBACK
@@ -135,8 +174,10 @@ class TestingNode:
             raise ValueError("time passes by itself here; ask for a manual clock")
         if ms < 0:
             raise ValueError(f"time does not run backwards: {ms} ms")
-        await clock.turn(ms, self._settled)
-        await self.close_past()
+        async with self._turning:
+            await self._killed_are_noticed()
+            await clock.turn(ms, self._settled, ahead=self._hear)
+            await self.close_past()
 
     async def close_past(self) -> None:
         """See to it that ranges of append time which end now are closed: nothing may come later.
@@ -146,6 +187,18 @@ class TestingNode:
         self._node.broker.context.closed_time()
         await self._node.settle()
 
+    def _hear(self) -> None:
+        """Hear those who live beside the node: they speak all the time, their words take some."""
+        for group, member_id in self.beside.living():
+            self._node.broker.members.heard_of(GroupId(group), MemberId(member_id))
+
+    async def _killed_are_noticed(self) -> None:
+        """Wait until the streams of clients that were closed are broken here as well."""
+        members = self._node.broker.members
+        killed = [(GroupId(group), MemberId(member)) for group, member in self.beside.killed()]
+        while any(members.serves(*key) for key in killed):  # noqa: ASYNC110 - turns of the loop
+            await asyncio.sleep(0)  # noqa: TID251 - the door notices; no time is waited for
+
     async def _settled(self) -> None:
         """Wait for what timers have set off, and until it is written."""
         spawn = self._world.spawn
@@ -153,7 +206,10 @@ class TestingNode:
         while busy:
             await self._node.writer.checkpoint_ended()
             await self._node.settle()
-            busy = isinstance(spawn, TurnedSpawn) and await spawn.rest()
+            while self._waking:  # noqa: ASYNC110 - turns of the loop
+                await asyncio.sleep(0)  # noqa: TID251 - they run; no time is waited for
+            busy = await self.beside.settle()
+            busy |= isinstance(spawn, TurnedSpawn) and await spawn.rest()
 
     def wall_ms(self) -> WallMs:
         """Return the node's date, ms since 1970."""
@@ -172,12 +228,14 @@ class TestingNode:
         def wake() -> None:
             if not over.done():
                 over.set_result(None)
+                self._waking.add(over)
 
         real = loop.call_later(seconds, wake)
         cancel = clock.call_at(MonotonicMs(clock.monotonic_ms() + ceil(seconds * 1000)), wake)
         try:
             await over
         finally:
+            self._waking.discard(over)
             real.cancel()
             cancel()
 

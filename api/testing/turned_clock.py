@@ -75,10 +75,18 @@ class TurnedClock(SimClock):
         _WAITED_FOR.get()()
         return super().call_at(when, wake)
 
-    async def turn(self, ms: int, settled: Callable[[], Awaitable[Any]]) -> None:
-        """Let so many ms pass, timer by timer; `settled` waits for what each has set off."""
+    async def turn(
+        self, ms: int, settled: Callable[[], Awaitable[Any]], *, ahead: Callable[[], None] = _nobody
+    ) -> None:
+        """Let so many ms pass, timer by timer.
+
+        `settled` waits for what each has set off. `ahead` is called when all but the last ms before
+        a timer has passed: what goes on all the time beside the node has gone on until then.
+        """
         until = MonotonicMs(self.monotonic_ms() + ms)
         while (due := self.next_timer()) is not None and due <= until:
+            self._pass_to(MonotonicMs(due - 1))
+            ahead()
             self._pass_to(due)
             await settled()
         self._pass_to(until)

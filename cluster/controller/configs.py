@@ -318,7 +318,7 @@ def _check_without_effect(name: str, text: str) -> None:
 def _check_together(settings: TopicSettings, replication_factor: int) -> None:
     """Refuse what no single value tells."""
     if settings.min_insync_replicas > replication_factor:
-        why = f"is more than the topic's {replication_factor} replicas: nothing could be appended"
+        why = f"is more than its replication factor {replication_factor}: nothing could be appended"
         raise _invalid("min.insync.replicas", str(settings.min_insync_replicas), why)
     if settings.cleanup_policy is not CleanupPolicy.DELETE:
         raise _later("cleanup.policy", settings.cleanup_policy.value)

@@ -203,9 +203,10 @@ def _partitions(state: MetadataState, request: CreateTopic) -> tuple[PartitionIm
     factor = request.replication_factor
     factor = min(REPLICATION_FACTOR_DEFAULT, brokers) if factor is None else factor
     if not 1 <= factor <= brokers:
+        there = "is 1 broker" if brokers == 1 else f"are {brokers} brokers"
         raise RequestError(
             ErrorCode.INVALID_REPLICATION_FACTOR,
-            f"{factor} replicas of each partition, but there are {brokers} brokers",
+            f"{factor} replicas of each partition, but there {there}",
             replication_factor=str(factor),
             brokers=str(brokers),
         )

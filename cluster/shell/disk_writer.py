@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias
 
 from cluster.shell.tick import Tick
-from cluster.shell.worker import Handover, Worker
+from cluster.shell.worker import Worker
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
 from logstore.round import CheckpointJob, CheckpointResult, RoundResult
@@ -42,12 +42,13 @@ class DiskWriter:
         *,
         clock: Clock,
         tick: Tick,
-        handover: Handover,
+        worker: Callable[[str], Worker],
         ended: Ended,
         failed: Callable[[Exception], None],
     ) -> None:
         """Own the directory's disk from now on.
 
+        `worker` makes one for each of its two threads, by name.
         `ended` is told, on the loop, of each round; `failed` once, of the error that took the
         directory offline.
         """
@@ -56,8 +57,8 @@ class DiskWriter:
         self._tick = tick
         self._ended = ended
         self._failed = failed
-        self._writer = Worker("writer", handover)
-        self._checkpointer = Worker("checkpointer", handover)
+        self._writer = worker("writer")
+        self._checkpointer = worker("checkpointer")
         self._asked = False
         self._writing = False
         self._checkpointing = False

@@ -82,9 +82,14 @@ class LedState(Generic[MachineT, RecordT]):
         self._uncommitted: deque[_Uncommitted] = deque()
         self._watching = False
 
-    def lead(self, machine: MachineT, *, end: Offset, kept: tuple[Offset, ...] = ()) -> None:
-        """Serve a machine that has seen the whole log; `kept`: the snapshots that are there."""
-        self._plan = SnapshotPlan(self._doors.snapshot_records, kept=kept)
+    def lead(
+        self, machine: MachineT, *, end: Offset, kept: tuple[Offset, ...] = (), held: int = 0
+    ) -> None:
+        """Serve a machine that has seen the whole log.
+
+        `kept`: the snapshots that are there; `held`: how many records are in the newest.
+        """
+        self._plan = SnapshotPlan(self._doors.snapshot_records, kept=kept, held=held)
         self._host.lead(machine, end=end)
         self._answer(self._host.advance(self._partition.high_watermark))
         self._trim()

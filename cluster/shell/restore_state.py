@@ -49,6 +49,8 @@ class Restored(NamedTuple, Generic[MachineT]):
     end: Offset
     kept: tuple[Offset, ...]
     """The snapshots that are there, oldest first."""
+    held: int
+    """Records in the newest of them."""
     damaged: tuple[Finding, ...]
 
 
@@ -74,7 +76,8 @@ async def restore(
     while restoring.at < end:
         found = log.read(restoring.at, READ_BYTES, end=end)
         await run(partial(restoring.replay, found))
-    return Restored(restoring.machine, end, loaded.kept, loaded.damaged)
+    held = 0 if loaded.snapshot is None else len(loaded.snapshot.records)
+    return Restored(restoring.machine, end, loaded.kept, held, loaded.damaged)
 
 
 class _Restoring(Generic[MachineT, RecordT]):

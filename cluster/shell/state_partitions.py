@@ -63,7 +63,7 @@ class StatePartitions(Generic[MachineT, RecordT]):
                 found = await restore(self._topic, hosted, disk=doors.disk, run=doors.worker.run)
                 damaged += found.damaged
                 led = LedState(self._topic, hosted, doors, tell=self._tell)
-                led.lead(found.machine, end=found.end, kept=found.kept)
+                led.lead(found.machine, end=found.end, kept=found.kept, held=found.held)
                 self._led[hosted.number] = led
         return tuple(damaged)
 

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 ResultT = TypeVar("ResultT")
 
@@ -76,3 +76,11 @@ class Worker:
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+
+
+class MakeWorker(Protocol):
+    """Makes a node's workers: threads, or, in a simulation, what runs their jobs in its order."""
+
+    def __call__(self, name: str, handover: Handover, /, *, threads: int = 1) -> Worker:
+        """Return a worker that hands results over to the loop."""
+        ...

@@ -16,17 +16,25 @@ from model.ids import Offset
 RecordT = TypeVar("RecordT")
 KEPT: Final = 2
 """Snapshots on disk: the newest, and the one before it in case that is damaged."""
+LOG_SHARE: Final = 2
+LOG_RECORDS_MIN: Final = 1_000
+"""A start replays the newest snapshot and the log behind it. The log is to cost little beside the
+state: one part in so many of what the snapshot holds, or so many records where that is less."""
 
 
 class SnapshotPlan(Generic[RecordT]):
     """One partition's snapshots. One is in the making at a time."""
 
-    __slots__ = ("_every", "_frozen", "_kept", "_writing")
+    __slots__ = ("_every_max", "_frozen", "_held", "_kept", "_writing")
 
-    def __init__(self, every: int, *, kept: tuple[Offset, ...] = ()) -> None:
-        """Go on behind what a start has found, oldest first; snapshot after so many records."""
-        self._every = every
+    def __init__(self, every_max: int, *, kept: tuple[Offset, ...] = (), held: int = 0) -> None:
+        """Snapshot after so many records, or sooner where the state is small.
+
+        What a start has found: `kept` snapshots, oldest first; `held` records in the newest.
+        """
+        self._every_max = every_max
         self._kept = kept
+        self._held = held
         self._frozen: Frozen[RecordT] | None = None
         self._writing = False
 
@@ -42,7 +50,8 @@ class SnapshotPlan(Generic[RecordT]):
 
     def wants(self, end: Offset) -> bool:
         """Tell whether the state should be frozen now."""
-        return self._frozen is None and end - (self.newest or 0) >= self._every
+        every = min(self._every_max, max(LOG_RECORDS_MIN, self._held // LOG_SHARE))
+        return self._frozen is None and end - (self.newest or 0) >= every
 
     def took(self, frozen: Frozen[RecordT]) -> None:
         """Keep a frozen state until it is committed."""
@@ -59,7 +68,7 @@ class SnapshotPlan(Generic[RecordT]):
     def written(self, *, high_watermark: Offset) -> None:
         """Note that what was due is durable."""
         assert self._frozen is not None, "STATE_SNAPSHOT_IS_COMMITTED"
-        offset = self._frozen.offset
+        offset, self._held = self._frozen.offset, len(self._frozen.records)
         assert offset <= high_watermark, "STATE_SNAPSHOT_IS_COMMITTED"
         self._frozen, self._writing = None, False
         self._kept = (*self._kept, offset)[-KEPT:]

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from dataclasses import replace
 
-from consumer_groups.group import Group, Member
+from consumer_groups.group import Group
 from consumer_groups.groups import Groups
 from consumer_groups.native.rebalance import Rebalance
 from consumer_groups.records import GroupEpoch, GroupRecord, MemberId, OffsetsForgotten, Owned
@@ -19,9 +19,9 @@ from model.result import Result
 def revoked(groups: Groups, request: Revoked) -> Result[GroupRecord, MemberView]:
     """Decide; see `GroupMachine.revoked`."""
     group, member = groups.member_on(request.group, request.member_id, stream=request.stream)
-    named = frozenset(request.partitions)
+    given = frozenset(request.holds)
     for hold in member.assignment.owned:
-        if hold.partition in named and not _may_cross(member, hold):
+        if hold in given:
             number, topic = hold.partition.number, hold.partition.topic.hex()
             raise RequestError(
                 ErrorCode.INVALID_REQUEST,
@@ -32,7 +32,8 @@ def revoked(groups: Groups, request: Revoked) -> Result[GroupRecord, MemberView]
                 topic_id=topic,
                 partition=str(number),
             )
-    gone = frozenset(hold for hold in member.assignment.revoking if hold.partition in named)
+    # What was asked for once, taken since and given again is another hold: it stays.
+    gone = given.intersection(member.assignment.revoking)
     seats = _handed_over(group, request.member_id, gone)
     return Result(assignments(seats), seats[request.member_id].view(epoch=group.epoch))
 
@@ -72,31 +73,25 @@ def topics_changed(
 
 
 def forget_topics(
-    groups: Groups, gone: Collection[TopicId], *, now: AppendTimeMs, topics: TopicView
-) -> Result[GroupRecord, tuple[GroupId, ...]]:
+    groups: Groups,
+    name: GroupId,
+    gone: Collection[TopicId],
+    *,
+    now: AppendTimeMs,
+    topics: TopicView,
+) -> Result[GroupRecord, bool]:
     """Decide; see `GroupMachine.forget_topics`."""
-    ids = frozenset(gone)
-    records: list[GroupRecord] = []
-    touched: list[GroupId] = []
-    for group in groups.by_name.values():
-        forgotten = tuple(sorted(row for row in group.offsets if row.topic in ids))
-        changes: tuple[GroupRecord, ...] = ()
-        if forgotten:
-            changes = (OffsetsForgotten(group=group.name, partitions=forgotten),)
-        if _has_any(group, ids):
-            changes += _redistributed(group, now=now, topics=topics)
-        if changes:
-            records += changes
-            touched.append(group.name)
-    return Result(tuple(records), tuple(touched))
-
-
-def _may_cross(member: Member, hold: Owned) -> bool:
-    """Tell whether a member that hands this over can mean an earlier hold of it.
-
-    What it was slow to hand over was taken, and it was given the same again meanwhile.
-    """
-    return hold.since_epoch > member.assignment.fenced_below > member.joined.epoch
+    group = groups.by_name.get(name)
+    if group is None:
+        return Result((), response=False)
+    ids = group.topic_ids().intersection(gone)
+    forgotten = tuple(sorted(row for row in group.offsets if row.topic in ids)) if ids else ()
+    records: tuple[GroupRecord, ...] = ()
+    if forgotten:
+        records = (OffsetsForgotten(group=group.name, partitions=forgotten),)
+    if ids and group.members:
+        records += _redistributed(group, now=now, topics=topics)
+    return Result(records, bool(records))
 
 
 def _handed_over(group: Group, member_id: MemberId, gone: frozenset[Owned]) -> Seats:
@@ -124,11 +119,3 @@ def _redistributed(
         assignor=group.changed.assignor,
     )
     return change.decide_if_moved().records
-
-
-def _has_any(group: Group, topics: frozenset[TopicId]) -> bool:
-    """Tell whether a member holds or shall have a partition of some topics."""
-    targets = (wanted for member in group.members.values() for wanted in member.assignment.target)
-    return any(row.topic in topics for row in group.holders) or any(
-        row.topic in topics for row in targets
-    )

@@ -18,7 +18,8 @@ async def test_two_members_one_killed_and_the_group_sent_back(served: GrpcNode) 
     now = asyncio.get_running_loop().time
     story = GroupStory(url, "flights", said.append, now, tail=500, killed_after=100)
     assert await story.tell(newest), said
-    assert "two members, one killed: 1500 of 1500 records came" in said[0]
+    assert "two members, one killed: all 1500 records came" in said[0]
+    assert "the other member has taken over 3 of 3 partitions" in said[0]
     assert "exactly the plan" in said[1]
     assert said[2] == "demo: group departures has caught up: lag 0\n"
     story = GroupStory(url, "flights", said.append, now, tail=500, killed_after=100)

@@ -22,7 +22,16 @@ from cluster.controller.topics import DeleteTopic
 from logstore.settings import LogSettings
 from model.ids import GroupId, MonotonicMs, WallMs
 from model.principal import ANONYMOUS
-from tests.group_client import Member, commit, cursor, described, joined, offsets, seconds
+from tests.group_client import (
+    Member,
+    commit,
+    cursor,
+    described,
+    filled,
+    joined,
+    offsets,
+    seconds,
+)
 from tests.grpc_node import GrpcNode, grpc_node, plain, refusal
 from tidelog.v1 import common_pb2, config_service_pb2, group_service_pb2, topic_service_pb2
 
@@ -154,6 +163,50 @@ async def test_what_is_not_handed_over_in_time_is_taken(node: Turned) -> None:
     await stale.say(join=stale.join)
     assert (await stale.refused()).reason == "STALE_MEMBER_EPOCH"
     assert len((await slow.resumed().begin()).asked) == 0
+
+
+async def test_a_commit_from_before_it_was_taken_is_refused_when_it_was_given_again(
+    node: Turned,
+) -> None:
+    """P29: the same member, the same stream, the same partition; another hold."""
+    await filled(node.served)
+    slow = await joined(
+        node.served, "billing", "orders", rebalance_timeout=seconds(3), session_timeout=seconds(60)
+    )
+    await slow.holding(0, 1)
+    other = await joined(node.served, "billing", "orders", session_timeout=seconds(60))
+    await slow.until("revoke")
+    ((_, number),) = slow.asked
+    await node.turn(3_000)
+    await other.holding(number)
+    await other.commit(cursor("orders", number, 5))
+    await other.leave()
+    await slow.holding(0, 1)
+    assert slow.assigned["orders", number].offset == 5
+    (late,) = await slow.commit(cursor("orders", number, 2))  # said before it heard of any of it
+    assert late.error.reason == "STALE_MEMBER_EPOCH"
+    assert (await offsets(node.served, "billing"))["orders", number].committed.offset == 5
+    await slow.hand_over()
+    (row,) = await slow.commit(cursor("orders", number, 6))
+    assert not row.HasField("error")
+
+
+async def test_what_is_taken_and_given_again_at_once_can_be_handed_over(node: Turned) -> None:
+    """The member that was to get it has gone: it stays where it was, as another hold."""
+    await filled(node.served)
+    slow = await joined(
+        node.served, "billing", "orders", rebalance_timeout=seconds(3), session_timeout=seconds(60)
+    )
+    await slow.holding(0, 1)
+    other = await joined(node.served, "billing", "orders", session_timeout=seconds(60))
+    await slow.until("revoke")
+    ((_, number),) = slow.asked
+    await other.leave()
+    await node.turn(3_000)
+    await slow.holding(0, 1)
+    await slow.hand_over()
+    (row,) = await slow.commit(cursor("orders", number, 2))
+    assert not row.HasField("error")
 
 
 async def test_time_left_is_told_when_it_is_asked_again(node: Turned) -> None:

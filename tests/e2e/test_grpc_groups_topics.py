@@ -68,6 +68,8 @@ async def test_a_topic_that_comes_again_begins_at_its_beginning(served: GrpcNode
     await member.until("revoke")
     await filled(served, 2, 2)
     assert sorted(await member.values(4)) == [b"0-0", b"0-1", b"1-0", b"1-1"]
+    (row,) = await member.commit(cursor("orders", 0, 2))  # it may not know yet: of the former
+    assert row.error.reason == "UNKNOWN_TOPIC"
     await member.hand_over()  # the former topic's: the new one stays
     (row,) = await member.commit(cursor("orders", 0, 1))
     assert not row.HasField("error")

@@ -27,18 +27,21 @@ from logstore.settings import Flush
 from model.errors import ErrorCode
 from model.limits import TOPICS_MAX
 from tests.broker_node import batch_of
-from tests.grpc_node import GrpcNode, encoded, grpc_node, plain, refusal
+from tests.group_client import commit, cursor, joined
+from tests.grpc_node import GrpcNode, Refused, encoded, grpc_node, plain, refusal
 from tests.grpc_reading import Fetch, garbage
 from tidelog.v1 import (
     cluster_service_pb2,
     common_pb2,
     config_service_pb2,
+    group_service_pb2,
     log_service_pb2,
     topic_service_pb2,
 )
 
 ROOT: Final = Path(__file__).parents[2]
 GetCluster = cluster_service_pb2.GetClusterRequest
+GetConsumerGroup = group_service_pb2.GetConsumerGroupRequest
 
 NOT_HERE: Final = {
     ErrorCode.FENCED_EPOCH: "only Kafka's fetch tells the asker's leader epoch",
@@ -47,6 +50,8 @@ NOT_HERE: Final = {
     ErrorCode.LEADER_NOT_AVAILABLE: "only Kafka's metadata speak of partitions without a leader",
     ErrorCode.QUOTA_EXCEEDED: "nobody has a quota; its back-off is set already",
     ErrorCode.UNKNOWN_BROKER: "a node that serves clients is registered",
+    ErrorCode.COORDINATOR_LOADING: "coordinators have read their log before a door opens",
+    ErrorCode.OFFSET_NOT_AVAILABLE: "retention would have to outrun the lag table three times",
     ErrorCode.LEADERSHIP_LOST: "of one voter only a crash of its task takes the lead away",
 }
 
@@ -65,7 +70,10 @@ class Told(NamedTuple):
 
 
 async def status(call: Any) -> Told:
-    found = await refusal(call)
+    return told(await refusal(call))
+
+
+def told(found: Refused) -> Told:
     metadata = dict(found.info.metadata)
     return Told(
         found.reason,
@@ -220,6 +228,37 @@ async def internal(asked: Asked) -> Told:
     return await status(asked.served.clusters.GetCluster(GetCluster()))
 
 
+async def group_not_empty(asked: Asked) -> Told:
+    await joined(asked.served, "g", "orders")
+    delete = group_service_pb2.DeleteConsumerGroupRequest(name="g")
+    return await status(asked.served.groups.DeleteConsumerGroup(delete))
+
+
+async def unknown_member(asked: Asked) -> Told:
+    member = await joined(asked.served, "g", "orders")
+    await member.leave()
+    resumed = member.resumed()
+    await resumed.say(join=resumed.join)
+    return told(await resumed.refused())
+
+
+async def stale_member_epoch(asked: Asked) -> Told:
+    older = await joined(asked.served, "g", "orders")
+    await older.resumed().begin()
+    return told(await older.refused())
+
+
+async def fenced_instance(asked: Asked) -> Told:
+    older = await joined(asked.served, "g", "orders", instance_id="one")
+    await joined(asked.served, "g", "orders", instance_id="one")
+    return told(await older.refused())
+
+
+async def offset_metadata_too_large(asked: Asked) -> Told:
+    (result,) = await commit(asked.served, "g", cursor("orders", 0, 0, metadata="m" * 4_097))
+    return row(result.error)
+
+
 Provoke = Callable[[Asked], Awaitable[Told]]
 PROVOKED: Final[dict[ErrorCode, Provoke]] = {
     ErrorCode.INVALID_REQUEST: invalid_request,
@@ -254,6 +293,14 @@ PROVOKED: Final[dict[ErrorCode, Provoke]] = {
     ErrorCode.NOT_IMPLEMENTED: lambda asked: asked.created(
         "new", kind=topic_service_pb2.Topic.KIND_EVENTSTORE
     ),
+    ErrorCode.UNKNOWN_GROUP: lambda asked: status(
+        asked.served.groups.GetConsumerGroup(GetConsumerGroup(name="ordres"))
+    ),
+    ErrorCode.GROUP_NOT_EMPTY: group_not_empty,
+    ErrorCode.UNKNOWN_MEMBER: unknown_member,
+    ErrorCode.STALE_MEMBER_EPOCH: stale_member_epoch,
+    ErrorCode.FENCED_INSTANCE: fenced_instance,
+    ErrorCode.OFFSET_METADATA_TOO_LARGE: offset_metadata_too_large,
     ErrorCode.SHUTTING_DOWN: shutting_down,
     ErrorCode.INTERNAL: internal,
 }

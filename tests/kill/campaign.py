@@ -12,6 +12,9 @@ from statistics import median
 from typing import Any, Final, Protocol
 
 from tests.kill.era import Era, SenderPlan, Stuck, TopicPlan
+from tests.kill.group_ledger import GroupLedger
+from tests.kill.group_load import GroupPlan, GroupsStuck
+from tests.kill.group_report import group_report
 from tests.kill.ledger import Ledger
 from tests.kill.moment import Phase
 from tests.kill.node_process import NodeFailed, NodeProcess
@@ -23,6 +26,8 @@ ERA_RECORDS_MAX: Final = 80_000
 """Records acknowledged in an era, after which another begins: all of them are read each time."""
 ANSWERS: Final = (1_500, 6_000)
 """Records answered between a start and the search for a moment."""
+COMMITS: Final = 20
+"""Commits acknowledged to members, and as many from outside, before each search for a moment."""
 PROBLEMS_SHOWN: Final = 10
 CLEAN_EXIT: Final = 0
 SETTINGS: Final = (
@@ -70,6 +75,10 @@ class Tally:
     lost: int = 0
     """Acknowledged records that are not where they were said to be."""
     problems: list[str] = field(default_factory=list)
+    books: list[GroupLedger] = field(default_factory=list)
+    """What the groups of each era were promised."""
+    commits_in_flight: list[int] = field(default_factory=list)
+    """Rows of commits without an answer at each end."""
 
     def struck(self, how: Struck) -> None:
         """Count an end."""
@@ -88,6 +97,7 @@ class Tally:
         """Take over what was found wrong in an era; nothing follows it."""
         self.lost += ledger.lost
         self.problems.extend(ledger.problems)
+        self.problems.extend(problem for book in self.books[-1:] for problem in book.problems)
 
     def recovered(self, events: Sequence[dict[str, Any]], odd: Sequence[str]) -> None:
         """Judge what a node says about its start: an end like that damages nothing."""
@@ -116,6 +126,8 @@ class Plan:
     wishes: Sequence[Phase | None]
     """Moments to end in, each as often as the others."""
     end: End
+    groups: Sequence[GroupPlan] = ()
+    """Groups that consume and commit beside the load."""
     begun: Callable[[], None] = lambda: None
     """Called when an era has its topics, before anything is written to them."""
 
@@ -148,7 +160,7 @@ class Campaign:
                     break
             if self._era is not None and not tally.problems:
                 self._stop_in_order(self._era)
-        except (Stuck, NodeFailed, TimeoutError) as broken:
+        except (Stuck, GroupsStuck, NodeFailed, TimeoutError) as broken:
             tally.problems.append(f"{type(broken).__name__}: {broken}")
             self._judge_what_is_left()
         finally:
@@ -166,8 +178,13 @@ class Campaign:
                 return era
             era.end(delete=True)
         era = self._era = Era(
-            self._eras, self._node.doors, topics=self._plan.topics, senders=self._plan.senders
+            self._eras,
+            self._node.doors,
+            topics=self._plan.topics,
+            senders=self._plan.senders,
+            groups=self._plan.groups,
         )
+        self.tally.books.append(era.load.groups.book)
         self._eras, self._ends_in_era = self._eras + 1, 0
         self._plan.begun()
         return era
@@ -180,6 +197,9 @@ class Campaign:
         before = era.ledger.answered()
         era.load.go()
         era.answered_more(self._rand.randrange(*ANSWERS))
+        groups = era.load.groups
+        groups.acked_more(COMMITS)
+        unanswered = groups.book.in_flight
         struck = self._plan.end(node, era, rand=self._rand, wanted=wanted)
         tally.struck(struck)
         self._ends_in_era += 1
@@ -188,6 +208,8 @@ class Campaign:
         tally.ready_s.append(ready_s)
         tally.recovered(node.events(), node.odd_lines())
         era.drain()
+        groups.check()
+        tally.commits_in_flight.append(groups.book.in_flight - unanswered)
         reading = era.read_back()
         tally.read(reading)
         tally.answered += era.ledger.answered() - before
@@ -215,6 +237,7 @@ class Campaign:
             self.tally.problems.append(f"a stop in order ended with {code}")
         self.tally.recovered(self._node.events(), self._node.odd_lines())
         self._node.start()
+        era.load.groups.check()
         self.tally.read(era.read_back())
         self.tally.judged(era.ledger)
         era.end(delete=False)
@@ -236,6 +259,7 @@ def report(tally: Tally) -> str:
         f"longest {max(tally.ready_s, default=0):.2f} s",
         f"recovery: {tally.replayed_entries} journal entries replayed, "
         f"{tally.dropped_bytes} bytes dropped",
+        *group_report(tally.books, tally.commits_in_flight),
         f"acknowledged records lost: {tally.lost}; broken promises: {len(tally.problems)}",
     ]
     lines += [f"BROKEN: {problem}" for problem in tally.problems[:PROBLEMS_SHOWN]]

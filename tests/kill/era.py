@@ -14,6 +14,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from tests.kill.follower import Follower
+from tests.kill.group_load import GroupLoad, GroupPlan
 from tests.kill.grpc_load import GrpcLoad
 from tests.kill.kafka_load import KafkaLoad, Sender
 from tests.kill.ledger import Ledger
@@ -92,16 +93,19 @@ class Load:
 
     kafka: KafkaLoad
     grpc: GrpcLoad
+    groups: GroupLoad
 
     def go(self) -> None:
-        """Send, as fast as answers come."""
+        """Send and commit, as fast as answers come."""
         self.kafka.go()
         self.grpc.go()
+        self.groups.go()
 
     def pause(self) -> None:
-        """Send nothing new."""
+        """Send and commit nothing new."""
         self.kafka.pause()
         self.grpc.pause()
+        self.groups.pause()
 
     def on_the_way(self) -> int:
         """Return how many records were written to a socket and have no answer."""
@@ -109,6 +113,7 @@ class Load:
 
     def close(self) -> None:
         """Let all clients go."""
+        self.groups.close()
         self.kafka.close()
         self.grpc.close()
 
@@ -123,6 +128,7 @@ class Era:
         *,
         topics: Sequence[TopicPlan],
         senders: Sequence[SenderPlan],
+        groups: Sequence[GroupPlan] = (),
     ) -> None:
         """Create the topics and connect; nothing is sent yet."""
         self.number = number
@@ -146,7 +152,9 @@ class Era:
                 kafka.append(Sender(author, plan.config or {}))
         everywhere = tuple(place for theirs in places.values() for place in theirs)
         self.load = Load(
-            KafkaLoad(doors.kafka, kafka, self.ledger), GrpcLoad(doors.grpc, grpc, self.ledger)
+            KafkaLoad(doors.kafka, kafka, self.ledger),
+            GrpcLoad(doors.grpc, grpc, self.ledger),
+            GroupLoad(doors.grpc, groups, places=places, records=self.ledger, era=number),
         )
         self._follower = Follower(doors.kafka, everywhere, self.ledger)
         self._verifier = Verifier(doors, everywhere, self.ledger)

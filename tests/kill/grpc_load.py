@@ -8,11 +8,11 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from threading import Thread
 from typing import Any, Final
 
 import grpc
 
+from tests.kill.grpc_loop import start
 from tests.kill.ledger import Account, Ledger
 from tests.kill.payload import STICKY, Author, Place
 from tidelog.v1 import common_pb2, log_service_pb2, log_service_pb2_grpc
@@ -62,7 +62,7 @@ class Resend(Exception):  # noqa: N818 - says what to do
 
 
 class GrpcLoad:
-    """All gRPC producers of a run, in one thread with one event loop."""
+    """All gRPC producers of an era."""
 
     def __init__(self, target: str, authors: Sequence[Author], ledger: Ledger) -> None:
         """Begin; nothing is sent before `go`."""
@@ -71,8 +71,7 @@ class GrpcLoad:
         self._clients = [_Client(ledger.account(author)) for author in authors]
         self._sending = False
         self._ended = False
-        self._thread = Thread(target=self._main, name="grpc load", daemon=True)
-        self._thread.start()
+        self._running = start(self._all())
 
     def go(self) -> None:
         """Send, as fast as answers come."""
@@ -87,12 +86,9 @@ class GrpcLoad:
         return sum(client.written - client.answers for client in self._clients) * STICKY
 
     def close(self) -> None:
-        """End the thread."""
+        """End all streams."""
         self._sending, self._ended = False, True
-        self._thread.join()
-
-    def _main(self) -> None:
-        asyncio.run(self._all())
+        self._running.result()
 
     async def _all(self) -> None:
         async with asyncio.TaskGroup() as group:

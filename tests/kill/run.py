@@ -3,6 +3,8 @@
 A node runs under load from librdkafka and gRPC; it is killed with SIGKILL, started on the same
 directory, and the same producers go on. When they are quiet, everything is read back: what was
 acknowledged is there, at its offset, byte for byte; what idempotent producers sent is there once.
+Members of groups consume and commit beside it, and offsets are committed from outside: each commit
+that was acknowledged is there, or a later one that was sent, and none goes back.
 """
 
 import argparse
@@ -17,11 +19,17 @@ from typing import Final
 
 from tests.kill.campaign import SETTINGS, Campaign, Plan, Tally, report
 from tests.kill.era import ALL_TOPICS, LEADER_ONLY, SENDERS, Era
+from tests.kill.group_load import GROUPS
+from tests.kill.group_report import groups_lacking
 from tests.kill.moment import Phase, supported
 from tests.kill.node_process import NodeProcess
 from tests.kill.strike import Struck, strike
 
 WISHES: Final = (None, *Phase)
+STATE: Final = "cluster.state_snapshot_records=500"
+"""Snapshots of groups are made all the time, so that kills fall beside them."""
+ENOUGH: Final = 5
+"""Kills after which every kind of thing must have been seen of groups."""
 
 
 def kill(node: NodeProcess, era: Era, *, rand: Random, wanted: Phase | None) -> Struck:
@@ -36,14 +44,20 @@ def kill(node: NodeProcess, era: Era, *, rand: Random, wanted: Phase | None) -> 
 def failed(tally: Tally, kills: int) -> bool:
     """Tell whether a run has shown less than it must."""
     met_all = all(tally.phases[phase] for phase in Phase)
-    return bool(tally.problems) or tally.ends < kills or (kills >= len(WISHES) and not met_all)
+    unmet = (kills >= len(WISHES) and not met_all) or (kills >= ENOUGH and bool(lacking(tally)))
+    return bool(tally.problems) or tally.ends < kills or unmet
+
+
+def lacking(tally: Tally) -> list[str]:
+    """Return what the groups of a run did not show."""
+    return groups_lacking(tally.books, tally.commits_in_flight)
 
 
 def run(kills: int, seed: int, *, say: Callable[[str], None]) -> tuple[Tally, bool]:
     """Run a campaign in a folder of its own, which stays if something is wrong."""
     folder = Path(tempfile.mkdtemp(prefix="tidelog-kill-"))
-    plan = Plan(ALL_TOPICS, (*SENDERS, LEADER_ONLY), WISHES, kill)
-    node = NodeProcess(folder / "data", SETTINGS, folder)
+    plan = Plan(ALL_TOPICS, (*SENDERS, LEADER_ONLY), WISHES, kill, GROUPS)
+    node = NodeProcess(folder / "data", (*SETTINGS, STATE), folder)
     tally = Campaign(node, plan, seed=seed, say=say).run(kills)
     bad = failed(tally, kills)
     if bad:

@@ -27,6 +27,7 @@ def test_nothing_acknowledged_is_lost_when_a_node_is_killed() -> None:
     assert run.returncode == 0, run.stdout + run.stderr
     assert "kills: 5; inside " in run.stdout
     assert "acknowledged records lost: 0; broken promises: 0" in run.stdout
+    assert "acknowledged commits lost: 0" in run.stdout
     in_flight = re.search(r"in flight at an end: at least (\d+)", run.stdout)
     assert in_flight is not None and int(in_flight[1]) >= 500
 

@@ -66,7 +66,7 @@ def run(cuts: int, seed: int, *, environment: Mapping[str, str]) -> tuple[Tally,
     with volume(folder) as on:
         node = NodeProcess(on.path / "data", SETTINGS, folder, environment)
         # The topics are there in any case, so that the control loses records and not only those.
-        plan = Plan(QUORUM_TOPICS, SENDERS, (None,), PowerCut(on), on.sync)
+        plan = Plan(QUORUM_TOPICS, SENDERS, (None,), PowerCut(on), begun=on.sync)
         tally = Campaign(node, plan, seed=seed, say=say).run(cuts)
     (folder / "device").unlink()
     return tally, folder

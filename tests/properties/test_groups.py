@@ -127,11 +127,13 @@ class Groups(GroupModel):
         view = self.members().get(life.member_id)
         current = self.is_current(life, stream)
         holds = () if view is None else view.revoking[: round(part * len(view.revoking))]
+        # An answer that comes late names holds that are over; those since stay as they are.
+        former = [hold for hold in self.holders if self.is_over(hold)]
         request = Revoked(
             group=GROUP,
             member_id=life.member_id,
             stream=stream,
-            partitions=tuple(hold.partition for hold in holds),
+            holds=(*holds, *former),
         )
         try:
             answer = self.bench.take(self.machine.revoked(request))
@@ -241,6 +243,7 @@ class Groups(GroupModel):
             assert not dry
             self.refused(error, ErrorCode.GROUP_NOT_EMPTY)
             return
+        assert plan is not None
         assert set(plan.fenced) == there
         assert [row.before for row in plan.rows] == [self.offsets.get(row) for row in rows]
         if dry:
@@ -292,7 +295,11 @@ class Groups(GroupModel):
     @rule()
     def forget_topics(self) -> None:
         gone = {topic for topic in self.machine.topic_ids() if self.topics.name_of(topic) is None}
-        self.bench.take(self.machine.forget_topics(gone, now=self.bench.now, topics=self.topics))
+        for group in self.machine.groups_with_topics(gone):
+            touched = self.bench.take(
+                self.machine.forget_topics(group, gone, now=self.bench.now, topics=self.topics)
+            )
+            assert touched
         assert not self.machine.topic_ids() & gone
         self.offsets = {row: at for row, at in self.offsets.items() if row.topic not in gone}
 
@@ -300,7 +307,9 @@ class Groups(GroupModel):
     def expire(self, passes: int) -> None:
         """Pass some time; a group goes only without members, and not before its retention."""
         self.bench.now = AppendTimeMs(self.bench.now + passes)
+        due = self.is_due()
         gone = self.bench.take(self.machine.expire(now=self.bench.now))
+        assert bool(gone) == due
         if gone:
             assert not self.members()
             assert self.bench.now - self.last_sign_of_life() > RETENTION_MS
@@ -319,7 +328,7 @@ class Groups(GroupModel):
                 group=GROUP,
                 member_id=view.member_id,
                 stream=view.stream,
-                partitions=tuple(hold.partition for hold in view.revoking),
+                holds=view.revoking,
             )
             self.bench.take(self.machine.revoked(request))
             self.released |= {*view.revoking}

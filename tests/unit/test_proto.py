@@ -15,6 +15,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 
 from api.rpc_surface import SERVED, STEPS
 from model.errors import Outcome
+from tests.buf import buf
 from tidelog.v1 import common_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -172,8 +173,5 @@ def test_the_reference_pages_are_fresh(tmp_path: Path) -> None:
 
 
 def test_buf_finds_no_fault() -> None:
-    buf = shutil.which("buf")
-    if buf is None:
-        pytest.skip("buf is not installed: npm install -g @bufbuild/buf")
-    done = subprocess.run([buf, "lint"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([buf(), "lint"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")

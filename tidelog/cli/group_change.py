@@ -30,7 +30,12 @@ SEEK_COLUMNS: Final = (
     Column("delta", Kind.INTEGER),
     Column("redelivered", Kind.INTEGER, wide=True, about="Offsets that come again."),
     Column("skipped", Kind.INTEGER, wide=True, about="Offsets that this group will never get."),
-    Column("truncated", Kind.BOOLEAN, wide=True, about="Retention removed history before it."),
+    Column(
+        "truncated",
+        Kind.BOOLEAN,
+        wide=True,
+        about="History before it was removed, or may have been.",
+    ),
     Column("changed", Kind.BOOLEAN, wide=True, about="false: a dry run."),
 )
 DELETE_COLUMNS: Final = (Column("group"), Column("changed", Kind.BOOLEAN))
@@ -231,9 +236,9 @@ def _members(plan: "SeekPlan") -> str:
 def delete(
     run: Run, /, *, names: tuple[str, ...], if_exists: bool, dry_run: bool, yes: bool
 ) -> int:
-    """Delete groups without members, and what they have committed."""
+    """Delete groups without members, and what was committed."""
     if not dry_run:
-        run.confirm(f"This deletes {', '.join(names)} and what they have committed.", yes=yes)
+        run.confirm(f"This deletes {', '.join(names)} and what was committed.", yes=yes)
 
     async def work(client: "Client") -> tuple[list[Row], list[CommandFailed]]:
         from tidelog.errors import TidelogError  # noqa: PLC0415 - loaded by the client already

@@ -55,7 +55,7 @@ OFFSET_COLUMNS: Final = (
     Column("offset", Kind.INTEGER, about="null: no record at or after that time; the end."),
     Column("at_end", Kind.BOOLEAN, "END"),
     Column("time", about="Of the record that was found, on the clock asked for."),
-    Column("truncated", Kind.BOOLEAN, about="Retention removed history before it."),
+    Column("truncated", Kind.BOOLEAN, about="History before it was removed, or may have been."),
     Column("log_start", Kind.INTEGER),
     Column("log_end", Kind.INTEGER),
 )

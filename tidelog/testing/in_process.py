@@ -13,6 +13,7 @@ from tidelog.client import Client
 from tidelog.connection import UNIX_SCHEME, Connection, parse_url
 from tidelog.places import floor_ms
 from tidelog.retry import Retry
+from tidelog.testing.clients_beside import ClientsBeside
 from tidelog.testing.node_time import NodeTime
 from tidelog.types import Record, datetime_of
 
@@ -37,6 +38,8 @@ class Broker:
         """Use `tidelog.testing.broker`."""
         self._node = node
         self._retry = retry
+        self._clients = ClientsBeside()
+        node.beside = self._clients
         self.client = self.connect(client_id=CLIENT_ID)
         """Connected; closed with the broker."""
 
@@ -70,16 +73,16 @@ class Broker:
 
         One from `tidelog.connect(broker.url)` has the machine's date.
         """
-        return Client(
-            Connection(
-                parse_url(self.url),
-                auth=None,
-                client_id=client_id,
-                retry=retry or self._retry,
-                clock=NodeTime(self._node),
-                chance=Random(0),  # noqa: S311 - spreads waits, the same in every run
-            )
+        connection = Connection(
+            parse_url(self.url),
+            auth=None,
+            client_id=client_id,
+            retry=retry or self._retry,
+            clock=NodeTime(self._node),
+            chance=Random(0),  # noqa: S311 - spreads waits, the same in every run
         )
+        self._clients.add(connection)
+        return Client(connection)
 
     async def advance(
         self,

@@ -30,3 +30,7 @@ class NodeTime(SystemClock):
     async def sleep(self, seconds: float) -> None:
         """Wait until so much has passed on either clock."""
         await self._node.sleep(seconds)
+
+    async def beat(self, seconds: float) -> None:
+        """Wait in real time: while the clock is turned, the node is told that its clients live."""
+        await SystemClock.sleep(self, seconds)

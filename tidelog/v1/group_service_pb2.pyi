@@ -338,7 +338,9 @@ class ConsumeResponse(_message.Message):
 
     @_typing.final
     class Revoke(_message.Message):
-        """Revoke asks for partitions back; nothing more of them is delivered."""
+        """Revoke asks for partitions back; nothing more of them is delivered. Answer it with Revoked in any case: until then a commit of such a
+        partition is taken for one of the time before, also when the member has been given it again, or a new topic of its name.
+        """
 
         DESCRIPTOR: _descriptor.Descriptor
 
@@ -873,7 +875,7 @@ class SeekOffsetsResponse(_message.Message):
         skipped: _builtins.int
         """Offsets that will never be delivered to this group."""
         truncated: _builtins.bool
-        """Retention has removed history between the place asked for and `after`."""
+        """History between the place asked for and `after` was removed from the front, or may have been: see ReadBounds."""
         @_builtins.property
         def partition(self) -> _common_pb2.TopicPartition: ...
         @_builtins.property

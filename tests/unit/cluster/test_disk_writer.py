@@ -15,6 +15,7 @@ from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
 from cluster.shell.disk_writer import CHECK_MS, DiskWriter
 from cluster.shell.tick import Tick
+from cluster.shell.worker import Worker
 from logstore.batch import encode_batch
 from logstore.identity import Identity
 from logstore.log_directory import LogDirectory, Opened
@@ -96,7 +97,7 @@ async def bench(disk: SimDisk, *, floor: AppendTimeMs | None = FLOOR) -> AsyncIt
         directory,
         clock=clock,
         tick=Tick(loop.call_soon),
-        handover=loop.call_soon_threadsafe,
+        worker=lambda name: Worker(name, loop.call_soon_threadsafe),
         ended=ended,
         failed=failures.append,
     )

@@ -155,6 +155,19 @@ def test_a_file_under_anothers_name_is_passed_over() -> None:
     assert loaded(disk) == (None, (), 1)
 
 
+def test_what_a_start_replays_behind_a_snapshot_costs_little_beside_it() -> None:
+    """A state that grows, and one that a start has found: the log is half of it, within bounds."""
+    plan = SnapshotPlan[str](10_000)
+    assert [plan.wants(Offset(end)) for end in (999, 1_000)] == [False, True]
+    for at, held, after in ((1_000, 1, 1_000), (2_000, 6_000, 3_000), (9_000, 90_000, 10_000)):
+        plan.took(Frozen(Offset(at), ("state",) * held))
+        plan.due(Offset(at))
+        plan.written(high_watermark=Offset(at))
+        assert [plan.wants(Offset(at + more)) for more in (after - 1, after)] == [False, True]
+    found = SnapshotPlan[str](10_000, kept=(Offset(5),), held=6_000)
+    assert [found.wants(Offset(end)) for end in (3_004, 3_005)] == [False, True]
+
+
 def test_the_plan_writes_what_is_committed_and_keeps_two() -> None:
     plan = SnapshotPlan[str](10)
     assert [plan.wants(Offset(end)) for end in (0, 9, 10)] == [False, False, True]

@@ -1,7 +1,9 @@
 """Group records, byte for byte, and what is refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -189,6 +191,41 @@ def test_what_a_newer_release_wrote_is_refused_and_never_passed_over(head: bytes
     assert refused.value.exit_code == 13
     with pytest.raises(DirectoryRefused, match="newer release"):
         decode(key, b"\2" + value[1:])
+
+
+@pytest.mark.parametrize(
+    ("number", "written", "newer"),
+    [
+        (0, b"\0\0\0\5\x02", b"\0\0\0\5\x03"),
+        (0, b"uniform", b"balance"),
+        (3, b"\1\3", b"\1\x09"),
+        (5, b"\1\0\4note", b"\2\0\4note"),
+    ],
+)
+def test_a_choice_that_only_a_newer_release_has_is_told_as_such(
+    number: int, written: bytes, newer: bytes
+) -> None:
+    """Protocol, assignor, reason, cause: nothing is damaged, the other release is to be started."""
+    key, value = encode(EACH[number])
+    assert value.count(written) == 1
+    with pytest.raises(DirectoryRefused, match="newer release") as refused:
+        decode(key, value.replace(written, newer))
+    assert refused.value.exit_code == 13
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"offset": Offset(-1)},
+        {"leader_epoch": LeaderEpoch(-1)},
+        {"leader_epoch": LeaderEpoch(-2)},
+        {"partition": PartitionId(ONE, -1)},
+    ],
+)
+def test_what_a_start_would_refuse_is_never_written(spoilt: dict[str, Any]) -> None:
+    assert isinstance(EACH[5], OffsetCommitted)
+    with pytest.raises(AssertionError, match="COMMIT_IS_READABLE"):
+        encode(replace(EACH[5], **spoilt))
 
 
 def test_zeros_are_no_record() -> None:

@@ -116,6 +116,7 @@ class Script(GroupBench):
             member_id=member_id(command),
             member_epoch=GroupEpoch(command.integer("epoch")),
             stream=StreamNumber(command.integer("stream")),
+            instance_id=command.arguments.get("instance"),
         )
         return self.joined(self.take(self.machine.resume(request)))
 
@@ -124,9 +125,23 @@ class Script(GroupBench):
             group=group(command),
             member_id=member_id(command),
             stream=StreamNumber(command.integer("stream", 1)),
-            partitions=self.partitions(command),
+            holds=self.given(command),
         )
         return self.member(self.take(self.machine.revoked(request)))
+
+    def given(self, command: Command) -> tuple[Owned, ...]:
+        """Return holds that are named with their epoch, as `orders/0@3`, or as they are now."""
+        views = {view.member_id: view for _, view in self.machine.members()}
+        view = views.get(member_id(command))
+        held = () if view is None else (*view.owned, *view.revoking)
+        now = {hold.partition: hold.since_epoch for hold in held}
+        found: list[Owned] = []
+        for text in split(command.text("partitions")):
+            name, _, since = text.partition("@")
+            partition = self.topics.partition(name)
+            epoch = GroupEpoch(int(since)) if since else now.get(partition, GroupEpoch(0))
+            found.append(Owned(partition, epoch))
+        return tuple(found)
 
     def leave(self, command: Command) -> str:
         request = Leave(
@@ -153,7 +168,11 @@ class Script(GroupBench):
 
     def forget(self, command: Command) -> str:
         gone = {self.topics.partition(f"{name}/0").topic for name in split(command.text("topics"))}
-        touched = self.take(self.machine.forget_topics(gone, now=self.now, topics=self.topics))
+        touched = [
+            group
+            for group in self.machine.groups_with_topics(gone)
+            if self.take(self.machine.forget_topics(group, gone, now=self.now, topics=self.topics))
+        ]
         return f"touched: {', '.join(touched) or 'none'}"
 
     def commit(self, command: Command) -> str:
@@ -180,10 +199,16 @@ class Script(GroupBench):
             group=group(command),
             principal="anna",
             moves=moves,
+            every=self.every(command),
             force=command.text("force", "no") == "yes",
             validate_only=command.text("dry", "no") == "yes",
         )
         return self.plan(self.take(self.machine.seek(request, now=self.now, topics=self.topics)))
+
+    def every(self, command: Command) -> frozenset[PartitionId] | None:
+        if "every" not in command.arguments:
+            return None
+        return frozenset(map(self.topics.partition, split(command.text("every"))))
 
     def move(self, text: str, command: Command) -> Move:
         name, _, offset = text.partition(":")
@@ -317,7 +342,9 @@ class Script(GroupBench):
             f"{self.topics.named(row.partition)}: {row.error or 'done'}" for row in rows
         )
 
-    def plan(self, plan: SeekPlan) -> str:
+    def plan(self, plan: SeekPlan | None) -> str:
+        if plan is None:
+            return "the group has offsets in others by now"
         rows = [
             f"{self.topics.named(row.partition)}: {row.before} to {row.after}, "
             f"{row.redelivered} again, {row.skipped} skipped{', truncated' * row.truncated}"
