@@ -24,7 +24,7 @@ SCRUB = replace(
 
 
 async def until(node: BrokerNode, holds: Callable[[], bool], *, step_ms: int) -> None:
-    """Let time pass until something holds; the threads have their own pace, so it waits for them."""
+    """Let time pass until something holds; threads have their own pace: it waits for them."""
     for _ in range(3_000):
         if holds():
             return
