@@ -69,8 +69,8 @@ class CheckpointPlanner:
         file = self._file(covered) if new_file else None
         return CheckpointJob(parts, deletions, changed, file, covered, spare)
 
-    def finish(self, result: CheckpointResult) -> None:
-        """Note what is durable, free journal files, let go on what waited."""
+    def finish(self, result: CheckpointResult) -> list[PartitionLog]:
+        """Note what is durable, free journal files, let go on what waited; return whose it is."""
         logs, job = self._logs, result.job
         assert logs is not None, "CHECKPOINT_ONE_AT_A_TIME"
         self._logs = None
@@ -93,6 +93,7 @@ class CheckpointPlanner:
         waiting, state.waiting = state.waiting, {}
         for log in waiting:
             log.touch()
+        return [log for log in logs if not log.deleted]
 
     def _is_full_due(self, now: MonotonicMs) -> bool:
         """Tell whether everything must be covered, to bound recovery or for want of room."""

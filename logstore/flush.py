@@ -259,6 +259,7 @@ def finish_filing(log: PartitionLog, runs: list[Run]) -> None:
             segment.written_times_bytes = segment.times_bytes
     log.filed_end = runs[-1].end_offset
     log.carriage.unfiled_entry = None
+    log.drop_front()
 
 
 def _finish_cut(log: PartitionLog, cut: Cut, done: CutDone | None) -> None:

@@ -248,9 +248,12 @@ class LogDirectory:
             self._offline = failed
             raise
 
-    def finish_checkpoint(self, result: CheckpointResult) -> None:
-        """Note what is durable, reuse journal files, let go on what waited for it."""
-        self._checkpoints.finish(result)
+    def finish_checkpoint(self, result: CheckpointResult) -> list[PartitionLog]:
+        """Note what is durable, reuse journal files, let go on what waited for it; return whose.
+
+        A checkpoint moves `flushed_end` of what the journal does not carry.
+        """
+        return self._checkpoints.finish(result)
 
     def mark_clean(self, clock_floor: AppendTimeMs) -> None:
         """Say that everything is in the files. CHECKPOINTER THREAD, after the last checkpoint.

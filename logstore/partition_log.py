@@ -84,32 +84,11 @@ class PartitionLog:
     """Loop only; everything is memory. Made by `LogDirectory`."""
 
     __slots__ = (
-        "_directory",
-        "_disk",
-        "_is_dirty",
-        "_log_settings",
-        "_open_run",
-        "_owner",
-        "carriage",
-        "cut",
-        "cutting",
-        "deleted",
-        "filed_end",
-        "flushed_end",
-        "high_watermark",
-        "id",
-        "leader_epochs",
-        "log_end",
-        "log_start",
-        "pending",
-        "producers",
-        "removed",
-        "segment_list",
-        "settings",
-        "tail",
-        "upkeep",
-        "written_end",
-    )
+        "_directory", "_disk", "_is_dirty", "_log_settings", "_open_run", "_owner", "carriage",
+        "cut", "cutting", "deleted", "filed_end", "flushed_end", "high_watermark", "id",
+        "leader_epochs", "log_end", "log_start", "pending", "producers", "removed",
+        "segment_list", "settings", "tail", "upkeep", "written_end",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -332,25 +311,36 @@ class PartitionLog:
         self.touch()
 
     def trim(self, offset: Offset) -> None:
-        """Move the log start forward to `offset`; files go after the next checkpoint."""
+        """Move the log start forward to `offset`; whole segments below it go after a checkpoint."""
         if offset <= self.log_start:
             return
         assert offset <= self.written_end, "LOG_START_IS_WRITTEN"
         self.log_start = offset
         self.high_watermark = max(self.high_watermark, offset)
+        # Of an empty log the epoch of its last record is kept: the next one must lie above it.
+        self.leader_epochs.trim(min(offset, Offset(self.log_end - 1)))
+        self.drop_front()
+        self._owner.checkpoint_wanted(self)
+
+    def drop_front(self) -> None:
+        """Let go of the segments that lie below the log start, as far as that can be done now.
+
+        Not of the active one, nor of one that is still to be written: when it has been sealed, or
+        filed, this is asked again.
+        """
         segments = self.segment_list
+        before = len(segments)
         while (
             len(segments) > 1
-            and segments[0].end_offset <= offset
+            and segments[0].end_offset <= self.log_start
             and segments[0].written_bytes == segments[0].size_bytes
         ):
             gone = segments.pop(0)
             self.removed = self.removed.after(gone.last_append_time, gone.event_bounds)
             gone.remove()
             self.upkeep.trimmed.append(gone)
-        # Of an empty log the epoch of its last record is kept: the next one must lie above it.
-        self.leader_epochs.trim(min(offset, Offset(self.log_end - 1)))
-        self._owner.checkpoint_wanted(self)
+        if len(segments) < before:
+            self._owner.checkpoint_wanted(self)
 
     def roll(self) -> None:
         """Begin a new segment, unless the active one is empty or the log is being cut."""
@@ -375,6 +365,7 @@ class PartitionLog:
         self._open_run = None
         fresh = Segment(self._directory, self.log_end)
         self.segment_list.append(fresh)
+        self.drop_front()
         self._owner.checkpoint_wanted(self)
         return fresh
 

@@ -68,6 +68,8 @@ class RoundPlanner:
             stuck = state.dirties or state.waiting or state.wanted or state.clock is not None
             if stuck or not filing_may_wait or state.unfiled_bytes >= UNFILED_BYTES_WORTH:
                 return self._take_filing()
+        if work is None and state.forget:
+            return self._take_filing()  # of nothing: files that went keep their space while open
         return work
 
     def _take_filing(self) -> Round:

@@ -183,5 +183,9 @@ class LogSettings:
 
     @property
     def direct_bytes_min(self) -> int:
-        """From this size on a run goes to its own file: four of the others fit a journal file."""
-        return min(self.direct_append_bytes_min, self.journal_file_bytes // 4)
+        """From this size on a run goes to its own file.
+
+        Four of the others fit a journal file, and each of them fits a round.
+        """
+        fits = min(self.journal_file_bytes // 4, self.round_journal_bytes_max // 2)
+        return min(self.direct_append_bytes_min, fits)

@@ -117,7 +117,7 @@ class Node:
             clock=world.clock,
             tick=self.tick,
             worker=lambda name: world.workers(name, loop.call_soon_threadsafe),
-            ended=self._round_ended,
+            ended=self._written,
             failed=self._storage_failed,
         )
         self.node_id = NodeId(settings.node.id)
@@ -301,8 +301,20 @@ class Node:
     def _are_removed(self, topics: Collection[TopicId]) -> bool:
         return not any(partition.topic in topics for partition in self.directory.removing)
 
-    def _round_ended(self, result: RoundResult, logs: Sequence[PartitionLog]) -> None:
-        """Give memory back, and answer whom the round sets free."""
+    def _written(self, result: RoundResult | None, logs: Sequence[PartitionLog]) -> None:
+        """Answer whom a round or a checkpoint sets free; give back a round's memory."""
+        if result is not None:
+            self._round_ended(result)
+        now = self._world.clock.monotonic_ms()
+        for log in logs:
+            partition = self.partitions.by_log(log)
+            if partition is not None:
+                for ack in partition.persisted(now):
+                    ack.tell(ack, None)
+                if result is not None and self._housekeeping is not None:
+                    self._housekeeping.appended(partition)
+
+    def _round_ended(self, result: RoundResult) -> None:
         work = result.round
         for name in result.set_aside:
             self._world.note("partition_set_aside", directory=name)
@@ -311,14 +323,6 @@ class Node:
         size_bytes = sum(run.size_bytes for part in work.parts for run in part.runs)
         if size_bytes:
             self.memory.give_back(size_bytes)
-        now = self._world.clock.monotonic_ms()
-        for log in logs:
-            partition = self.partitions.by_log(log)
-            if partition is not None:
-                for ack in partition.persisted(now):
-                    ack.tell(ack, None)
-                if self._housekeeping is not None:
-                    self._housekeeping.appended(partition)
 
     def _dropped(self, partition: HostedPartition) -> None:
         self.broker.produce.dropped(partition)
@@ -346,13 +350,12 @@ class Node:
             self._broker.group_upkeep.stop()
         if self._quorum is not None:
             self._quorum.stop()
+            await self._quorum.ended()  # what it still committed is written as well
         await self.settle()
         if self._groups is not None:
             await self._groups.at_rest()
             await self.settle()  # of a snapshot that became durable only now
         await self.writer.at_rest()
-        if self._quorum is not None:
-            await self._quorum.ended()
         floor = self.append_clock.floor if clean else None
         self.writer.close(floor)
         self._read_pool.close()

@@ -26,8 +26,8 @@ from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, MonotonicMs
 from model.ports import Clock
 
-Ended: TypeAlias = Callable[[RoundResult, Sequence[PartitionLog]], None]
-"""What a finished round did, and whose positions it has moved."""
+Ended: TypeAlias = Callable[[RoundResult | None, Sequence[PartitionLog]], None]
+"""What a finished round did, or None for a checkpoint; and whose positions it has moved."""
 
 CHECK_MS: Final = MonotonicMs(1_000)
 """How often a checkpoint that falls due by time, and the free space, are looked at; ms."""
@@ -48,9 +48,8 @@ class DiskWriter:
     ) -> None:
         """Own the directory's disk from now on.
 
-        `worker` makes one for each of its two threads, by name.
-        `ended` is told, on the loop, of each round; `failed` once, of the error that took the
-        directory offline.
+        `worker` makes one for each of its two threads, by name. `ended` is told, on the loop, of
+        each round and checkpoint; `failed` once, of the error that took the directory offline.
         """
         self._directory = directory
         self._clock = clock
@@ -118,13 +117,13 @@ class DiskWriter:
         await self.until(lambda: self._checkpoints_done > taken)
 
     async def at_rest(self) -> None:
-        """Begin no checkpoint any more, and return once none is under way; for the end of a node.
+        """Begin no checkpoint any more; return once nothing is under way. For the end of a node.
 
-        One that has ended in its thread is under way until the loop has heard of it. Returns too
-        when the directory goes offline.
+        What has ended in its thread is under way until the loop has heard of it: a checkpoint, and
+        the round behind it that closes what went. Returns too when the directory goes offline.
         """
         self._ending = True
-        await self.checkpoint_ended()
+        await self._until_or_offline(lambda: not self._checkpointing and not self._writing)
 
     async def checkpoint_ended(self) -> None:
         """Return once no checkpoint is under way, or the directory is offline."""
@@ -175,8 +174,8 @@ class DiskWriter:
         moved = self._directory.finish_round(result)
         self._ended(result, moved)
         self._watch()
-        self._tell()
         self._begin_round()
+        self._tell()
 
     def _begin_checkpoint(self) -> None:
         now = self._clock.monotonic_ms()
@@ -203,10 +202,10 @@ class DiskWriter:
     def _end_checkpoint(self, result: CheckpointResult) -> None:
         assert self._checkpointing, "ONE_CHECKPOINT_AT_A_TIME"
         self._checkpointing = False
-        self._directory.finish_checkpoint(result)
+        self._ended(None, self._directory.finish_checkpoint(result))
         self._checkpoints_done = self._checkpoints_taken
-        self._tell()
         self._begin_round()
+        self._tell()
 
     def _watch(self) -> None:
         """Look again in a while, as long as something waits for a checkpoint."""

@@ -17,6 +17,7 @@ from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
 from cluster.controller.image import MetadataDelta, MetadataImage
+from cluster.shell.hosted_partition import HostedPartition
 from logstore.log_directory import LogDirectory
 from model.errors import StorageFailed
 from model.ids import AppendTimeMs, MonotonicMs, PartitionId, TopicId
@@ -186,3 +187,17 @@ async def test_a_change_of_metadata_under_way_is_written_before_the_node_ends() 
     async with broker_node(disk) as node:
         again, _ = await node.broker.init_producer_id(ANONYMOUS)
         assert again > given
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_a_topic_that_is_made_while_the_node_stops_is_no_failure(turns: int) -> None:
+    disk = SimDisk()
+    async with broker_node(disk) as node:
+        making = asyncio.ensure_future(node.create("orders"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+    (made,) = await asyncio.gather(making, return_exceptions=True)
+    disk.kill()
+    async with broker_node(disk) as node:
+        if isinstance(made, HostedPartition):  # else it was told that the node is stopping
+            assert node.broker.partition("orders", 0).high_watermark == 0

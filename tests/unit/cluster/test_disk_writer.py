@@ -88,9 +88,10 @@ async def bench(disk: SimDisk, *, floor: AppendTimeMs | None = FLOOR) -> AsyncIt
     clock = SimClock(wall=WallMs(0), monotonic=MonotonicMs(0))
     came = asyncio.Event()
 
-    def ended(result: RoundResult, logs: Sequence[PartitionLog]) -> None:
+    def ended(result: RoundResult | None, logs: Sequence[PartitionLog]) -> None:
         del logs
-        rounds.append(result)
+        if result is not None:
+            rounds.append(result)
         came.set()
 
     writer = DiskWriter(

@@ -124,7 +124,8 @@ def test_a_damaged_append_time_is_guessed_and_reported() -> None:
     assert any("guessed append time" in str(finding) for finding in damage)
 
 
-def test_a_missing_segment_is_reported_and_its_readers_are_told() -> None:
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_missing_segment_is_reported_and_its_readers_are_told(*, clean: bool) -> None:
     disk = SimDisk()
     directory = opened(disk).directory
     log = directory.create(pid(0), PartitionSettings(segment_bytes=KIB))
@@ -132,11 +133,13 @@ def test_a_missing_segment_is_reported_and_its_readers_are_told() -> None:
         append(log, 700)
     settle(directory)
     checkpoint(directory)
-    directory.mark_clean(TIME)
+    if clean:
+        directory.mark_clean(TIME)
     disk.kill()
     disk.unlink(name(1, LOG))
     found = opened(disk)
-    assert "the segment is missing" in str(found.report.repaired[0])
+    (missing,) = found.report.repaired
+    assert "the segment is missing" in str(missing)
     log = found.directory.partitions[pid(0)]
     assert (read(log, 0).next_offset, read(log, 2).next_offset) == (1, 3)
     with pytest.raises(RequestError) as refused:

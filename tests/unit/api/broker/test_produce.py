@@ -3,6 +3,7 @@
 import asyncio
 import errno
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -255,3 +256,21 @@ async def test_a_timer_that_comes_too_soon_does_not_end_the_looking(
         assert not answer.done()
         node.clock.advance(1)
         assert isinstance(answer.result(), RequestError)
+
+
+async def test_an_answer_that_waits_for_the_files_comes_when_the_topic_is_async_no_more() -> None:
+    """A checkpoint makes the batch durable: no later append is needed to say so."""
+    async with broker_node() as node:
+        orders = await node.create("orders", tidelog_flush="async")
+        answer = node.begin(orders, batch_of([b"v"]), acks=Acks.ALL)
+        topic = orders.topic
+        settings = replace(topic.settings, flush=Flush.QUORUM)
+        node.node.partitions.apply(
+            node.broker.image, MetadataDelta(changed=(replace(topic, settings=settings),))
+        )
+        for _ in range(50):
+            node.clock.advance(1_000)
+            await node.node.writer.until(lambda: orders.log.filed_end == 1)
+            await node.node.writer.checkpointed()
+        assert isinstance(answer.result(), Produced)
+        assert orders.high_watermark == 1

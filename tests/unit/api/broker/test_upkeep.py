@@ -24,7 +24,7 @@ SCRUB = replace(
 
 
 async def until(node: BrokerNode, holds: Callable[[], bool], *, step_ms: int) -> None:
-    """Let time pass until something holds; the threads have their own pace."""
+    """Let time pass until something holds; threads have their own pace: it waits for them."""
     for _ in range(3_000):
         if holds():
             return
@@ -32,6 +32,7 @@ async def until(node: BrokerNode, holds: Callable[[], bool], *, step_ms: int) ->
         for _ in range(3):
             await asyncio.sleep(0)
         await node.node.writer.flushed()
+        await asyncio.gather(*(task for task in asyncio.all_tasks() if task.get_name() == "scrub"))
     raise AssertionError("it never comes about")
 
 
