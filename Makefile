@@ -1,4 +1,4 @@
-.PHONY: setup format check test floor wheel lock proto docs bench blind crash kill powercut fuzz days mutants interop groups-chaos seek-blind
+.PHONY: setup format check test floor wheel lock proto docs bench blind crash kill powercut fuzz days mutants interop groups-chaos seek-blind clients sim-groups restart
 PY ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
 setup:  ; python3 dev.py setup
@@ -22,3 +22,6 @@ powercut: ; $(PY) -m tests.powercut.run --cuts $(or $(N),50) --seed $(or $(SEED)
 days:     ; $(PY) -m tests.sim.days --days $(or $(DAYS),30) --seed $(or $(SEED),1)
 mutants:  ; $(PY) -m tools.mutants $(NAMES) --jobs $(or $(JOBS),1)
 interop:  ; $(PY) -m tests.interop.run
+clients:  ; $(PY) -m tests.clients.run $(LANGUAGES)
+sim-groups: ; $(PY) -m tests.sim.groups --seeds $(or $(N),500) --first $(or $(FIRST),0)
+restart:  ; $(PY) -m tests.restart.run $(ARGS)

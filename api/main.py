@@ -32,7 +32,10 @@ from model.ids import NodeId
 
 SWITCH_S: Final = 0.0005
 """A thread that wants to run waits so long for one that computes; Python's own 5 ms would be longer
-than a sync takes: the loop would hear of a finished round only after the batch it is checking."""
+than a sync takes: the loop would hear of a finished round only after the batch it is checking.
+Durable requests of one record, medians of seven pairs in each of two runs on two cores that others
+used too: p99 of one client 0.8 and 2.5 ms instead of 1.5 and 3.6, of 64 clients 12.6 and 14.9 ms
+instead of 14.2 and 17.7, which costs these 4 % of their rate and 6 % more CPU a request."""
 
 
 class Audience(Protocol):

@@ -34,13 +34,13 @@ class ClusterSettings:
     state_snapshot_records: Annotated[
         int,
         Setting(
-            "Snapshot the state of an internal partition after so many records; sooner where the "
-            "state is small: after half as many as the last snapshot holds, but at least 1000.",
+            "Snapshot the state of an internal partition after half as many records as the last "
+            "snapshot holds, but not after fewer than these.",
             Unit.COUNT,
             1,
             10_000_000,
         ),
-    ] = 10_000
+    ] = 1_000
     replica_lag_ms_max: Annotated[
         int,
         Setting(

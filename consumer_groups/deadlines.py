@@ -9,7 +9,7 @@ and until the table is told, it says so again every second.
 """
 
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final, TypeAlias
 
 from consumer_groups.records import MemberId, Owned, StreamNumber
@@ -18,6 +18,8 @@ from model.ids import GroupId, MonotonicMs
 
 REPEAT_MS: Final = 1_000
 NEVER_TOLD: Final = MonotonicMs(0)
+STALE_MAX: Final = 64
+"""Places in the heap that are nobody's any more, beyond one for each member."""
 
 Key: TypeAlias = tuple[GroupId, MemberId]
 
@@ -178,6 +180,7 @@ class Deadlines:
             ends_at=ends_at,
             attached=attached,
             revoking={} if before is None else before.revoking,
+            queued_for=None if before is None else before.queued_for,
         )
         self.follow(group, member, now=now)
 
@@ -191,6 +194,13 @@ class Deadlines:
         if watched.queued_for is None or at < watched.queued_for:
             watched.queued_for = at
             heappush(self._heap, (at, key))
+            if len(self._heap) > 2 * len(self._watched) + STALE_MAX:
+                self._heap = [
+                    (watched.queued_for, key)
+                    for key, watched in self._watched.items()
+                    if watched.queued_for is not None
+                ]
+                heapify(self._heap)
 
 
 def _fallen_due(key: Key, watched: _Watched, now: MonotonicMs) -> list[Due]:

@@ -43,11 +43,15 @@ class Groups:
         GROUP_IS_KNOWN  what is said about a group is said while there is one.
     """
 
-    __slots__ = ("by_name",)
+    __slots__ = ("by_name", "commits", "rises")
 
     def __init__(self) -> None:
         """Start empty."""
         self.by_name: dict[GroupId, Group] = {}
+        self.commits = 0
+        """Offsets that were replayed."""
+        self.rises = 0
+        """How often the epoch of a group rose, in what was replayed."""
 
     def existing(self, name: GroupId) -> Group:
         """Return a group.
@@ -109,8 +113,11 @@ class Groups:
         group = self.by_name.get(record.group)
         if group is None:
             assert isinstance(record, GroupChanged), "GROUP_IS_KNOWN"
+            self.rises += record.epoch > 0
             self.by_name[record.group] = Group(record)
             return
+        self.commits += isinstance(record, OffsetCommitted)
+        self.rises += isinstance(record, GroupChanged)
         _REPLAY[type(record)](group, record)
         if isinstance(record, GroupDeleted):
             del self.by_name[record.group]

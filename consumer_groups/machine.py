@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from consumer_groups.expiry import delete_group, delete_offsets, expire
-from consumer_groups.group import Group
 from consumer_groups.groups import Groups
 from consumer_groups.native.assignment import (
     forget_topics,
@@ -18,11 +17,21 @@ from consumer_groups.native.assignment import (
     revoked,
     topics_changed,
 )
+from consumer_groups.native.begin import begin
 from consumer_groups.native.join import join, resume
 from consumer_groups.native.leave import leave
 from consumer_groups.offsets import commit
 from consumer_groups.records import GroupRecord, MemberId, OffsetCommitted, Owned, StreamNumber
-from consumer_groups.requests import Commit, DeleteOffsets, Join, Leave, Resume, Revoked, Seek
+from consumer_groups.requests import (
+    Begin,
+    Commit,
+    DeleteOffsets,
+    Join,
+    Leave,
+    Resume,
+    Revoked,
+    Seek,
+)
 from consumer_groups.seek import seek
 from consumer_groups.settings import GroupSettings
 from consumer_groups.topics import TopicView
@@ -126,6 +135,18 @@ class GroupMachine:
                 outside), INVALID_REQUEST (a partition named twice), LIMIT_EXCEEDED.
         """
         return commit(self._groups, self._settings, request, now=now, topics=topics)
+
+    def begin(
+        self, request: Begin, *, now: AppendTimeMs, topics: TopicView
+    ) -> Result[GroupRecord, bool]:
+        """Remember where a group begins in a topic, in all its partitions that have no place.
+
+        False, and nothing done: it has begun there already.
+
+        Raises:
+            RequestError: UNKNOWN_MEMBER, FENCED_INSTANCE, STALE_MEMBER_EPOCH (an older stream).
+        """
+        return begin(self._groups, request, now=now, topics=topics)
 
     def seek(
         self, request: Seek, *, now: AppendTimeMs, topics: TopicView
@@ -261,6 +282,13 @@ class GroupMachine:
         """Return how many groups there are."""
         return len(self._groups.by_name)
 
+    def counted(self) -> tuple[int, int]:
+        """Return how many offsets were committed and how often an epoch rose, by what it has seen.
+
+        It means nothing in another process.
+        """
+        return self._groups.commits, self._groups.rises
+
     # State.
 
     def replay(self, record: GroupRecord) -> None:
@@ -272,13 +300,10 @@ class GroupMachine:
 
         Records are held as they came; making the tuple copies references.
         """
-        return tuple(record for group in self._groups.by_name.values() for record in held(group))
-
-
-def held(group: Group) -> Iterator[GroupRecord]:
-    """Yield one group's records: itself, its members, what they hold, its offsets."""
-    yield group.changed
-    for member in group.members.values():
-        yield member.joined
-        yield member.assignment
-    yield from group.offsets.values()
+        records: list[GroupRecord] = []
+        for group in self._groups.by_name.values():
+            records.append(group.changed)
+            for member in group.members.values():
+                records += (member.joined, member.assignment)
+            records.extend(group.offsets.values())  # hundreds of thousands: no step for each
+        return tuple(records)

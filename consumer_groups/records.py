@@ -169,3 +169,8 @@ GroupRecord: TypeAlias = (
     | OffsetsForgotten
     | GroupDeleted
 )
+
+
+def group_of_members(record: GroupRecord) -> GroupId | None:
+    """Return the group of whose members a record tells something; None: it is about offsets."""
+    return None if isinstance(record, OffsetCommitted | OffsetsForgotten) else record.group

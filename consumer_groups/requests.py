@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from consumer_groups.records import GroupEpoch, LeaveReason, MemberId, Owned, StreamNumber
-from model.ids import GroupId, LeaderEpoch, Offset, PartitionId, TopicName
+from model.ids import GroupId, LeaderEpoch, Offset, PartitionId, TopicId, TopicName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +110,17 @@ class Commit:
     group: GroupId
     actor: Actor
     cursors: tuple[Cursor, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begin:
+    """A member begins in a topic for its group: where, in each partition, also in others' ones."""
+
+    group: GroupId
+    by: ByStream
+    topic: TopicId
+    cursors: tuple[Cursor, ...]
+    """All of this topic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,25 +10,25 @@ from model.ports import Disk
 
 _MAGIC_BYTES: Final = 8
 _VERSION_FROM: Final = 8
-_CRC_BYTES: Final = 4
+CRC_BYTES: Final = 4
 _BYTES_MIN: Final = 16
 
 
-def replace_file(disk: Disk, name: str, content: bytes) -> None:
-    """Put a file in the place of the one before it, in one step.
+def replace_file(disk: Disk, name: str, *content: bytes) -> None:
+    """Put a file in the place of the one before it, in one step: the pieces of `content` in order.
 
     What it holds is durable before it has its name; that it has its name is durable only once the
     caller has synced the directory. Raises OSError. Not on the loop.
     """
-    write_cache(disk, name, content, sync=True)
+    write_cache(disk, name, *content, sync=True)
 
 
-def write_cache(disk: Disk, name: str, content: bytes, *, sync: bool = False) -> None:
+def write_cache(disk: Disk, name: str, *content: bytes, sync: bool = False) -> None:
     """Put a file in place that nobody misses if a crash takes it: not synced. Raises OSError."""
     temporary = name + TEMPORARY
     file = disk.open(temporary, create=True)
     file.truncate(0)  # a crash may have left a longer one
-    file.pwrite([content], Position(0))
+    file.pwrite(content, Position(0))
     if sync:
         # SYNC: the new name must never stand for content that is not there yet.
         file.fdatasync()
@@ -50,7 +50,7 @@ def read_file(disk: Disk, name: str) -> bytes | None:
 
 def seal(content: bytes) -> bytes:
     """Append the checksum that `unseal` looks at."""
-    return content + crc32c(content).to_bytes(_CRC_BYTES, "big")
+    return content + crc32c(content).to_bytes(CRC_BYTES, "big")
 
 
 def unseal(file: bytes, what: str, *, magic: bytes, version: int) -> memoryview:
@@ -62,8 +62,8 @@ def unseal(file: bytes, what: str, *, magic: bytes, version: int) -> memoryview:
     """
     if len(file) < _BYTES_MIN or file[:_MAGIC_BYTES] != magic:
         raise MalformedError(what, 0, "magic")
-    content = memoryview(file)[:-_CRC_BYTES]
-    if crc32c(content) != int.from_bytes(file[-_CRC_BYTES:], "big"):
+    content = memoryview(file)[:-CRC_BYTES]
+    if crc32c(content) != int.from_bytes(file[-CRC_BYTES:], "big"):
         raise MalformedError(what, 0, "checksum")
     found = int.from_bytes(file[_VERSION_FROM : _VERSION_FROM + 2], "big")
     if found != version:

@@ -89,7 +89,9 @@ class Session:
                 groups.handed_over += rows
                 revoked = Revoked(
                     group=self.group, member_id=self.member_id, stream=self.number,
-                    partitions=tuple(groups.partition(*at) for at in rows),
+                    holds=tuple(
+                        hold for hold in self.asked_back if groups.key(hold.partition) in rows
+                    ),
                 )  # fmt: skip
                 groups.done(groups.machine.revoked(revoked))
             case "pause":

@@ -55,11 +55,14 @@ class Commits:
             yield pending.request
 
     async def answered(self) -> bool:
-        """Wait until every commit has its answer; tell whether one was waited for."""
-        waited = bool(self._pending)
-        while self._pending:
-            await asyncio.wait([pending.answer for pending in self._pending.values()])
-        return waited
+        """Wait until every commit that was sent has its answer; tell whether there was one.
+
+        What is committed meanwhile is not waited for: a program may commit all the time.
+        """
+        pending = [each.answer for each in self._pending.values()]
+        if pending:
+            await asyncio.wait(pending)
+        return bool(pending)
 
     def fail(self, error: TidelogError) -> None:
         """Give up all of them."""

@@ -19,6 +19,7 @@ from tidelog.membership import Membership
 from tidelog.replay import Gaps
 from tidelog.settlement import Settlement
 from tidelog.steps import Advance, Live, Raw, Step, Trouble
+from tidelog.turns import Turns
 from tidelog.types import Clock, K, Record, Start, TopicPartition, V
 
 LOGGER: Final = logging.getLogger("tidelog.client")
@@ -63,6 +64,7 @@ class Consumer(
         self._membership.on_revoke = self._give_back_idle
         self._opened = False
         self._closed = False
+        self._turns = Turns(connection.clock)
 
     async def __aenter__(self) -> "Consumer[K, V]":
         """Join the group, and wait until a node has confirmed it.
@@ -132,12 +134,12 @@ class Consumer(
 
     @property
     def buffered(self) -> int:
-        """Records that are here already: the next so many come without waiting."""
+        """Records that are here and not paused: the next so many come without waiting."""
         return self._holdings.buffered
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything that there was has been handed out."""
+        """Whether everything that there was has been handed out, but what is paused."""
         return self._membership.caught_up and not self._holdings.buffered
 
     async def until_caught_up(self) -> AsyncIterator[Record[K, V]]:
@@ -146,7 +148,10 @@ class Consumer(
             raise RuntimeError("the consumer is not open; use it inside `async with`")
         while True:
             self._finish()
-            record = await self._next(to_end=True)
+            try:
+                record = await self._next(to_end=True)
+            except StopAsyncIteration:  # it is closed
+                return
             if record is None:
                 return
             yield record
@@ -248,12 +253,9 @@ class Consumer(
         held = self._holdings.chosen(())
         if not held:
             return {}
+        keys = [one.at for one in held]
         ends = await find_offsets(
-            self._connection,
-            "latest",
-            [one.at for one in held],
-            clock="event",
-            isolation=self._settings.isolation,
+            self._connection, "latest", keys, clock="event", isolation=self._settings.isolation
         )
         return {TopicPartition(*one.at): max(0, ends[one.at] - one.next[0]) for one in held}
 
@@ -266,6 +268,7 @@ class Consumer(
         """Wait for the next record; None: `to_end`, and there is none now."""
         changed = self._membership.changed
         while True:
+            await self._turns.give()
             if changed.is_set():
                 changed.clear()
                 await self._turn()
@@ -277,10 +280,12 @@ class Consumer(
             self._membership.give_credit()
             if not changed.is_set():
                 await changed.wait()
+                self._turns.waited()
 
     async def _fill(self, batch: list[Record[K, V]], max_records: int) -> None:
         """Add what comes. What is wrong with a record is raised in the next turn."""
         while len(batch) < max_records:
+            await self._turns.give()
             found = self._holdings.next()
             if found is not None:
                 held, step = found

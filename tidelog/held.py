@@ -5,7 +5,7 @@ finished late of an earlier tenure is never taken for the new one's.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 from tidelog.batch import CorruptBatchError, info_of, split
@@ -22,9 +22,6 @@ BYTES_AHEAD: Final = 8 << 20
 """Likewise their bytes, as they travel."""
 GRANT_SHARE: Final = 4
 """Credit goes back when this part of it, a quarter, has become free."""
-
-BATCH_BYTES: Final = 64
-"""What a stored batch has around its records, which a node may count though it does not travel."""
 
 
 class Parcel(NamedTuple):
@@ -91,7 +88,7 @@ class Holdings:
         self._granted = [0, 0]
         """Likewise on their way: granted to the node and not received."""
         self.buffered = 0
-        """Records that are here already."""
+        """Records that are here already, and not paused."""
 
     def add(self, held: Held) -> None:
         """Hold a partition; an earlier tenure of it is over."""
@@ -124,8 +121,8 @@ class Holdings:
         for item in held.items:
             if isinstance(item, Parcel):
                 self._free(item)
-            elif isinstance(item, Raw):
-                self.buffered -= 1
+        if not held.paused:
+            self.buffered -= _records_of(held.items)
         held.items.clear()
 
     def clear(self) -> Sequence[Held]:
@@ -140,6 +137,9 @@ class Holdings:
 
         What is here of it takes no credit meanwhile: the others are not to wait for it.
         """
+        if paused != held.paused:
+            records = _records_of(held.items)
+            self.buffered += -records if paused else records
         held.paused = paused
         if paused:
             for place, item in enumerate(held.items):
@@ -216,7 +216,8 @@ class Holdings:
     def put_back(self, held: Held, step: Step) -> None:
         """Hand a step out later after all."""
         held.items.appendleft(step)
-        self.buffered += isinstance(step, Raw)
+        if not held.paused:
+            self.buffered += isinstance(step, Raw)
         if held not in self._ready:
             self._ready.appendleft(held)
 
@@ -247,20 +248,12 @@ class Holdings:
         self._granted[1] += size_bytes
         return common.Credit(records=records, bytes=size_bytes)
 
-    def renew(self) -> None:
-        """Take what was granted for used up, if nothing is here and something should have come.
-
-        A node may count otherwise than this: what differs must not add up until nothing comes.
-        """
-        waits = any(not held.paused and held.revoke_by_s is None for held in self.by_key.values())
-        if waits and not any(self._here):
-            self._granted = [0, 0]
-
     def _put(self, held: Held, steps: Sequence[Step], parcel: Parcel) -> None:
         held.items.extend(steps)
-        self.buffered += sum(isinstance(step, Raw) for step in steps)
         if held.paused:
             parcel = Parcel(0, 0)
+        else:
+            self.buffered += _records_of(steps)
         self._here[0] += parcel.records
         self._here[1] += parcel.size_bytes
         held.items.append(parcel)
@@ -272,14 +265,18 @@ class Holdings:
 
 
 def _parcel_of(message: common.PartitionRecords) -> Parcel:
-    """Return what a message takes of the credit: never less than the node counts."""
+    """Return what a message takes of the credit, exactly as the node counts it (`Credit`)."""
     records = size_bytes = 0
     for batch in message.batches:
-        size_bytes += batch.ByteSize() + BATCH_BYTES
+        size_bytes += batch.ByteSize()
         records += len(batch.records)
         if batch.encoded:
             records += sum(info_of(whole).record_count for whole in _whole(batch.encoded))
     return Parcel(records, size_bytes)
+
+
+def _records_of(items: Iterable[Item]) -> int:
+    return sum(isinstance(item, Raw) for item in items)
 
 
 def _whole(encoded: bytes) -> Sequence[memoryview]:

@@ -230,6 +230,8 @@ class Membership:
         address = stream.node.address
         try:
             while (message := await stream.read()) is not None:
+                if stream.closed:  # it was read in the turn in which a seek went elsewhere
+                    break
                 self._take(message, stream)
         except CodecMissing as missing:
             LOGGER.debug("asking for plain records: %s", missing)
@@ -243,10 +245,10 @@ class Membership:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            if not stream.closed:  # the channel was closed under it
-                return Failure(lost_error(address, "was closed"))
-            return None
-        return None if self._leaving else Failure(lost_error(address, "ended the stream"))
+            # Else the channel was closed under it.
+            return None if stream.closed else Failure(lost_error(address, "was closed"))
+        over = self._leaving or stream.closed
+        return None if over else Failure(lost_error(address, "ended the stream"))
 
     async def _recover(self, failure: Failure, stream: ConsumeStream) -> None:
         """Wait before the next stream; raise what will not be otherwise."""
@@ -318,9 +320,8 @@ class Membership:
                 at = message.diverged.partition
                 trouble = Trouble(diverged_error(message.diverged))
                 self.holdings.trouble((at.topic, at.partition), trouble)
-            case "heartbeat" if not self.caught_up:
-                self.holdings.renew()
-                self.give_credit()
+            case _:
+                pass
 
     def give_credit(self) -> None:
         """Let the node send more, if enough has become free."""

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 _END: Final = object()
+CLOSED: Final = "the client is closed; use it inside `with`"
 
 
 class Portal:
@@ -57,6 +58,10 @@ class Portal:
         while (item := self.run(_next(source))) is not _END:
             yield item  # type: ignore[misc]
 
+    def lent(self) -> "Portal":
+        """Return one that uses the same thread, and does not end it when it is closed."""
+        return _Lent(self._started)
+
     def close(self) -> None:
         """End the thread, for good."""
         with self._lock:
@@ -70,7 +75,7 @@ class Portal:
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
             if self._closed:
-                raise RuntimeError("the client is closed; use it inside `with`")
+                raise RuntimeError(CLOSED)
             if threading.current_thread() is self._thread:
                 raise RuntimeError(
                     "tidelog.sync was called by what it had called itself (a codec, a key or a "
@@ -83,6 +88,19 @@ class Portal:
                 )
                 self._thread.start()
             return self._loop
+
+
+class _Lent(Portal):
+    """Another's thread, used."""
+
+    def __init__(self, started: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        super().__init__()
+        self._owner_started = started
+
+    def _started(self) -> asyncio.AbstractEventLoop:
+        if self._closed:
+            raise RuntimeError(CLOSED)
+        return self._owner_started()
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -35,6 +35,8 @@ class Settlement:
         self._connection = connection
         self._membership = membership
         self._in_hand = in_hand
+        self._under_way: set[asyncio.Future[None]] = set()
+        """One for each commit that has no answer yet."""
 
     async def commit(self, spots: Mapping[Held, Spot]) -> None:
         """Commit, and try again what may be refused only for now.
@@ -69,12 +71,11 @@ class Settlement:
         membership = self._membership
         if membership.failure is not None and not membership.is_told and not failed:
             raise membership.told()
-        dirty = self._dirty(membership.holdings.by_key.values())
-        if not dirty or membership.failure is not None:
+        if membership.failure is not None:
             return
         try:
             async with asyncio.timeout(CLOSE_S):
-                await self.commit(dirty)
+                await self._last_commit()
         except TimeoutError:
             error = error_of(TIMED_OUT, f"the last commit was not answered in {CLOSE_S:.0f} s")
         except TidelogError as refused:
@@ -85,6 +86,19 @@ class Settlement:
             LOGGER.warning("the last commit failed, what it said comes again: %s", error)
         else:
             raise error
+
+    async def _last_commit(self) -> None:
+        """Wait for the commits that are under way, then commit what is left.
+
+        Raises:
+            TidelogError: one of them was refused.
+        """
+        membership = self._membership
+        if self._under_way:  # what is committed from here on is not waited for: it may go on so
+            await asyncio.wait(self._under_way.copy())
+        if membership.failure is not None and not membership.is_told:
+            raise membership.told()
+        await self.commit(self._dirty(membership.holdings.by_key.values()))
 
     def idle(self) -> Sequence[Held]:
         """Return what is to be given back and nobody works on."""
@@ -141,12 +155,17 @@ class Settlement:
             cursors.append(cursor)
         by_key = {held.at: held for held in spots}
         failures: dict[Held, TidelogError] = {}
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._under_way.add(answered)
         try:
             rows = await self._membership.commit(cursors)
         except BaseException:
             for held in spots:
                 held.asked = None
             raise
+        finally:
+            self._under_way.discard(answered)
+            answered.set_result(None)
         for row in rows:
             if row.HasField("error"):
                 held = by_key[row.partition.topic, row.partition.partition]

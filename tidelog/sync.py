@@ -361,12 +361,12 @@ class Consumer(AbstractContextManager["Consumer[K, V]"], Iterator[Record[K, V]],
 
     @property
     def buffered(self) -> int:
-        """Records that are here already: the next so many come without waiting."""
+        """Records that are here and not paused: the next so many come without waiting."""
         return self._inner.buffered
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything that there was has been handed out."""
+        """Whether everything that there was has been handed out, but what is paused."""
         return self._inner.caught_up
 
     def until_caught_up(self) -> Iterator[Record[K, V]]:

@@ -50,9 +50,11 @@ refused with a reason from [errors.md](errors.md) that names the bound."""
 
 ABOUT_METRICS: Final = """\
 `GET /metrics` on the HTTP listener, in Prometheus' text format. Beside these, `process_*` and
-`python_*` as prometheus-client publishes them. Labels are topics, partitions and names of our own,
-never what a client chose beside a topic. With more than 2,000 partitions on a node their own series
-are left out unless `/metrics?detail=partition` asks for them. Names only come; none changes."""
+`python_*` as prometheus-client publishes them. Labels are topics, partitions, groups and names of
+our own, never what a client chose beside these. With more than 2,000 partitions on a node their
+own series are left out unless `/metrics?detail=partition` asks for them; with more than 500 groups
+theirs, unless `detail=group` does: then the first 10,000 pairs of group and topic are told. Names
+only come; none changes."""
 
 
 class Page(NamedTuple):

@@ -24,7 +24,8 @@ this release does with it: `served`, or `NOT_IMPLEMENTED`, which is also what a 
 of a later step is answered with when it is set. The calls of step 1 and everything that they carry
 are frozen: fields, values and calls may join them, none changes its number, type or name, and none
 goes (`proto/frozen/step1.binpb`, which a test holds every change against). *Safe* calls change
-nothing and may be repeated freely. Beside these, the same port serves `grpc.health.v1.Health` and reflection."""
+nothing and may be repeated freely. Beside these, the same port serves
+`grpc.health.v1.Health` and reflection."""
 
 
 def page() -> str:

@@ -12,6 +12,7 @@ from api.broker.context import BrokerContext
 from api.broker.fetch import Fetch
 from api.broker.group_commits import GroupCommits
 from api.broker.group_configs import GroupConfigs
+from api.broker.group_figures import GroupFigures
 from api.broker.group_lag import GroupLag
 from api.broker.group_seek import GroupSeek
 from api.broker.group_state import GroupState
@@ -78,6 +79,7 @@ class Broker:
         self.group_upkeep = GroupUpkeep(
             context, groups_state, self.group_configs, turn=searches.turn
         )
+        self.group_figures = GroupFigures(context, groups_state, searches)
         self.members = Members(context, groups_state)
         self.group_seek = GroupSeek(context, groups_state, self.members, self.resolve)
         doors = SessionDoors(

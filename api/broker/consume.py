@@ -102,7 +102,12 @@ class Consume:
                 raise RequestError(ErrorCode.INVALID_REQUEST, detail, field="topics")
             return resumed
 
-        joined = await self.doors.state.call(opening.group, lambda machine, _: decide(machine))
+        doors = self.doors
+        try:
+            joined = await doors.state.call(opening.group, lambda machine, _: decide(machine))
+        except asyncio.CancelledError:
+            doors.members.lost(opening.group, rejoin.member_id, stream)
+            raise
         return joined.member
 
 

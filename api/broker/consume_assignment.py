@@ -7,6 +7,7 @@ from dataclasses import replace
 from api.broker.consume_events import Assigned, Event, Joined, Named, Opening, Revoke, Stand
 from api.broker.consume_places import Held, Places
 from api.broker.consume_starts import Starts, stand_of
+from api.broker.subscribe import Bounds
 from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.partitions import Partitions
 from consumer_groups.records import Owned
@@ -39,6 +40,10 @@ class Assignment:
         self._epoch: int | None = None
         self._told: MemberView | None = None
         self._given: MemberView | None = None
+        self._wanted: dict[Owned, HostedPartition] = {}
+        """Given, and nobody knows yet where it begins there."""
+        self._found: dict[Owned, Bounds] = {}
+        """Given, with where it begins, and not told yet."""
         self._asked: frozenset[Owned] = frozenset()
         self._unanswered: dict[Named, deque[Owned]] = {}
         """What each Revoke named and the member has not handed over; oldest first."""
@@ -59,51 +64,64 @@ class Assignment:
             events.append(Joined(member.member_id, member.epoch, member.session_timeout_ms))
         return events + self._revoked(member)
 
-    async def given(self, member: MemberView) -> list[Event]:
-        """Return what a member is given anew, with the places where it begins.
+    @property
+    def seeks(self) -> bool:
+        """Whether it is given more than it has been told of: `find` is to be run."""
+        return bool(self._wanted)
+
+    def given(self, member: MemberView) -> list[Event]:
+        """Return what a member is given anew, as far as it is known where it begins."""
+        if member is not self._given:
+            self._given = member
+            self._look_over(member)
+        found, self._found = self._found, {}
+        if not self._wanted:
+            self._known = {}
+        if not found:
+            return []
+        for owned, bounds in found.items():
+            self.places.take(Held(owned, bounds))
+        # What is told must not move on with what is read.
+        return [Assigned([replace(bounds) for bounds in found.values()])]
+
+    async def find(self, member: MemberView, tell: Callable[[], None]) -> None:
+        """Find where a member begins in what it is given; `tell` is called for each topic.
 
         Raises:
             RequestError: a place cannot be found or committed.
         """
-        if member is self._given:
-            return []
-        self._given = member
+        wanted = dict(self._wanted)
+        holds = {partition.log.id: owned for owned, partition in wanted.items()}
+        places = self._starts(
+            self._principal,
+            self._opening.group,
+            list(wanted.values()),
+            committer=ByStream(member.member_id, member.stream),
+            start=self._opening.start,
+        )
+        async for found in places:
+            for place in found:
+                owned = holds[place.partition.log.id]
+                if self._wanted.pop(owned, None) is not None:  # else it was taken meanwhile
+                    self._found[owned] = place
+            tell()
+
+    def _look_over(self, member: MemberView) -> None:
+        """Note what a member has and was not told of; a resumed one says where it stands."""
         stands, self._stands = self._stands, {}
-        gained = [
-            (owned, partition)
-            for owned in member.owned
-            if self.places.of(owned) is None
-            and (partition := self._hosted(owned.partition)) is not None
-        ]
-        if not gained:
-            self._known = {}
-            return []
         rejoin = self._opening.rejoin
         known = -1 if rejoin is None else rejoin.member_epoch
-        news = [
-            partition
-            for owned, partition in gained
-            if owned.since_epoch > known or owned.partition not in stands
-        ]
-        bounds = {
-            owned.partition: stand_of(partition, stands[owned.partition])
-            for owned, partition in gained
-            if partition not in news
-        }
-        if news:
-            found = await self._starts(
-                self._principal,
-                self._opening.group,
-                news,
-                committer=ByStream(member.member_id, member.stream),
-                start=self._opening.start,
-            )
-            bounds |= {place.partition.log.id: place for place in found}
-        for owned, _ in gained:
-            self.places.take(Held(owned, bounds[owned.partition]))
-        self._known = {}
-        # What is told must not move on with what is read.
-        return [Assigned([replace(bounds[owned.partition]) for owned, _ in gained])]
+        found, self._found, self._wanted = self._found, {}, {}
+        for owned in member.owned:
+            if self.places.of(owned) is not None:
+                continue
+            partition, stand = self._hosted(owned.partition), stands.get(owned.partition)
+            if owned in found:
+                self._found[owned] = found[owned]
+            elif partition is not None and stand is not None and owned.since_epoch <= known:
+                self._found[owned] = stand_of(partition, stand)
+            elif partition is not None:
+                self._wanted[owned] = partition
 
     def resumed(self, member: MemberView) -> None:
         """Note what a member has that came back: it may commit before it is told."""

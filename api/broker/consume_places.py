@@ -12,6 +12,8 @@ from consumer_groups.records import Owned
 from model.ids import PartitionId
 from model.record import COMPRESSION_MASK
 
+ENVELOPE_BYTES: Final = 32
+"""What a batch, or a decoded record, has around it on the wire, at most; for the cut alone."""
 _ATTRIBUTES_AT: Final = 22
 """Low byte of a batch's attributes (docs/formats/record_batch.md)."""
 
@@ -60,7 +62,7 @@ class Cut(NamedTuple):
     later: list[Step]
     """What is left, in the same order; a step that was cut is in both."""
     spent: Spent
-    """What `now` costs, as it is stored."""
+    """What `now` costs, about; what is sent is counted as it goes out."""
 
 
 class Places:
@@ -122,7 +124,7 @@ class Places:
 
 
 def within_credit(steps: Sequence[Step], credit: Credits, *, decoded: bool) -> Cut:
-    """Cut some steps where a credit ends; the credit itself stays.
+    """Cut some steps where a credit ends, as far as can be told before they are sent.
 
     The batch that uses it up is delivered whole. Where records are sent `decoded`, nobody knows
     what a compressed batch costs before it is sent: nothing follows it at once.
@@ -131,8 +133,9 @@ def within_credit(steps: Sequence[Step], credit: Credits, *, decoded: bool) -> C
     now: list[Step] = []
     for at, step in enumerate(steps):
         for count, batch in enumerate(step.batches, 1):
-            begin = max(batch.base_offset, step.start_offset)
-            left.spend(records=batch.end_offset - begin, size_bytes=len(batch.view))
+            records = batch.end_offset - max(batch.base_offset, step.start_offset)
+            around = ENVELOPE_BYTES * (records if decoded else 1)
+            left.spend(records=records, size_bytes=len(batch.view) + around)
             unknown = decoded and batch.view[_ATTRIBUTES_AT] & COMPRESSION_MASK
             if unknown or not left.may_send():
                 first, rest = _cut(step, count)

@@ -6,7 +6,7 @@ is only decided. What the client says (`consume_actions`) changes what the next 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import replace
 from typing import Final
 
@@ -75,12 +75,18 @@ class ConsumeSession:
         self._kept: list[tuple[Held, Step]] = []
         """Read, and not yet delivered: one step's size at most."""
         self._spent: Spent | None = None
-        self._sent_bytes = 0
+        """What the records that are told cost as they are stored."""
+        self._sent: Spent | None = None
+        """What they cost as they are sent."""
         self._live = False
         self._why: RequestError | None = None
         self._over: Callable[[], None] = lambda: None
         self._bell = asyncio.Event()
         self._told_at = doors.node.clock.monotonic_ms()
+        self._reminder: Callable[[], None] | None = None
+        """Ends what will ring when it owes a sign of life; None: nothing will."""
+        self._finding: asyncio.Task[None] | None = None
+        """Finds where it begins in what it is given; signs of life go out meanwhile."""
         self._owes_sign = False
         """It was told nothing for as long as a stream may be silent."""
 
@@ -135,24 +141,29 @@ class ConsumeSession:
         Raises:
             RequestError: the membership is lost, goes on elsewhere, or cannot be served on.
         """
-        while True:
-            self._bell.clear()
-            events = await self._turn()
-            if not events and self._said.left and not self._said.answers:
-                return
-            for event in events:
-                yield event
-                self._told_at = self._doors.node.clock.monotonic_ms()
-                self._owes_sign = False
-                if isinstance(event, Committed):
-                    self._said.room.release()
-            self._settle()
-            if not events:
-                await self._rest()
+        try:
+            while True:
+                self._bell.clear()
+                events = await self._turn()
+                if not events and self._said.left and not self._said.answers:
+                    return
+                for event in events:
+                    yield event
+                    self._heard_something()
+                    if isinstance(event, Committed):
+                        self._said.room.release()
+                self._settle()
+                if not events:
+                    await self._rest()
+        finally:
+            self._heard_something()
+            if self._finding is not None:
+                self._finding.cancel()
 
-    def sent(self, size_bytes: int) -> None:
-        """Note how large records became on their way: decoded they may be larger than stored."""
-        self._sent_bytes += size_bytes
+    def sent(self, cost: Spent) -> None:
+        """Note what a message took of the credit; what nobody counts costs what it is stored as."""
+        before = self._sent or Spent(0, 0)
+        self._sent = Spent(before.records + cost.records, before.size_bytes + cost.size_bytes)
 
     async def _turn(self) -> list[Event]:
         """Return what comes next; nothing when there is nothing to tell."""
@@ -166,9 +177,10 @@ class ConsumeSession:
         assignment, member = self._assignment, self._member
         events = assignment.changed(member)
         if not events:
-            events = await assignment.given(member)
+            events = assignment.given(member)
             if events:  # there is something to catch up with
                 self._live = False
+            self._find(member)
         if not events:
             events = self._arrived() or self._switched() or await self._records()
         if not events:  # a first read that found nothing has made it live
@@ -176,6 +188,25 @@ class ConsumeSession:
         if not events and self._owes_sign:
             events = [Heartbeat()]
         return events
+
+    def _find(self, member: MemberView) -> None:
+        """See to it that places are found which are wanted."""
+        if self._finding is not None and self._finding.done():
+            self._finding.result()
+            self._finding = None
+        if self._finding is None and self._assignment.seeks and self._why is None:
+            finding = self._assignment.find(member, self._ring)
+            self._finding = asyncio.create_task(self._found(finding))  # noqa: TID251 - ended with `events`
+
+    async def _found(self, finding: Coroutine[object, object, None]) -> None:
+        try:
+            await finding
+        except RequestError as refusal:
+            self.end(refusal)
+        except StorageFailed as failed:
+            self.end(RequestError(ErrorCode.STORAGE_ERROR, str(failed)))
+        finally:
+            self._ring()
 
     def _arrived(self) -> list[Event]:
         """Tell of the places where the member goes on as it asked."""
@@ -187,7 +218,9 @@ class ConsumeSession:
 
     def _switched(self) -> list[Event]:
         delivered = [held for held in self._places.every() if held.delivers]
-        if not delivered or (not self._live and any(held.fresh for held in delivered)):
+        if not delivered or self._assignment.seeks:
+            return []
+        if not self._live and any(held.fresh for held in delivered):
             return []
         bounds = [held.bounds for held in delivered]
         before, self._live = self._live, is_live(bounds, before=self._live)
@@ -249,10 +282,10 @@ class ConsumeSession:
 
     def _settle(self) -> None:
         """Take what was sent off the credit."""
-        if self._spent is not None and self._spent.records:
-            size_bytes = max(self._spent.size_bytes, self._sent_bytes)
-            self._credit.spend(records=self._spent.records, size_bytes=size_bytes)
-        self._spent, self._sent_bytes = None, 0
+        cost = self._sent or self._spent
+        if cost is not None and any(cost):
+            self._credit.spend(records=cost.records, size_bytes=cost.size_bytes)
+        self._spent = self._sent = None
 
     async def _rest(self) -> None:
         """Wait until something has changed, or it is time for a sign of life."""
@@ -262,18 +295,27 @@ class ConsumeSession:
             if any(one.has_news for one in held):
                 return
             watched = [one.bounds for one in held]
-        due = MonotonicMs(self._told_at + HEARTBEAT_MS)
-        cancel = self._doors.remind(due, self._sign_is_due)
+        if self._reminder is None and not self._owes_sign:
+            due = MonotonicMs(self._told_at + HEARTBEAT_MS)
+            self._reminder = self._doors.remind(due, self._sign_is_due)
         for place in watched:
             place.partition.watch(place.start, self._wake)
         try:
             await self._bell.wait()
         finally:
-            cancel()
             for place in watched:
                 place.partition.unwatch(self._wake)
 
+    def _heard_something(self) -> None:
+        """The client has been told something: the next sign of life is due so much later."""
+        self._told_at = self._doors.node.clock.monotonic_ms()
+        self._owes_sign = False
+        if self._reminder is not None:
+            self._reminder()
+            self._reminder = None
+
     def _sign_is_due(self) -> None:
+        self._reminder = None
         self._owes_sign = True
         self._ring()
 

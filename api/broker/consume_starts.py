@@ -1,11 +1,15 @@
 """Where a member begins in partitions that it is given: its own place, the group's, or a start.
 
-Where nothing is committed and the start is not the beginning, the place is committed before
-anything is delivered: who gets the partition next begins there too, and skips nothing.
+Where nothing of a topic is committed and the start is not the beginning, the places of all its
+partitions are committed before anything is delivered, in one decision: whoever gets a partition,
+now or later, begins there, and nothing is skipped or comes from before the group.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from weakref import WeakValueDictionary
 
 from api.broker.consume_events import Stand
 from api.broker.context import BrokerContext
@@ -15,10 +19,13 @@ from api.broker.place import Earliest, Place
 from api.broker.resolve import Resolve
 from api.broker.subscribe import Bounds
 from cluster.shell.hosted_partition import HostedPartition
+from consumer_groups.native.begin import has_begun
 from consumer_groups.records import OffsetCommitted
-from consumer_groups.requests import ByStream, Commit, Cursor
-from model.ids import GroupId, Offset, PartitionId
+from consumer_groups.requests import Begin, ByStream, Cursor
+from model.ids import GroupId, Offset, PartitionId, TopicId
 from model.principal import Principal
+
+Key = tuple[GroupId, TopicId]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,10 @@ class Starts:
     node: BrokerContext
     state: GroupState
     resolve: Resolve
+    beginning: "WeakValueDictionary[Key, asyncio.Lock]" = field(
+        default_factory=WeakValueDictionary[Key, asyncio.Lock]
+    )
+    """Held while a group's places in a topic are found: members that come at once find them once"""
 
     async def __call__(
         self,
@@ -37,46 +48,64 @@ class Starts:
         *,
         committer: ByStream,
         start: Place,
-    ) -> list[Bounds]:
-        """Return where each partition begins, and commit what was not committed before.
+    ) -> AsyncIterator[Sequence[Bounds]]:
+        """Yield where partitions begin, topic by topic, once it is committed.
 
-        Once a group has committed anywhere in a topic, its other partitions begin at their
-        beginning: they are new, or had nothing to read when the group began.
+        Once a group has begun in a topic, its other partitions begin at their beginning: they are
+        new, or had nothing to read when the group began.
 
         Raises:
             RequestError: the start is no place in one of them; what the state partition refuses.
         """
-        committed = await self._committed(group, partitions)
-        begun = {partition.topic for partition in committed}
-        places: list[Bounds] = []
-        pins: list[Cursor] = []
-        for partition in partitions:
-            here = committed.get(partition.log.id)
-            if here is not None:
-                places.append(Bounds(partition, here.offset, last_epoch=here.leader_epoch))
-            elif isinstance(start, Earliest) or partition.log.id.topic in begun:
-                places.append(Bounds(partition, partition.log_start))
-            else:
-                offset = await self._resolved(principal, partition, start)
-                places.append(Bounds(partition, offset))
-                pins.append(Cursor(partition=partition.log.id, offset=offset))
-        if pins:
-            await self._pin(Commit(group=group, actor=committer, cursors=tuple(pins)))
-        return places
+        for topic, several in groupby(partitions, key=lambda one: one.log.id.topic):
+            of_topic = list(several)
+            committed = await self._committed(group, topic)
+            if not (isinstance(start, Earliest) or has_begun(committed.values())):
+                lock = self.beginning.setdefault((group, topic), asyncio.Lock())
+                async with lock:
+                    committed = await self._begun(
+                        principal, group, of_topic, committer=committer, start=start
+                    )
+            yield [_place(one, committed.get(one.log.id)) for one in of_topic]
 
     async def of_group(self, group: GroupId, partition: HostedPartition) -> Bounds:
         """Return where a group stands in a partition; the beginning where nothing is committed."""
-        here = (await self._committed(group, [partition])).get(partition.log.id)
-        if here is None:
-            return Bounds(partition, partition.log_start)
-        return Bounds(partition, here.offset, last_epoch=here.leader_epoch)
+        committed = await self._committed(group, partition.log.id.topic)
+        return _place(partition, committed.get(partition.log.id))
+
+    async def _begun(
+        self,
+        principal: Principal,
+        group: GroupId,
+        partitions: Sequence[HostedPartition],
+        *,
+        committer: ByStream,
+        start: Place,
+    ) -> Mapping[PartitionId, OffsetCommitted]:
+        """Return what is committed in a topic, after the group has begun there if it had not."""
+        topic = partitions[0].log.id.topic
+        committed = await self._committed(group, topic)
+        if has_begun(committed.values()):  # while another member was waited for
+            return committed
+        cursors = [
+            Cursor(partition=one.log.id, offset=await self._resolved(principal, one, start))
+            for one in self.node.partitions.of_topic_id(topic)
+            if one.log.id not in committed
+        ]
+        request = Begin(group=group, by=committer, topic=topic, cursors=tuple(cursors))
+        await self.state.call(
+            group,
+            lambda machine, now: machine.begin(
+                request, now=now, topics=ImageTopics(self.node.quorum.image)
+            ),
+        )
+        return await self._committed(group, topic)
 
     async def _committed(
-        self, group: GroupId, partitions: Sequence[HostedPartition]
+        self, group: GroupId, topic: TopicId
     ) -> Mapping[PartitionId, OffsetCommitted]:
-        """Return every commit of the partitions' topics."""
-        topics = {partition.log.id.topic for partition in partitions}
-        rows = await self.state.read(group, lambda machine: machine.offsets(group, topics))
+        """Return every commit of a topic."""
+        rows = await self.state.read(group, lambda machine: machine.offsets(group, {topic}))
         return {row.partition: row.committed for row in rows if row.committed is not None}
 
     async def _resolved(
@@ -85,14 +114,11 @@ class Starts:
         found = await self.resolve(principal, partition, start)
         return found.high_watermark if found.offset is None else found.offset
 
-    async def _pin(self, commit: Commit) -> None:
-        """Commit; a partition that was lost meanwhile is refused in its row, and told elsewhere."""
-        await self.state.call(
-            commit.group,
-            lambda machine, now: machine.commit(
-                commit, now=now, topics=ImageTopics(self.node.quorum.image)
-            ),
-        )
+
+def _place(partition: HostedPartition, committed: OffsetCommitted | None) -> Bounds:
+    if committed is None:
+        return Bounds(partition, partition.log_start)
+    return Bounds(partition, committed.offset, last_epoch=committed.leader_epoch)
 
 
 def stand_of(partition: HostedPartition, stand: Stand) -> Bounds:

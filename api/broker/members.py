@@ -91,7 +91,14 @@ class Members:
         state.subscribe(self._committed)
 
     async def start(self) -> None:
-        """Watch over the members that the log knows; their time counts from here."""
+        """Watch over the members that the log knows; their time counts from here.
+
+        Also after `stop`, when the doors of a node that did not end are open again.
+        """
+        self._stopped = False
+        self._deadlines = Deadlines()
+        self._known.clear()
+        self._revisions.clear()
         now = self._node.clock.monotonic_ms()
         for members in await self._state.read_each(lambda machine: list(machine.members())):
             for group, member in members:
@@ -104,6 +111,7 @@ class Members:
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def attach(self, session: Session, member: MemberView) -> None:
         """Note that a member joined or resumed over the stream of a session."""
@@ -165,6 +173,11 @@ class Members:
         leave = Leave(group=group, member_id=member_id, stream=stream)
         if not self._stopped:
             self._node.spawn.start(self._left_alone(leave), "member abandoned")
+
+    def lost(self, group: GroupId, member_id: MemberId, stream: StreamNumber) -> None:
+        """Give a member time to come back whose client went before it heard that it had resumed."""
+        if not self._stopped:
+            self._node.spawn.start(self._cut_off(group, member_id, stream), "resume lost")
 
     async def leave(self, request: Leave) -> bool:
         """End a membership; false when it had ended already or goes on over another stream.
@@ -300,6 +313,19 @@ class Members:
             await self.leave(leave)
         except RequestError:
             return  # it is watched over like any member, and its time runs out
+
+    async def _cut_off(self, group: GroupId, member_id: MemberId, stream: StreamNumber) -> None:
+        try:
+            member = await self._state.read(
+                group, lambda machine: machine.check_stream(group, member_id, stream)
+            )
+        except RequestError:
+            return  # it did not resume, or has come back since
+        self._known.setdefault(group, {})[member_id] = stream
+        now = self._node.clock.monotonic_ms()
+        self._deadlines.attach(group, member, now=now)
+        self._deadlines.detach(group, member_id, stream, now=now)
+        self._arm()
 
 
 def _elsewhere(group: GroupId, member_id: MemberId) -> RequestError:

@@ -54,7 +54,7 @@ class GroupStory:
                 return await self._tell(client, back_to)
         except TimeoutError:
             came = f"{len(self.came)} records came"
-            self.say(f"demo: group {GROUP}: NOT done in {self.patience_s:.0f} s, {came}\n")
+            self.say(f"demo: group {GROUP}: NOT done in {self.patience_s:g} s, {came}\n")
             return False
 
     async def _tell(self, client: tidelog.Client, back_to: datetime) -> bool:
@@ -88,8 +88,8 @@ class GroupStory:
 
     async def _share(self, survivor: tidelog.Consumer[bytes, bytes], wanted: set[Spot]) -> bool:
         """Read with two members, of which one is killed, until everything has come."""
-        began = self.now()
-        while len(self.came) < len(wanted):
+        began, lasts = self.now(), set(_ends(wanted).items())
+        while len(self.came) < len(wanted) or not lasts <= self.survived.keys():
             self._note(self.survived, await anext(survivor))
             self.shared.set()
         twice = self.killed & self.survived
@@ -136,10 +136,7 @@ class GroupStory:
         await consumer.commit()
         plan = await client.groups.seek(GROUP, back_to, clock="append", force=True)
         after = {change.partition.partition: change.after for change in plan.changes}
-        ends: dict[int, int] = {}
-        for number, offset in wanted:
-            ends[number] = max(ends.get(number, 0), offset + 1)
-        again = {(p, o) for p, end in ends.items() for o in range(after.get(p, end), end)}
+        again = {(p, o) for p, last in _ends(wanted).items() for o in range(after[p], last + 1)}
         self.survived.clear()
         began = self.now()
         while len(self.survived) < len(again):
@@ -157,3 +154,11 @@ class GroupStory:
         spot = (record.partition, record.offset)
         got[spot] += 1
         self.came.add(spot)
+
+
+def _ends(wanted: set[Spot]) -> dict[int, int]:
+    """Return the last offset of each partition."""
+    ends: dict[int, int] = {}
+    for number, offset in wanted:
+        ends[number] = max(ends.get(number, 0), offset)
+    return ends

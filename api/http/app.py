@@ -84,10 +84,10 @@ class Pages:
 
     async def metrics(self, request: Request) -> Response:
         """Publish every metric."""
-        every = request.query_params.get("detail") == "partition"
-        return Response(
-            metrics.render(self._view, every_partition=every), media_type=metrics.CONTENT_TYPE
-        )
+        detail = request.query_params.getlist("detail")
+        groups = await self._view.broker.group_figures(every_group="group" in detail)
+        page = metrics.render(self._view, groups, every_partition="partition" in detail)
+        return Response(page, media_type=metrics.CONTENT_TYPE)
 
     async def style_sheet(self, request: Request) -> Response:
         """Return the page's one style sheet."""

@@ -7,6 +7,7 @@ docs/reference/metrics.md is printed; a family that is not in it cannot be publi
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from api.broker.group_figures import Figures
 from api.http.view import NodeView
 from api.loop_lag import BOUNDS_US
 from cluster.shell.hosted_partition import HostedPartition
@@ -62,6 +63,22 @@ FAMILIES: Final = {
         "gauge", _PARTITION, "Size of the ELR (KIP-966)."
     ),
     "tidelog_partition_size_bytes": Family("gauge", _PARTITION, "Bytes of its segments."),
+    "tidelog_groups": Family("gauge", ("state",), "Consumer groups: empty, reconciling or stable."),
+    "tidelog_group_members": Family("gauge", ("group",), "Members of the group."),
+    "tidelog_group_lag_records": Family(
+        "gauge",
+        ("group", "topic"),
+        "Records between the group's committed offsets and the high watermarks, in all partitions "
+        "with a commit or an owner; without a commit from the log start on.",
+    ),
+    "tidelog_group_commits_total": Family(
+        "counter", (), "Offsets committed since the start, one for each partition; seeks too."
+    ),
+    "tidelog_group_rebalances_total": Family(
+        "counter",
+        (),
+        "Rises of a group's epoch since the start: of members, topics or place.",
+    ),
     "tidelog_storage_disk_used_bytes": Family("gauge", (), "Bytes of all segments."),
     "tidelog_storage_disk_free_bytes": Family("gauge", (), "Free space when last looked at."),
     "tidelog_storage_disk_size_bytes": Family("gauge", (), "Size of the file system."),
@@ -102,12 +119,12 @@ GAUGES: Final = frozenset({"connections", "running"})
 Sample = tuple[tuple[str, ...], float]
 
 
-def render(view: NodeView, *, every_partition: bool) -> bytes:
+def render(view: NodeView, groups: Figures, *, every_partition: bool) -> bytes:
     """Return the page; prometheus-client is loaded with the first scrape."""
     import prometheus_client as prometheus  # noqa: PLC0415 - 80 ms that a node's start saves
 
     registry = prometheus.CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(view, every_partition=every_partition))
+    registry.register(_Collector(view, groups, every_partition=every_partition))
     prometheus.ProcessCollector(registry=registry)
     prometheus.PlatformCollector(registry=registry)
     prometheus.GCCollector(registry=registry)
@@ -117,14 +134,16 @@ def render(view: NodeView, *, every_partition: bool) -> bytes:
 class _Collector:
     """Reads the node when it is asked."""
 
-    def __init__(self, view: NodeView, *, every_partition: bool) -> None:
+    def __init__(self, view: NodeView, groups: Figures, *, every_partition: bool) -> None:
         self._view = view
+        self._groups = groups
         self._every_partition = every_partition
 
     def collect(self) -> "Iterator[Metric]":
         """Yield every family with its samples."""
-        for name, samples in gather(self._view, every_partition=self._every_partition).items():
-            yield _metric(name, samples)
+        samples = gather(self._view, self._groups, every_partition=self._every_partition)
+        for name, rows in samples.items():
+            yield _metric(name, rows)
         yield _lag(self._view)
 
 
@@ -152,12 +171,13 @@ def _lag(view: NodeView) -> "Metric":
     return metric
 
 
-def gather(view: NodeView, *, every_partition: bool) -> dict[str, list[Sample]]:
+def gather(view: NodeView, groups: Figures, *, every_partition: bool) -> dict[str, list[Sample]]:
     """Return every sample but the histogram's, by family."""
     samples: dict[str, list[Sample]] = {
         name: [] for name, family in FAMILIES.items() if family.kind != "histogram"
     }
     _node(view, samples)
+    _groups(groups, samples)
     partitions = list(view.broker.context.partitions)
     _storage(view, partitions, samples)
     by_topic: dict[str, list[HostedPartition]] = {}
@@ -199,6 +219,17 @@ def _node(view: NodeView, samples: dict[str, list[Sample]]) -> None:
         for counter, count in counters.snapshot().items():
             family = "tidelog_component" if counter in GAUGES else "tidelog_component_total"
             samples[family].append(((component, counter), count))
+
+
+def _groups(groups: Figures, samples: dict[str, list[Sample]]) -> None:
+    samples["tidelog_groups"] += [((state,), count) for state, count in groups.states.items()]
+    samples["tidelog_group_commits_total"].append(((), groups.commits))
+    samples["tidelog_group_rebalances_total"].append(((), groups.rebalances))
+    for one in groups.groups:
+        samples["tidelog_group_members"].append(((one.group,), one.members))
+        samples["tidelog_group_lag_records"] += [
+            ((one.group, topic), lag) for topic, lag in sorted(one.lag.items())
+        ]
 
 
 def _storage(

@@ -248,6 +248,7 @@ class Node:
             context, self.settings.log, disk=self._world.disk, rand=self._world.rand
         )
         self.scrubber.start()
+        await self._broker.group_figures.start()
         await self._broker.members.start()
         self._broker.group_upkeep.start()
 

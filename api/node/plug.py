@@ -11,6 +11,7 @@ from cluster.shell.worker import Worker
 from cluster.state_partition.layout import CONSUMER_OFFSETS, StateTopic
 from consumer_groups.codec import decode, encode
 from consumer_groups.machine import GroupMachine
+from consumer_groups.records import group_of_members
 from consumer_groups.settings import GroupSettings
 from model.ports import Disk
 
@@ -30,7 +31,7 @@ def plug_groups(
         new_machine=lambda: GroupMachine(groups),
         encode=encode,
         decode=decode,
-        subject=lambda record: record.group,
+        subject=group_of_members,
     )
     doors = StateDoors(
         intake=context,

@@ -32,6 +32,7 @@ from api.broker.consume_session import STEP_BYTES, ConsumeSession
 from api.broker.place import Earliest, Place
 from api.rpc.call import Call
 from api.rpc.convert import check_isolation, not_built, refuse, wants_records
+from api.rpc.credit_cost import cost_of
 from api.rpc.durations import duration, optional_ms
 from api.rpc.fetch import epoch_of
 from api.rpc.group_messages import (
@@ -242,7 +243,9 @@ class _Telling:
         """`decode`: records go out one by one."""
         self._session = session
         self._send = send
-        self._sending = Sending(broker, send, _Response, decode=decode, max_bytes=STEP_BYTES)
+        self._sending = Sending(
+            broker, self._send_counted, _Response, decode=decode, max_bytes=STEP_BYTES
+        )
 
     async def run(self) -> RequestError | StorageFailed | None:
         """Tell until the member has left; return what ended it otherwise."""
@@ -282,9 +285,13 @@ class _Telling:
             case Heartbeat():
                 await self._send(_Response(heartbeat=_Response.Heartbeat()))
             case _:
-                before = self._sending.sent_bytes
                 await self._sending.tell(event)
-                self._session.sent(self._sending.sent_bytes - before)
+
+    async def _send_counted(self, response: _Response) -> None:
+        """Send records, and take them off the credit."""
+        if response.HasField("records"):
+            self._session.sent(cost_of(response.records))
+        await self._send(response)
 
 
 def _commit(commit: _Request.Commit) -> CommitTo:

@@ -45,8 +45,6 @@ class Sending(Generic[ResponseT]):
         self._places: dict[HostedPartition, common_pb2.Cursor] = {}
         self._message: ResponseT = response()
         self._filling = Filling(self._next_part)
-        self.sent_bytes = 0
-        """Of records and batches that went out."""
 
     def stands(self, place: Bounds) -> common_pb2.Cursor:
         """Return where a reader stands in a partition, and go on from there."""
@@ -101,7 +99,6 @@ class Sending(Generic[ResponseT]):
         message = self._message
         if message.records.partitions:
             self._message = self._response()
-            self.sent_bytes += self._filling.record_bytes
             self._filling.sent()
             await self._send(message)
 

@@ -33,15 +33,13 @@ _ATTRIBUTES_AT: Final = 22
 class Filling:
     """The message that steps are written into: in place, for copies of messages are dear."""
 
-    __slots__ = ("_begin", "_own_bytes", "record_bytes", "size_bytes")
+    __slots__ = ("_begin", "_own_bytes", "size_bytes")
 
     def __init__(self, begin: Callable[[], common_pb2.PartitionRecords]) -> None:
         """`begin` gives the place for the next part."""
         self._begin = begin
         self.size_bytes = 0
         """Of all in the message but the newest part's own fields."""
-        self.record_bytes = 0
-        """Of the records and batches alone: what a reader's credit pays for."""
         self._own_bytes = 0
 
     def begin(self, topic: str) -> common_pb2.PartitionRecords:
@@ -52,12 +50,11 @@ class Filling:
 
     def sent(self) -> None:
         """Begin again with an empty message."""
-        self.size_bytes = self.record_bytes = self._own_bytes = 0
+        self.size_bytes = self._own_bytes = 0
 
     def add(self, size_bytes: int) -> None:
         """Count a record or a run of batches."""
         self.size_bytes += size_bytes
-        self.record_bytes += size_bytes
 
 
 class Part(NamedTuple):

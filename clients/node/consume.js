@@ -30,10 +30,11 @@ export class Member {
     this.#topic = topic;
   }
 
-  // Join, work, and come back after every break, until told to leave.
+  // Join, work, and come back after every break, until told to leave. Told so while it is cut off, it
+  // does not come back: its place ends with the resume timeout.
   async live() {
     for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => this.#leave());
-    for (;;) {
+    while (!this.#leaving) {
       try {
         await this.#session();
         say('left');
@@ -41,7 +42,6 @@ export class Member {
       } catch (error) {
         this.#broken(error);
       }
-      if (this.#leaving) return; // our place ends with the resume timeout
       await pause(PAUSE_MS);
     }
   }

@@ -43,11 +43,14 @@ class Member:
         self._leaving = False
 
     async def live(self) -> None:
-        """Join, work, and come back after every break, until told to leave."""
+        """Join, work, and come back after every break, until told to leave.
+
+        Told so while it is cut off, it does not come back: its place ends with the resume timeout.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._leave)
-        while True:
+        while not self._leaving:
             try:
                 await self._session()
                 say("left")
@@ -56,8 +59,6 @@ class Member:
                 say("cut", status="SILENT", reason=None)
             except grpc.aio.AioRpcError as error:
                 self._broken(error)
-            if self._leaving:
-                return  # our place ends with the resume timeout
             await asyncio.sleep(PAUSE_S)
 
     async def _session(self) -> None:

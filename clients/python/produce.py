@@ -3,10 +3,13 @@
 import asyncio
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
 from itertools import islice
+from typing import TypeVar
 
 import grpc
 from events import say, say_row_error
+from google.protobuf.message import Message
 from refusal import refusal_of
 
 from tidelog.v1 import common_pb2, log_service_pb2, log_service_pb2_grpc
@@ -17,6 +20,8 @@ PAUSE_S = 0.2
 ATTEMPTS_MAX = 50
 SEQUENCES = 1 << 31
 """A sequence is 31 bits wide; after the last one comes 0."""
+
+Answer = TypeVar("Answer")
 
 
 async def produce(channel: grpc.aio.Channel, topic: str) -> None:
@@ -53,24 +58,26 @@ def stamped(
     sequences: Counter[int],
 ) -> log_service_pb2.ProduceRequest:
     """Return a request with a batch for each partition; its stamps make it safe to repeat."""
-    records: defaultdict[int, list[common_pb2.Record]] = defaultdict(list)
+    runs: defaultdict[int, list[common_pb2.Record]] = defaultdict(list)
     for line in lines:
         partition, time_ms, key, value = line.rstrip("\n").split("\t")
         record = common_pb2.Record(
             timestamp_ms=int(time_ms), key=key.encode(), value=value.encode()
         )
-        records[int(partition)].append(record)
+        runs[int(partition)].append(record)
     request = log_service_pb2.ProduceRequest(acks=log_service_pb2.ACKS_ALL)
-    for partition, run in records.items():
+    for number, records in runs.items():
         stamp = log_service_pb2.ProducerStamp(
-            producer=producer, base_sequence=sequences[partition] % SEQUENCES
+            producer=producer, base_sequence=sequences[number] % SEQUENCES
         )
-        request.batches.add(topic=topic, partition=partition, records=run, producer=stamp)
-        sequences[partition] += len(run)
+        request.batches.add(topic=topic, partition=number, records=records, producer=stamp)
+        sequences[number] += len(records)
     return request
 
 
-async def until_answered(method, request):
+async def until_answered(
+    method: Callable[..., Awaitable[Answer]], request: Message
+) -> tuple[Answer, int]:
     """Send the very same request until there is an answer that a repetition would not change.
 
     A stamped batch that the log has already is answered with its first offset and `duplicate`:

@@ -13,7 +13,7 @@ from cluster.shell.worker import Worker
 from cluster.state_partition.host import Frozen, Reply, StateHost
 from cluster.state_partition.layout import StateTopic
 from cluster.state_partition.machine import Machine
-from cluster.state_partition.snapshot import Framed, StateSnapshot, save
+from cluster.state_partition.snapshot import Outgoing, save
 from cluster.state_partition.snapshot_plan import SnapshotPlan
 from model.errors import RequestError, StorageFailed
 from model.ids import AppendTimeMs, Offset, PartitionId
@@ -112,8 +112,10 @@ class LedState(Generic[MachineT, RecordT]):
     def append(self, records: tuple[RecordT, ...]) -> Offset:
         """Append a decision for the host, and note whom it is about."""
         end = self._log.append(records)
-        names = frozenset(map(self._topic.subject, records))
-        self._uncommitted.append(_Uncommitted(end, names))
+        subjects = map(self._topic.subject, records)
+        names = frozenset(name for name in subjects if name is not None)
+        if names:
+            self._uncommitted.append(_Uncommitted(end, names))
         return end
 
     def _watch(self) -> None:
@@ -141,6 +143,8 @@ class LedState(Generic[MachineT, RecordT]):
             frozen = self._host.freeze()
             if frozen is not None:
                 self._plan.took(frozen)
+                # Whole segments go: this is what lies behind the snapshot, and nothing below it.
+                self._partition.log.roll()
         due = self._plan.due(mark)
         if due is not None:
             doors, partition = self._doors, self._partition.log.id
@@ -181,8 +185,8 @@ def _save(
     keep: Offset | None,
 ) -> None:
     """Write a frozen state. In the thread."""
-    records = tuple(Framed(*topic.encode(record)) for record in frozen.records)
-    snapshot = StateSnapshot(partition=partition, offset=frozen.offset, records=records)
+    framed = map(topic.encode, frozen.records)
+    snapshot = Outgoing(partition, frozen.offset, framed, len(frozen.records))
     try:
         save(disk, snapshot, keep=keep)
     except OSError as error:

@@ -111,7 +111,7 @@ class StatePartitions(Generic[MachineT, RecordT]):
         return await self.each(lambda machine, _: Result((), view(machine)))
 
     def subscribe(self, listener: Callable[[str], None]) -> None:
-        """Call with a name whenever records about it have been committed, after their answers."""
+        """Call with a name when records that matter were committed about it, after the answers."""
         self._listeners.append(listener)
 
     async def at_rest(self) -> None:

@@ -51,8 +51,8 @@ class StateTopic(Generic[MachineT, RecordT]):
     """Returns a record's key and value."""
     decode: Callable[[bytes | None, bytes | None], RecordT]
     """Raises MalformedError, or DirectoryRefused for what a newer release wrote."""
-    subject: Callable[[RecordT], str]
-    """Returns the name whose partition a record belongs to."""
+    subject: Callable[[RecordT], str | None]
+    """Returns the name that listeners are told when a record is committed; None: nobody asks."""
 
 
 def partition_of(name: str) -> int:

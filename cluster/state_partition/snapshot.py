@@ -5,12 +5,14 @@ older one on: of one damaged file nothing is lost.
 """
 
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from logstore.crc32c import crc32c
 from logstore.paths import STATE, by_offset, parse_offset, partition_directory
 from logstore.recovery_report import Finding
-from logstore.replace_file import read_file, replace_file, seal, unseal
+from logstore.replace_file import CRC_BYTES, read_file, replace_file, unseal
 from model.errors import DirectoryExit, DirectoryRefused, MalformedError
 from model.ids import Offset, PartitionId, TopicId
 from model.ports import Disk
@@ -20,6 +22,8 @@ VERSION: Final = 1
 _HEAD: Final = struct.Struct(">8sH2x16siqI")  # magic, version, topic, partition, offset, records
 _LENGTH: Final = struct.Struct(">I")
 _WHAT: Final = "state snapshot"
+PIECE_BYTES: Final = 64 << 10
+"""Written at once, about: what encodes it holds the interpreter for less than a millisecond."""
 
 
 class Framed(NamedTuple):
@@ -38,6 +42,21 @@ class StateSnapshot:
     records: tuple[Framed, ...]
     """They bring an empty machine to that state."""
 
+    @property
+    def outgoing(self) -> "Outgoing":
+        """The same, to be written."""
+        return Outgoing(self.partition, self.offset, self.records, len(self.records))
+
+
+class Outgoing(NamedTuple):
+    """A snapshot on its way to the disk; its records are encoded as they are written."""
+
+    partition: PartitionId
+    offset: Offset
+    records: Iterable[tuple[bytes, bytes]]
+    """Key and value of each."""
+    total: int
+
 
 class Loaded(NamedTuple):
     """What was found at a start."""
@@ -50,22 +69,33 @@ class Loaded(NamedTuple):
     """Files that were passed over."""
 
 
-def encode(snapshot: StateSnapshot) -> bytes:
-    """Return the file's bytes."""
-    partition = snapshot.partition
-    parts = [
+def pieces(outgoing: Outgoing) -> Iterator[bytes]:
+    """Yield the file's bytes, piece by piece: no step takes long, whatever the state's size."""
+    partition = outgoing.partition
+    piece = bytearray(
         _HEAD.pack(
             MAGIC,
             VERSION,
             partition.topic,
             partition.number,
-            snapshot.offset,
-            len(snapshot.records),
+            outgoing.offset,
+            outgoing.total,
         )
-    ]
-    for key, value in snapshot.records:
-        parts += (_LENGTH.pack(len(key)), key, _LENGTH.pack(len(value)), value)
-    return seal(b"".join(parts))
+    )
+    checksum = 0
+    for key, value in outgoing.records:
+        piece += _LENGTH.pack(len(key)) + key + _LENGTH.pack(len(value)) + value
+        if len(piece) >= PIECE_BYTES:
+            checksum = crc32c(piece, checksum)
+            yield bytes(piece)
+            piece.clear()
+    checksum = crc32c(piece, checksum)
+    yield bytes(piece) + checksum.to_bytes(CRC_BYTES, "big")
+
+
+def encode(snapshot: StateSnapshot) -> bytes:
+    """Return the file's bytes."""
+    return b"".join(pieces(snapshot.outgoing))
 
 
 def decode(file: bytes) -> StateSnapshot:
@@ -103,7 +133,7 @@ def _field(content: memoryview, at: int) -> tuple[bytes, int]:
     return bytes(content[start:end]), end
 
 
-def save(disk: Disk, snapshot: StateSnapshot, *, keep: Offset | None) -> None:
+def save(disk: Disk, snapshot: Outgoing, *, keep: Offset | None) -> None:
     """Write a snapshot; only then remove all others but `keep`. Durable when this returns. Blocks.
 
     Raises:
@@ -111,7 +141,7 @@ def save(disk: Disk, snapshot: StateSnapshot, *, keep: Offset | None) -> None:
     """
     directory = partition_directory(snapshot.partition)
     name = by_offset(snapshot.offset, STATE)
-    replace_file(disk, f"{directory}/{name}", encode(snapshot))
+    replace_file(disk, f"{directory}/{name}", *pieces(snapshot))
     # SYNC: what the others stand for is still in the log; they go only when this one stays.
     disk.sync_directory(directory)
     stay = {name} if keep is None else {name, by_offset(keep, STATE)}

@@ -17,22 +17,23 @@ RecordT = TypeVar("RecordT")
 KEPT: Final = 2
 """Snapshots on disk: the newest, and the one before it in case that is damaged."""
 LOG_SHARE: Final = 2
-LOG_RECORDS_MIN: Final = 1_000
-"""A start replays the newest snapshot and the log behind it. The log is to cost little beside the
-state: one part in so many of what the snapshot holds, or so many records where that is less."""
+"""A start replays the newest snapshot and the log behind it; a snapshot writes the whole state. So
+that neither costs more than what it stands beside, a snapshot is made once the log has grown by one
+part in so many of the state: it is replayed in half the time that the state takes, and a snapshot
+writes two records for each of the log, each of them about half as large as the log's."""
 
 
 class SnapshotPlan(Generic[RecordT]):
     """One partition's snapshots. One is in the making at a time."""
 
-    __slots__ = ("_every_max", "_frozen", "_held", "_kept", "_writing")
+    __slots__ = ("_every_min", "_frozen", "_held", "_kept", "_writing")
 
-    def __init__(self, every_max: int, *, kept: tuple[Offset, ...] = (), held: int = 0) -> None:
-        """Snapshot after so many records, or sooner where the state is small.
+    def __init__(self, every_min: int, *, kept: tuple[Offset, ...] = (), held: int = 0) -> None:
+        """Snapshot after so many records, or more where the state is large.
 
         What a start has found: `kept` snapshots, oldest first; `held` records in the newest.
         """
-        self._every_max = every_max
+        self._every_min = every_min
         self._kept = kept
         self._held = held
         self._frozen: Frozen[RecordT] | None = None
@@ -50,7 +51,7 @@ class SnapshotPlan(Generic[RecordT]):
 
     def wants(self, end: Offset) -> bool:
         """Tell whether the state should be frozen now."""
-        every = min(self._every_max, max(LOG_RECORDS_MIN, self._held // LOG_SHARE))
+        every = max(self._every_min, self._held // LOG_SHARE)
         return self._frozen is None and end - (self.newest or 0) >= every
 
     def took(self, frozen: Frozen[RecordT]) -> None:

@@ -82,9 +82,7 @@ def join(
 
 def resume(groups: Groups, request: Resume) -> Result[GroupRecord, Joined]:
     """Decide; see `GroupMachine.resume`."""
-    group, member = groups.member(
-        request.group, request.member_id, instance_id=request.instance_id
-    )
+    group, member = groups.member(request.group, request.member_id, instance_id=request.instance_id)
     current = group.member_view(member)
     fenced_below = member.assignment.fenced_below
     if not fenced_below <= request.member_epoch <= current.epoch:

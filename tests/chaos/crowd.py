@@ -28,6 +28,8 @@ RESUME_S: Final = 2.0
 STRIKES: Final = {"leave": 5, "cut": 5, "break": 4, "pause": 5, "kill": 1}
 """What happens to a member, or with `kill` to all of a process, and how often."""
 
+STRIKES_DEALT: Final = sum(STRIKES.values())
+
 
 @dataclass(slots=True)
 class Place:
@@ -53,6 +55,7 @@ class Crowd:
     places: list[Place] = field(default_factory=list)
     strikes: Counter[str] = field(default_factory=Counter)
     _processes: dict[int, asyncio.subprocess.Process] = field(default_factory=dict)
+    _deck: list[str] = field(default_factory=list)
     _journals: int = 0
     _quiet: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -69,7 +72,9 @@ class Crowd:
         free = [place for place in self.places if not place.busy]
         if not free:  # everybody has been struck
             return
-        what = self.rand.choices(list(STRIKES), list(STRIKES.values()))[0]
+        if not self._deck:  # dealt like cards: none is left out for long
+            self._deck = self.rand.sample(list(STRIKES), STRIKES_DEALT, counts=STRIKES.values())
+        what = self._deck.pop()
         place = self.rand.choice(free)
         if what == "kill":
             self.tasks.create_task(self._kill(place.worker))

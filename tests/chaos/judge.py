@@ -37,6 +37,8 @@ class Verdict:
     counts: dict[str, int] = field(default_factory=dict)
     """In the order in which people read them."""
     times: Times = field(default_factory=Times)
+    log: Sequence[Decision] = ()
+    """The group's log, to be looked into."""
 
 
 def judge(run: Run) -> Verdict:
@@ -51,7 +53,7 @@ def judge(run: Run) -> Verdict:
     clock.takeovers()
     clock.stalls(run.events)
     delivered, distinct, missing = _coverage(members.values(), run.ends)
-    verdict = Verdict(times=clock.times)
+    verdict = Verdict(times=clock.times, log=run.decisions)
     for problems in (
         story.problems,
         streams.problems,

@@ -10,6 +10,8 @@ from grpc import aio
 
 from cluster.state_partition.layout import CONSUMER_OFFSETS, partition_of
 from consumer_groups.codec import decode
+from logstore.batch import decode_batch
+from model.record import iter_batches
 from tests.chaos.journal import AnyEvent, Produced, Wrong, now_ms
 from tests.chaos.plan import GROUP, PARTITIONS, TOPIC, value_of
 from tests.chaos.story import Decision
@@ -82,17 +84,20 @@ class Load:
         behind_ms = monotonic_behind_ms()
         partition = common_pb2.TopicPartition(topic=CONSUMER_OFFSETS, partition=partition_of(GROUP))
         request = Subscribe(
-            partitions=[partition], start=common_pb2.Seek(edge=common_pb2.EDGE_EARLIEST)
+            partitions=[partition],
+            start=common_pb2.Seek(edge=common_pb2.EDGE_EARLIEST),
+            encoding=common_pb2.ENCODING_BATCH,
         )
         async for message in logs.Subscribe(request):
             if message.HasField("gap") or message.HasField("diverged"):
                 self.note(Wrong(now_ms(), "", f"the group's log was told with {message}"))
             for step in message.records.partitions:
-                for batch in step.batches:
-                    at = batch.append_time.ToMilliseconds() - behind_ms
-                    records = [decode(one.key, one.value) for one in batch.records]
-                    mine = [one for one in records if one.group == GROUP]
-                    self.decisions.append(Decision(at, mine))
+                for run in step.batches:  # several decisions, if they came in one millisecond
+                    at = run.append_time.ToMilliseconds() - behind_ms
+                    for batch in iter_batches(memoryview(run.encoded)):
+                        records = [decode(one.key, one.value) for one in decode_batch(batch)]
+                        mine = [one for one in records if one.group == GROUP]
+                        self.decisions.append(Decision(at, mine))
 
     async def look(self) -> None:
         """Ask for the group's offsets again and again, for ever."""

@@ -58,7 +58,9 @@ class Member:
     _stands: dict[int, int] = field(default_factory=dict)
     _committed: dict[int, int] = field(default_factory=dict)
     _giving: dict[int, None] = field(default_factory=dict)
-    _unanswered: set[int] = field(default_factory=set)
+    _acked: dict[int, int] = field(default_factory=dict)
+    _unanswered: dict[int, dict[int, int]] = field(default_factory=dict)
+    """What is in each commit that is on its way."""
     _commits: int = 0
     _said_at: float = 0.0
     _task: asyncio.Task[None] | None = None
@@ -103,7 +105,7 @@ class Member:
             return
         self.note(Resuming(now_ms(), self.who))
         self._resumes = True
-        self._committed, self._giving, self._unanswered = {}, {}, set()
+        self._committed, self._acked, self._giving, self._unanswered = {}, {}, {}, {}
         self._begin()
 
     async def speak_late(self) -> None:
@@ -172,7 +174,7 @@ class Member:
         if not news or len(self._unanswered) >= UNANSWERED_MAX:
             return
         self._commits += 1
-        self._unanswered.add(self._commits)
+        self._unanswered[self._commits] = news
         self._committed |= news
         self.note(Committing(now_ms(), self.who, self._commits, list(news.items())))
         cursors = [_cursor(at, to) for at, to in news.items()]
@@ -181,13 +183,14 @@ class Member:
 
     async def _hand_over(self, stream: GroupStream) -> None:
         """Give back what was asked for behind its last commit."""
-        settled = all(self._committed.get(at) == self._stands.get(at) for at in self._giving)
-        if not self._giving or self._unanswered or not settled:
+        settled = all(self._acked.get(at) == self._stands.get(at) for at in self._giving)
+        if not self._giving or not settled:
             return
         given, self._giving = list(self._giving), {}
         for partition in given:
             self._stands.pop(partition, None)
             self._committed.pop(partition, None)
+            self._acked.pop(partition, None)
         self.note(GaveBack(now_ms(), self.who, given))
         await self._say(stream, revoked=Action.Revoked(partitions=[_named(at) for at in given]))
 
@@ -203,8 +206,11 @@ class Member:
             case "assigned":
                 places = [(one.partition, one.offset) for one in message.assigned.cursors]
                 self.note(Assigned(now_ms(), self.who, places))
+                # After a resume it goes on where it stood, which may not be committed yet.
+                new = {at: to for at, to in places if at not in self._stands}
                 self._stands |= dict(places)
-                self._committed |= dict(places)
+                self._committed |= new
+                self._acked |= new
             case "revoke":
                 await self._asked_back(stream, message.revoke)
             case "records":
@@ -215,6 +221,7 @@ class Member:
                     await stream.taken(*cost_of(message.records))
             case "committed":
                 self._answered(message.committed)
+                await self._hand_over(stream)
             case "gap" | "diverged" | None:
                 self.note(Wrong(now_ms(), self.who, f"was told {message}"))
             case _:
@@ -228,6 +235,7 @@ class Member:
             for at in partitions:
                 self._stands.pop(at, None)
                 self._committed.pop(at, None)
+                self._acked.pop(at, None)
             return
         self._giving |= dict.fromkeys(partitions)
         await self._commit(stream)
@@ -248,7 +256,7 @@ class Member:
             self._stands[partition] = end
 
     def _answered(self, committed: Any) -> None:
-        self._unanswered.discard(committed.correlation_id)
+        self._acked |= self._unanswered.pop(committed.correlation_id, {})
         refused = [
             (row.partition.partition, row.error.reason)
             for row in committed.results

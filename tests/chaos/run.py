@@ -9,6 +9,7 @@ committed offset; what a stopped member held is served again in time; who stays 
 
 import argparse
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
@@ -23,11 +24,12 @@ from typing import Any, Final
 from grpc import aio
 
 from tests.chaos.crowd import Crowd
-from tests.chaos.journal import Journal, now_ms, read_all
+from tests.chaos.journal import Journal, Wrong, now_ms, read_all
 from tests.chaos.judge import Run, Verdict, judge
 from tests.chaos.load import PRODUCERS, Load, monotonic_behind_ms
 from tests.chaos.plan import GROUP, PARTITIONS, TOPIC
 from tests.chaos.story import Story
+from tests.chaos.times import CLOCK_MS
 from tests.kill.node_process import NodeProcess
 from tidelog.v1 import (
     common_pb2,
@@ -45,8 +47,6 @@ FIRST_S: Final = 4.0
 END_S_MAX: Final = 120.0
 """All is read and everybody gone within it."""
 POLL_S: Final = 0.2
-CLOCK_MS_MAX: Final = 20.0
-"""The wall clock, which nodes stamp with, may move so much against the monotonic one."""
 Create: Any = topic_service_pb2.CreateTopicRequest
 Commit: Any = group_service_pb2.CommitOffsetsRequest
 
@@ -84,17 +84,17 @@ async def chaos(target: str, folder: Path, plan: Plan, *, say: Callable[[str], N
                 await _strikes(crowd, plan, say)
                 load.stop_producing()
                 await asyncio.wait(producing)
-                await _until(lambda: _all_read(load), "the end of all partitions")
-                await crowd.disperse()
-                await _until(lambda: _all_gone(load), "the last leave")
-                await load.look_once()
+                try:
+                    await _end(crowd, load)
+                except Unfinished as missing:  # what there is tells why
+                    journal.note(Wrong(now_ms(), "", str(missing)))
                 for task in beside:
                     task.cancel()
             finally:
                 await crowd.kill_all()
     journal.close()
     moved_ms = abs(monotonic_behind_ms() - behind_ms)
-    if moved_ms > CLOCK_MS_MAX:
+    if moved_ms > CLOCK_MS:
         raise Unfinished(f"the wall clock was set meanwhile, by {moved_ms:.0f} ms: run it again")
     return Run(read_all(folder), load.decisions, load.looks, load.ends, dict(crowd.strikes))
 
@@ -119,6 +119,14 @@ async def _strikes(crowd: Crowd, plan: Plan, say: Callable[[str], None]) -> None
         crowd.strike()
         await asyncio.sleep(crowd.rand.expovariate(1 / BETWEEN_S))
     await crowd.settle()
+
+
+async def _end(crowd: Crowd, load: Load) -> None:
+    """Let everybody read to the end, and leave."""
+    await _until(lambda: _all_read(load), "the end of all partitions")
+    await crowd.disperse()
+    await _until(lambda: _all_gone(load), "the last leave")
+    await load.look_once()
 
 
 def _all_read(load: Load) -> bool:
@@ -159,6 +167,7 @@ def run(plan: Plan, *, say: Callable[[str], None]) -> Verdict:
         if event["event"] in {"node_failed", "storage_failed"}
     ]
     if verdict.problems:
+        (folder / "log.txt").write_text("\n".join(map(str, verdict.log)))
         say(f"directory and journals are in {folder}")
     else:
         shutil.rmtree(folder)
@@ -177,6 +186,7 @@ def table(verdict: Verdict) -> str:
         _times("longest wait in what others kept", times.stalls, "1000"),
         f"new owner stopped too before it served   {times.superseded:>8}",
         f"longest standstill of members' processes {times.lag_ms:>8.0f} ms",
+        f"load of the machine, 5 minutes' average  {os.getloadavg()[1]:>8.1f}",
     ]
     rows += [f"BROKEN: {problem}" for problem in verdict.problems]
     return "\n".join(rows) + "\n"

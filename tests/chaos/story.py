@@ -18,6 +18,7 @@ from consumer_groups.records import (
     LeaveReason,
     MemberJoined,
     MemberLeft,
+    MemberResumed,
     OffsetCommitted,
 )
 
@@ -67,6 +68,8 @@ class Story:
     """Where the group stands."""
     who_is: dict[str, str] = field(default_factory=dict)
     """Client id of each member id."""
+    streams: dict[str, float] = field(default_factory=dict)
+    """When the node took each membership's newest stream for its own: by client id."""
     left: Counter[str] = field(default_factory=Counter)
     """How memberships ended."""
     epoch: int = 0
@@ -91,18 +94,7 @@ class Story:
         """Replay one decision; what it takes is taken before what it gives is given."""
         at, records = decision
         for record in records:
-            match record:
-                case GroupChanged(epoch=epoch):
-                    if epoch < self.epoch:
-                        self.problems.append(f"the epoch went back from {self.epoch} to {epoch}")
-                    self.epoch = epoch
-                case MemberJoined(member_id=member, client_id=who):
-                    self.who_is[member] = who
-                    self._open[member], self._owned[member] = {}, frozenset()
-                case OffsetCommitted():
-                    self._commit(at, record)
-                case _:
-                    pass
+            self._note(at, record)
         stopped = [record for record in records if isinstance(record, MemberLeft)]
         changes = [record for record in records if isinstance(record, AssignmentChanged)]
         for one in stopped:
@@ -113,6 +105,24 @@ class Story:
             self._take(at, change)
         for change in changes:
             self._give(at, change)
+
+    def _note(self, at: float, record: GroupRecord) -> None:
+        """Note what a record says apart from who has what."""
+        match record:
+            case GroupChanged(epoch=epoch):
+                if epoch < self.epoch:
+                    self.problems.append(f"the epoch went back from {self.epoch} to {epoch}")
+                self.epoch = epoch
+            case MemberJoined(member_id=member, client_id=who):
+                self.who_is[member] = who
+                self.streams[who] = at
+                self._open[member], self._owned[member] = {}, frozenset()
+            case MemberResumed(member_id=member):
+                self.streams[self.who_is[member]] = at
+            case OffsetCommitted():
+                self._commit(at, record)
+            case _:
+                pass
 
     def _leave(self, at: float, left: MemberLeft) -> None:
         self.left[left.reason.name] += 1

@@ -78,11 +78,6 @@ class Membership:
         """When it stopped without a word for good."""
         return min((one.at for one in self.strikes), default=None)
 
-    @property
-    def deadline(self) -> float:
-        """Until when what it held must be served again."""
-        return max(one.until for one in self.strikes)
-
 
 class Streams:
     """All memberships."""
@@ -241,6 +236,7 @@ class Streams:
 
     def _ended(self, member: Membership, event: Ended) -> None:
         """A stream may end only for one that left or has been struck."""
+        self._all_go(member, event.at)
         if member.left or member.stopped_at is not None:
             return
         if member.breaks:  # it came back too late: as if it had been cut

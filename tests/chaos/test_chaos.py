@@ -24,4 +24,3 @@ def test_a_record_says_where_it_belongs() -> None:
     values = {value_of(number, offset) for number in range(PARTITIONS) for offset in range(9)}
     assert len(values) == PARTITIONS * 9
     assert value_of(3, 5).startswith(b"3/5;")
-

@@ -1,4 +1,4 @@
-"""Everything about a group: two members share a topic while it is written, are cut, are sent back."""
+"""Everything about a group: two members share a topic, one is cut off, both are sent back."""
 
 from contextlib import AsyncExitStack
 from typing import Final

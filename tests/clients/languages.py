@@ -73,7 +73,7 @@ def built(name: str, source: Path | None = None) -> Built:
 
 def _folder(name: str, source: Path) -> Path:
     """Return the folder in which the program is, built."""
-    files = sorted(path for path in source.rglob("*") if _is_source(path.relative_to(source)))
+    files = sorted(path for path in source.rglob("*") if _is_source(path, source))
     protos = sorted(PROTO.rglob("*.proto"))
     digest = sha256(sys.version.encode())
     for root, paths in ((source, files), (PROTO, protos)):
@@ -91,16 +91,16 @@ def _folder(name: str, source: Path) -> Path:
     return folder
 
 
-def _is_source(path: Path) -> bool:
-    return path.suffix != "" and not MADE & set(path.parts)
+def _is_source(path: Path, root: Path) -> bool:
+    parts = path.relative_to(root).parts
+    return path.is_file() and not any(part in MADE or part.startswith(".") for part in parts)
 
 
 def _copy(root: Path, files: Sequence[Path], to: Path) -> None:
     for path in files:
-        if path.is_file():
-            copy = to / path.relative_to(root)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, copy)
+        copy = to / path.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, copy)
 
 
 def _build(language: Language, home: Path) -> None:

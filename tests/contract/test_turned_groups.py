@@ -63,6 +63,16 @@ async def test_what_is_finished_is_committed_when_a_second_has_passed(place: Pla
         assert await places(place, "t-g") == [2]  # the third is in hand
 
 
+async def test_a_commit_is_dated_when_it_fell_due_however_far_time_is_turned(place: Place) -> None:
+    topic = await filled(place, 1)
+    async with place.client.consumer(topic, group="t-g") as consumer:
+        await take(consumer, 3)
+        await turn(place, hours=1)
+        kept = await place.read("__consumer_offsets")
+        dates = {record.append_time for record in kept} - {T0}
+    assert dates == {T0 + timedelta(seconds=1)}
+
+
 async def test_who_is_killed_may_come_back_for_two_seconds(place: Place) -> None:
     assert place.broker is not None
     topic = await filled(place, 2)

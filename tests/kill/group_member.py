@@ -42,6 +42,7 @@ class Member:
     _membership: common_pb2.Membership | None = None
     _giving: list[common_pb2.TopicPartition] = field(default_factory=list)
     _committed: dict[Place, int] = field(default_factory=dict)
+    _acked: dict[Place, int] = field(default_factory=dict)
     _resumes: bool = False
 
     async def run(self) -> None:
@@ -78,7 +79,7 @@ class Member:
         """Note how a stream ended; return whether it was the last one."""
         reasons = {one.reason for one in ends.exceptions if isinstance(one, StreamEnded)}
         self.book.in_flight += sum(map(len, self.unanswered.values()))
-        self.unanswered, self._committed, self._giving = {}, {}, []
+        self.unanswered, self._committed, self._acked, self._giving = {}, {}, {}, []
         if reasons & GONE:
             self._membership, self.stands = None, {}
         elif LEFT in reasons and self.ended:
@@ -124,13 +125,14 @@ class Member:
     async def _hand_over(self, stream: GroupStream) -> None:
         """Give back what was asked for, once all of it is committed and answered."""
         places = [Place(one.topic, one.partition) for one in self._giving]
-        settled = all(self._committed.get(at) == self.stands.get(at) for at in places)
-        if not places or self.unanswered or not settled:
+        settled = all(self._acked.get(at) == self.stands.get(at) for at in places)
+        if not places or not settled:
             return
         given, self._giving = self._giving, []
         for place in places:
             self.stands.pop(place, None)
             self._committed.pop(place, None)
+            self._acked.pop(place, None)
         await stream.say(revoked=Action.Revoked(partitions=given))
 
     async def _hear(self, stream: GroupStream, message: Any) -> None:
@@ -159,7 +161,7 @@ class Member:
             stood = self.stands.get(place)
             if stood is None:
                 self.book.begin(Seat(self.group, place), one.offset)
-                self._committed[place] = one.offset
+                self._committed[place] = self._acked[place] = one.offset
             elif stood != one.offset:
                 self.book.problem(
                     f"{self.group} goes on in {place} at {one.offset}, it stood at {stood}"
@@ -186,6 +188,7 @@ class Member:
             seat = Seat(self.group, Place(row.partition.topic, row.partition.partition))
             if not row.HasField("error"):
                 self.book.ack(seat, numbers[seat], by_member=True)
+                self._acked[seat.place] = self.book.records[seat].sent[numbers[seat]]
             elif row.error.reason not in GONE:  # those: it was handed over or taken meanwhile
                 self.book.problem(f"{seat}: {row.error.reason} {row.error.message}")
 

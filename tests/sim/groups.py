@@ -5,9 +5,9 @@
 
 The node is whole but for its doors (`tests/sim/node_life.py`). The fault model: the node is
 killed, or the power goes and takes what was not synced; streams are cut, with what is on its way;
-members are silent, resume, leave, die without a word and come again, commit late, hand over late
-or never; groups are sent elsewhere while they run; topics grow, go, and come again. Snapshots and
-the trims behind them come every few records.
+members are silent, resume (also while the node still has the former stream), leave, die without a
+word and come again, commit late, hand over late or never; groups are sent elsewhere while they run;
+topics grow, go, and come again. Snapshots and the trims behind them come every few records.
 
 What must hold is in `tests/sim/groups_books.py`, and:
     BEGINS_WHERE_ITS_GROUP_STANDS   a new hold is delivered from the committed offset on.
@@ -126,13 +126,13 @@ class World:
         found: list[Happening] = [
             ("produce", others.produce, (10, 30)),
             ("disk", self.work, (30, 120)),
-            ("pass", self.let_pass, (5, 20)),
+            ("pass", self.let_pass, (5, 20, 60)),
             ("kill", self.kill, SELDOM),
             ("power-cut", self.power_cut, SELDOM),
             ("restart", self.restart, (0, 0, 1)),
             ("seek", others.seek, SELDOM),
             ("grow", others.grow, SELDOM),
-            ("delete-topic", others.delete_topic, (0, 0, 1)),
+            ("delete-topic", others.delete_topic, (0, 1, 2)),
             ("delete-group", others.delete_group, (0, 1)),
             ("commit-outside", others.commit_outside, (0, 2)),
         ]
@@ -145,6 +145,7 @@ class World:
             ("give", Client.give, NOW_AND_THEN),
             ("beat", Client.beat, NOW_AND_THEN),
             ("cut", Client.cut, SELDOM),
+            ("give-up", Client.give_up, (0, 3, 6)),
             ("leave", Client.leave, SELDOM),
             ("die", self.die, SELDOM),
             ("silent", Client.fall_silent, SELDOM),

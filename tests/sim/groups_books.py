@@ -205,7 +205,7 @@ class Books:
     # After a crash.
 
     def led(self, number: int, end: int, state: Iterable[GroupRecord]) -> None:
-        """Note the state that a coordinator begins with: its log ends at `end`, no more is there."""
+        """Note the state that a coordinator begins with; its log ends at `end`."""
         assert end >= self._told.get(number, 0), "NOTHING_ANSWERED_IS_LOST"
         log = self._logs.get(number, [])
         assert end <= len(log), "RESTORED_IS_WHAT_WAS_SAID"

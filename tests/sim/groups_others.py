@@ -21,7 +21,7 @@ from model.ids import GroupId, Offset, TopicName, WallMs
 from model.principal import ANONYMOUS
 from model.record import NewRecord
 from tests.sim.groups_books import Asked
-from tests.sim.groups_member import Around
+from tests.sim.groups_wire import Around
 
 BEGIN: Final = WallMs(1_767_225_600_000)
 ORDERS, CLICKS = TopicName("orders"), TopicName("clicks")

@@ -7,7 +7,7 @@ its seed, and a crash can come between any two jobs.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, TypeVar
 
@@ -110,9 +110,9 @@ class Life:
         """Let one thing end that waits for the disk."""
         return self._threads.work(self._choose)
 
-    async def ended(self, doing: Coroutine[object, object, ResultT]) -> ResultT:
+    async def ended(self, doing: Awaitable[ResultT]) -> ResultT:
         """Do all work that there is until something has ended; return its result."""
-        task = asyncio.get_running_loop().create_task(doing)
+        task = asyncio.ensure_future(doing)
         for _ in range(TURNS_MAX):
             if task.done():
                 self.check()

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fenced import blocks
+
 PROGRAMS = Path(__file__).parent / "programs"
 ROOT = PROGRAMS.parents[2]
 EXPECTED = re.compile(r"# E: ([\w-]+)$")
@@ -26,8 +28,13 @@ def mypy(tmp_path: Path, *files: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_good_programs_pass(tmp_path: Path) -> None:
-    examples = sorted((ROOT / "examples").glob("*.py"))
-    done = mypy(tmp_path, PROGRAMS / "readme.py", *examples)
+    programs = [PROGRAMS / "readme.py", *sorted((ROOT / "examples").glob("*.py"))]
+    for page in ("README.md", "docs/tutorial.md"):
+        for number, (language, text) in enumerate(blocks((ROOT / page).read_text())):
+            if language == "python":
+                programs.append(tmp_path / f"{Path(page).stem}_{number}.py")
+                programs[-1].write_text(text)
+    done = mypy(tmp_path, *programs)
     assert (done.returncode, done.stdout) == (0, ""), done.stdout
 
 

@@ -1,6 +1,7 @@
 """`tidelog group`: the verbs that change something."""
 
 import csv
+import re
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -45,6 +46,8 @@ FORGET_COLUMNS: Final = (
     Column("partition", Kind.INTEGER, "PART"),
     Column("changed", Kind.BOOLEAN),
 )
+NUMBER: Final = re.compile("[0-9]{1,18}")
+"""A partition or an offset: in the digits that everybody has, and not beyond what an offset is."""
 FILE_FIELDS: Final = 3
 """topic,partition,offset."""
 
@@ -172,9 +175,15 @@ def _offsets_of(path: str) -> "dict[TopicPartition, int]":
         fields = [field.strip() for field in row]
         if not any(fields) or (number == 1 and fields == ["topic", "partition", "offset"]):
             continue
-        if len(fields) != FILE_FIELDS or not (fields[1].isdigit() and fields[2].isdigit()):
+        if len(fields) != FILE_FIELDS or not all(map(NUMBER.fullmatch, fields[1:])):
             raise Usage(f"--to-file {path}: line {number} is not topic,partition,offset")
-        offsets[TopicPartition(fields[0], int(fields[1]))] = int(fields[2])
+        at = TopicPartition(fields[0], int(fields[1]))
+        if at in offsets:
+            raise Usage(
+                f"--to-file {path}: line {number} names {at.topic}/{at.partition} again",
+                hint="say where it goes once",
+            )
+        offsets[at] = int(fields[2])
     if not offsets:
         raise Usage(f"--to-file {path} names no partition", hint="write topic,partition,offset")
     return offsets

@@ -1,7 +1,8 @@
 """`tidelog consume -g`: read as a member of a group; what was printed is committed."""
 
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import TYPE_CHECKING, Final
 
 from tidelog.cli.failure import CommandFailed, Exit
 from tidelog.cli.places import start_of
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from tidelog.client import Client
     from tidelog.consumer import Consumer
     from tidelog.types import Record, TopicPartition
+
+COMMIT_EVERY_S: Final = 1.0
+"""What was printed is committed so often, also where records never stop coming."""
 
 
 def read_in_group(run: "Run", reading: Reading, group: str) -> int:
@@ -33,7 +37,16 @@ def read_in_group(run: "Run", reading: Reading, group: str) -> int:
 class _Reader:
     """One run of the loop. A record is committed after it was written, not before."""
 
-    def __init__(self, run: "Run", reading: Reading, progress: Progress) -> None:
+    def __init__(
+        self,
+        run: "Run",
+        reading: Reading,
+        progress: Progress,
+        *,
+        now: Callable[[], float] = time.monotonic,  # noqa: TID251 - the terminal's door
+    ) -> None:
+        self._now = now
+        self._due_s = now() + COMMIT_EVERY_S
         self._run = run
         self._reading = reading
         self._progress = progress
@@ -61,7 +74,7 @@ class _Reader:
                     self._printed += 1
                     self._output.put(reading.printer(shown(record)))
                     self._progress.show(self._printed)
-                if not consumer.buffered:
+                if not consumer.buffered or self._now() >= self._due_s:
                     await self._commit(consumer)
         return Exit.FAILED if self._failed else Exit.DONE
 
@@ -91,7 +104,13 @@ class _Reader:
     async def _commit(
         self, consumer: "Consumer[bytes, bytes]", partitions: "Sequence[TopicPartition]" = ()
     ) -> None:
-        """Write what is printed, then commit it."""
+        """Write what is printed, then commit it, unless it is another member's to read by now."""
+        from tidelog.errors import Fenced  # noqa: PLC0415 - loaded already
+
         del partitions  # everything is
         self._output.write()
-        await consumer.commit()
+        try:
+            await consumer.commit()
+        except Fenced as fenced:
+            self._run.warn(f"what was printed since the last commit may come again: {fenced}")
+        self._due_s = self._now() + COMMIT_EVERY_S

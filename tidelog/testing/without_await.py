@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from os import PathLike
 
 from tidelog import sync
+from tidelog.client import Client
 from tidelog.portal import Portal
 from tidelog.retry import Retry
 from tidelog.testing.in_process import Broker, ManualClock, broker
@@ -37,6 +38,13 @@ class SyncBroker:
         """The node's date."""
         return self._inner.now
 
+    def connect(self, *, client_id: str = "", retry: Retry | None = None) -> sync.Client:
+        """As `Broker.connect`; use it in `with`."""
+        connect: Callable[[], Client] = lambda: self._inner.connect(  # noqa: E731 - typed
+            client_id=client_id, retry=retry
+        )
+        return sync.Client(self._portal.do(connect), self._portal.lent())
+
     def advance(
         self,
         by: timedelta = timedelta(0),
@@ -45,9 +53,12 @@ class SyncBroker:
         hours: float = 0,
         minutes: float = 0,
         seconds: float = 0,
+        milliseconds: float = 0,
     ) -> None:
         """As `Broker.advance`."""
-        by += timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        by += timedelta(
+            days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=milliseconds
+        )
         self._portal.run(self._inner.advance(by))
 
     def records(self, topic: str) -> list[Record[bytes, bytes]]:

@@ -579,7 +579,11 @@ Global___Diverged: _TypeAlias = Diverged  # noqa: Y015
 
 @_typing.final
 class Credit(_message.Message):
-    """Credit lets the server send so many more records and bytes; it stops when either is used up. A batch may overdraw once."""
+    """Credit lets the server send so many more records and bytes; it stops when either is used up. A batch may overdraw once.
+    Both sides count from the messages, so that they agree. A message takes the records of its batches: RecordBatch.records, and for
+    RecordBatch.encoded the record counts in the headers of the batches in it, also of records that were not asked for. And it takes the
+    bytes of its RecordBatch messages, each as protobuf encodes it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -612,7 +612,9 @@ Global___ListGroupOffsetsRequest: _TypeAlias = ListGroupOffsetsRequest  # noqa: 
 
 @_typing.final
 class ListGroupOffsetsResponse(_message.Message):
-    """ListGroupOffsetsResponse is the lag table."""
+    """ListGroupOffsetsResponse is the lag table: a row for each partition with a commit or an owner, as Kafka's tools list them. Where there is
+    neither, nobody has begun.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -99,3 +99,18 @@ def test_timers_that_were_cancelled_leave_nothing_behind(clock: TurnedClock) -> 
     assert clock.next_timer() == 7
     clock.advance(9)
     assert seen == [7]
+
+
+async def test_what_goes_on_all_along_has_gone_on_until_a_timer(clock: TurnedClock) -> None:
+    seen: list[tuple[str, int]] = []
+
+    async def settled() -> None:
+        seen.append(("settled", clock.monotonic_ms()))
+
+    for when in (10, 30):
+        clock.call_at(MonotonicMs(when), lambda: seen.append(("timer", clock.monotonic_ms())))
+    await clock.turn(40, settled, ahead=lambda: seen.append(("ahead", clock.monotonic_ms())))
+    assert seen == [
+        ("ahead", 9), ("timer", 10), ("settled", 10),
+        ("ahead", 29), ("timer", 30), ("settled", 30), ("settled", 40),
+    ]  # fmt: skip

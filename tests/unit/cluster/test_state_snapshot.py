@@ -8,12 +8,14 @@ import pytest
 from api.sim.disk import SimDisk
 from cluster.state_partition.host import Frozen
 from cluster.state_partition.snapshot import (
+    PIECE_BYTES,
     Framed,
     StateSnapshot,
     decode,
     encode,
     load,
     offsets,
+    pieces,
     save,
 )
 from cluster.state_partition.snapshot_plan import SnapshotPlan
@@ -92,6 +94,19 @@ def test_what_is_sealed_and_cannot_be_is_malformed_and_nothing_worse() -> None:
         assert encode(found) == seal(bytes(odd))
 
 
+def test_a_large_state_is_written_in_small_pieces() -> None:
+    """Nothing that is done with it at once takes long: a node has other things to do."""
+    records = tuple(Framed(b"k%d" % number, b"v" * 90) for number in range(20_000))
+    made = StateSnapshot(partition=PLACE, offset=Offset(7), records=records)
+    written = list(pieces(made.outgoing))
+    assert len(written) > 20
+    assert max(map(len, written)) < PIECE_BYTES + 200
+    assert decode(b"".join(written)) == made
+    disk = disk_with()
+    save(disk, made.outgoing, keep=None)
+    assert load(disk, PLACE, log_start=Offset(7), log_end=Offset(7)).snapshot == made
+
+
 def test_a_newer_version_is_refused_and_not_passed_over() -> None:
     content = bytearray(encode(snapshot())[:-4])
     content[9] = 2
@@ -102,16 +117,16 @@ def test_a_newer_version_is_refused_and_not_passed_over() -> None:
 
 def test_saving_keeps_the_named_one_and_removes_all_others() -> None:
     disk = disk_with(100, 150, 200)
-    save(disk, snapshot(300), keep=Offset(150))
+    save(disk, snapshot(300).outgoing, keep=Offset(150))
     assert offsets(disk, PLACE) == [150, 300]
-    save(disk, snapshot(400), keep=None)
+    save(disk, snapshot(400).outgoing, keep=None)
     assert offsets(disk, PLACE) == [400]
 
 
 def test_what_is_saved_survives_a_power_cut() -> None:
     for older, keep in (((100,), 100), ((100, 150), 150)):
         disk = disk_with(*older)
-        save(disk, snapshot(300), keep=Offset(keep))
+        save(disk, snapshot(300).outgoing, keep=Offset(keep))
         disk.power_cut(lambda pending: pending.nothing)
         assert offsets(disk, PLACE) == [keep, 300]
         assert loaded(disk) == (300, (keep, 300), 0)
@@ -156,15 +171,18 @@ def test_a_file_under_anothers_name_is_passed_over() -> None:
 
 
 def test_what_a_start_replays_behind_a_snapshot_costs_little_beside_it() -> None:
-    """A state that grows, and one that a start has found: the log is half of it, within bounds."""
-    plan = SnapshotPlan[str](10_000)
+    """A state that grows, and one that a start has found: the log is half of it, or as set.
+
+    So is what a snapshot costs: each record of the log pays for two of the state, at most.
+    """
+    plan = SnapshotPlan[str](1_000)
     assert [plan.wants(Offset(end)) for end in (999, 1_000)] == [False, True]
-    for at, held, after in ((1_000, 1, 1_000), (2_000, 6_000, 3_000), (9_000, 90_000, 10_000)):
+    for at, held, after in ((1_000, 1, 1_000), (2_000, 6_000, 3_000), (9_000, 90_000, 45_000)):
         plan.took(Frozen(Offset(at), ("state",) * held))
         plan.due(Offset(at))
         plan.written(high_watermark=Offset(at))
         assert [plan.wants(Offset(at + more)) for more in (after - 1, after)] == [False, True]
-    found = SnapshotPlan[str](10_000, kept=(Offset(5),), held=6_000)
+    found = SnapshotPlan[str](1_000, kept=(Offset(5),), held=6_000)
     assert [found.wants(Offset(end)) for end in (3_004, 3_005)] == [False, True]
 
 

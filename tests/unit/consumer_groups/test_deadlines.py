@@ -2,7 +2,14 @@
 
 from pathlib import Path
 
-from consumer_groups.deadlines import Deadlines, Due, ResumeEnded, RevokeOverdue, SessionEnded
+from consumer_groups.deadlines import (
+    STALE_MAX,
+    Deadlines,
+    Due,
+    ResumeEnded,
+    RevokeOverdue,
+    SessionEnded,
+)
 from consumer_groups.records import GroupEpoch, MemberId, Owned, StreamNumber
 from consumer_groups.views import MemberView
 from model.ids import GroupId, MonotonicMs, PartitionId, TopicId
@@ -96,3 +103,24 @@ def test_heartbeats_of_many_leave_no_trace_in_the_table() -> None:
             watch.table.heard(GROUP, MemberId(f"m{number}"), StreamNumber(1), now=now)
         assert watch.table.due(now) == []
     assert len(watch.table._heap) == 100
+
+
+def test_streams_that_break_and_come_back_leave_no_trace_in_the_table() -> None:
+    """However far off the end of their sessions is."""
+    watch = Watch()
+    for back in range(1, 500):
+        arguments = {"member": "m", "stream": str(back), "session": "3600000"}
+        watch.execute(Command("attach", {**arguments, "now": str(back * 3_000)}))
+        watch.execute(Command("detach", {**arguments, "now": str(back * 3_000 + 500)}))
+        assert watch.table.due(MonotonicMs(back * 3_000 + 2_499)) == []
+        assert len(watch.table._heap) <= 2 + STALE_MAX
+    (due,) = watch.table.due(MonotonicMs(500 * 3_000))
+    assert told(due) == "m: not back since stream 499"
+
+
+def test_members_that_are_forgotten_leave_no_trace_in_the_table() -> None:
+    watch = Watch()
+    for number in range(1_000):
+        watch.execute(Command("attach", {"member": f"m{number}", "now": "0"}))
+        watch.execute(Command("forget", {"member": f"m{number - 1}"}))
+    assert len(watch.table._heap) <= 4 + STALE_MAX

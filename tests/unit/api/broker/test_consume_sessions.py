@@ -172,6 +172,38 @@ async def test_who_goes_before_it_is_a_member_leaves_none_behind() -> None:
             assert [one.member_id for one in await members(node)] == [stream.session.member_id]
 
 
+async def test_who_goes_before_it_hears_that_it_resumed_has_its_resume_timeout() -> None:
+    """Not its session's: nobody is silent there, and what it has is waited for by others."""
+    async with broker_node() as node:
+        await node.create("orders")
+        async with listening(node) as stream:
+            joined = await stream.first(Joined)
+            await stream.first(Assigned)
+        claim = Rejoin(joined.member_id, GroupEpoch(joined.member_epoch), {})
+        before = (await members(node))[0].stream
+        opening = Opening(group=BILLING, topics=(ORDERS,), rejoin=claim)
+        resuming = asyncio.ensure_future(node.broker.consume(ME, opening))
+        await asyncio.sleep(0)  # decided, and on its way to the disk
+        resuming.cancel()
+        await asyncio.gather(resuming, return_exceptions=True)
+        (member,) = await members(node)
+        assert member.stream != before
+        await until(lambda: due_in(node, member) == member.resume_timeout_ms)
+        node.clock.advance(member.resume_timeout_ms - 1)
+        assert await members(node)
+        node.clock.advance(1)
+        await until(lambda: not node.broker.members._ending)
+        assert await members(node) == []
+
+
+def due_in(node: BrokerNode, member: MemberView) -> int:
+    """Return in how many ms the only member's time runs out."""
+    assert member.revoking == ()
+    falls_due = node.broker.members._deadlines.next()
+    assert falls_due is not None
+    return falls_due - node.clock.monotonic_ms()
+
+
 async def test_one_session_is_not_taken_in_twice() -> None:
     async with broker_node() as node:
         await node.create("orders")
