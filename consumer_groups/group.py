@@ -10,7 +10,7 @@ Invariants:
     MEMBERS_LEAVE_FIRST  a group is deleted only without members.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from operator import attrgetter
@@ -37,12 +37,13 @@ from model.ids import AppendTimeMs, GroupId, PartitionId, TopicId, TopicName
 class Member:
     """One member: the record that says who it is, and the one that says what it holds."""
 
-    __slots__ = ("assignment", "joined")
+    __slots__ = ("_assignment", "_joined", "_view")
 
     def __init__(self, joined: MemberJoined) -> None:
         """Come without anything."""
-        self.joined = joined
-        self.assignment = AssignmentChanged(
+        self._joined = joined
+        self._view: MemberView | None = None
+        self._assignment = AssignmentChanged(
             group=joined.group,
             member_id=joined.member_id,
             epoch=joined.epoch,
@@ -51,6 +52,32 @@ class Member:
             revoking=(),
             target=(),
         )
+
+    @property
+    def joined(self) -> MemberJoined:
+        """Who it is."""
+        return self._joined
+
+    @joined.setter
+    def joined(self, joined: MemberJoined) -> None:
+        self._joined, self._view = joined, None
+
+    @property
+    def assignment(self) -> AssignmentChanged:
+        """What it holds."""
+        return self._assignment
+
+    @assignment.setter
+    def assignment(self, assignment: AssignmentChanged) -> None:
+        self._assignment, self._view = assignment, None
+
+    def view(self, *, epoch: GroupEpoch) -> MemberView:
+        """Return the member as it is told, in a group of this epoch; the same while it is so."""
+        if self._view is None:
+            self._view = member_view(self._joined, self._assignment, group_epoch=epoch)
+        elif self._view.epoch != epoch:
+            self._view = replace(self._view, epoch=epoch)
+        return self._view
 
     def holds(self) -> Iterable[Owned]:
         """Yield what no other member may have: owned, or still to be handed over."""
@@ -179,7 +206,7 @@ class Group:
 
     def member_view(self, member: Member) -> MemberView:
         """Return one member."""
-        return member_view(member.joined, member.assignment, group_epoch=self.epoch)
+        return member.view(epoch=self.epoch)
 
     def offset_rows(self, topics: Collection[TopicId] | None) -> tuple[OffsetRow, ...]:
         """Return partitions (of some topics) with a commit or an owner, in rising order."""
@@ -261,6 +288,13 @@ def topics_of(rising: Sequence[PartitionId]) -> Iterator[TopicId]:
         topic = rising[at].topic
         yield topic
         at = bisect_right(rising, topic, at, key=attrgetter("topic"))
+
+
+def numbers_of(rising: Sequence[PartitionId], topic: TopicId) -> list[int]:
+    """Return the numbers of a topic's partitions among some in rising order."""
+    by_topic = attrgetter("topic")
+    first = bisect_left(rising, topic, key=by_topic)
+    return [row.number for row in rising[first : bisect_right(rising, topic, first, key=by_topic)]]
 
 
 def member_view(

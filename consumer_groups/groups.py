@@ -43,11 +43,12 @@ class Groups:
         GROUP_IS_KNOWN  what is said about a group is said while there is one.
     """
 
-    __slots__ = ("by_name", "commits", "rises")
+    __slots__ = ("_all_groups", "by_name", "commits", "rises")
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, all_groups: Callable[[], int] | None = None) -> None:
+        """Start empty; `all_groups` counts those of every coordinator, else these are all."""
         self.by_name: dict[GroupId, Group] = {}
+        self._all_groups = all_groups or self.by_name.__len__
         self.commits = 0
         """Offsets that were replayed."""
         self.rises = 0
@@ -95,8 +96,9 @@ class Groups:
         Raises:
             RequestError: LIMIT_EXCEEDED.
         """
-        if len(self.by_name) >= GROUPS_MAX.value:
-            detail = f"there are {len(self.by_name)} groups, at most {GROUPS_MAX.value}"
+        there_are = self._all_groups()
+        if there_are >= GROUPS_MAX.value:
+            detail = f"there are {there_are} groups, at most {GROUPS_MAX.value}"
             raise RequestError(ErrorCode.LIMIT_EXCEEDED, detail, limit=str(GROUPS_MAX.value))
 
     def listed(self, prefix: str, *, after: str, limit: int) -> tuple[GroupSummary, ...]:

@@ -55,10 +55,12 @@ EXPIRED_AT_ONCE_MAX: Final = 1_000
 class GroupMachine:
     """The groups of one partition of the coordinator's topic."""
 
-    def __init__(self, settings: GroupSettings) -> None:
-        """Start empty."""
+    def __init__(
+        self, settings: GroupSettings, *, all_groups: Callable[[], int] | None = None
+    ) -> None:
+        """Start empty; `all_groups` counts those of every coordinator, else these are all."""
         self._settings = settings
-        self._groups = Groups()
+        self._groups = Groups(all_groups)
 
     # Membership.
 

@@ -24,7 +24,7 @@ from consumer_groups.records import (
 )
 from consumer_groups.topics import TopicPartitions, TopicView
 from consumer_groups.views import MemberView
-from model.ids import PartitionId, TopicId, TopicName
+from model.ids import TopicId, TopicName
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Seat:
     assignment: AssignmentChanged
     logged: AssignmentChanged | None
     """None: the log does not know the member yet."""
+    gives_back: bool = False
+    """It holds something no longer that it held."""
 
     def holds(self) -> Iterable[Owned]:
         """Yield what no other member may have."""
@@ -110,33 +112,40 @@ def retarget(seats: Seats, targets: Targets, *, epoch: GroupEpoch) -> Seats:
 
 
 def give(seats: Seats, *, epoch: GroupEpoch) -> Seats:
-    """Return the seats with everything given that is wanted and that nobody holds."""
-    held = {hold.partition for seat in seats.values() for hold in seat.holds()}
+    """Return the seats with everything given that is wanted and that nobody holds.
+
+    What somebody owns is part of his target, and targets share nothing: of what a member lacks,
+    others hold only what they have still to hand over. Who lacks nothing is not looked at.
+    """
+    held = {hold.partition for seat in seats.values() for hold in seat.assignment.revoking}
     changed = dict(seats)
     for name, seat in seats.items():
         old = seat.assignment
-        given = [Owned(wanted, epoch) for wanted in old.target if wanted not in held]
+        if len(old.owned) == len(old.target):
+            continue
+        has = {hold.partition for hold in old.owned}
+        lacking = [wanted for wanted in old.target if wanted not in has]
+        given = [Owned(wanted, epoch) for wanted in lacking if wanted not in held]
         if given:
             owned = tuple(sorted((*old.owned, *given)))
             changed[name] = replace(seat, assignment=replace(old, epoch=epoch, owned=owned))
     return changed
 
 
-def without(
-    seat: Seat, gone: frozenset[Owned], *, epoch: GroupEpoch, fenced: bool
-) -> AssignmentChanged:
-    """Return what is left of a member's assignment once it holds these no longer.
+def without(seat: Seat, gone: frozenset[Owned], *, epoch: GroupEpoch, fenced: bool) -> Seat:
+    """Return a member's seat once it holds these no longer.
 
     `fenced`: it did not hand them over by itself, so that it may not go on as if it had them.
     """
     old = seat.assignment
-    return replace(
+    left = replace(
         old,
         epoch=epoch,
         fenced_below=epoch if fenced else old.fenced_below,
         owned=tuple(hold for hold in old.owned if hold not in gone),
         revoking=tuple(hold for hold in old.revoking if hold not in gone),
     )
+    return replace(seat, assignment=left, gives_back=True)
 
 
 def drop_topics(seats: Seats, alive: frozenset[TopicId], *, epoch: GroupEpoch) -> Seats:
@@ -145,8 +154,7 @@ def drop_topics(seats: Seats, alive: frozenset[TopicId], *, epoch: GroupEpoch) -
     for name, seat in seats.items():
         gone = frozenset(hold for hold in seat.holds() if hold.partition.topic not in alive)
         if gone:
-            left = without(seat, gone, epoch=epoch, fenced=True)
-            changed[name] = replace(seat, assignment=left)
+            changed[name] = without(seat, gone, epoch=epoch, fenced=True)
     return changed
 
 
@@ -156,15 +164,8 @@ def assignments(seats: Seats) -> tuple[AssignmentChanged, ...]:
     Who gives something back comes before those that get it: the log is replayed in this order.
     """
     changed = [seat for seat in seats.values() if _differs(seat)]
-    in_order = sorted(changed, key=lambda seat: not _gives_back(seat))
+    in_order = sorted(changed, key=lambda seat: not seat.gives_back)
     return tuple(seat.assignment for seat in in_order)
-
-
-def partitions_of(wanted: Iterable[TopicPartitions]) -> Iterable[PartitionId]:
-    """Yield every partition of some topics."""
-    for topic, count in wanted:
-        for number in range(count):
-            yield PartitionId(topic, number)
 
 
 def _differs(seat: Seat) -> bool:
@@ -183,10 +184,3 @@ def _differs(seat: Seat) -> bool:
         old.target,
         old.fenced_below,
     )
-
-
-def _gives_back(seat: Seat) -> bool:
-    if seat.logged is None:
-        return False
-    before = {*seat.logged.owned, *seat.logged.revoking}
-    return not before <= set(seat.holds())

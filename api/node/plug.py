@@ -1,6 +1,7 @@
 """Plugs machines into the internal topics that hold their records."""
 
 from collections.abc import Callable
+from weakref import WeakSet
 
 from api.broker.context import BrokerContext
 from api.broker.group_state import GroupState
@@ -26,9 +27,16 @@ def plug_groups(
     failed: Callable[[Exception], None],
 ) -> GroupState:
     """Return the coordinators of consumer groups; `restore` is to be awaited before doors open."""
+    machines: WeakSet[GroupMachine] = WeakSet()  # a host lets go of its own when it resigns
+
+    def new_machine() -> GroupMachine:
+        machine = GroupMachine(groups, all_groups=lambda: sum(m.group_count() for m in machines))
+        machines.add(machine)
+        return machine
+
     topic = StateTopic(
         name=CONSUMER_OFFSETS,
-        new_machine=lambda: GroupMachine(groups),
+        new_machine=new_machine,
         encode=encode,
         decode=decode,
         subject=group_of_members,

@@ -11,8 +11,10 @@ Cost: a few heap steps for each partition that is given or moved, times the numb
 subscriptions; what stays where it is costs nothing more than being looked at.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heappush
+from itertools import chain, groupby, repeat
+from operator import attrgetter
 
 from consumer_groups.assignors.candidate import Candidates, Targets
 from consumer_groups.records import MemberId
@@ -34,6 +36,9 @@ class _Table:
     def __init__(self, candidates: Candidates, partitions: Mapping[TopicId, int]) -> None:
         """Let everybody keep what he had and still may have."""
         self._partitions = partitions
+        self._candidates = candidates
+        self._moved: set[MemberId] = set()
+        """Who has something else than before."""
         self._held: dict[MemberId, dict[TopicId, list[int]]] = {}
         self._loads: dict[MemberId, int] = {}
         self._free = {topic: set(range(count)) for topic, count in partitions.items()}
@@ -42,12 +47,14 @@ class _Table:
         self._heap_of: dict[MemberId, list[tuple[int, MemberId]]] = {}
         for name in sorted(candidates):
             candidate = candidates[name]
-            self._held[name] = {}
-            for topic, number in candidate.target:
-                if topic in candidate.topics and number in self._free.get(topic, ()):
-                    self._free[topic].discard(number)
-                    self._held[name].setdefault(topic, []).append(number)
-            self._loads[name] = sum(map(len, self._held[name].values()))
+            self._held[name] = held = {
+                topic: self._kept(topic, numbers)
+                for topic, numbers in by_topic(candidate.target)
+                if topic in candidate.topics and topic in self._free
+            }
+            self._loads[name] = sum(map(len, held.values()))
+            if self._loads[name] != len(candidate.target):
+                self._moved.add(name)
             heap = emptiest.setdefault(candidate.topics, [])
             heap.append((self._loads[name], name))
             self._heap_of[name] = heap
@@ -94,13 +101,18 @@ class _Table:
         return moved
 
     def targets(self) -> Targets:
-        """Return what everybody has."""
+        """Return what everybody has; who has the same as before has the same tuple."""
         return {
-            name: tuple(
-                sorted(PartitionId(topic, n) for topic, numbers in held.items() for n in numbers)
-            )
+            name: _in_order(held) if name in self._moved else self._candidates[name].target
             for name, held in self._held.items()
         }
+
+    def _kept(self, topic: TopicId, numbers: list[int]) -> list[int]:
+        """Return what a member keeps of a topic: what there is, and nobody else has kept."""
+        free = self._free[topic]
+        kept = numbers if free.issuperset(numbers) else [one for one in numbers if one in free]
+        free.difference_update(kept)
+        return kept
 
     def _offers(self, name: MemberId) -> Iterator[tuple[int, int, TopicId, MemberId]]:
         """Yield for each topic of a member: load of who could take of it, whose name comes last.
@@ -132,4 +144,16 @@ class _Table:
 
     def _change_load(self, name: MemberId, by: int) -> None:
         self._loads[name] += by
+        self._moved.add(name)
         heappush(self._heap_of[name], (self._loads[name], name))
+
+
+def by_topic(rising: Sequence[PartitionId]) -> Iterator[tuple[TopicId, list[int]]]:
+    """Yield the topics of partitions in rising order, each with its numbers."""
+    for topic, rows in groupby(rising, key=attrgetter("topic")):
+        yield topic, [row.number for row in rows]
+
+
+def _in_order(held: Mapping[TopicId, list[int]]) -> tuple[PartitionId, ...]:
+    rows = (map(PartitionId, repeat(topic), sorted(held[topic])) for topic in sorted(held))
+    return tuple(chain.from_iterable(rows))

@@ -55,8 +55,7 @@ def revoke_overdue(
         return Result((), response=False)
     epoch = GroupEpoch(group.epoch + 1)
     seats = seats_of(group)
-    left = without(seats[member_id], gone, epoch=epoch, fenced=True)
-    seats[member_id] = replace(seats[member_id], assignment=left)
+    seats[member_id] = without(seats[member_id], gone, epoch=epoch, fenced=True)
     moved = assignments(give(seats, epoch=epoch))
     return Result((replace(group.changed, epoch=epoch), *moved), response=True)
 
@@ -101,9 +100,7 @@ def _handed_over(group: Group, member_id: MemberId, gone: frozenset[Owned]) -> S
     """
     seats = seats_of(group)
     if gone:
-        seat = seats[member_id]
-        left = without(seat, gone, epoch=group.epoch, fenced=False)
-        seats[member_id] = replace(seat, assignment=left)
+        seats[member_id] = without(seats[member_id], gone, epoch=group.epoch, fenced=False)
         seats = give(seats, epoch=group.epoch)
     return seats
 

@@ -2,7 +2,7 @@
 
 The members that come with a new group get its partitions one after another. If the first of them
 committed the start of its own alone, the group would have begun there, and what the next ones get
-would begin at the beginning (P30).
+would begin at the beginning.
 """
 
 from collections.abc import Iterable

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from consumer_groups.group import Group
+from consumer_groups.group import Group, numbers_of
 from consumer_groups.records import (
     Cause,
     GroupChanged,
@@ -21,12 +21,11 @@ from consumer_groups.seats import (
     distribute,
     drop_topics,
     give,
-    partitions_of,
     present,
     retarget,
 )
 from consumer_groups.topics import TopicPartitions, TopicView
-from model.ids import AppendTimeMs, Offset, TopicId, TopicName
+from model.ids import AppendTimeMs, Offset, PartitionId, TopicId, TopicName
 
 
 class Decided(NamedTuple):
@@ -84,7 +83,7 @@ class Rebalance:
         One that nobody wants now is among them until it is handed over.
         """
         yield from (topic for topic, _ in wanted)
-        for topic in {hold.topic for hold in self.group.holders}:
+        for topic in self.group.topic_ids():
             if self.topics.name_of(topic) is not None:
                 yield topic
 
@@ -95,17 +94,11 @@ class Rebalance:
         start for places where nothing is committed, nothing of it may be skipped.
         """
         subscribed = self.group.subscribed()
-        known = {
-            partition
-            for member in self.group.members.values()
-            for partition in member.assignment.target
-        }
         gained = [
             partition
-            for partition in partitions_of(
-                topic for name, topic in wanted.items() if name in subscribed
-            )
-            if partition not in known and partition not in self.group.offsets
+            for name, (topic, count) in wanted.items()
+            if name in subscribed
+            for partition in self._gained(topic, count)
         ]
         return tuple(
             OffsetCommitted(
@@ -120,6 +113,17 @@ class Rebalance:
             )
             for partition in gained
         )
+
+    def _gained(self, topic: TopicId, count: int) -> Iterable[PartitionId]:
+        """Yield the partitions of a topic that are in nobody's target and have no offset."""
+        targets = [member.assignment.target for member in self.group.members.values()]
+        known = [number for target in targets for number in numbers_of(target, topic)]
+        if len(known) == count:  # as almost always: nobody shares one, and there are no others
+            return
+        for number in sorted(set(range(count)).difference(known)):
+            partition = PartitionId(topic, number)
+            if partition not in self.group.offsets:
+                yield partition
 
     def _head(self) -> tuple[GroupRecord, ...]:
         turned = bool(self.group.members) != bool(self.seats)

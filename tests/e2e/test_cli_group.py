@@ -110,6 +110,25 @@ async def test_a_seek_that_says_nothing_clear_is_refused(
     assert said in ran.stderr
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("orders,0,\u00b2", "line 1 is not topic,partition,offset"),
+        ("orders,0,1\norders,\u0661,1", "line 2 is not topic,partition,offset"),
+        ("orders,0," + "9" * 5_000, "line 1 is not topic,partition,offset"),
+        ("topic,partition,offset\norders,0,1\norders,0,2", "line 3 names orders/0 again"),
+    ],
+)
+async def test_a_file_of_offsets_says_each_place_once_in_plain_digits(
+    cli: Cli, tmp_path: Path, *, lines: str, said: str
+) -> None:
+    offsets = tmp_path / "offsets.csv"
+    offsets.write_text(lines, encoding="utf-8")
+    ran = await cli("group", "seek", "g", "--to-file", str(offsets), "--yes")
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.stderr
+
+
 async def test_a_live_group_moves_only_with_force(cli: Cli) -> None:
     process = await cli.start("consume", "orders", "-g", "g", "-f", "%v\\n")
     assert process.stdout is not None

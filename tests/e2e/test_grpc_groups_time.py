@@ -5,8 +5,6 @@ The node's clock is turned by hand; what a turn sets in motion is waited for, ne
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +13,9 @@ import pytest
 from api.broker import members
 from api.node.assemble import HOUSEKEEPING_MS
 from api.rpc import consume
-from api.settings import NodeSettings
 from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
 from cluster.controller.topics import DeleteTopic
-from logstore.settings import LogSettings
 from model.ids import GroupId, MonotonicMs, WallMs
 from model.principal import ANONYMOUS
 from tests.group_client import (
@@ -27,42 +23,17 @@ from tests.group_client import (
     commit,
     cursor,
     described,
-    filled,
     joined,
     offsets,
     seconds,
 )
-from tests.grpc_node import GrpcNode, grpc_node, plain, refusal
+from tests.grpc_node import GrpcNode, plain, refusal
+from tests.turned_node import NOON, Turned, turned_node
 from tidelog.v1 import common_pb2, config_service_pb2, group_service_pb2, topic_service_pb2
 
-NOON = WallMs(1_767_268_800_000)
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 Group = group_service_pb2.ConsumerGroup
-
-
-@dataclass
-class Turned:
-    """A node and the clock that it goes by."""
-
-    served: GrpcNode
-    clock: SimClock
-
-    async def turn(self, ms: int) -> None:
-        """Let time pass, and the node go on."""
-        self.clock.advance(ms)
-        await self.served.turn()
-
-
-@asynccontextmanager
-async def turned_node(
-    directory: Path, clock: SimClock | None = None, disk: SimDisk | None = None
-) -> AsyncIterator[Turned]:
-    """Start a node; clock and disk of an earlier one make it a restart."""
-    clock = clock or SimClock(wall=NOON, monotonic=MonotonicMs(1_000))
-    settings = NodeSettings(log=LogSettings(journal_file_bytes=1 << 20))
-    async with grpc_node(directory, settings, clock=clock, disk=disk) as served:
-        yield Turned(served, clock)
 
 
 @pytest.fixture
@@ -163,50 +134,6 @@ async def test_what_is_not_handed_over_in_time_is_taken(node: Turned) -> None:
     await stale.say(join=stale.join)
     assert (await stale.refused()).reason == "STALE_MEMBER_EPOCH"
     assert len((await slow.resumed().begin()).asked) == 0
-
-
-async def test_a_commit_from_before_it_was_taken_is_refused_when_it_was_given_again(
-    node: Turned,
-) -> None:
-    """P29: the same member, the same stream, the same partition; another hold."""
-    await filled(node.served)
-    slow = await joined(
-        node.served, "billing", "orders", rebalance_timeout=seconds(3), session_timeout=seconds(60)
-    )
-    await slow.holding(0, 1)
-    other = await joined(node.served, "billing", "orders", session_timeout=seconds(60))
-    await slow.until("revoke")
-    ((_, number),) = slow.asked
-    await node.turn(3_000)
-    await other.holding(number)
-    await other.commit(cursor("orders", number, 5))
-    await other.leave()
-    await slow.holding(0, 1)
-    assert slow.assigned["orders", number].offset == 5
-    (late,) = await slow.commit(cursor("orders", number, 2))  # said before it heard of any of it
-    assert late.error.reason == "STALE_MEMBER_EPOCH"
-    assert (await offsets(node.served, "billing"))["orders", number].committed.offset == 5
-    await slow.hand_over()
-    (row,) = await slow.commit(cursor("orders", number, 6))
-    assert not row.HasField("error")
-
-
-async def test_what_is_taken_and_given_again_at_once_can_be_handed_over(node: Turned) -> None:
-    """The member that was to get it has gone: it stays where it was, as another hold."""
-    await filled(node.served)
-    slow = await joined(
-        node.served, "billing", "orders", rebalance_timeout=seconds(3), session_timeout=seconds(60)
-    )
-    await slow.holding(0, 1)
-    other = await joined(node.served, "billing", "orders", session_timeout=seconds(60))
-    await slow.until("revoke")
-    ((_, number),) = slow.asked
-    await other.leave()
-    await node.turn(3_000)
-    await slow.holding(0, 1)
-    await slow.hand_over()
-    (row,) = await slow.commit(cursor("orders", number, 2))
-    assert not row.HasField("error")
 
 
 async def test_time_left_is_told_when_it_is_asked_again(node: Turned) -> None:

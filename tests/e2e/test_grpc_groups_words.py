@@ -1,5 +1,7 @@
 """What a member cannot say: each refusal names the field."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -36,10 +38,13 @@ async def test_what_is_no_join(
     served: GrpcNode, *, join: dict[str, Any], reason: str, field: str
 ) -> None:
     await filled(served, 1)
-    call = served.groups.Consume(
-        iter([Request(join=Request.Join(**({"group": "billing", "topics": ["orders"]} | join)))])
-    )
-    refused = await refusal(call)
+    first = Request(join=Request.Join(**({"group": "billing", "topics": ["orders"]} | join)))
+
+    async def staying() -> AsyncIterator[Request]:
+        yield first
+        await asyncio.Event().wait()  # who ends its requests here is told that it did not leave
+
+    refused = await refusal(served.groups.Consume(staying()))
     assert (refused.reason, refused.info.metadata["field"]) == (reason, field)
 
 

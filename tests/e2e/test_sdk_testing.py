@@ -297,6 +297,20 @@ def test_the_same_without_an_event_loop(tidelog_sync_broker: testing.SyncBroker)
         _ = broker.kafka
 
 
+def test_another_client_of_a_sync_broker_has_its_time_and_leaves_it_running(
+    tidelog_sync_broker: testing.SyncBroker,
+) -> None:
+    broker = tidelog_sync_broker
+    broker.client.topics.create("orders")
+    broker.advance(milliseconds=5)
+    with broker.connect(client_id="other") as other, other.producer() as producer:
+        producer.send("orders", b"a")
+    with pytest.raises(RuntimeError, match="the client is closed"):
+        list(other.topics.list())
+    (record,) = broker.records("orders")
+    assert record.timestamp == broker.now == NEW_YEAR + timedelta(milliseconds=5)
+
+
 def test_what_fails_inside_comes_out() -> None:
     with pytest.raises(ZeroDivisionError), testing.sync_broker():
         _ = 1 // 0

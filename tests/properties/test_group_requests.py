@@ -51,6 +51,21 @@ actors = (
     | st.builds(ByEpoch, members, epochs)
     | st.builds(FromOutside, st.sampled_from(["", "anna", LONG]))
 )
+texts = st.sampled_from(["", "app", LONG])
+joins = st.builds(
+    Join,
+    group=names.map(GroupId),
+    new_member_id=members,
+    stream=streams,
+    topics=st.lists(st.sampled_from(NAMES).map(TopicName), max_size=3).map(tuple),
+    instance_id=st.none() | names,
+    client_id=texts,
+    host=texts,
+    session_timeout_ms=timeouts,
+    rebalance_timeout_ms=timeouts,
+    resume_timeout_ms=timeouts,
+    assignor=st.none() | st.sampled_from([*(one.value for one in AssignorName), "newer"]),
+)
 cursors = st.builds(
     Cursor,
     partition=partitions,
@@ -81,54 +96,20 @@ class Asked(RuleBasedStateMachine):
             self.topics.create(name, 3)
         self.joined: set[MemberId] = set()
 
-    @rule(
-        group=names,
-        member_id=members,
-        stream=streams,
-        topics=st.lists(st.sampled_from(NAMES), max_size=3),
-        instance_id=st.none() | names,
-        text=st.sampled_from(["", "app", LONG]),
-        times=st.tuples(timeouts, timeouts, timeouts),
-        assignor=st.none() | st.sampled_from([*(one.value for one in AssignorName), "newer"]),
-    )
-    def join(
-        self,
-        *,
-        group: str,
-        member_id: MemberId,
-        stream: StreamNumber,
-        topics: list[str],
-        instance_id: str | None,
-        text: str,
-        times: tuple[int | None, int | None, int | None],
-        assignor: str | None,
-    ) -> None:
-        if member_id in self.joined:  # who asks draws a new one
+    @rule(request=joins)
+    def join(self, request: Join) -> None:
+        if request.new_member_id in self.joined:  # who asks draws a new one
             return
-        session, rebalance, resume = times
-        request = Join(
-            group=GroupId(group),
-            new_member_id=member_id,
-            stream=stream,
-            topics=tuple(map(TopicName, topics)),
-            instance_id=instance_id,
-            client_id=text,
-            host=text,
-            session_timeout_ms=session,
-            rebalance_timeout_ms=rebalance,
-            resume_timeout_ms=resume,
-            assignor=assignor,
-        )
         try:
             decided = self.machine.join(request, now=self.bench.now, topics=self.topics)
         except RequestError:
             return
         self.bench.take(decided)
-        self.joined.add(member_id)
+        self.joined.add(request.new_member_id)
 
     @rule(group=names, member_id=members, epoch=epochs, stream=streams)
     def resume(
-        self, group: str, member_id: MemberId, epoch: GroupEpoch, stream: StreamNumber
+        self, *, group: str, member_id: MemberId, epoch: GroupEpoch, stream: StreamNumber
     ) -> None:
         request = Resume(
             group=GroupId(group), member_id=member_id, member_epoch=epoch, stream=stream
@@ -141,7 +122,7 @@ class Asked(RuleBasedStateMachine):
 
     @rule(group=names, member_id=members, stream=streams, reason=st.sampled_from(LeaveReason))
     def leave(
-        self, group: str, member_id: MemberId, stream: StreamNumber, reason: LeaveReason
+        self, *, group: str, member_id: MemberId, stream: StreamNumber, reason: LeaveReason
     ) -> None:
         request = Leave(group=GroupId(group), member_id=member_id, stream=stream, reason=reason)
         self.bench.take(self.machine.leave(request, now=self.bench.now, topics=self.topics))
@@ -171,7 +152,7 @@ class Asked(RuleBasedStateMachine):
 
     @rule(group=names, member_id=members, stream=streams, rows=holds)
     def revoked(
-        self, group: str, member_id: MemberId, stream: StreamNumber, rows: tuple[Owned, ...]
+        self, *, group: str, member_id: MemberId, stream: StreamNumber, rows: tuple[Owned, ...]
     ) -> None:
         request = Revoked(group=GroupId(group), member_id=member_id, stream=stream, holds=rows)
         try:

@@ -1,6 +1,7 @@
 """A coordinator's decisions, told as scripts: the records of each and its answer."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -131,10 +132,8 @@ class Script(GroupBench):
 
     def given(self, command: Command) -> tuple[Owned, ...]:
         """Return holds that are named with their epoch, as `orders/0@3`, or as they are now."""
-        views = {view.member_id: view for _, view in self.machine.members()}
-        view = views.get(member_id(command))
-        held = () if view is None else (*view.owned, *view.revoking)
-        now = {hold.partition: hold.since_epoch for hold in held}
+        views = (view for _, view in self.machine.members() if view.member_id == member_id(command))
+        now = {hold.partition: hold[1] for view in views for hold in (*view.owned, *view.revoking)}
         found: list[Owned] = []
         for text in split(command.text("partitions")):
             name, _, since = text.partition("@")
@@ -168,11 +167,8 @@ class Script(GroupBench):
 
     def forget(self, command: Command) -> str:
         gone = {self.topics.partition(f"{name}/0").topic for name in split(command.text("topics"))}
-        touched = [
-            group
-            for group in self.machine.groups_with_topics(gone)
-            if self.take(self.machine.forget_topics(group, gone, now=self.now, topics=self.topics))
-        ]
+        forget = partial(self.machine.forget_topics, gone=gone, now=self.now, topics=self.topics)
+        touched = [g for g in self.machine.groups_with_topics(gone) if self.take(forget(g))]
         return f"touched: {', '.join(touched) or 'none'}"
 
     def commit(self, command: Command) -> str:

@@ -5,12 +5,14 @@ from typing import Any, cast
 import pytest
 
 from api.broker.append_runs import StoredBatch
-from api.broker.consume_places import Spent, within_credit
+from api.broker.consume_places import ENVELOPE_BYTES, Spent, within_credit
 from api.broker.read_on import Step
 from consumer_groups.native.credits import Credits
 from model.ids import AppendTimeMs, LeaderEpoch, Offset
 
 NOBODY = cast(Any, None)
+C = 30 + ENVELOPE_BYTES
+"""What a batch costs, about."""
 ZERO = Offset(0)
 
 
@@ -28,17 +30,17 @@ def step(start: int, *batches: StoredBatch, end: int | None = None) -> Step:
 @pytest.mark.parametrize(
     ("records", "size_bytes", "reached", "spent"),
     [
-        (1, 300, [2], Spent(2, 30)),
-        (2, 300, [2], Spent(2, 30)),
-        (3, 300, [5], Spent(5, 60)),
-        (6, 300, [6], Spent(6, 90)),
-        (7, 300, [6, 3], Spent(9, 120)),
-        (9, 300, [6, 3], Spent(9, 120)),
-        (10, 300, [6, 4], Spent(10, 150)),
-        (99, 1, [2], Spent(2, 30)),
-        (99, 30, [2], Spent(2, 30)),
-        (99, 31, [5], Spent(5, 60)),
-        (99, 300, [6, 4], Spent(10, 150)),
+        (1, 9 * C, [2], Spent(2, C)),
+        (2, 9 * C, [2], Spent(2, C)),
+        (3, 9 * C, [5], Spent(5, 2 * C)),
+        (6, 9 * C, [6], Spent(6, 3 * C)),
+        (7, 9 * C, [6, 3], Spent(9, 4 * C)),
+        (9, 9 * C, [6, 3], Spent(9, 4 * C)),
+        (10, 9 * C, [6, 4], Spent(10, 5 * C)),
+        (99, 1, [2], Spent(2, C)),
+        (99, C, [2], Spent(2, C)),
+        (99, C + 1, [5], Spent(5, 2 * C)),
+        (99, 9 * C, [6, 4], Spent(10, 5 * C)),
     ],
 )
 def test_the_batch_that_uses_a_credit_up_is_the_last(
@@ -81,4 +83,13 @@ def test_nothing_follows_a_batch_of_which_nobody_knows_the_size(
     squeezed = batch(0, 1, 30)._replace(view=memoryview(bytes([*bytes(22), 4, *bytes(7)])))
     credit = Credits(records=9, size_bytes=999)
     cut = within_credit([step(0, squeezed, batch(1, 3))], credit, decoded=decoded)
+    assert [one.next_offset for one in cut.now] == reached
+
+
+@pytest.mark.parametrize(("decoded", "reached"), [(True, [2]), (False, [4])])
+def test_a_decoded_record_has_more_around_it_than_a_stored_one(
+    *, decoded: bool, reached: list[int]
+) -> None:
+    credit = Credits(records=9, size_bytes=C + ENVELOPE_BYTES)
+    cut = within_credit([step(0, batch(0, 2), batch(2, 4))], credit, decoded=decoded)
     assert [one.next_offset for one in cut.now] == reached

@@ -12,10 +12,12 @@ from api.broker.group_seek import TRIES_MAX, GroupSeek, SeekGroup, ShiftBy, ToPl
 from api.broker.place import Earliest, Latest, Place
 from api.broker.resolve import Resolve, Resolved
 from cluster.shell.hosted_partition import HostedPartition
+from consumer_groups.machine import GroupMachine
 from consumer_groups.requests import FromOutside
 from model.errors import ErrorCode, RequestError
 from model.ids import GroupId, Offset
 from model.principal import ANONYMOUS, Principal
+from model.result import Result
 from tests.broker_node import BrokerNode, batch_of, broker_node
 
 BILLING = GroupId("billing")
@@ -133,3 +135,13 @@ async def test_a_shift_is_counted_from_where_the_group_stands_then(
         assert row.before is not None
         assert row.after == row.before - 1
         assert row.redelivered == 1
+
+
+async def test_a_shift_that_the_coordinator_would_have_made_anew_is_a_bug(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with node_with_orders() as node:
+        await commit(node, 0, 1)
+        monkeypatch.setattr(GroupMachine, "seek", lambda *_, **__: Result((), None))
+        with pytest.raises(AssertionError, match="SEEK_IS_OF_NOW"):
+            await node.broker.group_seek(ANONYMOUS, SeekGroup(group=BILLING, target=ShiftBy(-1)))

@@ -8,7 +8,6 @@ from functools import partial
 
 import pytest
 
-from api.broker.group_state import GroupState
 from api.broker.place import Latest
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
@@ -21,7 +20,7 @@ from cluster.state_partition.layout import CONSUMER_OFFSETS, PARTITIONS, partiti
 from cluster.state_partition.snapshot import offsets
 from logstore.paths import STATE, by_offset, partition_directory
 from model.errors import DirectoryExit, DirectoryRefused, ErrorCode, Outcome, RequestError
-from model.ids import GroupId, Offset, PartitionId, Position
+from model.ids import Offset, PartitionId, Position
 from model.principal import ANONYMOUS
 from tests.broker_node import SETTINGS, BrokerNode, batch_of, broker_node
 from tests.group_state import commit, committed, left_by_power_cut, states, until
@@ -114,39 +113,6 @@ async def test_many_who_come_first_find_one_topic() -> None:
         counts = await state.read_each(lambda machine: machine.group_count())
         assert sum(counts) == 50
         assert all(counts)
-
-
-async def test_listeners_hear_of_what_is_committed_and_of_nothing_else() -> None:
-    async with broker_node() as node:
-        state = node.broker.groups_state
-        heard: list[str] = []
-        state.subscribe(heard.append)
-        await commit(state, "a", 1)
-        assert heard == ["a"]
-        await committed(state, "a")
-        first = asyncio.ensure_future(deleted(state, "a"))
-        second = asyncio.ensure_future(commit(state, "billing", 2))
-        await asyncio.sleep(0)
-        assert heard == ["a"]
-        await asyncio.gather(first, second)
-        assert sorted(heard) == ["a", "a", "billing"]
-
-
-async def test_listeners_hear_nothing_of_offsets_of_a_group_that_is_there() -> None:
-    """Thousands a second: who follows members would look each time, and find them as they were."""
-    async with broker_node() as node:
-        state = node.broker.groups_state
-        await commit(state, "a", 1)
-        heard: list[str] = []
-        state.subscribe(heard.append)
-        await commit(state, "a", 2)
-        assert heard == []
-        await deleted(state, "a")
-        assert heard == ["a"]
-
-
-async def deleted(state: GroupState, group: str) -> None:
-    await state.call(group, lambda machine, _: machine.delete_group(GroupId(group)))
 
 
 async def test_a_read_waits_for_the_change_that_it_sees() -> None:

@@ -1,0 +1,107 @@
+"""A group begins in a topic: in all its partitions at once, and once."""
+
+import pytest
+
+from consumer_groups.records import Cause, MemberId, OffsetCommitted, StreamNumber
+from consumer_groups.requests import Begin, ByStream, Commit, Cursor, FromOutside, Join, Move, Seek
+from model.errors import ErrorCode, RequestError
+from model.ids import GroupId, Offset, TopicName
+from tests.group_bench import GroupBench
+
+G = GroupId("g")
+
+
+def bench() -> GroupBench:
+    bench = GroupBench()
+    bench.topics.create("orders", 3)
+    return bench
+
+
+def join(bench: GroupBench, member: str) -> None:
+    request = Join(
+        group=G,
+        new_member_id=MemberId(member),
+        stream=StreamNumber(1),
+        topics=(TopicName("orders"),),
+    )
+    bench.take(bench.machine.join(request, now=bench.now, topics=bench.topics))
+
+
+def begin(bench: GroupBench, member: str, *offsets: int, stream: int = 1) -> bool:
+    places = [(bench.topics.partition(f"orders/{n}"), Offset(at)) for n, at in enumerate(offsets)]
+    request = Begin(
+        group=G,
+        by=ByStream(MemberId(member), StreamNumber(stream)),
+        topic=places[0][0].topic,
+        cursors=tuple(Cursor(partition=partition, offset=at) for partition, at in places),
+    )
+    return bench.take(bench.machine.begin(request, now=bench.now, topics=bench.topics))
+
+
+def committed(bench: GroupBench) -> list[OffsetCommitted | None]:
+    return [
+        bench.machine.committed(G, bench.topics.partition(f"orders/{number}"))
+        for number in range(3)
+    ]
+
+
+def offsets(bench: GroupBench) -> list[int | None]:
+    return [None if row is None else int(row.offset) for row in committed(bench)]
+
+
+def test_who_comes_first_begins_for_all_also_in_what_others_hold() -> None:
+    one = bench()
+    join(one, "a")
+    join(one, "b")
+    assert begin(one, "b", 5, 6, 7)
+    assert offsets(one) == [5, 6, 7]
+    assert {row and (row.actor, row.cause) for row in committed(one)} == {("b", Cause.COMMIT)}
+    assert not begin(one, "a", 8, 9, 10)
+    assert offsets(one) == [5, 6, 7]
+
+
+def test_a_group_that_has_committed_somewhere_has_begun() -> None:
+    one = bench()
+    cursor = Cursor(partition=one.topics.partition("orders/1"), offset=Offset(0))
+    outside = Commit(group=G, actor=FromOutside("anna"), cursors=(cursor,))
+    one.take(one.machine.commit(outside, now=one.now, topics=one.topics))
+    join(one, "a")
+    assert not begin(one, "a", 5, 6, 7)
+    assert offsets(one) == [None, 0, None]
+
+
+def test_so_has_one_that_was_sent_to_the_beginning() -> None:
+    one = bench()
+    start = Move(partition=one.topics.partition("orders/0"), after=Offset(0), log_start=Offset(0))
+    sent = Seek(group=G, principal="", moves=(start,))
+    one.take(one.machine.seek(sent, now=one.now, topics=one.topics))
+    join(one, "a")
+    assert not begin(one, "a", 5, 6, 7)
+
+
+def test_what_a_topic_gained_meanwhile_begins_at_its_beginning() -> None:
+    """Its members were there before its first record; of the other partitions that says nothing."""
+    one = GroupBench()
+    one.topics.create("orders", 2)
+    join(one, "a")
+    one.topics.grow("orders", 3)
+    one.take(one.machine.topics_changed(G, now=one.now, topics=one.topics))
+    assert offsets(one) == [None, None, 0]
+    assert begin(one, "a", 5, 6, 7)
+    assert offsets(one) == [5, 6, 0]
+
+
+def test_what_is_no_more_is_left_out() -> None:
+    one = bench()
+    join(one, "a")
+    assert begin(one, "a", 5, 6, 7, 8)
+    assert len(one.machine.offsets(G)) == 3
+
+
+def test_a_stream_that_was_replaced_begins_nothing() -> None:
+    one = bench()
+    join(one, "a")
+    with pytest.raises(RequestError) as refused:
+        begin(one, "a", 5, 6, 7, stream=2)
+    assert refused.value.code is ErrorCode.STALE_MEMBER_EPOCH
+    assert offsets(one) == [None, None, None]
