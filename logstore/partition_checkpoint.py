@@ -8,6 +8,7 @@ from typing import Final
 
 from logstore.checkpoint import CheckpointRow, SegmentRow, encode_row
 from logstore.flush import SNAPSHOT_BYTES
+from logstore.leader_epochs import LeaderEpochs
 from logstore.leader_epochs import encode as encode_epochs
 from logstore.partition_log import PartitionLog
 from logstore.paths import EPOCHS, PRODUCERS, by_offset
@@ -19,7 +20,7 @@ from model.ids import AppendTimeMs, Offset
 INDEX_BYTES: Final = 16 << 20
 """Of the active segment, between two writes of its index: what a first read scans at most."""
 SNAPSHOTS_KEPT: Final = 2
-"""The newest may be torn by a power cut; the one before is not."""
+"""Beside the sound one. Neither is synced: of the older one more has reached the disk by now."""
 
 
 def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckpoint:
@@ -55,12 +56,11 @@ def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckp
         log.upkeep.checkpointing.append((segment, segment.written_bytes, times_bytes))
     small: list[tuple[str, bytes]] = []
     if log.leader_epochs.changed or trimmed:
-        table = (f"{log.directory_name}/{EPOCHS}", encode_epochs(log.leader_epochs))
-        (small if _is_sole_epoch(log) else caches).append(table)
-        log.leader_epochs.changed = False
-    sound = _is_sole_copy(log) and (trimmed or log.upkeep.sound_snapshot is None)
-    least = 0 if sound else 1 if stopping else SNAPSHOT_BYTES
+        name, table, sole = _epochs(log, end)
+        (small if sole else caches).append((name, table))
     at = end if log.cut is None else min(end, log.cut)
+    sound = (trimmed or log.upkeep.sound_snapshot is None) and _is_sole_copy(log, at)
+    least = 0 if sound else 1 if stopping else SNAPSHOT_BYTES
     if snapshot := _snapshot(log, at, least=least):
         # One that the segments, or a sound one with them, tell as well saves reading them: nobody
         # misses it.
@@ -130,31 +130,47 @@ def _index_due(segment: Segment, *, stopping: bool) -> bool:
     return segment.sealed or stopping or index.end - segment.indexed_bytes >= INDEX_BYTES
 
 
-def _is_sole_epoch(log: PartitionLog) -> bool:
-    """Tell whether no segment holds a record of the latest leader epoch.
+def _epochs(log: PartitionLog, end: Offset) -> tuple[str, bytes, bool]:
+    """Return the table of leader epochs, name and content, and whether it is the sole copy.
 
-    Else the table is a cache: append times name the epochs, and are what an unclean start believes.
-    Of a log without a record nothing else knows the epoch above which the next one must lie.
+    It is if no segment holds a record of the latest epoch below the row's end: of a log without a
+    record nothing else knows the epoch above which the next one must lie. Then it says nothing of
+    what may be lost, and it with that. Else it is a cache: append times name the epochs, and are
+    what an unclean start believes.
     """
-    rows = log.leader_epochs.rows
-    return bool(rows) and rows[-1].start < log.segment_list[0].base_offset
+    known = log.leader_epochs
+    rows = [row for row in known.rows if row.start < end]
+    sole = bool(rows) and rows[-1].start < log.segment_list[0].base_offset
+    table = LeaderEpochs(rows) if sole else known
+    known.changed = table.latest != known.latest
+    return f"{log.directory_name}/{EPOCHS}", encode_epochs(table), sole
 
 
-def _is_sole_copy(log: PartitionLog) -> bool:
-    """Tell whether a producer's batches lie in segments that are gone, or about to go."""
+def _is_sole_copy(log: PartitionLog, at: Offset) -> bool:
+    """Tell whether a producer's batches below `at` lie in segments that are gone, or about to go.
+
+    They may where none of those that are remembered lies below `at`: more came since, or was cut
+    off, than the window holds.
+    """
     floor = log.segment_list[0].base_offset
-    return any(known.window[0].base_offset < floor for _, known in log.producers.items())
+    return floor > 0 and not all(
+        known.window and floor <= known.window[0].base_offset < at
+        for _, known in log.producers.items()
+    )
 
 
 def _snapshot(log: PartitionLog, end: Offset, *, least: int) -> list[tuple[str, bytes]]:
     """Return the producer snapshot of what is below `end`, if one is due.
 
-    `least`: bytes appended since the last one.
+    `least`: bytes filed since the last one. A sound one stays as it is, even if another of the
+    same name is due: that one might not be synced.
     """
-    if log.upkeep.snapshot_bytes < least:
+    # What waits for the files was counted as well: the next snapshot will have it.
+    unfiled = sum(segment.size_bytes - segment.written_bytes for segment in log.segment_list)
+    if log.upkeep.snapshot_bytes - unfiled < least or end == log.upkeep.sound_snapshot:
         return []
     log.producers.changed = False
-    log.upkeep.snapshot_bytes = 0
+    log.upkeep.snapshot_bytes = unfiled
     if end not in log.upkeep.snapshots:
         insort(log.upkeep.snapshots, end)
     # What is accepted and not yet written may be lost, and a snapshot that reflects it with it.

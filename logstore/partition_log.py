@@ -318,7 +318,7 @@ class PartitionLog:
         self.log_start = offset
         self.high_watermark = max(self.high_watermark, offset)
         # Of an empty log the epoch of its last record is kept: the next one must lie above it.
-        self.leader_epochs.trim(min(offset, Offset(self.log_end - 1)))
+        self.leader_epochs.trim(min(offset, Offset(max(0, self.filed_end - 1))))
         self.drop_front()
         self._owner.checkpoint_wanted(self)
 

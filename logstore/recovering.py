@@ -4,7 +4,7 @@ Every step can be done again after a crash in the middle: what lies above the ro
 and what is below is cut only by a TRUNCATE that the journal keeps until the next checkpoint.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -28,14 +28,14 @@ from logstore.recovery_report import Finding, RecoveryReport
 from logstore.removed import NOTHING_REMOVED
 from logstore.round import Cut
 from logstore.round_writer import cut_files
+from logstore.scanned import row_before, rows_above, whole_batches
 from logstore.segment_loader import iter_headers
-from logstore.times import ROW_BYTES, Times, TimesRow, decode, decode_row
-from model.errors import DirectoryExit, DirectoryRefused, MalformedError
+from logstore.times import ROW_BYTES, Times, TimesRow, encode_row
+from model.errors import DirectoryExit, DirectoryRefused
 from model.ids import AppendTimeMs, Offset, PartitionId, Position
-from model.ports import Disk, File
+from model.ports import Disk
 from model.record import BatchHeader, iter_batches
 
-SCAN_BYTES: Final = 4 << 20
 _FIRST: Final = Offset(0)
 
 
@@ -52,6 +52,8 @@ class RecoveringSegment:
     bounds: Bounds = UNKNOWN
     rows: Times | None = None
     """Rows to be written behind those."""
+    closing: TimesRow | None = None
+    """Likewise, of what only the files carry: says again how far batches are covered."""
     changed: bool = False
     """Its files hold something else than the row says, and are to be synced."""
 
@@ -194,21 +196,24 @@ class Recovering:
         try:
             log.drop_cache()
             times.drop_cache()
-            rows = _rows_above(times, segment, self.end)
+            base, known_bytes = segment.base_offset, segment.times_bytes
+            known = row_before(times, known_bytes)
+            rows = rows_above(times, base, self.end, known_bytes=known_bytes, before=known)
             covered = rows[-1].offset if rows else self.end
             number = 0
-            for header in _whole_batches(log, segment.size_bytes, report):
+            for header in whole_batches(log, segment.size_bytes, report):
                 if header.base_offset != self.end or header.end_offset > covered:
                     break
                 while number < len(rows) and rows[number].offset <= header.base_offset:
-                    number += 1
-                row = rows[number - 1] if number else None
-                known = row or TimesRow(self.end, header.leader_epoch, segment.last)
+                    known, number = rows[number], number + 1
+                if known is None:
+                    break  # no row is left that tells when it was appended
                 segment.appended(known, header.size_bytes)
                 self.end = header.end_offset
+                segment.closing = known._replace(offset=self.end)
                 self._touch()
-            kept = sum(row.offset < self.end for row in rows)
-            if kept:
+            if segment.closing is not None:
+                kept = sum(row.offset < self.end for row in rows)
                 segment.times_bytes = (segment.times_bytes or ROW_BYTES) + kept * ROW_BYTES
         finally:
             log.close()
@@ -263,21 +268,31 @@ class Recovering:
             file.close()
 
     def _finish_times(self, segment: RecoveringSegment) -> None:
-        """Cut a `.times` behind its last believed row, and add the rows of the journal."""
+        """Cut a `.times` behind its last believed row, and add the rows of the journal.
+
+        What only the files carry is closed at its end: until the next checkpoint is durable
+        another start finds there, whenever this one is killed, how far its batches are covered.
+        """
         name = f"{self.directory}/{by_offset(segment.base_offset, TIMES)}"
         size = _size(self.disk, name)
         if size > segment.times_bytes:
             self._touch()
         elif not segment.changed or not (size or segment.rows):
             return
-        file = self.disk.open(name, create=True)
-        file.truncate(min(size, segment.times_bytes))
-        if segment.rows:
+        content = b""
+        if segment.closing is not None:
+            content = encode_row(segment.closing)
+            segment.closing = None
+        elif segment.rows:
             head = b"" if segment.times_bytes else segment.rows.encode_head()
             content = head + segment.rows.encode_rows()
+            segment.rows = None
+        file = self.disk.open(name, create=True)
+        if content:
             file.pwrite([content], Position(segment.times_bytes))
             segment.times_bytes += len(content)
-            segment.rows = None
+        if size > segment.times_bytes:
+            file.truncate(segment.times_bytes)
         # SYNC: append times have the durability of their batches.
         file.fdatasync()
         file.close()
@@ -332,59 +347,6 @@ def _end_of(batches: Sequence[Buffer]) -> Offset:
         for batch in iter_batches(memoryview(buffer)):
             end = BatchHeader.of_checked(batch).end_offset
     return end
-
-
-def _rows_above(file: File, segment: RecoveringSegment, end: Offset) -> list[TimesRow]:
-    """Return the rows behind those of the checkpoint, as far as each goes on where they ended.
-
-    The last says how far batches are covered: it closes the one before.
-    """
-    if not segment.times_bytes:
-        try:
-            decode(file.pread(ROW_BYTES, Position(0)), segment.base_offset)
-        except MalformedError:
-            return []
-    position = segment.times_bytes or ROW_BYTES
-    content = file.pread(max(0, file.size() - position), Position(position))
-    before = None
-    if position > ROW_BYTES:
-        before = decode_row(file.pread(ROW_BYTES, Position(position - ROW_BYTES)))
-    rows: list[TimesRow] = []
-    covered = end
-    for at in range(0, len(content) - ROW_BYTES + 1, ROW_BYTES):
-        row = decode_row(content[at : at + ROW_BYTES])
-        if row is None or row.offset < covered:
-            break
-        closes = before is not None and row[1:] == before[1:]
-        if not closes and row.offset != covered:
-            break
-        rows.append(row)
-        covered, before = row.offset, row
-    return rows
-
-
-def _whole_batches(file: File, position: int, report: RecoveryReport) -> Iterator[BatchHeader]:
-    """Yield the batches from a position on that are whole and match their checksums."""
-    size = file.size()
-    report.scanned_bytes += max(0, size - position)
-    chunk = SCAN_BYTES
-    while position < size:
-        content = memoryview(file.pread(min(chunk, size - position), Position(position)))
-        used = 0
-        try:
-            for batch in iter_batches(content):
-                header = BatchHeader(batch)
-                if crc32c(header.covered) != header.crc32c:
-                    return
-                yield header
-                used += len(batch)
-        except MalformedError:
-            return
-        position += used
-        if not used:
-            if len(content) == size - position:
-                return
-            chunk *= 2
 
 
 def _size(disk: Disk, name: str) -> int:

@@ -281,11 +281,7 @@ def cut_files(disk: Disk, cut: Cut) -> CutDone:
         return CutDone(0, 0)
     _unlink(disk, f"{directory}/{by_offset(cut.kept, INDEX)}")
     log = disk.open(f"{directory}/{by_offset(cut.kept, LOG)}", create=True)
-    size = log.size()
-    for position, header in iter_headers(log, Position(0), size):
-        if header.end_offset > cut.offset:
-            size = position
-            break
+    size = _bytes_below(log, cut.offset)
     log.truncate(size)
     log.close()
     times = disk.open(f"{directory}/{by_offset(cut.kept, TIMES)}", create=True)
@@ -293,6 +289,21 @@ def cut_files(disk: Disk, cut: Cut) -> CutDone:
     times.truncate(kept)
     times.close()
     return CutDone(size, kept, newest)
+
+
+def _bytes_below(file: File, offset: Offset) -> int:
+    """Return how many bytes of a `.log` hold the batches below an offset, where one of them ends.
+
+    What follows need not be a batch. Before a replay the file was this short already, and what the
+    journal has put above that, behind zeros, is to go again.
+    """
+    size, end = 0, 0
+    for position, header in iter_headers(file, Position(0), file.size()):
+        if header.end_offset > offset:
+            return position
+        size, end = position + header.size_bytes, header.end_offset
+    # Damaged below the offset: how much of the rest lies below it as well, nobody can tell.
+    return size if end == offset else file.size()
 
 
 def _times_below(file: File, offset: Offset) -> tuple[int, AppendTimeMs | None]:

@@ -33,9 +33,9 @@ class Upkeep:
         self.snapshots: list[Offset] = []
         """Offsets of the producer snapshots on disk, oldest first."""
         self.sound_snapshot: Offset | None = None
-        """The newest of them that was synced since this start."""
+        """The newest of them that was synced since this start: no other file takes its name."""
         self.snapshot_bytes = 0
-        """Appended since the newest of them."""
+        """Accepted since the newest of them, filed or not."""
         self.unsynced_since: int | None = None
         """Monotonic ms of the oldest append that only the files carry."""
         self.tail_counted = 0

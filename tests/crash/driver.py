@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from api.sim.disk import SimDisk
+from api.sim.faults import Operation
 from logstore.batch import encode_batch
 from logstore.identity import Identity
 from logstore.log_directory import LogDirectory
@@ -41,6 +42,7 @@ from tests.crash.history import (
     TrimDurable,
     Trimmed,
     Truncated,
+    Written,
 )
 from tests.crash.reading import read_all
 
@@ -67,6 +69,10 @@ IDENTITY: Final = Identity(b"directory uuid 1", "cluster", NodeId(0), Registrati
 def partition(number: int, topic: int = 1) -> PartitionId:
     """Return the id of a partition of one of the script's topics."""
     return PartitionId(TopicId(topic.to_bytes(16, "big")), number)
+
+
+class _Killed(BaseException):
+    """Ends whatever the store is doing, as a signal does."""
 
 
 class Driver:
@@ -208,6 +214,11 @@ class Driver:
                 return
             self.checkpoint(every=False)
 
+    def commit(self) -> None:
+        """Commit, and leave what the journal has to a later round."""
+        while self._one_round(lambda: None, filing_may_wait=True):
+            pass
+
     def file(self) -> None:
         """Commit, and let all of it reach its files."""
         self.round()
@@ -257,6 +268,27 @@ class Driver:
                 if each in clean:
                     self._say(Durable(each, clean[each]))
 
+    def restart_amid_checkpoint(self, meanwhile: Callable[[], None]) -> None:
+        """Be killed when a checkpoint has its name, and that is not durable yet; start again.
+
+        Rounds that `meanwhile` does fall between its planning and its writing.
+        """
+        assert isinstance(self._disk, SimDisk)
+        job = self.directory.take_checkpoint(self.monotonic, all=False)
+        assert job is not None
+        meanwhile()
+
+        def at(operation: Operation, name: str, _: object) -> None:
+            if (operation, name) == (Operation.SYNC_DIRECTORY, ""):
+                raise _Killed
+
+        self._disk.before = at
+        try:
+            self.directory.run_checkpoint(job)
+        except _Killed:
+            self._disk.before = None
+        self.restart()
+
     def stop(self) -> None:
         """Stop cleanly."""
         self.file()
@@ -287,16 +319,18 @@ class Driver:
         """Say how many operations of a partition a round has made durable.
 
         An append is durable once the flushed end has passed it, all before the newest such with
-        it; a truncation once the log may be appended to again. Written only: nothing is.
+        it; a truncation once the log may be appended to again. Of flush=async: written.
         """
         if gone:
             self._say(Durable(of, at_most))
             return
         log = self.directory.partitions.get(of)
-        if log is None or log.cut is not None or log.settings.flush is Flush.ASYNC:
+        if log is None or log.cut is not None:
             return
+        asynchronous = log.settings.flush is Flush.ASYNC
+        reached = log.written_end if asynchronous else log.flushed_end
         waiting = self._undurable.pop(of, [])
-        done = [n for n, end in waiting if n <= at_most and end <= log.flushed_end]
+        done = [n for n, end in waiting if n <= at_most and end <= reached]
         self._undurable[of] = [each for each in waiting if not done or each[0] > done[-1]]
         if done:
-            self._say(Durable(of, done[-1]))
+            self._say(Written(of, done[-1]) if asynchronous else Durable(of, done[-1]))

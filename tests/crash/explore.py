@@ -53,8 +53,11 @@ class Subject(Protocol):
         """Recover an image; every exception becomes a refusal."""
         ...
 
-    def check(self, outcome: Outcome, said: Sequence[object]) -> Iterator[str]:
-        """Yield what is wrong with an outcome, given the marks until the cut."""
+    def check(self, outcome: Outcome, said: Sequence[object], *, killed: bool) -> Iterator[str]:
+        """Yield what is wrong with an outcome, given the marks until the crash.
+
+        `killed`: the process was killed, and the disk has all that it was told.
+        """
         ...
 
 
@@ -66,6 +69,15 @@ class Violation(NamedTuple):
     """Steps done before the crash."""
     image: Image
     second: bool = False
+
+
+class _Left(NamedTuple):
+    """What a crash may leave."""
+
+    digest: bytes
+    image: Image
+    killed: bool
+    """As a kill leaves it: everything that was written is there."""
 
 
 @dataclass(slots=True)
@@ -103,7 +115,7 @@ class Explorer:
         self._seed = seed
         self._violations_max = violations_max
         self._outcomes: dict[bytes, Outcome] = {}
-        self._judged: set[tuple[bytes, int]] = set()
+        self._judged: set[tuple[bytes, int, bool]] = set()
         self.seen = Seen()
 
     def explore(
@@ -118,7 +130,7 @@ class Explorer:
         rand = random.Random(self._seed)
         replay = Replay(Platter(recording.first))
         said: list[object] = []
-        states: list[tuple[bytes, Image]] | None = None
+        states: list[_Left] | None = None
         for index, step in enumerate(recording.steps):
             if isinstance(step, Mark):
                 said.append(step.value)
@@ -130,54 +142,58 @@ class Explorer:
                 continue
             if states is None:
                 states = self._states(Pending(replay.platter), model, rand)
-            for digest, image in states:
-                self._crash(image, digest, said, cut=index + 1)
+            for left in states:
+                self._crash(left, said, cut=index + 1)
                 if len(self.seen.violations) >= self._violations_max:
                     return self.seen
         return self.seen
 
-    def _states(
-        self, pending: Pending, model: Model, rand: random.Random
-    ) -> list[tuple[bytes, Image]]:
-        """Return the different images that a cut may leave now."""
+    def _states(self, pending: Pending, model: Model, rand: random.Random) -> list[_Left]:
+        """Return the different images that a crash may leave now."""
         images: dict[bytes, Image] = {}
         for kept in model(pending, rand):
             self.seen.tried += 1
             image = pending.image(kept)
             images.setdefault(image.digest(), image)
         self.seen.crashed |= images.keys()
-        return list(images.items())
+        whole = pending.image(pending.everything).digest()
+        return [_Left(digest, image, digest == whole) for digest, image in images.items()]
 
-    def _crash(self, image: Image, digest: bytes, said: Sequence[object], *, cut: int) -> None:
-        if (digest, len(said)) in self._judged:
+    def _crash(self, left: _Left, said: Sequence[object], *, cut: int) -> None:
+        key = (left.digest, len(said), left.killed)
+        if key in self._judged:
             return
-        self._judged.add((digest, len(said)))
-        outcome = self._judge(image, digest, said, cut=cut)
-        if self._twice and outcome.refusal is None and digest[0] % SECOND_CRASH_OF == 0:
-            self.seen.cut_again.add(digest)
-            self._crash_again(image, outcome, said, cut=cut)
+        self._judged.add(key)
+        outcome = self._judge(left, said, cut=cut)
+        if not self._twice or outcome.refusal is not None:
+            return
+        if left.digest[0] % SECOND_CRASH_OF == 0:
+            self.seen.cut_again.add(left.digest)
+            self._crash_again(left.image, outcome, said, cut=cut)
+        if left.killed:
+            self._kill_again(left.image, outcome, said, cut=cut)
 
     def _judge(
-        self, image: Image, digest: bytes, said: Sequence[object], *, cut: int, second: bool = False
+        self, left: _Left, said: Sequence[object], *, cut: int, second: bool = False
     ) -> Outcome:
-        outcome = self._outcomes.get(digest)
-        if outcome is None:
-            outcome = self._subject.recover(image)
-            if digest[0] % SECOND_CRASH_OF:
-                outcome = outcome._replace(steps=())  # nobody will look at them again
-            self._outcomes[digest] = outcome
+        outcome = self._outcomes.get(left.digest)
+        wanted = not second and (left.killed or left.digest[0] % SECOND_CRASH_OF == 0)
+        if outcome is None or (wanted and not outcome.steps):
+            outcome = self._subject.recover(left.image)
+            # Of the others nobody will look at the steps again.
+            self._outcomes[left.digest] = outcome if wanted else outcome._replace(steps=())
             self.seen.recovered.add(outcome.after)
         if outcome.refusal is not None:
-            self._report(f"recovery refused: {outcome.refusal}", cut, image, second=second)
+            self._report(f"recovery refused: {outcome.refusal}", cut, left.image, second=second)
             return outcome
-        for what in self._subject.check(outcome, said):
-            self._report(what, cut, image, second=second)
+        for what in self._subject.check(outcome, said, killed=left.killed):
+            self._report(what, cut, left.image, second=second)
         return outcome
 
     def _crash_again(
         self, image: Image, outcome: Outcome, said: Sequence[object], *, cut: int
     ) -> None:
-        """Crash inside the recovery of a state, and after it; what was recovered stays."""
+        """Cut the power inside the recovery of a state, and after it; what was recovered stays."""
         steps = outcome.steps
         rand = random.Random(image.digest())
         cuts = {rand.randrange(len(steps)) for _ in range(SECOND_CUTS)} if steps else set()
@@ -188,13 +204,36 @@ class Explorer:
                 pending = Pending(replay.platter)
                 for kept in _second_states(pending, rand):
                     again = pending.image(kept)
-                    digest = again.digest()
-                    self.seen.second.add(digest)
-                    found = self._judge(again, digest, said, cut=cut, second=True)
+                    found = self._second(again, said, cut=cut, killed=False)
                     if index + 1 == len(steps) and found.state != outcome.state:
                         self._report(
                             "recovering again gives another state", cut, again, second=True
                         )
+
+    def _kill_again(
+        self, image: Image, outcome: Outcome, said: Sequence[object], *, cut: int
+    ) -> None:
+        """Kill the recovery that follows a kill, behind whatever it does to a file or a name.
+
+        All that the process before it had written is still there, and so is what recovery has made
+        of it: another start must find the same.
+        """
+        replay = Replay(Platter(image))
+        for step in outcome.steps:
+            replay.do(step)
+            if isinstance(step, Mark | Sync | SyncDirectory):
+                continue
+            pending = Pending(replay.platter)
+            again = pending.image(pending.everything)
+            found = self._second(again, said, cut=cut, killed=True)
+            if found.refusal is None and found.state != outcome.state:
+                self._report("killed in recovery, it finds another state", cut, again, second=True)
+
+    def _second(self, image: Image, said: Sequence[object], *, cut: int, killed: bool) -> Outcome:
+        """Judge what a crash inside recovery has left."""
+        left = _Left(image.digest(), image, killed)
+        self.seen.second.add(left.digest)
+        return self._judge(left, said, cut=cut, second=True)
 
     def _report(self, what: str, cut: int, image: Image, *, second: bool) -> None:
         self.seen.violations.append(Violation(what, cut, image, second))

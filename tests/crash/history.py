@@ -70,6 +70,13 @@ class Durable(NamedTuple):
     operations: int
 
 
+class Written(NamedTuple):
+    """The first so many operations are in the files: a kill takes nothing of them, a cut may."""
+
+    partition: PartitionId
+    operations: int
+
+
 class TrimDurable(NamedTuple):
     """The partition is in a checkpoint: it exists, and its log start never falls below this."""
 
@@ -120,6 +127,7 @@ Said: TypeAlias = (
     | Deleted
     | Removed
     | Durable
+    | Written
     | TrimDurable
     | ClockDurable
     | Registered
@@ -226,10 +234,11 @@ def _end(state: State) -> Offset:
 
 
 class History:
-    """What the marks until a cut demand."""
+    """What the marks until a crash demand."""
 
-    def __init__(self, said: Sequence[object]) -> None:
-        """Read the marks in order."""
+    def __init__(self, said: Sequence[object], *, killed: bool = False) -> None:
+        """Read the marks in order. `killed`: the process went, and the power did not."""
+        self._killed = killed
         self.partitions: dict[PartitionId, Expected] = {}
         self.clock_floor = AppendTimeMs(0)
         self.registration_epoch = 0
@@ -283,7 +292,8 @@ class History:
     def _read_partition(self, mark: object) -> None:
         """Read a mark that concerns one partition."""
         assert isinstance(
-            mark, Created | Appended | Truncated | Trimmed | Deleted | Durable | TrimDurable
+            mark,
+            Created | Appended | Truncated | Trimmed | Deleted | Durable | Written | TrimDurable,
         )
         each = self.partitions.setdefault(mark.partition, Expected())
         match mark:
@@ -303,6 +313,9 @@ class History:
                 each.deleted_by = each.operations
             case Durable(_, operations):
                 each.is_durable(operations)
+            case Written(_, operations):
+                if self._killed:
+                    each.is_durable(operations)
             case TrimDurable(_, offset):
                 each.starts = [start for start in each.starts if start >= offset]
                 each.must_exist = True

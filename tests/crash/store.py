@@ -13,6 +13,7 @@ from api.sim.power_cut import Pending
 from logstore.log_directory import LogDirectory, Opened
 from logstore.partition_log import PartitionLog
 from logstore.paths import LOG, PARTITIONS, partition_directory
+from logstore.scrub import SegmentScrub
 from model.errors import DirectoryRefused, MalformedError, RequestError, StorageFailed
 from model.ids import PartitionId
 from model.ports import Disk
@@ -124,7 +125,7 @@ class Store:
 
     def __init__(self) -> None:
         """Judge many cuts of one run; what was said grows with the cut."""
-        self._history: tuple[int, History] = (-1, History([]))
+        self._histories: dict[bool, tuple[int, History]] = {}
         self._read: dict[object, Recovered] = {}
 
     def recover(self, image: Image) -> Outcome:
@@ -137,7 +138,7 @@ class Store:
             )
             steps, after = list(disk.trace), disk.platter.image()
             return Outcome(
-                self._state(opened, after),
+                self._state(opened, disk, after),
                 after.digest(),
                 steps,
                 unreported=unreported(image, after, opened),
@@ -145,7 +146,7 @@ class Store:
         except REFUSALS as error:
             return Outcome(None, disk.platter.image().digest(), disk.trace, repr(error))
 
-    def _state(self, opened: Opened, after: Image) -> Recovered:
+    def _state(self, opened: Opened, disk: Disk, after: Image) -> Recovered:
         """Read the directory, unless one with the same files and ends was read before."""
         logs = opened.directory.partitions.values()
         key = (after.digest(), *((log.id, log.log_start, log.log_end) for log in logs))
@@ -153,17 +154,19 @@ class Store:
         if state is None:
             state = read_directory(opened)
             for log in logs:
-                state.partitions[log.id] = _with_tails(state.partitions[log.id], log, after)
+                found = _with_tails(state.partitions[log.id], log, after)
+                state.partitions[log.id] = _scrubbed(found, log, disk)
             self._read[key] = state
         return state
 
-    def check(self, outcome: Outcome, said: Sequence[object]) -> Iterator[str]:
+    def check(self, outcome: Outcome, said: Sequence[object], *, killed: bool) -> Iterator[str]:
         """Hold what was recovered against what was said."""
         state = outcome.state
         assert isinstance(state, Recovered)
-        if self._history[0] != len(said):
-            self._history = (len(said), History(said))
-        history = self._history[1]
+        marks, history = self._histories.get(killed, (-1, None))
+        if history is None or marks != len(said):
+            history = History(said, killed=killed)
+            self._histories[killed] = (len(said), history)
         yield from history.violations(*state)
         for name, size in outcome.unreported:
             if not any(
@@ -225,3 +228,16 @@ def _with_tails(found: Found, log: PartitionLog, after: Image) -> Found:
             if have != size:
                 behind.append(f"{name} is {have} bytes long, not {size}")
     return found._replace(damage=(*found.damage, *behind))
+
+
+def _scrubbed(found: Found, log: PartitionLog, disk: Disk) -> Found:
+    """Read every segment once more, whole, also what no reader is given."""
+    damage = list(found.damage)
+    for segment in log.segment_list:
+        scrub = SegmentScrub(disk, segment, interval_bytes=SMALL.index_interval_bytes)
+        ended = not segment.size_bytes
+        while not ended:
+            step = scrub.step()
+            damage += map(str, step.findings)
+            ended = step.ended
+    return found._replace(damage=tuple(damage))

@@ -1,17 +1,26 @@
 """The examiner examined: it passes a store that is right and catches each that is not."""
 
 import random
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from api.sim.platter import Platter
 from api.sim.power_cut import Pending
 from api.sim.trace import Mark, Replay, Step, Sync
-from tests.crash.explore import Explorer, Seen, sweep
+from tests.crash.explore import Explorer, Outcome, Seen, sweep
 from tests.crash.models import MODELS, coarse, ordered, weak
 from tests.crash.toy_store import Bug, Toy
 
 RECORDS = 10
+
+
+class Killed(Toy):
+    """Judged after kills alone."""
+
+    def check(self, outcome: Outcome, said: Sequence[object], *, killed: bool) -> Iterator[str]:
+        if killed:
+            yield from super().check(outcome, said, killed=killed)
 
 
 def explore(bug: Bug, model: str = "weak") -> Seen:
@@ -35,6 +44,19 @@ def test_a_store_that_is_wrong_is_caught(bug: Bug) -> None:
 def test_a_fault_of_recovery_shows_only_in_a_second_crash() -> None:
     violations = explore(Bug.RECOVERY_IN_PLACE).violations
     assert {violation.second for violation in violations} == {True}
+
+
+@pytest.mark.parametrize(
+    ("bug", "inside_recovery"),
+    [(Bug.NO_SYNC, set()), (Bug.ACK_BEFORE_SYNC, {False}), (Bug.RECOVERY_IN_PLACE, {True})],
+)
+def test_a_kill_loses_no_write_and_is_tried_inside_recovery(
+    bug: Bug, inside_recovery: set[bool]
+) -> None:
+    toy = Killed(bug)
+    explorer = Explorer(toy, seed=1, violations_max=1)
+    seen = explorer.explore(toy.record(RECORDS), lambda pending, _: iter([pending.everything]))
+    assert {violation.second for violation in seen.violations} == inside_recovery
 
 
 def test_every_sync_of_a_store_that_is_right_is_needed() -> None:

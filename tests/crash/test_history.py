@@ -21,6 +21,7 @@ from tests.crash.history import (
     TrimDurable,
     Trimmed,
     Truncated,
+    Written,
 )
 
 P = PartitionId(TopicId(b"t" * 16), 0)
@@ -78,6 +79,14 @@ def test_a_round_makes_durable_what_it_took() -> None:
     assert wrong(story, found(A, B, C)) == []
     assert wrong(story, found(A, B, C, D)) == []
     assert wrong(story, found(A, B))
+
+
+def test_a_kill_takes_nothing_that_was_written_and_a_power_cut_may() -> None:
+    story = [*STORY, Written(P, 2)]
+    for state, lost in ((found(A, B, C, D), False), (found(A, B, C), False), (found(A), True)):
+        of_kill = History(story, killed=True).violations({P: state}, Directory(BEFORE))
+        assert bool(list(of_kill)) == lost
+        assert wrong(story, state) == []
 
 
 def test_a_truncation_is_done_or_not_and_stays_done() -> None:

@@ -1,15 +1,19 @@
 """What a partition remembers over a crash besides its batches: epochs, producers, times."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from api.sim.disk import SimDisk
+from api.sim.power_cut import Pending, Survivors
+from logstore import partition_checkpoint
 from logstore.leader_epochs import EpochStart
 from logstore.log_directory import LogDirectory
+from logstore.partition_checkpoint import SNAPSHOTS_KEPT
 from logstore.partition_log import PartitionLog
 from logstore.paths import EPOCHS, partition_directory
+from logstore.producer_state import WINDOW_BATCHES
 from logstore.recovery_report import RecoveryReport
 from model.ids import LeaderEpoch, Offset, Position
 from tests.crash.driver import IDENTITY, SMALL, START, WIDE, Driver, partition
@@ -37,9 +41,16 @@ class Power:
         self.on.append(P, *sizes)
         self.on.file()
 
-    def cut(self, *, keeping_all: bool = False) -> RecoveryReport:
-        """Cut the power: only what was synced is left, or all of it."""
-        self.disk.power_cut(lambda pending: pending.everything if keeping_all else pending.nothing)
+    def cut(
+        self,
+        *,
+        keeping_all: bool = False,
+        choose: Callable[[Pending], Survivors] | None = None,
+    ) -> RecoveryReport:
+        """Cut the power: only what was synced is left, or all of it, or what is chosen."""
+        self.disk.power_cut(
+            choose or (lambda pending: pending.everything if keeping_all else pending.nothing)
+        )
         opened = LogDirectory.open(
             self.disk, SMALL, rand=random.Random(2), now_wall=START, identity=IDENTITY
         )
@@ -78,6 +89,21 @@ def test_an_emptied_log_finds_its_epoch_in_the_segment_that_is_left() -> None:
     power.on.checkpoint()
     power.disk.unlink(f"{partition_directory(P)}/{EPOCHS}")
     power.cut(keeping_all=True)
+    assert power.log.log_start == power.log.log_end == 1
+    assert power.log.leader_epochs.latest == 3
+
+
+def test_an_emptied_log_remembers_its_epoch_although_a_later_one_was_on_its_way() -> None:
+    power = Power()
+    power.committed(10, epoch=3)
+    power.log.roll()
+    power.on.trim(P, power.log.log_end)
+    power.on.checkpoint()
+    power.on.epoch = LeaderEpoch(4)
+    power.on.append(P, 10)
+    power.log.roll()  # it wants a checkpoint
+    power.on.checkpoint(every=False)
+    power.cut(choose=names_alone)
     assert power.log.log_start == power.log.log_end == 1
     assert power.log.leader_epochs.latest == 3
 
@@ -170,10 +196,75 @@ def test_a_producer_whose_segments_are_gone_is_remembered_although_more_was_acce
     power.on.trim(P, power.log.log_end)
     power.on.append(P, 600)
     power.on.checkpoint(every=False)
-    assert len(power.log.segment_list) == 2
+    assert len(power.log.segment_list) == 1
     power.cut()
     assert power.log.log_end == 4
     assert producers_of(power.log) == before
+
+
+def names_alone(pending: Pending) -> Survivors:
+    """Keep what directories were told, and of files only what was synced."""
+    return Survivors(0, pending.everything.names)
+
+
+def known(log: PartitionLog) -> dict[object, object]:
+    """Return of each producer what it sends next."""
+    return {name: producer.next_sequence for name, producer in log.producers.items()}
+
+
+def test_the_only_copy_of_a_producer_is_not_written_over() -> None:
+    power = Power()
+    for _ in range(3):
+        power.committed(600, epoch=1)
+    before = known(power.log)
+    power.on.trim(P, power.log.log_end)
+    power.on.checkpoint(every=False)
+    power.committed(10, epoch=1)
+    power.on.truncate(P, 3)  # a checkpoint ends where the last one did, and more was filed
+    power.on.settle(P)
+    power.on.checkpoint()
+    power.cut(choose=names_alone)
+    assert known(power.log) == before
+    assert len(before) == 3
+
+
+def test_what_is_not_in_the_files_yet_makes_no_snapshot_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(partition_checkpoint, "SNAPSHOT_BYTES", 500)
+    power = Power()
+    power.committed(10, epoch=1)
+    power.on.checkpoint()
+    for _ in range(2):
+        power.on.append(P, 300)
+        power.on.commit()
+    assert (power.log.flushed_end, power.log.filed_end) == (3, 1)
+    power.log.roll()  # it wants a checkpoint
+    power.on.checkpoint(every=False)
+    assert power.log.upkeep.snapshots == [1]
+    power.committed(10, epoch=1)
+    power.log.roll()
+    power.on.checkpoint(every=False)
+    assert power.log.upkeep.snapshots == [1, 4]
+
+
+def test_a_producer_that_wrote_much_since_the_checkpoint_is_remembered_without_its_segment() -> (
+    None
+):
+    """More than its window holds is lost with the power: what is left of it lies nowhere else."""
+    power = Power()
+    for _ in range(3):
+        power.committed(600, epoch=1)
+    power.on.trim(P, 1)
+    power.on.append(P, *[1] * WINDOW_BATCHES)  # of the first of the three
+    power.on.checkpoint(every=False)
+    power.cut()
+    assert known(power.log)[1000] == 1
+    for _ in range(2 * SNAPSHOTS_KEPT):
+        power.committed(600, epoch=2)
+        power.on.checkpoint()
+    power.cut(choose=names_alone)
+    assert 1000 in known(power.log)
 
 
 def test_a_rotted_batch_speaks_for_no_producer() -> None:
@@ -184,7 +275,7 @@ def test_a_rotted_batch_speaks_for_no_producer() -> None:
     power.on.file()
     power.on.checkpoint(every=False)
     (name,) = [segment.log_name for segment in power.on.log(partition(1)).segment_list]
-    known = {each[0] for each in producers_of(power.on.log(partition(1)))}
+    before = {each[0] for each in producers_of(power.on.log(partition(1)))}
     power.on.checkpoint()
     size = power.on.log(partition(1)).segment_list[0].size_bytes
     for file in power.disk.list(partition_directory(partition(1))):
@@ -194,7 +285,7 @@ def test_a_rotted_batch_speaks_for_no_producer() -> None:
     power.disk.flip_bit(name, Position(size // 3 + PRODUCER_ID_AT + 7), 6)
     report = power.cut(keeping_all=True)
     found = {each[0] for each in producers_of(power.on.log(partition(1)))}
-    assert found < known
+    assert found < before
     assert [each.file for each in report.repaired] == [name]
 
 

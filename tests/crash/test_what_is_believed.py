@@ -2,11 +2,16 @@
 
 import random
 
+import pytest
+
 from api.sim.disk import SimDisk
+from api.sim.faults import Fault, Operation
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
+from logstore.paths import CHECKPOINT
 from logstore.recovery_report import RecoveryReport
 from logstore.times import ROW_BYTES
+from model.errors import StorageFailed
 from model.ids import Position
 from tests.crash.driver import ASYNC, IDENTITY, SMALL, START, WIDE, Driver, partition
 from tests.crash.reading import read_all
@@ -66,6 +71,32 @@ def test_a_batch_without_its_append_time_ends_the_log() -> None:
     log, report = power.start()
     assert log.log_end == 1
     assert [each.file for each in report.dropped] == [log_name]
+
+
+@pytest.mark.parametrize("torn_bytes", [0, 3])
+def test_what_was_only_written_is_there_after_another_kill_in_recovery(torn_bytes: int) -> None:
+    power = Power()
+    power.on.create(P, settings=ASYNC)
+    power.on.file()
+    power.on.checkpoint()
+    for _ in range(2):
+        power.on.append(P, 100, 50)
+        power.on.file()
+    (segment,) = power.on.log(P).segment_list
+    power.disk.kill()
+    log = power.disk.open(segment.log_name)
+    log.truncate(log.size() - torn_bytes)
+    power.disk.faults.add(Fault(Operation.NAMES, CHECKPOINT))
+    with pytest.raises(StorageFailed, match=CHECKPOINT):
+        power.start()
+    power.disk.kill()
+    found, report = power.start()
+    assert found.log_end == (3 if torn_bytes else 4)
+    assert report.dropped == []  # of the first start there is no report
+    times = power.size(segment.times_name)
+    power.disk.kill()
+    assert power.start()[0].log_end == found.log_end
+    assert power.size(segment.times_name) == times
 
 
 def test_a_direct_run_that_does_not_match_its_checksum_is_no_entry() -> None:

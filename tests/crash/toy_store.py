@@ -162,8 +162,8 @@ class Toy:
             return Outcome(None, disk.platter.image().digest(), disk.trace, repr(error))
         return Outcome(records, disk.platter.image().digest(), disk.trace)
 
-    def check(self, outcome: Outcome, said: Sequence[object]) -> Iterator[str]:
-        """A first part of what was begun, with all that was acknowledged."""
+    def check(self, outcome: Outcome, said: Sequence[object], *, killed: bool) -> Iterator[str]:
+        """A first part of what was begun, with all that was acknowledged; `killed`: or written."""
         records = outcome.state
         begun = [mark[1] for mark in said if isinstance(mark, tuple) and mark[0] == "begun"]
         acknowledged = len(said) - len(begun)

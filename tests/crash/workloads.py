@@ -153,6 +153,21 @@ def truncate(log: Driver) -> None:
     log.round()
 
 
+def truncate_below_the_row(log: Driver) -> None:
+    """Batches that a checkpoint covers go, with those that came behind it into the same segment."""
+    log.create(C, settings=WIDE)
+    for _ in range(3):
+        log.append(C, *(log.rand.randrange(1, 90) for _ in range(4)))
+        log.file()
+        log.checkpoint()
+        log.append(C, *(log.rand.randrange(1, 90) for _ in range(3)))
+        log.file()
+        log.truncate(C, log.log(C).log_end - log.rand.randrange(4, 6))
+        while log.log(C).cut is not None:
+            log.commit()  # no checkpoint comes before the next one above
+        log.tick()
+
+
 def delete(log: Driver) -> None:
     """A partition goes, another comes, and the journal still speaks of the first."""
     log.append(A, log.rand.randrange(100, 400), log.rand.randrange(100, 900))
@@ -185,6 +200,23 @@ def retention(log: Driver) -> None:
     log.checkpoint()
     log.append(A, log.rand.randrange(1, 90))
     log.round()
+
+
+def forgotten_segments(log: Driver) -> None:
+    """Producers of which no segment tells any more, and checkpoints while more is on its way."""
+    for _ in range(3):
+        log.append(A, log.rand.randrange(500, 800))
+    log.file()
+    log.trim(A, log.log(A).log_end - 1)
+    log.checkpoint()
+    for _ in range(2):
+        log.append(A, log.rand.randrange(1, 90))
+        log.commit()
+        log.checkpoint()
+    log.log(A).roll()
+    log.append(A, log.rand.randrange(1, 90))
+    log.round()
+    log.checkpoint()
 
 
 def asynchronous(log: Driver) -> None:
@@ -324,8 +356,10 @@ WORKLOADS: Final[dict[str, Script]] = {
         roll,
         recycle,
         truncate,
+        truncate_below_the_row,
         delete,
         retention,
+        forgotten_segments,
         asynchronous,
         clock,
         leaders,

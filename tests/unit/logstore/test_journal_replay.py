@@ -85,6 +85,23 @@ def test_a_truncation_behind_a_checkpoint_is_done_again() -> None:
     assert power.log.log_end == 1
 
 
+def test_a_truncation_is_done_again_in_a_file_that_was_cut_below_the_checkpoint() -> None:
+    power = Power()
+    for _ in range(5):
+        power.append()
+    power.checkpoint()
+    for _ in range(2):
+        power.append()
+    power.log.truncate(Offset(3))
+    power.commit()
+    kept = power.log.segment_list[0].size_bytes
+    power.disk.kill()
+    power.open()
+    segment = power.log.segment_list[0]
+    assert (segment.end_offset, segment.size_bytes) == (3, kept)
+    assert power.disk.open(segment.log_name).size() == kept
+
+
 def test_a_deletion_behind_a_checkpoint_is_done_again() -> None:
     power = Power()
     power.append()

@@ -22,6 +22,7 @@ from tests.unit.logstore.test_log_directory import (
     commit,
     opened,
     pid,
+    read,
     settle,
 )
 
@@ -69,6 +70,20 @@ def test_segments_that_were_not_filed_when_the_log_was_trimmed_go_once_they_are(
     settle(directory)
     checkpoint(directory)
     assert len(log.segment_list) == len(kept(log, disk)) == 1
+
+
+def test_a_segment_stays_as_long_as_anything_in_it_is_left() -> None:
+    disk = SimDisk()
+    directory = opened(disk).directory
+    log = directory.create(pid(0), PartitionSettings(segment_bytes=KIB))
+    for _ in range(5):
+        append(log, 300)  # two to a segment
+    settle(directory)
+    for start, segments in ((1, 3), (2, 2), (3, 2), (4, 1)):
+        log.trim(Offset(start))
+        checkpoint(directory)
+        assert len(log.segment_list) == len(kept(log, disk)) == segments
+        assert read(log, start).next_offset > start
 
 
 def test_the_active_segment_goes_once_it_is_sealed() -> None:
