@@ -121,6 +121,8 @@ class Begin:
     topic: TopicId
     cursors: tuple[Cursor, ...]
     """All of this topic."""
+    alike: frozenset[MemberId]
+    """Members that begin so too. What others hold is theirs: they may have begun to read it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

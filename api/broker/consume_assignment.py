@@ -7,6 +7,7 @@ from dataclasses import replace
 from api.broker.consume_events import Assigned, Event, Joined, Named, Opening, Revoke, Stand
 from api.broker.consume_places import Held, Places
 from api.broker.consume_starts import Starts, stand_of
+from api.broker.members import Members
 from api.broker.subscribe import Bounds
 from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.partitions import Partitions
@@ -25,6 +26,7 @@ class Assignment:
         self,
         partitions: Partitions,
         starts: Starts,
+        members: Members,
         time_left_ms: Callable[[Owned], int],
         *,
         principal: Principal,
@@ -33,6 +35,7 @@ class Assignment:
         """Begin with nothing told."""
         self._partitions = partitions
         self._starts = starts
+        self._members = members
         self._time_left_ms = time_left_ms
         self._principal = principal
         self._opening = opening
@@ -98,6 +101,7 @@ class Assignment:
             list(wanted.values()),
             committer=ByStream(member.member_id, member.stream),
             start=self._opening.start,
+            alike=lambda: self._members.starting_late(self._opening.group),
         )
         async for found in places:
             for place in found:

@@ -21,6 +21,7 @@ from api.broker.consume_events import (
     Opening,
 )
 from api.broker.consume_places import Held, Spent, diverged_at, within_credit
+from api.broker.place import Earliest
 from api.broker.read_on import Diverged, Gap, ReadFrom, Step
 from api.broker.subscribe import HEARTBEAT_MS as SILENCE_MS
 from api.broker.subscribe import Bounds, CaughtUp, FellBehind, is_live
@@ -52,10 +53,12 @@ class ConsumeSession:
         self._doors = doors
         self._principal = principal
         self._group = opening.group
+        self._start = opening.start
         self._member = member
         self._assignment = Assignment(
             doors.node.partitions,
             doors.starts,
+            doors.members,
             self._time_left_ms,
             principal=principal,
             opening=opening,
@@ -106,6 +109,11 @@ class ConsumeSession:
     def stream(self) -> StreamNumber:
         """This stream's number; the member may have a newer one by now."""
         return self._member.stream
+
+    @property
+    def starts_late(self) -> bool:
+        """Whether it begins elsewhere than at the beginning where nothing is committed."""
+        return not isinstance(self._start, Earliest)
 
     def update(self, member: MemberView) -> None:
         """Take over what is committed about the member by now."""

@@ -6,9 +6,10 @@ now or later, begins there, and nothing is skipped or comes from before the grou
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 from api.broker.consume_events import Stand
@@ -20,12 +21,14 @@ from api.broker.resolve import Resolve
 from api.broker.subscribe import Bounds
 from cluster.shell.hosted_partition import HostedPartition
 from consumer_groups.native.begin import has_begun
-from consumer_groups.records import OffsetCommitted
+from consumer_groups.records import MemberId, OffsetCommitted
 from consumer_groups.requests import Begin, ByStream, Cursor
 from model.ids import GroupId, Offset, PartitionId, TopicId
 from model.principal import Principal
 
-Key = tuple[GroupId, TopicId]
+Key: TypeAlias = tuple[GroupId, TopicId]
+Alike: TypeAlias = Callable[[], frozenset[MemberId]]
+"""Returns the members of a group whose start is not the beginning, as of now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +51,7 @@ class Starts:
         *,
         committer: ByStream,
         start: Place,
+        alike: Alike,
     ) -> AsyncIterator[Sequence[Bounds]]:
         """Yield where partitions begin, topic by topic, once it is committed.
 
@@ -64,7 +68,7 @@ class Starts:
                 lock = self.beginning.setdefault((group, topic), asyncio.Lock())
                 async with lock:
                     committed = await self._begun(
-                        principal, group, of_topic, committer=committer, start=start
+                        principal, group, of_topic, committer=committer, start=start, alike=alike
                     )
             yield [_place(one, committed.get(one.log.id)) for one in of_topic]
 
@@ -81,6 +85,7 @@ class Starts:
         *,
         committer: ByStream,
         start: Place,
+        alike: Alike,
     ) -> Mapping[PartitionId, OffsetCommitted]:
         """Return what is committed in a topic, after the group has begun there if it had not."""
         topic = partitions[0].log.id.topic
@@ -92,11 +97,15 @@ class Starts:
             for one in self.node.partitions.of_topic_id(topic)
             if one.log.id not in committed
         ]
-        request = Begin(group=group, by=committer, topic=topic, cursors=tuple(cursors))
+        request = Begin(
+            group=group, by=committer, topic=topic, cursors=tuple(cursors), alike=frozenset()
+        )
         await self.state.call(
             group,
             lambda machine, now: machine.begin(
-                request, now=now, topics=ImageTopics(self.node.quorum.image)
+                replace(request, alike=alike()),
+                now=now,
+                topics=ImageTopics(self.node.quorum.image),
             ),
         )
         return await self._committed(group, topic)

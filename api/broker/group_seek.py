@@ -31,6 +31,7 @@ from model.result import Result
 
 TRIES_MAX: Final = 5
 """Of looking places up, for a group that begins in further partitions meanwhile."""
+RETRY_MS: Final = 1_000
 
 
 class ToPlace(NamedTuple):
@@ -107,7 +108,7 @@ class GroupSeek:
         Raises:
             RequestError: GROUP_NOT_EMPTY, UNKNOWN_GROUP, OFFSET_OUT_OF_RANGE, INVALID_REQUEST and
                 whatever makes one partition's move impossible, unless it is a plan;
-                REBALANCE_IN_PROGRESS, the group has offsets in other partitions each time.
+                OVERLOADED, the group has offsets in other partitions each time.
         """
         if isinstance(asked.target, ShiftBy):
             return await self._shifted(principal, asked, asked.target.offsets)
@@ -337,9 +338,10 @@ def _nothing_committed(group: GroupId, partition: HostedPartition) -> RequestErr
 
 def _moves_on(group: GroupId) -> RequestError:
     return RequestError(
-        ErrorCode.REBALANCE_IN_PROGRESS,
+        ErrorCode.OVERLOADED,
         f'group "{group}" began in further partitions each of {TRIES_MAX} times that the places '
         "were looked up; name the partitions, or ask again when it has begun everywhere",
+        retry_delay_ms=RETRY_MS,
         group=group,
     )
 

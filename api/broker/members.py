@@ -47,6 +47,11 @@ class Session(Protocol):
         """Its own number."""
         ...
 
+    @property
+    def starts_late(self) -> bool:
+        """Whether it begins elsewhere than at the beginning where nothing is committed."""
+        ...
+
     def update(self, member: MemberView) -> None:
         """Take over what is committed about the member by now."""
         ...
@@ -140,6 +145,11 @@ class Members:
     def serves(self, group: GroupId, member_id: MemberId) -> bool:
         """Tell whether a member has a stream here."""
         return (group, member_id) in self._sessions
+
+    def starting_late(self, group: GroupId) -> frozenset[MemberId]:
+        """Return the members with a stream here whose start is not the beginning."""
+        sessions = self._sessions_of(group)
+        return frozenset(session.member_id for session in sessions if session.starts_late)
 
     def heard_of(self, group: GroupId, member_id: MemberId) -> None:
         """Note that a member lives, if it has a stream here: its client was seen otherwise."""

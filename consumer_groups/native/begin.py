@@ -8,6 +8,7 @@ would begin at the beginning.
 from collections.abc import Iterable
 
 from consumer_groups.groups import Groups
+from consumer_groups.offsets import misplaced
 from consumer_groups.records import Cause, GroupRecord, OffsetCommitted
 from consumer_groups.requests import Begin
 from consumer_groups.topics import TopicView, absent
@@ -27,11 +28,15 @@ def begin(
     groups: Groups, request: Begin, *, now: AppendTimeMs, topics: TopicView
 ) -> Result[GroupRecord, bool]:
     """Decide; see `GroupMachine.begin`."""
+    for cursor in request.cursors:
+        if (wrong := misplaced(cursor.offset, cursor.leader_epoch)) is not None:
+            raise wrong
     by = request.by
     group, _ = groups.member_on(request.group, by.member_id, stream=by.stream)
     here = {one: row for one, row in group.offsets.items() if one.topic == request.topic}
     if has_begun(here.values()):
         return Result((), response=False)
+    alike = {None, by.member_id, *request.alike}
     records = tuple(
         OffsetCommitted(
             group=request.group,
@@ -44,6 +49,8 @@ def begin(
             cause=Cause.COMMIT,
         )
         for cursor in request.cursors
-        if cursor.partition not in here and absent(topics, cursor.partition) is None
+        if cursor.partition not in here
+        and group.holders.get(cursor.partition) in alike
+        and absent(topics, cursor.partition) is None
     )
     return Result(records, response=True)

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from consumer_groups.records import GroupEpoch, LeaveReason, MemberId, Owned, StreamNumber
 from consumer_groups.requests import (
+    Begin,
     ByEpoch,
     ByStream,
     Commit,
@@ -139,6 +140,22 @@ class Asked(RuleBasedStateMachine):
         for cursor, row in zip(rows, decided.response, strict=True):
             bad = cursor.offset < 0 or (cursor.leader_epoch is not None and cursor.leader_epoch < 0)
             assert row.error is not None or not bad
+        self.bench.take(decided)
+
+    @rule(group=names, member_id=members, stream=streams, rows=st.lists(cursors, max_size=3))
+    def begin(
+        self, *, group: str, member_id: MemberId, stream: StreamNumber, rows: list[Cursor]
+    ) -> None:
+        request = Begin(
+            group=GroupId(group),
+            by=ByStream(member_id, stream),
+            topic=TopicId(bytes([1]) * 16),
+            cursors=tuple(rows),
+        )
+        try:
+            decided = self.machine.begin(request, now=self.bench.now, topics=self.topics)
+        except RequestError:
+            return
         self.bench.take(decided)
 
     @rule(group=names, rows=st.lists(moves, max_size=3).map(tuple), force=st.booleans())

@@ -27,13 +27,16 @@ def join(bench: GroupBench, member: str) -> None:
     bench.take(bench.machine.join(request, now=bench.now, topics=bench.topics))
 
 
-def begin(bench: GroupBench, member: str, *offsets: int, stream: int = 1) -> bool:
+def begin(
+    bench: GroupBench, member: str, *offsets: int, stream: int = 1, alike: tuple[str, ...] = ()
+) -> bool:
     places = [(bench.topics.partition(f"orders/{n}"), Offset(at)) for n, at in enumerate(offsets)]
     request = Begin(
         group=G,
         by=ByStream(MemberId(member), StreamNumber(stream)),
         topic=places[0][0].topic,
         cursors=tuple(Cursor(partition=partition, offset=at) for partition, at in places),
+        alike=frozenset(map(MemberId, alike)),
     )
     return bench.take(bench.machine.begin(request, now=bench.now, topics=bench.topics))
 
@@ -53,11 +56,25 @@ def test_who_comes_first_begins_for_all_also_in_what_others_hold() -> None:
     one = bench()
     join(one, "a")
     join(one, "b")
-    assert begin(one, "b", 5, 6, 7)
+    assert begin(one, "b", 5, 6, 7, alike=("a",))
     assert offsets(one) == [5, 6, 7]
     assert {row and (row.actor, row.cause) for row in committed(one)} == {("b", Cause.COMMIT)}
     assert not begin(one, "a", 8, 9, 10)
     assert offsets(one) == [5, 6, 7]
+
+
+def test_what_somebody_else_reads_from_its_beginning_is_left_to_him() -> None:
+    """He may have read of it without having committed: nothing of it is to be skipped."""
+    one = bench()
+    join(one, "a")
+    held = one.machine.member(G, MemberId("a")).owned
+    join(one, "b")
+    assert len(held) == 3
+    assert not any(offsets(one))
+    assert begin(one, "b", 5, 6, 7)
+    kept = one.machine.member(G, MemberId("a"))
+    mine = {hold.partition.number for hold in (*kept.owned, *kept.revoking)}
+    assert offsets(one) == [None if number in mine else at for number, at in enumerate((5, 6, 7))]
 
 
 def test_a_group_that_has_committed_somewhere_has_begun() -> None:

@@ -108,7 +108,7 @@ async def test_a_group_that_begins_somewhere_each_time_is_told_so_and_not_moved(
         endless = Endless(node, range(1, PARTITIONS))
         with pytest.raises(RequestError) as refused:
             await replace(node.broker.group_seek, resolve=endless)(ANONYMOUS, asked)
-        assert refused.value.code is ErrorCode.REBALANCE_IN_PROGRESS
+        assert refused.value.code is ErrorCode.OVERLOADED
         assert await places(node) == {0: 2} | dict.fromkeys(range(1, TRIES_MAX + 1), 1)
 
 
