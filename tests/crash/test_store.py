@@ -48,8 +48,6 @@ def test_the_number_of_processes_changes_no_line(capsys: pytest.CaptureFixture[s
     assert "PASS" in alone
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1200)
 def test_each_sync_is_noticed_or_written_down() -> None:
     """Some of them; `make crash` leaves out each."""
     syncs = syncs_of("every_sync", SEED)
