@@ -26,9 +26,9 @@ class Assignment:
         self,
         partitions: Partitions,
         starts: Starts,
-        members: Members,
         time_left_ms: Callable[[Owned], int],
         *,
+        members: Members,
         principal: Principal,
         opening: Opening,
     ) -> None:

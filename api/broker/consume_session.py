@@ -58,8 +58,8 @@ class ConsumeSession:
         self._assignment = Assignment(
             doors.node.partitions,
             doors.starts,
-            doors.members,
             self._time_left_ms,
+            members=doors.members,
             principal=principal,
             opening=opening,
         )
