@@ -68,5 +68,6 @@ def test_ten_thousand_groups_are_back_after_a_restart(tmp_path: Path) -> None:
     groups = [f"group-{number:05d}" for number in range(10_000)]
     asyncio.run(_written(tmp_path, groups))
     gc.collect()
-    assert len(list(tmp_path.rglob("*.state"))) == PARTITIONS
+    snapshots = len(list(tmp_path.rglob("*.state")))
+    assert PARTITIONS <= snapshots <= 2 * PARTITIONS  # the older one too, as long as it is kept
     assert found(tmp_path, groups, 9) == dict.fromkeys(groups, 7)

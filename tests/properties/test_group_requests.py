@@ -151,6 +151,7 @@ class Asked(RuleBasedStateMachine):
             by=ByStream(member_id, stream),
             topic=TopicId(bytes([1]) * 16),
             cursors=tuple(rows),
+            alike=frozenset(),
         )
         try:
             decided = self.machine.begin(request, now=self.bench.now, topics=self.topics)

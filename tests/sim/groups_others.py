@@ -5,7 +5,7 @@ They mind no refusal, and their requests may be under way when the node ends.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from api.broker.group_commits import NamedCursor
@@ -105,11 +105,11 @@ class Others:
                 cursors.append(NamedCursor(hosted.topic.name, hosted.number, offset))
         if cursors:
             asked = SeekGroup(group=group, target=ToCursors(cursors), force=True)
-            self._begin(world.life.node.broker.group_seek(ANONYMOUS, asked))
+            self._begin(lambda: world.life.node.broker.group_seek(ANONYMOUS, asked))
 
     def delete_group(self) -> None:
         group = self._world.choose.choice(list(GROUPS))
-        self._begin(self._world.life.node.broker.groups.delete(ANONYMOUS, group))
+        self._begin(lambda: self._world.life.node.broker.groups.delete(ANONYMOUS, group))
 
     def commit_outside(self) -> None:
         world = self._world
@@ -120,12 +120,12 @@ class Others:
         world.books.asked[metadata] = Asked(group, hosted.log.id, offset, None, None, None)
         cursor = NamedCursor(hosted.topic.name, hosted.number, Offset(offset), metadata=metadata)
         commits = world.life.node.broker.group_commits
-        self._begin(commits(group, FromOutside("somebody"), [cursor]))
+        self._begin(lambda: commits(group, FromOutside("somebody"), [cursor]))
 
-    def _begin(self, request: Awaitable[object]) -> None:
+    def _begin(self, request: Callable[[], Awaitable[object]]) -> None:
         async def ask() -> None:
             try:
-                await request
+                await request()
             except RequestError as refusal:
                 self._counts[f"refused {refusal.code.name}"] += 1
 
