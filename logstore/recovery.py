@@ -132,9 +132,6 @@ def _recover(
     disk: Disk, found: Found, report: RecoveryReport
 ) -> tuple[tuple[CheckpointRow, ...], AppendTimeMs, int]:
     """Replay the journal, scan what only files carry, cut the rest, and write a checkpoint."""
-    # SYNC: a process that was killed just then may have left a checkpoint whose name memory alone
-    # knows; what it says is gone is removed below.
-    disk.sync_directory("")
     checkpoint = found.checkpoint
     reader = JournalReader(disk, checkpoint.covered)
     replay = _replay(disk, checkpoint)

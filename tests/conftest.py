@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -21,12 +22,17 @@ hypothesis.settings.load_profile(
 
 
 def pytest_configure() -> None:
-    """Say that there is no event loop yet.
+    """Say that there is no event loop yet, and that an interrupt counts.
 
-    Otherwise pytest-asyncio asks Python 3.11 for the current one before its first test; that makes
+    A shell that puts a run into the background lets it ignore interrupts, and so would every
+    program that the tests start, and then interrupt.
+
+    Without the former pytest-asyncio asks Python 3.11 for the current one before its first test; that makes
     a loop which nobody closes, and the warning about it fails the run at its very end.
     """
     asyncio.set_event_loop(None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from api.sim.disk import SimDisk
-from api.sim.faults import Operation
 from logstore.batch import encode_batch
 from logstore.identity import Identity
 from logstore.log_directory import LogDirectory
@@ -69,10 +68,6 @@ IDENTITY: Final = Identity(b"directory uuid 1", "cluster", NodeId(0), Registrati
 def partition(number: int, topic: int = 1) -> PartitionId:
     """Return the id of a partition of one of the script's topics."""
     return PartitionId(TopicId(topic.to_bytes(16, "big")), number)
-
-
-class _Killed(BaseException):
-    """Ends whatever the store is doing, as a signal does."""
 
 
 class Driver:
@@ -267,27 +262,6 @@ class Driver:
                 self._say(TrimDurable(each, start))
                 if each in clean:
                     self._say(Durable(each, clean[each]))
-
-    def restart_amid_checkpoint(self, meanwhile: Callable[[], None]) -> None:
-        """Be killed when a checkpoint has its name, and that is not durable yet; start again.
-
-        Rounds that `meanwhile` does fall between its planning and its writing.
-        """
-        assert isinstance(self._disk, SimDisk)
-        job = self.directory.take_checkpoint(self.monotonic, all=False)
-        assert job is not None
-        meanwhile()
-
-        def at(operation: Operation, name: str, _: object) -> None:
-            if (operation, name) == (Operation.SYNC_DIRECTORY, ""):
-                raise _Killed
-
-        self._disk.before = at
-        try:
-            self.directory.run_checkpoint(job)
-        except _Killed:
-            self._disk.before = None
-        self.restart()
 
     def stop(self) -> None:
         """Stop cleanly."""

@@ -24,7 +24,6 @@ def every_sync(log: Driver) -> None:
     _written_with_care(log)
     _taken_away(log)
     _lives(log)
-    _killed_amid_a_checkpoint(log)
 
 
 def _first_rows(log: Driver) -> None:
@@ -101,18 +100,4 @@ def _lives(log: Driver) -> None:
     log.restart()
     log.append(A, 90)
     log.round()
-    _turn(log)
-
-
-def _killed_amid_a_checkpoint(log: Driver) -> None:
-    """Recovery removes what a checkpoint says is gone, whose name only memory may know."""
-    log.append(A, 700, 700)
-    log.file()
-    log.trim(A, log.log(A).log_end - 1)
-
-    def one_more() -> None:  # for a segment that recovery makes
-        log.append(A, 700)
-        log.commit()
-
-    log.restart_amid_checkpoint(one_more)
     _turn(log)
