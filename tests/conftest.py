@@ -27,8 +27,8 @@ def pytest_configure() -> None:
     A shell that puts a run into the background lets it ignore interrupts, and so would every
     program that the tests start, and then interrupt.
 
-    Without the former pytest-asyncio asks Python 3.11 for the current one before its first test; that makes
-    a loop which nobody closes, and the warning about it fails the run at its very end.
+    Without the former pytest-asyncio asks Python 3.11 for the current one before its first test;
+    that makes a loop which nobody closes, and the warning about it fails the run at its very end.
     """
     asyncio.set_event_loop(None)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
