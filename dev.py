@@ -106,8 +106,7 @@ def installed(uv: str | None, *arguments: str) -> bool:
         ran(PYTHON, "-m", "ensurepip")
     pip = (PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input")
     # Bytecode of all packages takes longer than the few modules that are then imported.
-    pip += ("--no-compile",)
-    return ran(*pip, *arguments)
+    return ran(*pip, "--no-compile", *arguments)
 
 
 def install(command: str, uv: str | None) -> None:
