@@ -105,8 +105,7 @@ def installed(uv: str | None, *arguments: str) -> bool:
         say("uv could not; trying pip, which may know another index or certificate")
         ran(PYTHON, "-m", "ensurepip")
     pip = (PYTHON, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-input")
-    # Bytecode of all packages takes longer than the few modules that are then imported.
-    return ran(*pip, "--no-compile", *arguments)
+    return ran(*pip, *arguments)
 
 
 def install(command: str, uv: str | None) -> None:
