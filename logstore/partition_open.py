@@ -3,21 +3,12 @@
 The latter two are functions of the batches; snapshots save reading all of them. Blocks.
 """
 
-from collections.abc import Sequence
-
 from logstore.checkpoint import CheckpointRow
 from logstore.crc32c import crc32c
 from logstore.leader_epochs import LeaderEpochs
 from logstore.leader_epochs import decode as decode_epochs
 from logstore.partition_log import Owner, PartitionLog
-from logstore.paths import (
-    EPOCHS,
-    LOG,
-    PRODUCERS,
-    by_offset,
-    parse_offset,
-    partition_directory,
-)
+from logstore.paths import EPOCHS, PRODUCERS, by_offset, parse_offset
 from logstore.producer_snapshot import decode as decode_producers
 from logstore.producer_state import Remembered
 from logstore.read_plan import source
@@ -52,8 +43,6 @@ def open_partition(
     log.high_watermark = row.high_watermark
     log.removed = row.removed
     names = disk.list(log.directory_name)
-    if not report.clean:  # else it was reported already
-        report.repaired += missing_segments(row, names)
     found = [parse_offset(name, PRODUCERS) for name in names]
     log.upkeep.snapshots = sorted(offset for offset in found if offset is not None)
     start = _restore_producers(disk, log)
@@ -65,21 +54,6 @@ def open_partition(
         report.repaired += segment.damage
         segment.damage = ()
     return log
-
-
-def missing_segments(row: CheckpointRow, names: Sequence[str]) -> list[Finding]:
-    """Return what a row speaks of and the partition's directory does not have."""
-    directory = partition_directory(row.partition)
-    return [
-        Finding(
-            f"{directory}/{by_offset(segment.base_offset, LOG)}",
-            0,
-            segment.size_bytes,
-            "the segment is missing; readers will be told",
-        )
-        for segment in row.segments
-        if segment.size_bytes and by_offset(segment.base_offset, LOG) not in names
-    ]
 
 
 def _restore_producers(disk: Disk, log: PartitionLog) -> Offset:

@@ -108,10 +108,10 @@ def recover(disk: Disk, identity: Identity, *, journal_bytes: int) -> Recovered:
     if found.clean is not None:
         checkpoint, sequence = found.checkpoint, found.clean.next_sequence
         rows = checkpoint.rows
-        _compare(disk, rows, report)
         clock_floor = max(checkpoint.clock_floor, found.clean.clock_floor)
     else:
         rows, clock_floor, sequence = _recover(disk, found, report)
+    _compare(disk, rows, report)
     free = spare_files(disk, journal_bytes=journal_bytes, clean=report.clean)
     if found.clean is not None:
         forget_clean_stop(disk)
@@ -174,7 +174,7 @@ def _replay(disk: Disk, checkpoint: Checkpoint) -> _Replay:
 
 
 def _compare(disk: Disk, rows: tuple[CheckpointRow, ...], report: RecoveryReport) -> None:
-    """Report what a clean checkpoint speaks of and the directory does not have."""
+    """Report what the rows speak of and the directory does not have."""
     for row in rows:
         directory = partition_directory(row.partition)
         try:
