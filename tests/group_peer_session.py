@@ -15,7 +15,7 @@ from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, GroupId, LeaderEpoch, Offset, TopicName
 from model.record import BatchHeader
 from model.result import Result
-from tests.log_peer import row_error
+from tests.log_peer import any_of, row_error
 from tests.log_peer_service import step_of
 from tidelog.v1 import common_pb2 as common
 from tidelog.v1 import group_service_pb2 as wire
@@ -159,12 +159,14 @@ class Session:
                 yield event
             while self.answers:
                 yield self.answers.popleft()
+            # From before the look: what comes while this is being told is not slept through.
+            events = [changed, *self._logs(view)]
             records = self._records(view)
             if records is None:
                 if not self.told_caught_up and self.credits.may_send():
                     self.told_caught_up = True
                     yield wire.ConsumeResponse(caught_up=common.CaughtUp())
-                await self._change(changed, view)
+                await any_of(events)
                 continue
             if self.cut == 0:
                 raise Cut
@@ -172,16 +174,10 @@ class Session:
             self.told_caught_up = False
             yield records
 
-    async def _change(self, changed: asyncio.Event, view: MemberView) -> None:
-        """Wait until the group or a log has changed."""
+    def _logs(self, view: MemberView) -> list[asyncio.Event]:
+        """Return what is set once the log of a partition that the member has goes on."""
         logs = [self.groups.key(one.partition) for one in view.owned]
-        waits = [changed.wait(), *(self.groups.peer.partition(*at).changed.wait() for at in logs)]
-        tasks = [asyncio.ensure_future(wait) for wait in waits]
-        try:
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
+        return [self.groups.peer.partition(*at).changed for at in logs]
 
     def _told(self, view: MemberView) -> list[wire.ConsumeResponse]:
         """Return what the member must know before anything else."""

@@ -7,7 +7,7 @@ it does answer, it answers as tidelog/v1 says; batches are read with the node's 
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -206,3 +206,13 @@ async def serving(peer: LogPeer, port: int = 0) -> AsyncIterator[str]:
         yield f"127.0.0.1:{peer.port}"
     finally:
         await server.stop(None)
+
+
+async def any_of(events: Iterable[asyncio.Event]) -> None:
+    """Wait until one is set."""
+    tasks = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -1,7 +1,6 @@
 """The gRPC surface of `tests.log_peer`: what of tidelog/v1 the SDK calls."""
 
 # ruff: noqa: N802 - the names of the calls are the proto's
-import asyncio
 from collections.abc import AsyncIterator
 
 import grpc.aio
@@ -14,6 +13,7 @@ from tests.log_peer import (
     PeerPartition,
     Stored,
     abort,
+    any_of,
     row_error,
     rows_of_encoded,
     unknown_topic,
@@ -194,7 +194,12 @@ class PeerLog(log_rpc.LogServiceServicer):
         yield log.SubscribeResponse(opened=opened)
         cut = self.peer.faults.cut_after.pop(0) if self.peer.faults.cut_after else None
         caught_up = False
-        while (event := self._turn(bounds, request)) is not None or not finished(bounds):
+        while True:
+            # From before the look: what comes while this is being told is not slept through.
+            events = [self.peer.partition(*at).changed for at in bounds]
+            event = self._turn(bounds, request)
+            if event is None and finished(bounds):
+                return
             if event is not None:
                 if cut == 0:
                     await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
@@ -204,16 +209,7 @@ class PeerLog(log_rpc.LogServiceServicer):
             if not caught_up:
                 caught_up = True
                 yield log.SubscribeResponse(caught_up=common.CaughtUp())
-            await self._change(bounds)
-
-    async def _change(self, bounds: dict[tuple[str, int], log.ReadBounds]) -> None:
-        """Wait until one of the partitions has grown."""
-        waits = [asyncio.ensure_future(self.peer.partition(*at).changed.wait()) for at in bounds]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+            await any_of(events)
 
     def _bounds(
         self,
