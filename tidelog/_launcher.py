@@ -3,6 +3,7 @@
 Client commands never pass it: they load no server code and need no assertions.
 """
 
+import gc
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -15,6 +16,9 @@ SERVER_VERBS: Final = ("dev", "serve", "verify", "dump")
 EXIT_USAGE: Final = 2
 EXIT_REFUSED: Final = 10  # a node may not run like this
 _ONLY_IN_SERVER: Final = "grpc_health"
+_USUAL: Final = gc.get_threshold()
+_COLLECT_AFTER: Final = 50_000
+"""Objects made before garbage is looked for. Loading makes some 40,000, and all of them stay."""
 
 
 def closed(verb: str) -> tuple[str, str | None, int] | None:
@@ -39,6 +43,7 @@ def closed(verb: str) -> tuple[str, str | None, int] | None:
 
 def server_command(verb: str) -> "click.Command":
     """Import one server-side command. The caller has asked `closed`."""
+    gc.set_threshold(*_USUAL)  # a node lives long, and its pauses are to be short
     command: click.Command
     match verb:
         case "dev":
@@ -84,7 +89,21 @@ def release() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; `arguments` are those of the process by default. Return its exit code."""
+    """Run one command; `arguments` are those of the process by default. Return its exit code.
+
+    A short command spends a fifth of its time on looking for garbage where there is none, while it
+    loads and once more when it ends: it looks less often, and not at all at the end.
+    """
+    if arguments is not None:
+        return _run(arguments)
+    gc.set_threshold(_COLLECT_AFTER, *_USUAL[1:])
+    try:
+        return _run(sys.argv[1:])
+    finally:
+        gc.freeze()
+
+
+def _run(arguments: Sequence[str]) -> int:
     from tidelog.cli.program import main as run  # noqa: PLC0415 - nothing before it is needed
 
-    return run(sys.argv[1:] if arguments is None else arguments)
+    return run(arguments)
