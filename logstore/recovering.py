@@ -241,7 +241,8 @@ class Recovering:
                 disk.unlink(f"{directory}/{name}")
                 removed = True
         for segment in self.segments[self.first_changed :]:
-            self._finish_log(segment, report)
+            if by_offset(segment.base_offset, LOG) in names:  # a missing one is told of later
+                self._finish_log(segment, report)
             self._finish_times(segment)
         if self.touched or removed:
             # SYNC: files that replay has made, and names that must not come back beside new ones.

@@ -181,8 +181,9 @@ export class Member {
   }
 }
 
-// Bytes of credit that a record took, or a little more: proto-loader does not tell the size.
-// To give back more than was taken is harmless, less would dry up the stream.
+// Bytes of credit that a record took, or a little more: proto-loader does not tell the size. Less
+// would dry up the stream. More lets a little more come each time: what holds the node back here is
+// the count of records, which is exact.
 function sizeAtMost({ key, value, headers }) {
   const named = headers.map((header) => [Buffer.from(header.key), header.value]).flat();
   return [key, value, ...named].reduce((sum, bytes) => sum + (bytes?.length ?? 0) + 8, 64);

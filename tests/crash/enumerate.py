@@ -109,6 +109,7 @@ def show_states(names: Sequence[str], states: int, seed: int, *, jobs: int) -> t
             for unit, seen in zip(block, mapped(crash, block), strict=True):
                 table.setdefault(f"{unit.name}, {unit.model}", Seen()).add(seen)
                 total.add(seen)
+            tell_progress(f"{len(total.recovered):,} of {states:,} states")
             if len(total.recovered) >= states or total.violations:
                 break
     say(f"{'workload, model':40}{'crashed':>10}{'again':>10}{'recovered':>10}{'wrong':>7}")
@@ -156,6 +157,12 @@ def say(line: str) -> None:
     """Print one line."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
+
+
+def tell_progress(text: str) -> None:
+    """Say how far it is, on stderr: this takes long."""
+    sys.stderr.write(f"  {text}\n")
+    sys.stderr.flush()
 
 
 def show(violation: Violation) -> None:
