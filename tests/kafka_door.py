@@ -107,6 +107,7 @@ class DoorParts:
     handlers: Handlers
     counters: KafkaCounters
     memory: MemoryBudget
+    answers: MemoryBudget
     log: Log
 
 
@@ -119,7 +120,7 @@ def make_door(
     broker: BrokerPort | None = None,
 ) -> DoorParts:
     handlers, log = Handlers(), Log()
-    counters, memory = KafkaCounters(), MemoryBudget(1 << 24)
+    counters, memory, answers = KafkaCounters(), MemoryBudget(1 << 24), MemoryBudget(1 << 24)
     door = Door(
         name="external",
         broker=cast(BrokerPort, broker),  # the table above needs none
@@ -128,10 +129,11 @@ def make_door(
         counters=counters,
         tick=tick,
         memory=memory,
+        answers=answers,
         spawn=spawn,
         note=log,
     )
-    return DoorParts(door, handlers, counters, memory, log)
+    return DoorParts(door, handlers, counters, memory, answers, log)
 
 
 def request(  # noqa: PLR0917 - as they stand on the wire

@@ -109,6 +109,7 @@ async def kafka_node(directory: Path, *, auto_create: bool = True) -> AsyncItera
         counters=KafkaCounters(),
         tick=node.tick,
         memory=node.memory,
+        answers=node.answers,
         spawn=world.spawn,
         note=Log(),
     )

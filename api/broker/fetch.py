@@ -3,6 +3,9 @@
 Nothing at or above the high watermark is ever shown. Bytes come from the in-memory tail, from the
 page cache without waiting, or from the read pool: the loop never waits for a disk.
 
+While answers that clients have not taken fill their share of the memory, a door that counts them
+gets rows without records, at once or when there is room again, as it would at the log's end (P53).
+
 Invariants:
     FETCH_BELOW_MARK    nothing at or above the high watermark leaves.
 """
@@ -13,10 +16,12 @@ from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from api.broker.context import BrokerContext
+from api.broker.fetch_refusals import check_epoch, deleted, out_of_range
+from api.broker.memory import MemoryBudget
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.partition_log import ReadPlan, ReadResult
-from model.errors import ErrorCode, RequestError
-from model.ids import LeaderEpoch, MonotonicMs, Offset
+from model.errors import RequestError
+from model.ids import MonotonicMs, Offset
 from model.principal import Principal
 
 
@@ -74,6 +79,7 @@ class Fetch:
         """
         del principal  # every principal may read until there are access rules
         running = _Running(self._node, wants, min_bytes=min_bytes, max_bytes=max_bytes, done=done)
+        running.answers = self._node.answers
         running.begin(max_wait_ms)
         return running.cancel
 
@@ -86,25 +92,20 @@ class Fetch:
         max_bytes: int,
         max_wait_ms: int,
     ) -> Sequence[Fetched]:
-        """Do the same for callers that are tasks; cancelling the task cancels the fetch."""
+        """Do the same for a task, which sees to room for its answer; cancelling it cancels this."""
+        del principal
         answer: asyncio.Future[Sequence[Fetched]] = asyncio.get_running_loop().create_future()
 
         def done(fetched: Sequence[Fetched]) -> None:
             if not answer.done():  # its task was cancelled, and has not run since
                 answer.set_result(fetched)
 
-        cancel = self(
-            principal,
-            wants,
-            min_bytes=min_bytes,
-            max_bytes=max_bytes,
-            max_wait_ms=max_wait_ms,
-            done=done,
-        )
+        running = _Running(self._node, wants, min_bytes=min_bytes, max_bytes=max_bytes, done=done)
+        running.begin(max_wait_ms)
         try:
             return await answer
         finally:
-            cancel()
+            running.cancel()
 
 
 class _Asked(NamedTuple):
@@ -127,10 +128,13 @@ class _Running:
         "_min_bytes",
         "_node",
         "_pending",
+        "_pool_bytes",
         "_results",
+        "_starved",
         "_waiting",
         "_wants",
         "_woken",
+        "answers",
     )
 
     def __init__(
@@ -151,6 +155,12 @@ class _Running:
         self._marks: list[Offset | None] = []
         """High watermarks when the read pool was asked, None for what is not there; else empty."""
         self._pending = 0
+        self._pool_bytes = 0
+        """What the read pool brings at most, counted among the answers until it is here."""
+        self.answers: MemoryBudget | None = None
+        """Answers beside which this one must find room; None: its door sees to it."""
+        self._starved = False
+        """There was no room for records."""
         self._ended = False
         self._woken = False
         self._waiting = False
@@ -189,6 +199,9 @@ class _Running:
 
     def _watch(self) -> None:
         self._waiting = True
+        if self._starved and self.answers is not None:
+            self.answers.when_relieved(self._wake)
+            return
         for want in self._wants:
             if isinstance(want.partition, HostedPartition):
                 want.partition.unwatch(self._wake)
@@ -197,7 +210,7 @@ class _Running:
             self._wake()  # it was committed, or deleted, while the read pool was at work
 
     def _wake(self) -> None:
-        """Something was committed: read again, once, when this tick has gathered all there is."""
+        """Something was committed, or there is room: read once when this tick has gathered all."""
         if not self._woken and not self._ended:
             self._woken = True
             self._node.tick.at_end(self._read_again)
@@ -237,6 +250,8 @@ class _Running:
     def _stop_waiting(self) -> None:
         if self._waiting:
             self._waiting = False
+            if self.answers is not None:
+                self.answers.forget(self._wake)
             for want in self._wants:
                 if isinstance(want.partition, HostedPartition):
                     want.partition.unwatch(self._wake)
@@ -247,8 +262,8 @@ class _Running:
     def _read(self, then: Callable[[], None]) -> None:
         """Read every partition; go on with `then` when the last has its part."""
         self._results = [None] * len(self._wants)
-        room = self._max_bytes
-        first = True  # it is served even if it is larger than there is room
+        room = self._room()
+        first = not self._starved  # it is served even if it is larger than there is room
         self._pending = 1
         self._marks = []
         for slot, want in enumerate(self._wants):
@@ -263,6 +278,7 @@ class _Running:
                 continue
             if isinstance(found, ReadPlan):
                 self._pending += 1
+                self._pool_bytes += min(want.max_bytes, room)
                 self._marks = self._marks or [_mark(one) for one in self._wants]
                 self._node.read_pool.submit(
                     found.blocking,
@@ -273,21 +289,31 @@ class _Running:
             else:
                 self._results[slot] = found
                 room, first = max(0, room - found.size_bytes), first and not found.size_bytes
+        if self.answers is not None:
+            self.answers.take(self._pool_bytes)
         self._one_less(then)
+
+    def _room(self) -> int:
+        """Return how many bytes of records may be read now."""
+        answers = self.answers
+        self._starved = answers is not None and answers.congested
+        if answers is None or self._starved:
+            return 0 if self._starved else self._max_bytes
+        return min(self._max_bytes, answers.free_bytes)
 
     def _read_one(
         self, partition: HostedPartition, want: Want, max_bytes: int, *, first: bool
     ) -> Fetched | ReadPlan:
         if partition.log.deleted:
-            raise _deleted(partition)
-        _check_epoch(partition, want.leader_epoch)
+            raise deleted(partition)
+        check_epoch(partition, want.leader_epoch)
         mark = partition.high_watermark
         if want.offset == mark or (max_bytes <= 0 and not first):
             if not partition.log_start <= want.offset <= mark:
-                raise _out_of_range(partition, want.offset)
+                raise out_of_range(partition, want.offset)
             return _fetched(partition, want.offset, None)
         if not partition.log_start <= want.offset < mark:
-            raise _out_of_range(partition, want.offset)
+            raise out_of_range(partition, want.offset)
         found = partition.log.read(want.offset, max_bytes, end=mark)
         if isinstance(found, ReadPlan):
             now = found.now()
@@ -299,18 +325,22 @@ class _Running:
     def _arrived(self, asked: _Asked, then: Callable[[], None], result: ReadResult) -> None:
         if not self._ended:
             self._results[asked.slot] = _fetched(asked.partition, asked.offset, result)
-            self._one_less(then)
+        self._one_less(then)
 
     def _failed(self, asked: _Asked, then: Callable[[], None], error: Exception) -> None:
         error = self._node.refusal_of_read(error)
         if not self._ended:
             self._results[asked.slot] = _refused(error, asked.partition, asked.offset)
-            self._one_less(then)
+        self._one_less(then)
 
     def _one_less(self, then: Callable[[], None]) -> None:
         self._pending -= 1
         if self._pending == 0:
-            then()
+            if self.answers is not None:
+                self.answers.give_back(self._pool_bytes)  # it is counted by its door from here
+            self._pool_bytes = 0
+            if not self._ended:
+                then()
 
 
 def _mark(want: Want) -> Offset | None:
@@ -344,38 +374,4 @@ def _refused(error: RequestError, partition: HostedPartition | None, offset: Off
         partition.high_watermark,
         partition.last_stable_offset,
         partition.log_start,
-    )
-
-
-def _deleted(partition: HostedPartition) -> RequestError:
-    name = partition.topic.name
-    return RequestError(
-        ErrorCode.UNKNOWN_TOPIC, f'topic "{name}" was deleted while it was read', topic=name
-    )
-
-
-def _check_epoch(partition: HostedPartition, asked: int) -> None:
-    """Refuse an asker whose view of the leadership differs (KIP-320)."""
-    if asked < 0 or asked == partition.leader_epoch:
-        return
-    code = ErrorCode.FENCED_EPOCH if asked < partition.leader_epoch else ErrorCode.UNKNOWN_EPOCH
-    raise RequestError(
-        code,
-        f"{partition.topic.name}/{partition.number}: leader epoch {asked}, "
-        f"here it is {partition.leader_epoch}",
-        leader_epoch=str(LeaderEpoch(partition.leader_epoch)),
-        asked_epoch=str(asked),
-    )
-
-
-def _out_of_range(partition: HostedPartition, offset: Offset) -> RequestError:
-    start, mark = partition.log_start, partition.high_watermark
-    return RequestError(
-        ErrorCode.OFFSET_OUT_OF_RANGE,
-        f"{partition.topic.name}/{partition.number}: offset {offset} is outside [{start}, {mark}]",
-        topic=partition.topic.name,
-        partition=str(partition.number),
-        offset=str(offset),
-        log_start_offset=str(start),
-        high_watermark=str(mark),
     )

@@ -5,9 +5,10 @@ being taken apart, batches that were accepted and are not yet on the disk. Doors
 sockets while it is congested and go on when it has relief; what arrives all the same is shed with
 OVERLOADED, *not done*. So a slow disk costs waiting, never memory.
 
-The other counts answers that a gRPC client has not taken yet. It is the smaller one, and apart, so
-that slow readers can use up their own share and never the writers' (P52, P58). Beyond it a read is
-shed with OVERLOADED, once it has waited a while; its client comes again and goes on where it was.
+The other counts answers that clients have not taken yet. It is the smaller one, and apart, so that
+slow readers can use up their own share and never the writers' (P52, P58). Beyond it a read over
+gRPC is shed with OVERLOADED, once it has waited a while, and a Fetch is answered without records;
+either client comes again and goes on where it was.
 
 Invariants:
     MEMORY_NEVER_NEGATIVE    nothing is given back that was not taken.
@@ -36,6 +37,11 @@ class MemoryBudget:
     def taken_bytes(self) -> int:
         """Bytes that are held now."""
         return self._taken_bytes
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes that may still be taken."""
+        return max(0, self._limit_bytes - self._taken_bytes)
 
     @property
     def congested(self) -> bool:

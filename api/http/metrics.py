@@ -98,7 +98,7 @@ FAMILIES: Final = {
     ),
     "tidelog_buffers_bytes": Family("gauge", (), "Held for requests that wait for the disk."),
     "tidelog_answer_buffers_bytes": Family(
-        "gauge", (), "Held for answers that gRPC clients have not taken yet."
+        "gauge", (), "Held for answers that clients have not taken yet."
     ),
     "tidelog_waiting_acks": Family("gauge", (), "Producers that wait for durability."),
     "tidelog_tasks": Family("gauge", (), "Tasks of the event loop."),

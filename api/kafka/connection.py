@@ -53,6 +53,7 @@ class Door:
     counters: KafkaCounters
     tick: Tick
     memory: Memory
+    answers: Memory
     spawn: Spawn
     note: Note
 
@@ -82,7 +83,7 @@ class KafkaConnection(FrameConnection):
 
     def __init__(self, door: Door, watcher: Watcher) -> None:
         """Wait for the socket."""
-        super().__init__(door.wire_limits(), door.memory, door.tick)
+        super().__init__(door.wire_limits(), door.tick, memory=door.memory, answers=door.answers)
         self.door = door
         self.principal = ANONYMOUS
         self._watcher = watcher
@@ -103,6 +104,7 @@ class KafkaConnection(FrameConnection):
         self._held_bytes += size_bytes
         if self._held_bytes > self.limits.unwritten_bytes_max:
             self.hold()
+            self.count_unread()
         self.flush_later()
 
     def forget(self, request: Request) -> None:
@@ -221,6 +223,11 @@ class KafkaConnection(FrameConnection):
             and self._held_bytes <= self.limits.unwritten_bytes_max
         ):
             self.release()
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of answers that wait for earlier ones."""
+        return max(0, self._held_bytes)
 
     def settled(self) -> bool:
         """Tell whether every answer that was due has left."""

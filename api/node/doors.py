@@ -87,6 +87,7 @@ class Doors:
             counters=counters,
             tick=node.tick,
             memory=node.memory,
+            answers=node.answers,
             spawn=self.world.spawn,
             note=self.log,
         )

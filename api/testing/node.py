@@ -138,6 +138,7 @@ class TestingNode:
             counters=KafkaCounters(),
             tick=node.tick,
             memory=node.memory,
+            answers=node.answers,
             spawn=world.spawn,
             note=world.note,
         )

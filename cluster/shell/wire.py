@@ -8,7 +8,8 @@ for once, at the end of the tick, and leaves in one write.
 Bounds (P53, P55, P58): a length above the limit is refused before anything is allocated for it;
 the buffer grows with the bytes that really came, at most fourfold; while the owner, the socket or
 the node's memory cannot take more, frames stay where they are, and the socket is read until the
-buffer is full and no further: so the end of a connection is noticed while its owner waits.
+buffer is full and no further: so the end of a connection is noticed while its owner waits. What the
+peer leaves unread beyond a connection's own small share counts among the node's answers.
 """
 
 import asyncio
@@ -38,7 +39,8 @@ class WireLimits:
     kept_buffer_bytes_max: int
     """A buffer that had to grow beyond this is given back when it is empty."""
     unwritten_bytes_max: int
-    """With more than this waiting in the socket's buffer, no further frame is handled."""
+    """With more than this waiting in the socket's buffer, no further frame is handled, and what
+    waits is counted."""
 
 
 class Memory(Protocol):
@@ -79,12 +81,17 @@ class FrameConnection(asyncio.BufferedProtocol):
     `received_bytes` and `written_bytes` only grow: whoever watches for stalls compares them.
     """
 
-    def __init__(self, limits: WireLimits, memory: Memory, tick: Tick) -> None:
-        """Hold one small buffer until frames need a larger one."""
+    def __init__(self, limits: WireLimits, tick: Tick, *, memory: Memory, answers: Memory) -> None:
+        """Hold one small buffer until frames need a larger one.
+
+        `memory` counts read buffers that had to grow, `answers` what the peer has not taken.
+        """
         self.limits = limits
         self.received_bytes = 0
         self.written_bytes = 0
         self._memory = memory
+        self._answers = answers
+        self._unread_bytes = 0  # as counted among the answers
         self._tick = tick
         self._transport: asyncio.Transport | None = None
         self._view = memoryview(bytearray(limits.read_buffer_bytes))
@@ -116,6 +123,11 @@ class FrameConnection(asyncio.BufferedProtocol):
 
     def flushed(self) -> None:
         """What `gather` returned is with the socket: the place to go on from."""
+        raise NotImplementedError
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of what is ready and not to be sent yet."""
         raise NotImplementedError
 
     def settled(self) -> bool:
@@ -160,6 +172,19 @@ class FrameConnection(asyncio.BufferedProtocol):
         """Whether something can still be sent."""
         return not self._holds & CLOSED
 
+    def count_unread(self) -> None:
+        """Count among the node's answers what the peer has not taken, if that is much."""
+        if self._holds & CLOSED:
+            return
+        unread = self.waiting_bytes + self.unwritten_bytes
+        if unread <= self.limits.unwritten_bytes_max:
+            unread = 0
+        before, self._unread_bytes = self._unread_bytes, unread
+        if unread > before:
+            self._answers.take(unread - before)
+        elif unread < before:
+            self._answers.give_back(before - unread)
+
     @property
     def buffered_bytes(self) -> int:
         """Bytes received and not yet handled."""
@@ -203,6 +228,7 @@ class FrameConnection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         """The peer has taken most of it."""
+        self.count_unread()
         self._let_go(SOCKET)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -210,6 +236,8 @@ class FrameConnection(asyncio.BufferedProtocol):
         if self._holds & MEMORY:
             self._memory.forget(self._relieved)
         self._holds |= CLOSED
+        self._answers.give_back(self._unread_bytes)
+        self._unread_bytes = 0
         self._replace_buffer(memoryview(bytearray(0)))
         self._start = self._filled = 0
         self.closed(exc)
@@ -327,6 +355,8 @@ class FrameConnection(asyncio.BufferedProtocol):
         if self._transport is None or self._holds & CLOSED:
             return
         self._write(self._transport, self.gather())
+        if self._unread_bytes or self._holds & SOCKET:
+            self.count_unread()
         if not self._ending:
             self.flushed()
         elif self.settled():

@@ -22,37 +22,43 @@ BUDGET_BYTES = 1 << 20
 class Echo(FrameConnection):
     """Sends every frame back as it came; `answers` times as long if asked to."""
 
-    def __init__(self, tick: Tick, memory: MemoryBudget, *, times: int = 1) -> None:
-        super().__init__(LIMITS, memory, tick)
+    def __init__(
+        self, tick: Tick, memory: MemoryBudget, answers: MemoryBudget, *, times: int = 1
+    ) -> None:
+        super().__init__(LIMITS, tick, memory=memory, answers=answers)
         self.frames: list[bytes] = []
         self.refused_lengths: list[int] = []
         self.host = ""
         self.lost = False
         self.released = True
         self._times = times
-        self._answers: list[Buffer] = []
+        self._to_send: list[Buffer] = []
 
     def opened(self, host: str) -> None:
         self.host = host
 
     def frame(self, frame: memoryview) -> None:
         self.frames.append(bytes(frame))
-        self._answers += [pack(">i", len(frame) * self._times), bytes(frame) * self._times]
+        self._to_send += [pack(">i", len(frame) * self._times), bytes(frame) * self._times]
         self.flush_later()
 
     def refused(self, length: int) -> None:
         self.refused_lengths.append(length)
 
     def gather(self) -> list[Buffer]:
-        answers, self._answers = self._answers, []
-        return answers
+        parts, self._to_send = self._to_send, []
+        return parts
 
     def flushed(self) -> None:
         if self.released:
             self.release()
 
+    @property
+    def waiting_bytes(self) -> int:
+        return 0
+
     def settled(self) -> bool:
-        return not self._answers
+        return not self._to_send
 
     def closed(self, error: Exception | None) -> None:
         self.lost = True
@@ -64,7 +70,8 @@ class Peer:
     def __init__(self, *, times: int = 1, reads_answers: bool = True) -> None:
         self.tick = ManualTick()
         self.memory = MemoryBudget(BUDGET_BYTES)
-        self.echo = Echo(Tick(self.tick.call_soon), self.memory, times=times)
+        self.answers = MemoryBudget(BUDGET_BYTES)
+        self.echo = Echo(Tick(self.tick.call_soon), self.memory, self.answers, times=times)
         self.transport = RecordingTransport(self.echo, reads_answers=reads_answers)
 
 
@@ -171,9 +178,28 @@ def test_a_client_that_does_not_read_is_not_served_further() -> None:
     unread = peer.transport.get_write_buffer_size()
     assert LIMITS.unwritten_bytes_max < unread <= LIMITS.unwritten_bytes_max + 204
     served = len(peer.echo.frames)
+    assert peer.answers.taken_bytes == unread, "what it leaves is counted"
     peer.transport.drained()
+    assert peer.answers.taken_bytes == 0
     peer.tick.end()
     assert len(peer.echo.frames) > served
+
+
+def test_what_a_client_left_unread_goes_with_it() -> None:
+    peer = Peer(times=100, reads_answers=False)
+    peer.transport.feed(framed(b"x" * 20))
+    peer.tick.end()
+    assert peer.answers.taken_bytes == 2004
+    peer.transport.lose()
+    assert peer.answers.taken_bytes == 0
+
+
+def test_a_little_that_is_unread_is_a_connections_own_affair() -> None:
+    peer = Peer(times=10, reads_answers=False)
+    peer.transport.feed(framed(b"x" * 20))
+    peer.tick.end()
+    assert 0 < peer.transport.get_write_buffer_size() <= LIMITS.unwritten_bytes_max
+    assert peer.answers.taken_bytes == 0
 
 
 def test_a_congested_node_takes_no_frame_until_it_has_relief() -> None:
@@ -233,7 +259,9 @@ def test_an_end_lets_what_is_owed_leave_first() -> None:
 async def test_over_a_real_socket() -> None:
     loop = asyncio.get_running_loop()
     memory = MemoryBudget(BUDGET_BYTES)
-    server = await loop.create_server(lambda: Echo(Tick(loop.call_soon), memory), "127.0.0.1", 0)
+    server = await loop.create_server(
+        lambda: Echo(Tick(loop.call_soon), memory, memory), "127.0.0.1", 0
+    )
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         data = framed(*BODIES) * 20
