@@ -289,7 +289,7 @@ class _Running:
             else:
                 self._results[slot] = found
                 room, first = max(0, room - found.size_bytes), first and not found.size_bytes
-        if self.answers is not None:
+        if self._pool_bytes and self.answers is not None:
             self.answers.take(self._pool_bytes)
         self._one_less(then)
 
@@ -336,8 +336,8 @@ class _Running:
     def _one_less(self, then: Callable[[], None]) -> None:
         self._pending -= 1
         if self._pending == 0:
-            if self.answers is not None:
-                self.answers.give_back(self._pool_bytes)  # it is counted by its door from here
+            if self._pool_bytes and self.answers is not None:
+                self.answers.give_back(self._pool_bytes)  # its door counts it from here
             self._pool_bytes = 0
             if not self._ended:
                 then()
