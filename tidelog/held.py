@@ -71,8 +71,8 @@ class Held:
 
     @property
     def is_dirty(self) -> bool:
-        """Something is finished that no commit has said yet."""
-        return self.done is not None and self.done != self.asked
+        """Something is finished that no commit has said yet, nor one that went beyond it."""
+        return self.done is not None and (self.asked is None or self.done[0] > self.asked[0])
 
 
 class Holdings:
@@ -102,10 +102,13 @@ class Holdings:
 
         Raises:
             ValueError: one is not held.
+            TypeError: one is no `TopicPartition`.
         """
         if not partitions:
             return [held for held in self.by_key.values() if held.revoke_by_s is None]
         for each in partitions:
+            if not isinstance(each, TopicPartition):
+                raise TypeError(f"a partition is {each!r}; pass TopicPartition(topic, number)")
             if (each.topic, each.partition) not in self.by_key:
                 raise ValueError(f"{each.topic}/{each.partition} is not assigned to this consumer")
         return [self.by_key[each.topic, each.partition] for each in partitions]

@@ -78,6 +78,21 @@ async def test_what_is_finished_is_committed_every_second(world: World) -> None:
         task.cancel()
 
 
+async def test_a_regular_commit_takes_nothing_back(world: World) -> None:
+    world.store("1", "2", "3")
+    async with consuming(world) as consumer:
+        await take(consumer, 2)
+        await consumer.commit()  # also the second, which is in hand
+        beats = world.groups.heartbeats
+        world.clock.advance(1)  # the time of a regular commit
+        world.clock.advance(1)
+        await world.groups.until(lambda: world.groups.heartbeats > beats)
+        assert world.groups.committed("g", "orders") == 2
+        await consumer.seek(0)
+        await take(consumer, 2)
+        await seconds_until(world, lambda: world.groups.committed("g", "orders") == 1)
+
+
 async def test_a_slow_body_is_heard_all_the_time(world: World) -> None:
     world.store("1")
     async with consuming(world) as consumer:
