@@ -79,7 +79,7 @@ def planned(move: Move, *, before: Offset | None) -> SeekRow:
 def _check(request: Seek, topics: TopicView) -> None:
     """Refuse the whole request for one bad move: it is done everywhere or nowhere."""
     if not request.moves:
-        detail = "there is no partition to move"
+        detail = f'nothing that group "{request.group}" has committed is to be moved: name topics'
         raise RequestError(ErrorCode.INVALID_REQUEST, detail, field="moves")
     check_named_once((move.partition for move in request.moves), topics)
     for move in request.moves:

@@ -7,6 +7,7 @@ from random import Random
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from tidelog.arguments import codec_of
 from tidelog.auth import Auth
 from tidelog.batch import can_build
 from tidelog.checkpoint import Checkpoint
@@ -56,7 +57,10 @@ def connect(
 
     Raises:
         ValueError: an address that is none; proof of identity without TLS.
+        TypeError: no text, or no `Retry`.
     """
+    if retry is not None and not isinstance(retry, Retry):
+        raise TypeError(f"retry is {retry!r}; pass a Retry, such as Retry(total=timedelta(0))")
     connection = Connection(
         parse_url(url),
         auth=auth,
@@ -147,7 +151,13 @@ class Client(AbstractAsyncContextManager["Client"]):
             buffer_bytes=max_in_flight_bytes,
             timestamps=timestamps,
         )
-        return Producer(self._connection, self._sizes, settings, key=key, value=value)
+        return Producer(
+            self._connection,
+            self._sizes,
+            settings,
+            key=codec_of("key", key),
+            value=codec_of("value", value),
+        )
 
     def replay(  # noqa: PLR0913 - options, each by its name
         self,
@@ -195,8 +205,8 @@ class Client(AbstractAsyncContextManager["Client"]):
         paced_by = clock if during is None else during.clock
         return Replay(
             Subscription(self._connection, request, resume),
-            key=key,
-            value=value,
+            key=codec_of("key", key),
+            value=codec_of("value", value),
             gaps=gaps,
             pace=None if rate is None else Pace(rate, paced_by, self._connection.clock),
             replay_id=f"{self._connection.chance.getrandbits(64):016x}",
@@ -249,8 +259,8 @@ class Client(AbstractAsyncContextManager["Client"]):
         return Consumer(
             self._connection,
             settings,
-            key=key,
-            value=value,
+            key=codec_of("key", key),
+            value=codec_of("value", value),
             gaps=gaps,
             on_assigned=on_assigned,
             on_revoked=on_revoked,

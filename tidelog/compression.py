@@ -5,9 +5,10 @@ What a batch expands to is bounded, whatever it claims.
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
+from itertools import chain, repeat
 from typing import Any, Final
 
 from tidelog.types import Compression
@@ -23,6 +24,8 @@ _GZIP_WINDOW: Final = 31  # 15 bits of window, and 16 to say: gzip, not zlib
 _ZSTD_LEVEL: Final = 3
 _SNAPPY_HEAD: Final = bytes.fromhex("82534e415050590000000001 00000001")
 _SNAPPY_BLOCK_BYTES: Final = 32 << 10
+_SLICE_BYTES: Final = 256 << 10
+"""What is asked of a library at once."""
 
 
 class CodecMissing(ValueError):  # noqa: N818 - says what happened
@@ -113,15 +116,31 @@ def _unzstd(data: memoryview) -> bytes:
     import zstandard  # noqa: PLC0415 - optional
 
     with zstandard.ZstdDecompressor().stream_reader(data) as reader:
-        return reader.read(EXPANDED_BYTES_MAX + 1)
+        return _joined(lambda: reader.read(_SLICE_BYTES))
 
 
 def _unlz4(data: memoryview) -> bytes:
     machine = _lz4().LZ4FrameDecompressor()
-    expanded: bytes = machine.decompress(data, max_length=EXPANDED_BYTES_MAX + 1)
+    slices: Iterator[memoryview | bytes] = chain([data], repeat(b""))
+    expanded = _joined(
+        lambda: b"" if machine.eof else machine.decompress(next(slices), max_length=_SLICE_BYTES)
+    )
     if not machine.eof and len(expanded) <= EXPANDED_BYTES_MAX:
         raise Unreadable("lz4: the bytes are cut short")
     return expanded
+
+
+def _joined(read: Callable[[], bytes]) -> bytes:
+    """Return the slices up to an empty one, or up to the first that is too much.
+
+    These two libraries reserve what they are asked for, and most batches are small.
+    """
+    slices: list[bytes] = []
+    size = 0
+    while size <= EXPANDED_BYTES_MAX and (expanded := read()):
+        slices.append(expanded)
+        size += len(expanded)
+    return b"".join(slices)
 
 
 def _snappy_blocks(data: bytes) -> bytes:

@@ -72,7 +72,10 @@ def parse_url(url: str) -> Addresses:
 
     Raises:
         ValueError: it is not of that shape.
+        TypeError: it is no text, such as a list of addresses.
     """
+    if not isinstance(url, str):
+        raise TypeError(f"a url is {url!r}; write one text: tidelog://host:port,host:port")
     scheme, separator, rest = url.partition("://")
     if not separator:
         scheme, rest = "tidelog", url
@@ -194,6 +197,7 @@ class Connection:
         self.consumers: set[Consuming] = set()
         """Those that are open on it."""
         self.closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
     def addresses(self) -> Sequence[str]:
@@ -213,12 +217,23 @@ class Connection:
         """Return a node that is connected; None: every address was tried once, for so long."""
         if self.closed:
             raise RuntimeError("the client is closed; use it inside `async with`")
+        self.check_loop()
         for _ in self._nodes:
             node = self._nodes[self._current]
             if await node.connect(within_s):
                 return node
             self.leave(node)
         return None
+
+    def check_loop(self) -> None:
+        """Refuse another event loop: what is awaited there would never come."""
+        running = asyncio.get_running_loop()
+        self._loop = self._loop or running
+        if self._loop is not running:
+            raise RuntimeError(
+                "the client belongs to the event loop in which it was first used, which is not "
+                "this one; make one here (pytest-asyncio: fixture and test need one loop_scope)"
+            )
 
     async def ready(self, budget: Budget) -> Node:
         """Return a node that is connected.

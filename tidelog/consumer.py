@@ -8,13 +8,14 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Final, Generic, Literal, TypeAlias
 
+from tidelog.arguments import span_of
 from tidelog.checkpoint import Place
 from tidelog.codecs import Codec
 from tidelog.connection import Connection
 from tidelog.consumer_places import committed_offsets, find_offsets
 from tidelog.consumer_settings import BATCH_RECORDS, BATCH_WAIT, ConsumerSettings
 from tidelog.errors import LogGap
-from tidelog.held import Held, Spot
+from tidelog.held import Held
 from tidelog.membership import Membership
 from tidelog.replay import Gaps
 from tidelog.settlement import Settlement
@@ -72,6 +73,9 @@ class Consumer(
         Raises:
             TidelogError: it cannot be joined.
         """
+        if self._opened:
+            raise RuntimeError("a consumer joins once; ask the client for another one")
+        self._connection.check_loop()
         self._opened = True
         try:
             await self._membership.open()
@@ -121,7 +125,9 @@ class Consumer(
         if not self._opened:
             raise RuntimeError("the consumer is not open; use it inside `async with`")
         self._finish()
-        return await self._next_one()
+        while (record := await self._next()) is None:
+            pass
+        return record
 
     @property
     def assignment(self) -> Sequence[TopicPartition]:
@@ -139,7 +145,10 @@ class Consumer(
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything that there was has been handed out, but what is paused."""
+        """Whether everything that there was has been handed out, but what is paused.
+
+        A node says so a moment after the last record: to end there, use `until_caught_up`.
+        """
         return self._membership.caught_up and not self._holdings.buffered
 
     async def until_caught_up(self) -> AsyncIterator[Record[K, V]]:
@@ -157,23 +166,31 @@ class Consumer(
             yield record
 
     async def batches(
-        self, *, max_records: int = BATCH_RECORDS, max_wait: timedelta = BATCH_WAIT
+        self,
+        *,
+        max_records: int = BATCH_RECORDS,
+        max_wait: timedelta = BATCH_WAIT,
+        until_caught_up: bool = False,
     ) -> AsyncIterator[Sequence[Record[K, V]]]:
         """Yield records in lists: full ones, or what came within `max_wait` of the first.
 
-        A list counts as finished when the program comes back for the next one.
+        A list counts as finished when the program comes back for the next one. `until_caught_up`:
+        end once everything that there was has been handed out.
         """
+        wait_s = span_of("max_wait", max_wait).total_seconds()
         if max_records < 1:
             raise ValueError(f"max_records is {max_records}; it is at least 1")
         while not self._closed:
             self._finish()
-            try:
-                batch = [await self._next_one()]
-            except StopAsyncIteration:
+            first = None
+            with suppress(StopAsyncIteration):  # it is closed
+                first = await self._next(to_end=until_caught_up)
+            if first is None:
                 return
+            batch = [first]
             with suppress(TimeoutError):
-                async with asyncio.timeout(max_wait.total_seconds()):
-                    await self._fill(batch, max_records)
+                async with asyncio.timeout(wait_s):
+                    await self._fill(batch, max_records, to_end=until_caught_up)
             yield batch
 
     async def commit(self, *records: Record[K, V]) -> None:
@@ -185,18 +202,7 @@ class Consumer(
             TidelogError: the commit was refused.
         """
         self._check_open()
-        spots: dict[Held, Spot] = {}
-        for record in records:
-            held = self._holdings.by_key.get((record.topic, record.partition))
-            if held is None:
-                at = f"{record.topic}/{record.partition}"
-                raise self._membership.gone(f"{at} has gone to another member")
-            spot = (record.offset + 1, record.leader_epoch)
-            spots[held] = max(spots.get(held, spot), spot, key=lambda one: one[0])
-        if not records:
-            every = self._holdings.by_key.values()
-            spots = {held: held.next for held in every if held.next != held.began}
-        await self._settlement.commit(spots)
+        await self._settlement.commit(self._settlement.spots_of(records))
 
     async def seek(
         self,
@@ -226,7 +232,7 @@ class Consumer(
             self._in_hand.discard(held)
             held.place = Place(found[held.at])
             held.began = held.next = (found[held.at], None)
-            held.done = None
+            held.done = held.asked = None
         await self._membership.restart()
 
     async def pause(self, *partitions: TopicPartition) -> None:
@@ -259,11 +265,6 @@ class Consumer(
         )
         return {TopicPartition(*one.at): max(0, ends[one.at] - one.next[0]) for one in held}
 
-    async def _next_one(self) -> Record[K, V]:
-        while (record := await self._next()) is None:
-            pass
-        return record
-
     async def _next(self, *, to_end: bool = False) -> Record[K, V] | None:
         """Wait for the next record; None: `to_end`, and there is none now."""
         changed = self._membership.changed
@@ -282,7 +283,9 @@ class Consumer(
                 await changed.wait()
                 self._turns.waited()
 
-    async def _fill(self, batch: list[Record[K, V]], max_records: int) -> None:
+    async def _fill(
+        self, batch: list[Record[K, V]], max_records: int, *, to_end: bool = False
+    ) -> None:
         """Add what comes. What is wrong with a record is raised in the next turn."""
         while len(batch) < max_records:
             await self._turns.give()
@@ -298,6 +301,8 @@ class Consumer(
                     return
                 batch += [] if record is None else [record]
                 continue
+            if to_end and self.caught_up:
+                return
             self._membership.give_credit()
             changed = self._membership.changed
             changed.clear()
@@ -324,7 +329,7 @@ class Consumer(
         self._in_hand.difference_update(membership.lost)
         membership.lost.clear()
         self._give_back_idle()
-        arrived = [held for held in membership.arrived if self._is_held(held)]
+        arrived = [one for one in membership.arrived if self._holdings.by_key.get(one.at) is one]
         if arrived and self._on_assigned is not None:
             await self._on_assigned(self, [TopicPartition(*held.at) for held in arrived])
         for held in arrived:
@@ -336,9 +341,6 @@ class Consumer(
         """Give back what nobody works on; with a callback, the program is told of it first."""
         if self._on_revoked is None:
             self._settlement.give_back(self._settlement.idle())
-
-    def _is_held(self, held: Held) -> bool:
-        return self._holdings.by_key.get(held.at) is held
 
     def _take(self) -> Record[K, V] | None:
         """Return the next record that is here."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from tidelog.arguments import span_of, topics_of
 from tidelog.batch import can_build
 from tidelog.group_types import CommitMode
 from tidelog.places import duration_of, isolation_of, seek_of
@@ -37,15 +38,18 @@ class ConsumerSettings:
 
         Raises:
             ValueError: no topic, no group, a word that there is not, a timeout that is none.
+            TypeError: a topic that is no name, a timeout that is no timedelta.
         """
         if not self.topics:
             raise ValueError("name a topic to consume")
+        topics_of(self.topics)
         if not self.group:
             raise ValueError("name the group: group=...")
         if self.commit not in MODES:
             raise ValueError(f"commit is {self.commit!r}; there are {', '.join(MODES)}")
-        if self.session_timeout is not None and self.session_timeout <= timedelta(0):
-            raise ValueError(f"session_timeout is {self.session_timeout}; it must be positive")
+        silence = self.session_timeout
+        if silence is not None and span_of("session_timeout", silence) <= timedelta(0):
+            raise ValueError(f"session_timeout is {silence}; it must be positive")
 
     def join(self) -> wire.ConsumeRequest.Join:
         """Return the first message of a new member, without its credit."""

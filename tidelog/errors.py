@@ -10,7 +10,7 @@ idempotent; otherwise `OutcomeUnknown` is raised at once.
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -56,6 +56,18 @@ class TidelogError(Exception):
     def __str__(self) -> str:
         """Return the text with the reason behind it."""
         return f"{self.text} ({self.reason})"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Reach another process, or a copy, whole; notes too."""
+        make = partial(
+            type(self),
+            self.text,
+            reason=self.reason,
+            outcome=self.outcome,
+            retryable=self.retryable,
+            metadata=dict(self.metadata),
+        )
+        return make, (), {"__notes__": notes} if (notes := getattr(self, "__notes__", [])) else None
 
     def after(self, tries: str) -> "TidelogError":
         """Return the same error with what was tried in its text: `gave up after 120 s`."""

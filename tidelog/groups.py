@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
+from tidelog.arguments import settings_of, topics_of
 from tidelog.calls import GET_CONFIG, UPDATE_CONFIG
 from tidelog.connection import Connection
 from tidelog.errors import NotFound
@@ -30,7 +31,7 @@ from tidelog.group_types import (
     SeekPlan,
     SeekTarget,
 )
-from tidelog.places import datetime_of_timestamp, seek_of, timestamp_of
+from tidelog.places import OFFSET_MAX, datetime_of_timestamp, seek_of, timestamp_of
 from tidelog.topics import config_of
 from tidelog.types import Clock, ConfigValue, Cursor, TopicPartition
 from tidelog.v1 import common_pb2 as common
@@ -93,7 +94,7 @@ class Groups:
         Raises:
             NotFound: it does not exist.
         """
-        request = wire.ListGroupOffsetsRequest(group=group, topics=topics)
+        request = wire.ListGroupOffsetsRequest(group=group, topics=topics_of(topics))
         response = await self._connection.call(LIST_GROUP_OFFSETS, request)
         return [_offset(row) for row in response.offsets]
 
@@ -106,7 +107,9 @@ class Groups:
         end: datetime | None = None,
     ) -> AsyncIterator[OffsetChange]:
         """Yield earlier commits and seeks, newest first."""
-        request = wire.ListOffsetHistoryRequest(group=group, topics=topics, page_size=PAGE)
+        request = wire.ListOffsetHistoryRequest(
+            group=group, topics=topics_of(topics), page_size=PAGE
+        )
         if start is not None:
             request.start_time.CopyFrom(timestamp_of(start))
         if end is not None:
@@ -138,7 +141,7 @@ class Groups:
             Conflict: it has members, and force was not said.
             TidelogError: a partition in which the place cannot be found.
         """
-        request = wire.SeekOffsetsRequest(group=group, topics=topics)
+        request = wire.SeekOffsetsRequest(group=group, topics=topics_of(topics))
         match to:
             case CommittedAt(time):
                 request.committed_at.CopyFrom(timestamp_of(time))
@@ -164,7 +167,8 @@ class Groups:
         force: bool = False,
     ) -> SeekPlan:
         """Send a group so many offsets on, or back if negative, within the log; as `seek`."""
-        request = wire.SeekOffsetsRequest(group=group, topics=topics, shift_by=by)
+        by = max(-OFFSET_MAX, min(by, OFFSET_MAX))  # no log is longer
+        request = wire.SeekOffsetsRequest(group=group, topics=topics_of(topics), shift_by=by)
         return await self._seek(request, dry_run=dry_run, force=force)
 
     async def commit(self, group: str, *cursors: Cursor) -> None:
@@ -215,7 +219,7 @@ class Groups:
             InvalidRequest: an unknown name, or a value out of bounds.
         """
         request = configs.UpdateConfigRequest(
-            resource=_resource(group), set=set or {}, unset=unset, validate_only=dry_run
+            resource=_resource(group), set=settings_of(set), unset=unset, validate_only=dry_run
         )
         return config_of((await self._connection.call(UPDATE_CONFIG, request)).entries)
 

@@ -15,6 +15,8 @@ def headers_of(headers: HeadersIn) -> tuple[tuple[bytes, bytes | None], ...]:
     Raises:
         TypeError: a name that is no str, or a value that is neither bytes, str nor None.
     """
+    if isinstance(headers, str | bytes):
+        raise TypeError('headers is one text; pass a dict, or pairs: [("source", "web")]')
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     return tuple((_name(name), _header(value)) for name, value in pairs)
 

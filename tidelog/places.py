@@ -26,7 +26,13 @@ def aware(moment: datetime) -> datetime:
 
     Raises:
         ValueError: it has none.
+        TypeError: it is no datetime.
     """
+    if not isinstance(moment, datetime):
+        raise TypeError(
+            f"a time is {moment!r}; pass a datetime, such as datetime(2026, 1, 1, tzinfo=UTC) or "
+            "datetime.fromtimestamp(seconds, UTC)"
+        )
     if moment.utcoffset() is None:
         raise ValueError(
             f"{moment!r} has no time zone; pass tzinfo, such as datetime(2026, 1, 1, tzinfo=UTC)"
@@ -45,7 +51,7 @@ def exact_ms(moment: datetime) -> int:
     Raises:
         ValueError: it has no zone, or is finer than the log keeps.
     """
-    if moment.microsecond % 1000:
+    if aware(moment).microsecond % 1000:
         raise ValueError(
             f"{moment.isoformat()} is finer than a millisecond, which is what the log keeps; "
             'round it, or pass timestamps="floor"'

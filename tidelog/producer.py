@@ -71,9 +71,14 @@ class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
         self._failed: dict[Settlement, None] = {}
         """Whose failure nobody had seen when it was settled; at most `UNSEEN_MAX`."""
         self._running: asyncio.Task[None] | None = None
+        self._began = False
 
     async def __aenter__(self) -> "Producer[K, V]":
         """Begin."""
+        if self._began:
+            raise RuntimeError("a producer begins once; ask the client for another one")
+        self._connection.check_loop()
+        self._began = True
         self._running = asyncio.get_running_loop().create_task(self._sender.run())
         self._running.add_done_callback(self._sender_ended)
         return self

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal, TypeAlias
 
+from tidelog.arguments import span_of
 from tidelog.types import Compression
 from tidelog.v1 import log_service_pb2 as log
 
@@ -37,6 +38,7 @@ class ProducerSettings:
 
         Raises:
             ValueError: naming the setting and what it may be.
+            TypeError: a linger that is no timedelta.
         """
         if self.acks not in ACKS:
             raise ValueError(f'acks is {self.acks!r}; there are "all", "leader" and "none"')
@@ -44,10 +46,12 @@ class ProducerSettings:
             raise ValueError(f'idempotent=True needs acks="all", not {self.acks!r}')
         if self.timestamps not in {"floor", "strict"}:
             raise ValueError(f'timestamps is {self.timestamps!r}; there are "floor" and "strict"')
-        if self.linger < timedelta(0):
+        if span_of("linger", self.linger) < timedelta(0):
             raise ValueError(f"linger is {self.linger}, it cannot be negative")
         if not 1 <= self.batch_bytes <= BATCH_BYTES_MAX:
-            raise ValueError(f"batch_bytes is {self.batch_bytes}, it goes to {BATCH_BYTES_MAX}")
+            raise ValueError(
+                f"batch_bytes is {self.batch_bytes}; it goes from 1 to {BATCH_BYTES_MAX}"
+            )
         if self.buffer_bytes < self.batch_bytes:
             raise ValueError(
                 f"max_in_flight_bytes is {self.buffer_bytes}, less than one batch "

@@ -81,6 +81,8 @@ class Replay(
         Raises:
             TidelogError: it cannot be read.
         """
+        if self._subscription.opened:
+            raise RuntimeError("a replay is read once; ask the client for another one")
         self._take(await self._subscription.open())
         self._handed = behind(self._subscription.places)
         for (topic, partition), place in sorted(self._handed.items()):

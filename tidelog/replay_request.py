@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tidelog.arguments import topics_of
 from tidelog.batch import can_build
 from tidelog.checkpoint import Checkpoint
 from tidelog.places import range_of, seek_of
@@ -23,9 +24,11 @@ def subscribe_request(
 
     Raises:
         ValueError: no topic, both kinds of bounds, a naive datetime, a place that is none.
+        TypeError: a topic that is no name, a range that is no TimeRange.
     """
     if not topics:
         raise ValueError("name a topic to read")
+    topics_of(topics)
     encoding = common.ENCODING_BATCH if can_build() else common.ENCODING_RECORDS
     request = log.SubscribeRequest(encoding=encoding)
     if partitions is None:
@@ -42,8 +45,19 @@ def subscribe_request(
     elif stop is not None or start != "earliest":
         raise ValueError("pass either during, or start and stop")
     else:
-        request.range.CopyFrom(range_of(during))
+        request.range.CopyFrom(_range_of(during, clock))
     return request
+
+
+def _range_of(during: TimeRange, clock: Clock) -> common.TimeRange:
+    if not isinstance(during, TimeRange):
+        raise TypeError(f"during is {during!r}; pass a TimeRange(start, end)")
+    if clock not in {"event", during.clock}:
+        raise ValueError(
+            f"clock is {clock!r}, and the range goes by its own, {during.clock!r}; write "
+            f"TimeRange(start, end, clock={clock!r})"
+        )
+    return range_of(during)
 
 
 def check_resume(

@@ -8,6 +8,7 @@ from datetime import timedelta
 from random import Random
 from typing import Final
 
+from tidelog.arguments import span_of
 from tidelog.clock import Clock
 from tidelog.errors import TidelogError
 
@@ -32,7 +33,10 @@ class Retry:
 
         Raises:
             ValueError: a negative time, or a jitter outside 0 to 1.
+            TypeError: a time that is no timedelta.
         """
+        for name in ("total", "initial", "maximum"):
+            span_of(f"Retry.{name}", getattr(self, name))
         if self.total < timedelta(0) or not timedelta(0) < self.initial <= self.maximum:
             raise ValueError(
                 f"Retry waits from {self.initial} to {self.maximum} within {self.total}: these "

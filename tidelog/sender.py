@@ -16,10 +16,11 @@ from google.protobuf.duration_pb2 import Duration
 from tidelog.batch import NOBODY, encode_body, seal
 from tidelog.calls import INIT_PRODUCER, PRODUCE_STREAM
 from tidelog.connection import Connection, Node
-from tidelog.errors import CONNECTION_LOST, OutcomeUnknown, TidelogError
+from tidelog.errors import CONNECTION_LOST, OutcomeUnknown, TidelogError, error_of
 from tidelog.lane import TOO_LARGE, Identity, Lane, Settled
 from tidelog.outgoing import Batch, Stored
 from tidelog.places import time_ms_of
+from tidelog.producer_settings import BATCH_BYTES_MAX
 from tidelog.types import Compression
 from tidelog.v1 import common_pb2 as common
 from tidelog.v1 import log_service_pb2 as log
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 REQUEST_BYTES: Final = 1 << 20
 """Batches of several partitions share a request up to this size; a node takes 8 MiB."""
+MESSAGE_BYTES_MAX: Final = 6 << 20
+"""Of one batch: with the others of its request it still fits what a node takes."""
 SERVER_WAIT_S: Final = 30
 """How long a node waits for acks before it answers REQUEST_TIMED_OUT."""
 ANSWER_TIMEOUT_S: Final = SERVER_WAIT_S + 10.0
@@ -174,6 +177,7 @@ class Sender:
     async def _write(self, call: "ProduceCall") -> None:
         """Send what is ready, until there is nothing for a while."""
         while not self._over:
+            self._wake.clear()
             await self._identify()
             request = self._request()
             if request is not None:
@@ -183,7 +187,6 @@ class Sender:
                     return  # it has ended; whoever reads is told why
                 self._watch()
                 continue
-            self._wake.clear()
             if self._closing and not any(self._lanes.values()):
                 break
             try:
@@ -226,27 +229,50 @@ class Sender:
             self._identity = Identity(response.producer.id, response.producer.epoch)
 
     def _request(self) -> log.ProduceStreamRequest | None:
-        """Return the next request: a batch of each partition that may send one, up to 1 MiB."""
+        """Return the next request: a batch of each partition that may send one, up to 1 MiB.
+
+        One that no node takes is refused here: gRPC would end the stream, and whatever else is on
+        its way would have no answer.
+        """
         taken: list[tuple[Key, Batch]] = []
+        messages: list[log.ProduceBatch] = []
         size_bytes = 0
         for key in list(self._lanes):
             if size_bytes >= REQUEST_BYTES:
                 break
             batch = self._lanes[key].take(self._identity)
-            if batch is not None:
-                taken.append((key, batch))
-                size_bytes += batch.size_bytes
-                self._lanes[key] = self._lanes.pop(key)  # behind the others next time
+            if batch is None:
+                continue
+            message = self._message(key, batch)
+            self._lanes[key] = self._lanes.pop(key)  # behind the others next time
+            if (message_bytes := message.ByteSize()) > MESSAGE_BYTES_MAX:
+                self._refuse(key, batch, message_bytes)
+                continue
+            taken.append((key, batch))
+            messages.append(message)
+            size_bytes += batch.size_bytes
         if not taken:
             return None
         self._next_id += 1
         self._unanswered[self._next_id] = taken
         produce = log.ProduceRequest(
-            batches=[self._message(key, batch) for key, batch in taken],
+            batches=messages,
             acks=self._acks,
             timeout=Duration(seconds=SERVER_WAIT_S),
         )
         return log.ProduceStreamRequest(correlation_id=self._next_id, produce=produce)
+
+    def _refuse(self, key: Key, batch: Batch, message_bytes: int) -> None:
+        """Answer a batch in the place of a node; what is left of it is sent in halves."""
+        self._too_large(key, batch)
+        error = error_of(
+            TOO_LARGE,
+            f"the record batch has {message_bytes} bytes, and no topic takes more than "
+            f"{BATCH_BYTES_MAX}",
+            metadata={"size_bytes": str(message_bytes)},
+        )
+        self._tell(key, self._lanes[key].answered(batch, error))
+        self._wake.set()
 
     def _message(self, key: Key, batch: Batch) -> log.ProduceBatch:
         """Return a batch as the wire has it."""

@@ -7,12 +7,13 @@ finished; whoever gets it goes on exactly there.
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from tidelog.connection import Connection
 from tidelog.errors import TIMED_OUT, TidelogError, error_of
 from tidelog.held import Held, Spot
 from tidelog.membership import LOST, Membership
+from tidelog.types import Record
 from tidelog.v1 import common_pb2 as common
 from tidelog.wire_errors import failure_of_row
 
@@ -37,6 +38,31 @@ class Settlement:
         self._in_hand = in_hand
         self._under_way: set[asyncio.Future[None]] = set()
         """One for each commit that has no answer yet."""
+
+    def spots_of(self, records: Sequence[Record[Any, Any]]) -> Mapping[Held, Spot]:
+        """Return where a commit goes: behind these, or if none, behind all that was handed out.
+
+        Raises:
+            Fenced: a partition is another member's by now.
+            TypeError: what is no record.
+        """
+        by_key = self._membership.holdings.by_key
+        if not records:
+            return {held: held.next for held in by_key.values() if held.next != held.began}
+        spots: dict[Held, Spot] = {}
+        for record in records:
+            if not isinstance(record, Record):
+                raise TypeError(
+                    f"commit takes records, one after the other, not {type(record).__name__}: "
+                    "commit(record), commit(*records), or commit() for all that was handed out"
+                )
+            held = by_key.get((record.topic, record.partition))
+            if held is None:
+                at = f"{record.topic}/{record.partition}"
+                raise self._membership.gone(f"{at} has gone to another member")
+            spot = (record.offset + 1, record.leader_epoch)
+            spots[held] = max(spots.get(held, spot), spot, key=lambda one: one[0])
+        return spots
 
     async def commit(self, spots: Mapping[Held, Spot]) -> None:
         """Commit, and try again what may be refused only for now.

@@ -38,6 +38,7 @@ def connect(url: str=DEFAULT_URL, *, auth: Auth | None=None, client_id: str='', 
 
     Raises:
         ValueError: an address that is none; proof of identity without TLS.
+        TypeError: no text, or no `Retry`.
     """
     return Client(_client.connect(url, auth=auth, client_id=client_id, retry=retry), Portal())
 
@@ -366,19 +367,23 @@ class Consumer(AbstractContextManager["Consumer[K, V]"], Iterator[Record[K, V]],
 
     @property
     def caught_up(self) -> bool:
-        """Whether everything that there was has been handed out, but what is paused."""
+        """Whether everything that there was has been handed out, but what is paused.
+
+        A node says so a moment after the last record: to end there, use `until_caught_up`.
+        """
         return self._inner.caught_up
 
     def until_caught_up(self) -> Iterator[Record[K, V]]:
         """Yield records, and end once everything that there was has been handed out."""
         return self._portal.iterate(self._inner.until_caught_up())
 
-    def batches(self, *, max_records: int=BATCH_RECORDS, max_wait: timedelta=BATCH_WAIT) -> Iterator[Sequence[Record[K, V]]]:
+    def batches(self, *, max_records: int=BATCH_RECORDS, max_wait: timedelta=BATCH_WAIT, until_caught_up: bool=False) -> Iterator[Sequence[Record[K, V]]]:
         """Yield records in lists: full ones, or what came within `max_wait` of the first.
 
-        A list counts as finished when the program comes back for the next one.
+        A list counts as finished when the program comes back for the next one. `until_caught_up`:
+        end once everything that there was has been handed out.
         """
-        return self._portal.iterate(self._inner.batches(max_records=max_records, max_wait=max_wait))
+        return self._portal.iterate(self._inner.batches(max_records=max_records, max_wait=max_wait, until_caught_up=until_caught_up))
 
     def commit(self, *records: Record[K, V]) -> None:
         """Commit behind these records, or behind everything that was handed out.

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Final, Literal
 from uuid import UUID
 
+from tidelog.arguments import settings_of
 from tidelog.calls import (
     ADD_PARTITIONS,
     CREATE_TOPIC,
@@ -85,7 +86,7 @@ class Topics:
             kind=KINDS[kind],
             partition_count=partitions,
             replication_factor=replicas,
-            config=config or {},
+            config=settings_of(config),
         )
         request = wire.CreateTopicRequest(topic=topic, validate_only=dry_run)
         call = ENSURE_TOPIC if exist_ok else CREATE_TOPIC
@@ -212,7 +213,7 @@ class Topics:
             InvalidRequest: an unknown name, or a value out of bounds.
         """
         request = configs.UpdateConfigRequest(
-            resource=_resource(name), set=set or {}, unset=unset, validate_only=dry_run
+            resource=_resource(name), set=settings_of(set), unset=unset, validate_only=dry_run
         )
         response = await self._connection.call(UPDATE_CONFIG, request)
         return config_of(response.entries)

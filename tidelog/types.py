@@ -82,6 +82,19 @@ class TimeRange:
     end: datetime | timedelta | None = None
     clock: Clock = "event"
 
+    def __post_init__(self) -> None:
+        """Refuse what is no time: it would be read as no bound at all.
+
+        Raises:
+            TypeError: a bound is a date, a number or a text.
+        """
+        for name, bound in (("start", self.start), ("end", self.end)):
+            if bound is not None and not isinstance(bound, datetime | timedelta):
+                raise TypeError(
+                    f"TimeRange.{name} is {bound!r}; pass a datetime with a time zone, such as "
+                    "datetime(2026, 1, 1, tzinfo=UTC), or a timedelta: so long before now"
+                )
+
 
 @dataclass(frozen=True, slots=True)
 class Resolved:

@@ -226,7 +226,7 @@ class ConsumeSession:
 
     def _switched(self) -> list[Event]:
         delivered = [held for held in self._places.every() if held.delivers]
-        if not delivered or self._assignment.seeks:
+        if self._assignment.seeks or not (delivered or self._is_idle()):
             return []
         if not self._live and any(held.fresh for held in delivered):
             return []
@@ -235,6 +235,11 @@ class ConsumeSession:
         if before == self._live:
             return []
         return [FellBehind()] if before else [CaughtUp([replace(place) for place in bounds])]
+
+    def _is_idle(self) -> bool:
+        """Tell whether it is given nothing, and will be given nothing before others change."""
+        member = self._member
+        return not (member.owned or member.revoking or member.pending)
 
     async def _records(self) -> list[Event]:
         """Deliver as far as the credit goes: what was read before, else what is read now."""

@@ -35,14 +35,19 @@ async def test_what_was_printed_is_committed(cli: Cli) -> None:
     assert await consume(cli, "one", "--grep", "^7$") == ["7"]
 
 
-async def test_interrupted_it_commits_what_was_printed_and_leaves(cli: Cli) -> None:
+@pytest.mark.parametrize(
+    ("told", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+async def test_interrupted_it_commits_what_was_printed_and_leaves(
+    cli: Cli, told: signal.Signals, code: int
+) -> None:
     process = await cli.start("consume", "orders", "-g", "g", "-f", "%v\\n")
     assert process.stdout is not None
     async with asyncio.timeout(20):
         for _ in range(10):
             await process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert await process.wait() == 130
+        process.send_signal(told)
+        assert await process.wait() == code
     row = (await cli("group", "describe", "g", "-F", "json")).items[0]
     assert (row["total_lag"], row["members"], row["state"]) == (0, 0, "empty")
 
@@ -58,6 +63,7 @@ async def test_describe_list_and_members(cli: Cli) -> None:
         "TOPIC PART COMMITTED LOG-START LOG-END LAG LAG-TIME MEMBER HOST".split()
     )
     assert [row["group"] for row in (await cli("group", "list", "-F", "json")).items] == ["billing"]
+    assert (await cli("group", "list")).lines[1].split()[:2] == ["billing", "Empty"]
     assert (await cli("group", "list", "--prefix", "x", "--no-header")).out == ""
     process = await cli.start("consume", "orders", "-g", "billing")
     assert process.stdout is not None
@@ -159,7 +165,22 @@ async def test_delete_and_delete_offsets(cli: Cli) -> None:
     assert (await cli("group", "delete", "g", "--dry-run")).code == 0
     assert (await cli("group", "delete", "g", "--yes")).code == 0
     assert (await cli("group", "delete", "g", "--yes")).code == 1
-    assert (await cli("group", "delete", "g", "--yes", "--if-exists")).code == 0
+    again = await cli("group", "delete", "g", "--yes", "--if-exists", "-F", "json")
+    assert (again.code, again.items) == (0, [{"group": "g", "changed": False}])
+
+
+async def test_a_verb_without_force_says_to_stop_the_members(cli: Cli) -> None:
+    process = await cli.start("consume", "orders", "-g", "g", "-f", "%v\\n")
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        await process.stdout.readline()
+        for words in (("delete", "g"), ("delete-offsets", "g", "orders")):
+            refused = await cli("group", *words, "--yes")
+            assert refused.code == 1
+            assert "(GROUP_NOT_EMPTY)\nhint: stop its members first; " in refused.stderr
+            assert "--force" not in refused.stderr
+        process.send_signal(signal.SIGINT)
+        await process.wait()
 
 
 @pytest.mark.parametrize("options", [("-p", "0"), ("-o", ":end"), ("--tail", "3", "-o", "3")])

@@ -93,3 +93,20 @@ async def test_a_group_that_is_moved_goes_on_from_there(world: World) -> None:
     assert terminal.out.getvalue() == b"0 1 2 0 1 2 "
     assert "what was printed since the last commit may come again" in terminal.err.getvalue()
     assert world.groups.committed("g", "orders") == 3
+
+
+class HungUp(io.BytesIO):
+    """A pipe that nobody reads any more."""
+
+    def write(self, _data: object) -> int:
+        raise BrokenPipeError
+
+
+async def test_what_could_not_be_written_is_not_committed(world: World) -> None:
+    world.store("1", "2", "3")
+    terminal = Terminal()
+    stdout = io.TextIOWrapper(HungUp(), encoding="utf-8", write_through=True)
+    terminal.run = Run(environment={}, stdout=stdout, stderr=terminal.err)
+    with pytest.raises(BrokenPipeError):
+        await terminal.consume(world, 3, lambda record: b"%d\n" % record.offset)
+    assert not world.groups.committed("g", "orders")

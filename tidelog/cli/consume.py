@@ -126,6 +126,8 @@ def _in_group(run: Run, reading: Reading, group: str) -> int:
     """
     from tidelog.cli.group_reading import read_in_group  # noqa: PLC0415 - only with -g
 
+    if not group:
+        raise Usage("-g is empty", hint="name the group: -g billing")
     if reading.partitions:
         raise Usage("-p and -g both say which partitions", hint="leave -p out: the group shares")
     if reading.read.stop is not None:

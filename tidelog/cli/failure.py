@@ -18,6 +18,8 @@ class Exit(IntEnum):
     FENCED = 12
     NEWER_FORMAT = 13
     INTERRUPTED = 130
+    SIGNALLED = 128
+    """And the number of the signal: 143 for SIGTERM, 129 for SIGHUP."""
 
 
 class CommandFailed(Exception):  # noqa: N818 - says what happened
@@ -49,6 +51,15 @@ class CommandFailed(Exception):  # noqa: N818 - says what happened
             "outcome": self.outcome,
             "exit_code": int(self.exit_code),
         }
+
+
+class Terminated(BaseException):
+    """The process was told to end, and has ended its work in order."""
+
+    def __init__(self, signal: int) -> None:
+        """Keep the number of the signal."""
+        super().__init__(signal)
+        self.signal = signal
 
 
 class Usage(CommandFailed):

@@ -90,7 +90,10 @@ def list_groups(run: Run, /, *, prefix: str) -> int:
     async def work(client: "Client") -> list["GroupInfo"]:
         return [each async for each in client.groups.list(prefix=prefix)]
 
-    return run.items(LIST_COLUMNS, [_list_row(each) for each in with_client(run, work)])
+    rows = [_list_row(each) for each in with_client(run, work)]
+    if not run.is_json:
+        rows = [row | {"state": str(row["state"]).capitalize()} for row in rows]
+    return run.items(LIST_COLUMNS, rows)
 
 
 @group.command(

@@ -18,6 +18,7 @@ from tidelog.cli.verb import Verb, changing
 
 if TYPE_CHECKING:
     from tidelog.client import Client
+    from tidelog.errors import TidelogError
     from tidelog.group_types import SeekPlan, SeekTarget
     from tidelog.types import Clock, TopicPartition
 
@@ -250,20 +251,23 @@ def delete(
         run.confirm(f"This deletes {', '.join(names)} and what was committed.", yes=yes)
 
     async def work(client: "Client") -> tuple[list[Row], list[CommandFailed]]:
-        from tidelog.errors import TidelogError  # noqa: PLC0415 - loaded by the client already
+        from tidelog.errors import NotFound, TidelogError  # noqa: PLC0415 - loaded already
 
         rows: list[Row] = []
         failed: list[CommandFailed] = []
         for name in dict.fromkeys(names):
+            changed = not dry_run
             try:
-                await client.groups.delete(name, missing_ok=if_exists, dry_run=dry_run)
+                await client.groups.delete(name, dry_run=dry_run)
             except TidelogError as error:
-                failure = failure_of(error)
-                if failure is None or len(names) == 1:
-                    raise
-                failed.append(failure)
-            else:
-                rows.append({"group": name, "changed": not dry_run})
+                changed = False
+                if not (if_exists and isinstance(error, NotFound)):
+                    failure = _without_force(error, name)
+                    if len(names) == 1:
+                        raise failure from error
+                    failed.append(failure)
+                    continue
+            rows.append({"group": name, "changed": changed})
         return rows, failed
 
     rows, failed = with_client(run, work)
@@ -292,8 +296,13 @@ def delete_offsets(
         run.confirm(f"This forgets where {name} is in {', '.join(partitions)}.", yes=yes)
 
     async def work(client: "Client") -> "list[TopicPartition]":
+        from tidelog.errors import Conflict  # noqa: PLC0415 - loaded by the client already
+
         chosen = [at for text in partitions for at in await _partitions_of(client, name, text)]
-        await client.groups.delete_offsets(name, *dict.fromkeys(chosen), dry_run=dry_run)
+        try:
+            await client.groups.delete_offsets(name, *dict.fromkeys(chosen), dry_run=dry_run)
+        except Conflict as conflict:
+            raise _without_force(conflict, name) from conflict
         return list(dict.fromkeys(chosen))
 
     rows: list[Row] = [
@@ -306,6 +315,14 @@ def delete_offsets(
         for at in with_client(run, work)
     ]
     return run.items(FORGET_COLUMNS, rows)
+
+
+def _without_force(error: "TidelogError", name: str) -> CommandFailed:
+    """Return the failure of a verb that has no --force: live members have to be stopped."""
+    failure = failure_of(error) or CommandFailed(str(error))
+    if error.reason == "GROUP_NOT_EMPTY":
+        failure.hint = f"stop its members first; they are in: tidelog group members {name}"
+    return failure
 
 
 async def _partitions_of(client: "Client", group: str, text: str) -> "list[TopicPartition]":

@@ -104,11 +104,16 @@ class _Reader:
     async def _commit(
         self, consumer: "Consumer[bytes, bytes]", partitions: "Sequence[TopicPartition]" = ()
     ) -> None:
-        """Write what is printed, then commit it, unless it is another member's to read by now."""
+        """Write what is printed, then commit it, unless it is another member's to read by now.
+
+        Once something could not be written, nothing more is committed: it comes again.
+        """
         from tidelog.errors import Fenced  # noqa: PLC0415 - loaded already
 
         del partitions  # everything is
         self._output.write()
+        if self._output.failed:
+            return
         try:
             await consumer.commit()
         except Fenced as fenced:

@@ -8,6 +8,26 @@ import click
 
 from tidelog.cli.failure import Usage
 
+ELSEWHERE: Final = {
+    "reset": ("seek",),
+    "reset-offsets": ("seek",),
+    "lag": ("describe",),
+    "info": ("describe",),
+    "show": ("describe",),
+    "rm": ("delete",),
+    "remove": ("delete",),
+    "edit": ("alter",),
+    "purge": ("trim",),
+    "consumer": ("group", "consume"),
+    "pub": ("produce",),
+    "publish": ("produce",),
+    "send": ("produce",),
+    "sub": ("consume",),
+    "subscribe": ("consume",),
+    "read": ("consume",),
+}
+"""What people write who come from other logs, and what that is called here."""
+
 _RANGE: Final = re.compile(r"^(\S+) is not in the range (?:(\S+?)<=)?x(?:>=(\S+?)|<=(\S+?))?\.?$")
 _NO_NUMBER: Final = re.compile(r"^'(.*)' is not a valid integer(?: range)?\.?$", re.DOTALL)
 
@@ -33,7 +53,8 @@ def no_such_command(words: Sequence[str], word: str, known: Sequence[str]) -> Us
     from difflib import get_close_matches  # noqa: PLC0415
 
     path = " ".join(words)
-    near = get_close_matches(word, known, n=1)
+    meant = [each for each in ELSEWHERE.get(word, ()) if each in known]
+    near = meant or get_close_matches(word, known, n=1)
     hint = f"did you mean: {path} {near[0]}" if near else f"see: {path} --help"
     what = " ".join([*words[1:], word])
     return Usage(f'there is no command "{what}"', hint=hint)
@@ -44,7 +65,8 @@ def _name(parameter: click.Parameter | None) -> str:
     if parameter is None:
         return "an argument"
     if isinstance(parameter, click.Argument):
-        return parameter.make_metavar(click.Context(click.Command("x"))).strip("[].")
+        metavar = parameter.make_metavar(click.Context(click.Command("x"))).removesuffix("...")
+        return metavar[1:-1] if metavar.startswith("[") and metavar.endswith("]") else metavar
     return max(parameter.opts, key=len)
 
 

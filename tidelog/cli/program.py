@@ -13,7 +13,7 @@ from typing import Final
 import click
 
 from tidelog.cli import completing
-from tidelog.cli.failure import CommandFailed, Exit
+from tidelog.cli.failure import CommandFailed, Exit, Terminated
 from tidelog.cli.misuse import misuse
 from tidelog.cli.output import envelope
 from tidelog.cli.reasons import failure_of
@@ -37,12 +37,18 @@ def main(arguments: Sequence[str], run: Run | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as asked:
         run.stderr.write(f"{asked.format_message()}\n")  # the page; it is no error to look
         return Exit.USAGE
-    except (click.Abort, KeyboardInterrupt):
-        run.stderr.write("\n")
-        return Exit.INTERRUPTED
+    except (click.Abort, KeyboardInterrupt, Terminated) as told:
+        return _ended(run, told)
     except Exception as error:  # noqa: BLE001 - the front door: whatever fails is told as one line
         return _fail(run, error)
     return result if isinstance(result, int) and not isinstance(result, bool) else Exit.DONE
+
+
+def _ended(run: Run, told: BaseException) -> int:
+    if isinstance(told, Terminated):
+        return Exit.SIGNALLED + told.signal
+    run.stderr.write("\n")  # behind the terminal's ^C
+    return Exit.INTERRUPTED
 
 
 def _fail(run: Run, error: Exception) -> int:

@@ -51,6 +51,8 @@ class Output:
     run: "Run"
     parts: list[bytes] = field(default_factory=list)
     size_bytes: int = 0
+    failed: bool = False
+    """Something could not be written: nobody has seen it."""
 
     def put(self, part: bytes) -> None:
         """Print something, once there is enough of it."""
@@ -63,8 +65,10 @@ class Output:
         """Print what is left."""
         parts, self.parts, self.size_bytes = self.parts, [], 0
         if parts:
+            self.failed = True
             self.run.write_bytes(b"".join(parts))
             self.run.stdout.flush()
+            self.failed = False
 
 
 def printer_of(run: "Run", form: str | None, *, meta_only: bool) -> Printer:

@@ -1,12 +1,15 @@
 """A command's time with a cluster: it connects, does its work, and says so when nobody answers."""
 
 import asyncio
+import signal
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from tidelog.cli.client_settings import client_settings
-from tidelog.cli.failure import CommandFailed, Exit
+from tidelog.cli.failure import CommandFailed, Exit, Terminated
 
 if TYPE_CHECKING:
     from tidelog.cli.run import Run
@@ -23,6 +26,7 @@ def with_client(run: "Run", use: "Callable[[Client], Awaitable[T]]") -> T:
 
     Raises:
         CommandFailed: no node answers, exit 3.
+        Terminated: SIGTERM or SIGHUP came.
         TidelogError: what a node refused.
     """
     # A command that needs no node loads no gRPC.
@@ -38,13 +42,20 @@ def with_client(run: "Run", use: "Callable[[Client], Awaitable[T]]") -> T:
     address, origin = settings["address"]
     total = timedelta(milliseconds=int(settings["timeout_ms"].text))
 
+    signals: list[int] = []
+
     async def session() -> T:
+        _end_in_order(signals)
         async with connect(address, client_id="tidelog-cli", retry=Retry(total=total)) as client:
             await client.ready(min(total, timedelta(seconds=REACH_S)))
             return await use(client)
 
     try:
         return asyncio.run(session())
+    except asyncio.CancelledError:
+        if not signals:
+            raise
+        raise Terminated(signals[0]) from None
     except ConnectError as unreachable:
         raise CommandFailed(
             unreachable.text,
@@ -52,3 +63,25 @@ def with_client(run: "Run", use: "Callable[[Client], Awaitable[T]]") -> T:
             reason=unreachable.reason,
             exit_code=Exit.NOT_NOW,
         ) from unreachable
+
+
+def _end_in_order(signals: list[int]) -> None:
+    """Let SIGTERM and SIGHUP end this task as Ctrl-C does, and note which of them came.
+
+    So what is printed is committed, and a group is left. Where the process was started deaf to one
+    of them (`nohup`) it stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return  # a signal is the main thread's
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def end(number: int) -> None:
+        signals.append(number)
+        task.cancel()
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            with suppress(NotImplementedError):  # Windows: as before
+                loop.add_signal_handler(number, end, number)

@@ -91,6 +91,8 @@ HOW: Final = (
     "see: tidelog consume --help"
 )
 
+PLACE_HOW: Final = "write start, end, 42, -10, +10, @2026-01-01 or @-1h"
+
 GRAMMAR: Final = """\
 start, end        the log start; the end, to wait for what comes (also: earliest, latest)
 42, 42:, :42      from an offset on; up to one, without it
@@ -138,7 +140,7 @@ def parse_place(text: str) -> Place:
         TimeInputError: it is no place.
     """
     if not text.startswith("@"):
-        return _offset_place(text, text)
+        return _offset_place(text, text, PLACE_HOW)
     if text[1:] in END_WORDS:
         return End()
     moment, rest = take_moment(text[1:])
@@ -178,22 +180,22 @@ def format_place(place: Place) -> str:
             return f"@{format_moment(place)}"
 
 
-def _offset_place(text: str, whole: str) -> Place:
+def _offset_place(text: str, whole: str, how: str = HOW) -> Place:
     if text in EDGES:
         return EDGES[text]
     if text.startswith("+"):
-        return AfterStart(_offset(text[1:], whole))
+        return AfterStart(_offset(text[1:], whole, how))
     if text.startswith("-"):
-        return BeforeEnd(_offset(text[1:], whole))
-    return AtOffset(_offset(text, whole))
+        return BeforeEnd(_offset(text[1:], whole, how))
+    return AtOffset(_offset(text, whole, how))
 
 
-def _offset(text: str, whole: str) -> int:
+def _offset(text: str, whole: str, how: str = HOW) -> int:
     if not (text.isascii() and text.isdigit()):
         try:
             take_moment(whole)
         except TimeInputError:
-            _refuse(f'"{whole}" is not a place in a log', HOW)
+            _refuse(f'"{whole}" is not a place in a log', how)
         _refuse(f'"{whole}" is not a place in a log', f"times begin with @: write @{whole}")
     if len(text) > 19 or int(text) > OFFSET_MAX:
         _refuse(f"{text} is larger than any offset", f"offsets end at {OFFSET_MAX}")

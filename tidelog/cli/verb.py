@@ -79,6 +79,14 @@ class Verb(click.Command):
         self.columns = tuple(columns)
         self.params = [*self.params, *global_options(self.params)]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words; a refusal knows whose they were."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as refused:
+            refused.ctx = refused.ctx or ctx
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; with `-F help` print the schema of its output instead."""
         run = ctx.ensure_object(Run)

@@ -1,5 +1,6 @@
 """The broker of `tidelog.testing`: a node, a client of it, and what a test may do to them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,9 +10,10 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from tidelog._launcher import closed
+from tidelog.arguments import settings_of, span_of
 from tidelog.client import Client
 from tidelog.connection import UNIX_SCHEME, Connection, parse_url
-from tidelog.places import floor_ms
+from tidelog.places import aware, floor_ms
 from tidelog.retry import Retry
 from tidelog.testing.clients_beside import ClientsBeside
 from tidelog.testing.node_time import NodeTime
@@ -30,6 +32,10 @@ class ManualClock:
 
     start: datetime = datetime(2026, 1, 1, tzinfo=UTC)
 
+    def __post_init__(self) -> None:
+        """Refuse a naive datetime with ValueError, and what is none with TypeError."""
+        aware(self.start)
+
 
 class Broker:
     """A running broker. Belongs to the event loop in which it was started."""
@@ -39,6 +45,7 @@ class Broker:
         self._node = node
         self._retry = retry
         self._clients = ClientsBeside()
+        self._loop = asyncio.get_running_loop()
         node.beside = self._clients
         self.client = self.connect(client_id=CLIENT_ID)
         """Connected; closed with the broker."""
@@ -100,8 +107,11 @@ class Broker:
 
         Raises:
             ValueError: there is no manual clock, or time would run backwards.
+            TypeError: a number without its unit.
+            RuntimeError: this is not the event loop in which the broker was started.
         """
-        by += timedelta(
+        self._check_loop()
+        by = span_of("by", by) + timedelta(
             days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=milliseconds
         )
         await self._node.advance(by // _MILLISECOND)
@@ -138,11 +148,20 @@ class Broker:
 
         `abruptly`: as when a cable is pulled: what is under way gets no answer.
         """
+        self._check_loop()
         if abruptly:
             await self._node.cut()
         else:
             await self._node.shut()
         await self._node.open()
+
+    def _check_loop(self) -> None:
+        """Refuse another event loop: what is awaited there would never come."""
+        if self._loop is not asyncio.get_running_loop():
+            raise RuntimeError(
+                "the broker belongs to the event loop in which it was started, which is not this "
+                "one; with pytest-asyncio give the fixture and the test one loop_scope"
+            )
 
 
 @asynccontextmanager
@@ -165,7 +184,10 @@ async def broker(
     Raises:
         ImportError: the server is not installed.
         ValueError: a setting that cannot be.
+        TypeError: a clock that is none, a setting that is no text.
     """
+    if clock is not None and not isinstance(clock, ManualClock):
+        raise TypeError(f"clock is {clock!r}; pass testing.ManualClock()")
     if (refusal := closed("testing")) is not None:
         what_to_do = refusal[1] or refusal[0]
         raise ImportError(f"tidelog.testing runs a node, which cannot run here: {what_to_do}")
@@ -175,7 +197,7 @@ async def broker(
         start_ms=None if clock is None else floor_ms(clock.start),
         directory=None if directory is None else fspath(directory),
         ports=ports,
-        settings=settings or {},
+        settings=settings_of(settings),
     )
     async with node_for_test(wish) as node:
         running = Broker(node, retry or Retry())

@@ -1,6 +1,7 @@
 """The client's batch codec against the node's own, both ways."""
 
 import random
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -98,6 +99,25 @@ def test_a_bomb_stops_at_the_limit(codec: Compression) -> None:
     bomb = compress(codec, bytes(EXPANDED_BYTES_MAX + 1))
     with pytest.raises(ValueError, match="expands beyond"):
         expand(NUMBERS[codec], memoryview(bomb))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_small_batch_takes_little_memory(codec: Compression) -> None:
+    batch = memoryview(compress(codec, b"of a few records" * 20))
+    expand(NUMBERS[codec], batch)  # what a library keeps for ever is there from now on
+    tracemalloc.start()
+    try:
+        expand(NUMBERS[codec], batch)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("size", [0, 1, 256 << 10, (256 << 10) + 1, 3 << 20])
+def test_what_expands_in_several_slices_is_whole(codec: Compression, size: int) -> None:
+    data = (random.Random(7).randbytes(1000) * (size // 1000 + 1))[:size]
+    assert expand(NUMBERS[codec], memoryview(compress(codec, data))) == data
 
 
 def test_a_codec_that_is_not_installed_names_what_to_install(

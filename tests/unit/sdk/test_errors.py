@@ -1,7 +1,11 @@
 """The SDK's exceptions and the node's table of reasons are one table."""
 
+import copy
 import json
+import pickle
+from collections.abc import Callable
 from importlib.resources import files
+from types import MappingProxyType
 
 import pytest
 
@@ -78,3 +82,21 @@ def test_after_says_what_was_tried_and_stays_the_same_error() -> None:
     assert str(after) == "node 1 is full; gave up after 120 s and 31 tries (DISK_FULL)"
     assert after.metadata == {"node": "1"}
     assert after.__cause__ is before
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, lambda e: pickle.loads(pickle.dumps(e))])
+def test_an_error_reaches_another_process_whole(
+    way: Callable[[tidelog.TidelogError], tidelog.TidelogError],
+) -> None:
+    error = error_of("UNKNOWN_TOPIC", "no topic", metadata=MappingProxyType({"topic": "orders"}))
+    error.add_note("3 of 4 records failed")
+    there = way(error)
+    assert type(there) is tidelog.NotFound
+    assert (str(there), there.reason, there.outcome, there.retryable) == (
+        str(error), error.reason, error.outcome, error.retryable,
+    )  # fmt: skip
+    assert (dict(there.metadata), there.__notes__) == ({"topic": "orders"}, error.__notes__)
+
+
+def test_an_error_without_notes_gets_none_on_the_way() -> None:
+    assert not hasattr(copy.copy(error_of("DISK_FULL", "node 1 is full")), "__notes__")
