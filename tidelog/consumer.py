@@ -358,7 +358,7 @@ class Consumer(
             case Advance(_, offset, epoch):
                 held.next = (offset, epoch)
                 if held not in self._in_hand and self._settings.commit != "manual":
-                    held.done = held.next
+                    self._settlement.finished(held)
             case Trouble(error):
                 if isinstance(error, LogGap) and self._gaps == "warn":
                     LOGGER.warning("%s", error)
@@ -387,7 +387,7 @@ class Consumer(
         """Take note that the program is done with what it has in hand."""
         for held in self._in_hand:
             if self._settings.commit != "manual":
-                held.done = held.next
+                self._settlement.finished(held)
             if held.revoke_by_s is not None:
                 self._membership.changed.set()  # it can be given back now
         self._in_hand.clear()

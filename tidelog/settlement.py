@@ -38,6 +38,13 @@ class Settlement:
         self._in_hand = in_hand
         self._under_way: set[asyncio.Future[None]] = set()
         """One for each commit that has no answer yet."""
+        self._news = asyncio.Event()
+        """Something may be finished that no commit has said yet; else no time is looked at."""
+
+    def finished(self, held: Held) -> None:
+        """Note that the program is done with all that it was handed of a partition."""
+        held.done = held.next
+        self._news.set()
 
     def spots_of(self, records: Sequence[Record[Any, Any]]) -> Mapping[Held, Spot]:
         """Return where a commit goes: behind these, or if none, behind all that was handed out.
@@ -83,9 +90,14 @@ class Settlement:
 
     async def run(self) -> None:
         """Commit what is finished, again and again."""
+        holdings = self._membership.holdings
         while True:
+            await self._news.wait()
             await self._connection.clock.sleep(COMMIT_EVERY_S)
-            await self._commit_quietly(self._dirty(self._membership.holdings.by_key.values()))
+            self._news.clear()
+            await self._commit_quietly(self._dirty(holdings.by_key.values()))
+            if self._dirty(holdings.by_key.values()):  # refused for now
+                self._news.set()
 
     async def close(self, *, failed: bool) -> None:
         """Commit what is finished, for the last time; `failed`: an error is on its way already.
