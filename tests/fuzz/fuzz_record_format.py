@@ -45,10 +45,18 @@ def samples() -> list[bytes]:
 def fuzz(data: bytes) -> None:
     """Print two records by the format, and read what was printed."""
     form = data.decode(errors="surrogateescape")  # as arguments come
-    try:
-        show = RecordFormat(form)
-        printed = show(RECORD) + show(FOREVER)
-    except FormatError:
-        return
     with suppress(FormatError, RecordInputError):
-        list(records_of(BytesIO(printed), form))
+        list(records_of(BytesIO(_printed(form)), form))
+
+
+def expanded_bytes(data: bytes) -> int:
+    """Return how much is printed: two bytes of a format may mean a whole value."""
+    try:
+        return len(_printed(data.decode(errors="surrogateescape")))
+    except FormatError:
+        return 0
+
+
+def _printed(form: str) -> bytes:
+    show = RecordFormat(form)
+    return show(RECORD) + show(FOREVER)
