@@ -9,6 +9,8 @@ from tidelog.cli.record import RecordInputError, ShownRecord
 from tidelog.cli.record_format import RecordFormat
 from tidelog.cli.record_input import records_of
 
+READS: Final = 4
+"""A format is taken apart twice, printed by and read by; a verb, which costs most, has two bytes."""
 RECORD: Final = ShownRecord(
     topic="orders",
     partition=3,
