@@ -10,7 +10,7 @@ from tidelog.cli.record_format import RecordFormat
 from tidelog.cli.record_input import records_of
 
 READS: Final = 4
-"""A format is taken apart twice, printed by and read by; a verb, which costs most, has two bytes."""
+"""A format is taken apart twice, printed by and read by; a verb has two bytes, and costs most."""
 RECORD: Final = ShownRecord(
     topic="orders",
     partition=3,
