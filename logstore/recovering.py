@@ -244,9 +244,17 @@ class Recovering:
             if by_offset(segment.base_offset, LOG) in names:  # a missing one is told of later
                 self._finish_log(segment, report)
             self._finish_times(segment)
+        self._leave_a_hole_behind(names)
         if self.touched or removed:
             # SYNC: files that replay has made, and names that must not come back beside new ones.
             disk.sync_directory(directory)
+
+    def _leave_a_hole_behind(self, names: Sequence[str]) -> None:
+        """Go on in a new segment where the last one lacks bytes: nothing would be found there."""
+        last = self.segments[-1]
+        name = by_offset(last.base_offset, LOG)
+        if name in names and _size(self.disk, f"{self.directory}/{name}") < last.size_bytes:
+            self.segments.append(RecoveringSegment(self.end))
 
     def _finish_log(self, segment: RecoveringSegment, report: RecoveryReport) -> None:
         """Cut a `.log` behind its last believed batch."""

@@ -4,11 +4,19 @@ It can be interrupted anywhere and begun again: until the checkpoint at its end 
 that it needs is changed, and what it writes it would write again.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from logstore.checkpoint import Checkpoint, CheckpointRow, encode_file, encode_row
+from logstore.checkpoint import (
+    NO_TIME,
+    Checkpoint,
+    CheckpointRow,
+    SegmentRow,
+    encode_file,
+    encode_row,
+)
 from logstore.checkpointer import remove_directory
+from logstore.event_bounds import UNKNOWN
 from logstore.identity import Identity
 from logstore.journal_entry import Append, AppendDirect, ClockReserved, Decoded, Delete, Truncate
 from logstore.journal_reader import SEQUENCE_STEP, JournalReader
@@ -111,7 +119,7 @@ def recover(disk: Disk, identity: Identity, *, journal_bytes: int) -> Recovered:
         clock_floor = max(checkpoint.clock_floor, found.clean.clock_floor)
     else:
         rows, clock_floor, sequence = _recover(disk, found, report)
-    _compare(disk, rows, report)
+    rows = tuple(_compared(disk, row, report) for row in rows)
     free = spare_files(disk, journal_bytes=journal_bytes, clean=report.clean)
     if found.clean is not None:
         forget_clean_stop(disk)
@@ -173,20 +181,29 @@ def _replay(disk: Disk, checkpoint: Checkpoint) -> _Replay:
     return _Replay(disk, rows, reflected, checkpoint.clock_floor)
 
 
-def _compare(disk: Disk, rows: tuple[CheckpointRow, ...], report: RecoveryReport) -> None:
-    """Report what the rows speak of and the directory does not have."""
-    for row in rows:
-        directory = partition_directory(row.partition)
-        try:
-            names = set(disk.list(directory))
-        except FileNotFoundError:
-            disk.make_directory(directory)
-            names = set()
-        for segment in row.segments:
-            name = by_offset(segment.base_offset, LOG)
-            if segment.size_bytes and name not in names:
-                why = "the segment is missing; readers will be told"
-                report.repaired.append(Finding(f"{directory}/{name}", 0, segment.size_bytes, why))
+def _compared(disk: Disk, row: CheckpointRow, report: RecoveryReport) -> CheckpointRow:
+    """Report what a row speaks of and the directory does not have; return the row to go on from.
+
+    Where the segment that was written to is missing, the next one begins: behind a hole at the
+    beginning of a file nothing would be found.
+    """
+    directory = partition_directory(row.partition)
+    try:
+        names = set(disk.list(directory))
+    except FileNotFoundError:
+        disk.make_directory(directory)
+        names = set()
+    is_missing = False
+    for segment in row.segments:
+        name = by_offset(segment.base_offset, LOG)
+        is_missing = bool(segment.size_bytes) and name not in names
+        if is_missing:
+            why = "the segment is missing; readers will be told"
+            report.repaired.append(Finding(f"{directory}/{name}", 0, segment.size_bytes, why))
+    if not is_missing:
+        return row
+    following = SegmentRow(row.end_offset, 0, 0, NO_TIME, NO_TIME, UNKNOWN)
+    return replace(row, segments=(*row.segments, following))
 
 
 def _partitions(disk: Disk) -> list[PartitionId]:

@@ -44,6 +44,10 @@ class RecordingTransport(asyncio.Transport):
             self._paused = False
             self.protocol.resume_writing()
 
+    def takes(self, size: int) -> None:
+        """The peer has read some of it; most is still there."""
+        self._unwritten -= size
+
     def lose(self) -> None:
         """The connection ends."""
         self.closing = True

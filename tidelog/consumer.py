@@ -232,7 +232,7 @@ class Consumer(
             self._in_hand.discard(held)
             held.place = Place(found[held.at])
             held.began = held.next = (found[held.at], None)
-            held.done = held.asked = None
+            held.done = held.asked = held.committed = None
         await self._membership.restart()
 
     async def pause(self, *partitions: TopicPartition) -> None:

@@ -40,8 +40,8 @@ class Held:
     """One tenure of one partition. Compared by identity."""
 
     __slots__ = (
-        "announced", "asked", "asked_back_on", "at", "began", "done", "going", "items", "next",
-        "paused", "place", "revoke_by_s",
+        "announced", "asked", "asked_back_on", "at", "began", "committed", "done", "going", "items",
+        "next", "paused", "place", "revoke_by_s",
     )  # fmt: skip
 
     def __init__(self, at: Key, offset: int, epoch: int | None, *, announced: bool) -> None:
@@ -58,7 +58,9 @@ class Held:
         self.done: Spot | None = None
         """Behind what the program has finished; None: nothing of this tenure."""
         self.asked: Spot | None = None
-        """What the last commit said."""
+        """What the last commit said; once that has failed, what one said before that was done."""
+        self.committed: Spot | None = None
+        """Up to where a commit of this tenure was done, as far as is known."""
         self.paused = False
         self.announced = announced
         """The program's callback knows of it; nothing is handed out before."""

@@ -185,8 +185,9 @@ class Settlement:
     async def _send(self, spots: Mapping[Held, Spot]) -> Mapping[Held, TidelogError]:
         """Commit once; return what was refused."""
         cursors = []
-        for held, (offset, epoch) in spots.items():
-            held.asked = (offset, epoch)
+        for held, spot in spots.items():
+            held.asked = spot
+            offset, epoch = spot
             cursor = common.Cursor(topic=held.at[0], partition=held.at[1], offset=offset)
             if epoch is not None:
                 cursor.leader_epoch = epoch
@@ -198,8 +199,8 @@ class Settlement:
         try:
             rows = await self._membership.commit(cursors)
         except BaseException:
-            for held in spots:
-                held.asked = None
+            for held, spot in spots.items():
+                _take_back(held, spot)
             raise
         finally:
             self._under_way.discard(answered)
@@ -208,9 +209,19 @@ class Settlement:
             if row.HasField("error"):
                 held = by_key[row.partition.topic, row.partition.partition]
                 error = failures[held] = failure_of_row(row.error).error
-                held.asked = None if error.retryable else held.asked
+                if error.retryable:
+                    _take_back(held, spots[held])
+        for held, spot in spots.items():
+            if held.asked is spot and held not in failures:
+                held.committed = spot
         return failures
 
     @staticmethod
     def _dirty(every: Iterable[Held]) -> Mapping[Held, Spot]:
         return {held: held.done for held in every if held.is_dirty and held.done is not None}
+
+
+def _take_back(held: Held, spot: Spot) -> None:
+    """Note that a commit was not done; another one may have been said behind it, or a seek."""
+    if held.asked is spot:
+        held.asked = held.committed

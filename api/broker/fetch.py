@@ -13,7 +13,8 @@ Invariants:
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from itertools import zip_longest
+from typing import Final, NamedTuple, TypeAlias
 
 from api.broker.context import BrokerContext
 from api.broker.fetch_refusals import check_epoch, deleted, out_of_range
@@ -51,6 +52,9 @@ class Fetched(NamedTuple):
 
 Done: TypeAlias = Callable[[Sequence[Fetched]], None]
 UNKNOWN = Offset(-1)
+SHARE: Final = 16
+"""An answer takes no more than one part in so many of the room that is left for answers, unless it
+is one batch: it takes more than a few clients that read slowly to leave others nothing."""
 
 
 class Fetch:
@@ -180,13 +184,15 @@ class _Running:
         self._stop_waiting()
 
     def _enough(self) -> bool:
-        size = 0
-        for result in self._results:
+        """Tell whether to answer now. Whoever takes no more of what is there waits for nothing."""
+        size, is_full = 0, False
+        for result, mark in zip_longest(self._results, self._marks):
             if result is not None:
                 if result.error is not None:
                     return True
                 size += result.size_bytes
-        return size >= self._min_bytes
+                is_full |= result.next_offset < (result.high_watermark if mark is None else mark)
+        return size >= self._min_bytes or (is_full and size > 0)
 
     def _wait_until(self, deadline: MonotonicMs) -> None:
         if self._ended:
@@ -199,6 +205,8 @@ class _Running:
 
     def _watch(self) -> None:
         self._waiting = True
+        if any(result is not None and result.size_bytes for result in self._results):
+            self._results = []  # a wait may be long, and nobody counts them: read again at its end
         if self._starved and self.answers is not None:
             self.answers.when_relieved(self._wake)
             return
@@ -232,10 +240,13 @@ class _Running:
         self._cancel_timer = None
         if self._ended:
             return
+        self._min_bytes = 0
         if self._pending:
-            self._min_bytes = 0
             return
-        self._finish()
+        if self._results:
+            self._finish()
+        else:
+            self._read(self._finish)
 
     def _finish(self) -> None:
         if self._ended:
@@ -299,7 +310,7 @@ class _Running:
         self._starved = answers is not None and answers.congested
         if answers is None or self._starved:
             return 0 if self._starved else self._max_bytes
-        return min(self._max_bytes, answers.free_bytes)
+        return min(self._max_bytes, answers.free_bytes // SHARE)
 
     def _read_one(
         self, partition: HostedPartition, want: Want, max_bytes: int, *, first: bool

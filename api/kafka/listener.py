@@ -129,8 +129,12 @@ class KafkaListener:
 
     def _look_at(self, connection: KafkaConnection, watched: _Watched, now: MonotonicMs) -> None:
         """Close a connection that has stood still for too long."""
+        connection.count_unread()
         unwritten = connection.unwritten_bytes
-        progress = (connection.received_bytes, connection.written_bytes, unwritten)
+        # Behind so much unread nothing is handled: sending more, a byte at a time, is no progress.
+        is_held = unwritten > connection.limits.unwritten_bytes_max
+        received = -1 if is_held else connection.received_bytes
+        progress = (received, connection.written_bytes, unwritten)
         if progress != watched.progress:
             watched.progress, watched.since = progress, now
             return

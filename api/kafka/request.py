@@ -15,6 +15,8 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 HEAD: Final = Struct(">ii")
 """What every answer begins with: its length, and the correlation id of its request."""
+LENGTH_BYTES: Final = 4
+"""Of the length, which does not count itself."""
 
 
 class Shared(Protocol):
@@ -109,7 +111,7 @@ class Request:
         """Answer with a body that lies in several buffers; none is copied here."""
         size = sum(map(len, parts)) + (5 if self.flexible else 4)
         head = HEAD.pack(size, self.correlation_id)
-        self._put([head + b"\0" if self.flexible else head, *parts], size)
+        self._put([head + b"\0" if self.flexible else head, *parts], LENGTH_BYTES + size)
 
     def needs_no_answer(self) -> None:
         """Leave the row of answers: the client waits for none."""

@@ -1,5 +1,6 @@
 """`tidelog produce`, `consume`, `tail` and `get` against a whole node."""
 
+import asyncio
 import json
 import signal
 
@@ -248,6 +249,39 @@ async def test_records_are_sent_while_stdin_is_open(cli: Cli) -> None:
     process.stdin.close()
     out, _ = await process.communicate()
     assert (process.returncode, out.split()[-4:]) == (0, [b"0", b"1", b"0", b"0"])
+
+
+@pytest.mark.parametrize(("told", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_whoever_waits_for_stdin_ends_when_told_to(
+    cli: Cli, told: signal.Signals, code: int
+) -> None:
+    await cli("topic", "create", "orders")
+    process = await cli.start("produce", "orders")
+    assert process.stdin is not None
+    process.stdin.write(b"early\n")
+    await process.stdin.drain()
+    await cli("consume", "orders", "-o", "start", "-n", "1")
+    process.send_signal(told)
+    out, err = await process.communicate()
+    assert (process.returncode, out, err.strip()) == (code, b"", b"")
+
+
+async def test_whoever_writes_what_nobody_reads_ends_when_told_twice(cli: Cli) -> None:
+    await cli("topic", "create", "orders")
+    lines = b"".join(b"%d %b\n" % (n, b"x" * 500) for n in range(2000))
+    await cli("produce", "orders", stdin=lines)
+    process = await cli.start("consume", "orders", "-o", "start")
+    assert process.stdout is not None
+    await process.stdout.readline()
+    pipe = process.stdout._transport  # type: ignore[attr-defined]
+    pipe.pause_reading()
+    ended = asyncio.ensure_future(process.wait())
+    async with asyncio.timeout(20):
+        while process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            await asyncio.wait([ended], timeout=0.05)
+        pipe.close()
+        assert await ended in {-signal.SIGTERM, 128 + signal.SIGTERM}
 
 
 async def test_malformed_input_hides_no_other_failure(cli: Cli) -> None:

@@ -93,6 +93,26 @@ async def test_a_regular_commit_takes_nothing_back(world: World) -> None:
         await seconds_until(world, lambda: world.groups.committed("g", "orders") == 1)
 
 
+async def test_a_commit_that_is_given_up_takes_none_back_that_was_done(world: World) -> None:
+    world.store("1", "2", "3", "4")
+    async with consuming(world) as consumer:
+        lists = consumer.batches(max_records=2)
+        await anext(lists)
+        first, second = await anext(lists)  # the first list is finished, this one is in hand
+        await consumer.commit(first)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await consumer.commit(second)
+        beats = world.groups.heartbeats
+        world.clock.advance(1)  # the time of a regular commit
+        world.clock.advance(1)
+        await world.groups.until(
+            lambda: world.groups.heartbeats > beats or world.groups.committed("g", "orders") == 2
+        )
+        assert world.groups.committed("g", "orders") == 4, "it was said, and done all the same"
+    assert world.groups.committed("g", "orders") == 4
+
+
 async def test_a_slow_body_is_heard_all_the_time(world: World) -> None:
     world.store("1")
     async with consuming(world) as consumer:

@@ -1,11 +1,12 @@
 """`tidelog produce`: write records from stdin, or from the command line."""
 
+import os
 import re
 import sys
 from collections import deque
 from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import click
 
@@ -193,7 +194,7 @@ def produce(  # noqa: PLR0913 - options, each by its name
     given = _given(values, form or by_name, tombstone=tombstone)
     if dry_run:
         return _dry_run(run, sending, given)
-    share = None if values or tombstone else share_of_file(sys.stdin.buffer)
+    share = None if values or tombstone else share_of_file(_stdin())
     return _produce(run, sending, given, share=share)
 
 
@@ -204,9 +205,20 @@ def _given(values: Sequence[str], form: str, *, tombstone: bool) -> Iterator[Giv
     if values:
         return iter([GivenRecord(value=value.encode()) for value in values])
     try:
-        return records_of(sys.stdin.buffer, form)
+        return records_of(_stdin(), form)
     except FormatError as refused:
         raise Usage(f"-f: {refused}", hint="see: tidelog produce --help") from refused
+
+
+def _stdin() -> BinaryIO:
+    """Return a reader of stdin of its own.
+
+    The interpreter closes `sys.stdin` when it ends, and aborts if a thread waits in it just then.
+    """
+    try:
+        return os.fdopen(sys.stdin.fileno(), "rb", closefd=False)
+    except OSError:  # no file: it was given in its place
+        return sys.stdin.buffer
 
 
 def _produce(

@@ -3,8 +3,8 @@
 import asyncio
 import signal
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -45,10 +45,10 @@ def with_client(run: "Run", use: "Callable[[Client], Awaitable[T]]") -> T:
     signals: list[int] = []
 
     async def session() -> T:
-        _end_in_order(signals)
-        async with connect(address, client_id="tidelog-cli", retry=Retry(total=total)) as client:
-            await client.ready(min(total, timedelta(seconds=REACH_S)))
-            return await use(client)
+        with _ended_in_order(signals):
+            async with connect(address, client_id="tidelog-cli", retry=Retry(total=total)) as one:
+                await one.ready(min(total, timedelta(seconds=REACH_S)))
+                return await use(one)
 
     try:
         return asyncio.run(session())
@@ -65,23 +65,31 @@ def with_client(run: "Run", use: "Callable[[Client], Awaitable[T]]") -> T:
         ) from unreachable
 
 
-def _end_in_order(signals: list[int]) -> None:
+@contextmanager
+def _ended_in_order(signals: list[int]) -> Iterator[None]:
     """Let SIGTERM and SIGHUP end this task as Ctrl-C does, and note which of them came.
 
-    So what is printed is committed, and a group is left. Where the process was started deaf to one
-    of them (`nohup`) it stays so.
+    So what is printed is committed, and a group is left. The same signal once more ends the process
+    at once: also where it stands in a write that nobody reads. Where the process was started deaf
+    to one of them (`nohup`) it stays so.
     """
-    if threading.current_thread() is not threading.main_thread():
-        return  # a signal is the main thread's
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
+    heard: list[int] = []
 
-    def end(number: int) -> None:
+    def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
         signals.append(number)
-        task.cancel()
+        loop.call_soon_threadsafe(task.cancel)
 
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            with suppress(NotImplementedError):  # Windows: as before
-                loop.add_signal_handler(number, end, number)
+    if threading.current_thread() is threading.main_thread():  # a signal is the main thread's
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)  # Windows has no SIGHUP
+            if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, end)
+                heard.append(number)
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, signal.SIG_DFL)

@@ -124,6 +124,36 @@ def test_a_damaged_append_time_is_guessed_and_reported() -> None:
     assert any("guessed append time" in str(finding) for finding in damage)
 
 
+@pytest.mark.parametrize(
+    ("clean", "left_bytes"),
+    [(True, None), (False, None), (False, 0), (False, 300)],  # None: the file is gone
+)
+def test_what_comes_behind_lost_bytes_is_found(*, clean: bool, left_bytes: int | None) -> None:
+    disk = SimDisk()
+    directory = opened(disk).directory
+    append(directory.create(pid(0), QUORUM), 600)
+    for number in range(3):
+        settle(directory)
+        checkpoint(directory)
+        if clean:
+            directory.mark_clean(TIME)
+        disk.kill()
+        if number == 0:
+            if left_bytes is None:
+                disk.unlink(name(0, LOG))
+            else:
+                disk.open(name(0, LOG)).truncate(left_bytes)
+        directory = opened(disk).directory
+        append(directory.partitions[pid(0)], 100, TIME + 10 * (number + 1))
+    settle(directory)
+    disk.kill()
+    log = opened(disk).directory.partitions[pid(0)]
+    assert [read(log, offset, 1).next_offset for offset in (1, 2, 3)] == [2, 3, 4]
+    with pytest.raises(RequestError) as refused:
+        read(log, 0)
+    assert refused.value.code is ErrorCode.CORRUPT_LOG
+
+
 @pytest.mark.parametrize("gone", [1, 2])  # 2: the one that is written to
 @pytest.mark.parametrize("clean", [True, False])
 def test_a_missing_segment_is_reported_and_its_readers_are_told(*, clean: bool, gone: int) -> None:

@@ -73,6 +73,15 @@ def test_answers_that_wait_for_their_turn_are_bounded() -> None:
     assert [correlation_id for correlation_id, _ in script.answered] == list(range(5))
 
 
+def test_an_answer_in_parts_is_counted_as_long_as_it_is() -> None:
+    script = Script()
+    script.send(request(LATER, 2, 0), request(LATER, 2, 1))
+    script.handlers.waiting[1].respond_parts([b"rec", b"ords"])
+    assert script.connection.waiting_bytes == len(pack(">ii", 0, 0) + b"records")
+    script.answer(0)
+    assert script.connection.waiting_bytes == 0
+
+
 def test_a_client_that_goes_away_cancels_its_wait_and_late_answers_reach_nobody() -> None:
     script = Script()
     script.send(request(LATER, 2, 0), request(POLL, 2, 1))

@@ -1,7 +1,9 @@
 """Answers that Kafka clients do not take are bounded together, and cost only readers (P53, P52)."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from struct import unpack_from
 from typing import Any
 
@@ -11,15 +13,18 @@ from api.broker.fetch import Want
 from api.broker.memory import MemoryBudget
 from api.kafka.connection import Door, KafkaConnection
 from api.kafka.counters import KafkaCounters
+from api.kafka.listener import KafkaListener
 from api.kafka.schema import request_codec, response_codec
-from api.kafka_settings import KafkaSettings
+from api.kafka_settings import SWEEP_MS, KafkaSettings
 from api.node.system_spawn import SystemSpawn
+from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
 from cluster.shell.hosted_partition import HostedPartition
-from model.ids import Offset
+from cluster.shell.tick import Tick
+from model.ids import MonotonicMs, Offset, WallMs
 from model.principal import ANONYMOUS
 from tests.broker_node import BrokerNode, HeldPool, batch_of, broker_node, cold
-from tests.kafka_door import Log, Nobody, request
+from tests.kafka_door import NOW, Log, Nobody, make_door, request
 from tests.kafka_node import APIS
 from tests.wire_transport import RecordingTransport
 
@@ -42,11 +47,19 @@ class Reader:
         )  # fmt: skip
         self.transport = RecordingTransport(KafkaConnection(door, Nobody()), reads_answers=False)
 
-    async def ask(self, topic: str, *, offset: int = 0, wait_ms: int = 0) -> None:
+    async def ask(
+        self,
+        topic: str,
+        *,
+        offset: int = 0,
+        wait_ms: int = 0,
+        min_bytes: int = 1,
+        max_bytes: int = 1 << 20,
+    ) -> None:
         """Fetch as much as the node gives, from one partition."""
         part = {"partition": 0, "fetch_offset": offset, "partition_max_bytes": 1 << 20}
         fields: dict[str, Any] = {
-            "replica_id": -1, "max_wait": wait_ms, "min_bytes": 1, "max_bytes": 1 << 20,
+            "replica_id": -1, "max_wait": wait_ms, "min_bytes": min_bytes, "max_bytes": max_bytes,
             "isolation_level": 0, "topics": [{"topic": topic, "partitions": [part]}],
         }  # fmt: skip
         body = request_codec(FETCH, VERSION).write(fields)
@@ -90,14 +103,24 @@ async def test_readers_that_take_nothing_share_one_bound() -> None:
         for reader in readers:
             await reader.ask("orders")
         batches = [round(reader.answers[0] / VALUE_BYTES) for reader in readers]
-        assert batches == [2, 1, *[0] * 8], "as much as there is room for, then nothing"
+        assert batches == [1, 1, 1, *[0] * 7], "one each while there is room, then nothing"
         assert answers.taken_bytes <= limit_of(answers) + VALUE_BYTES
         await node.produce(orders, batch_of([b"writers have a share of their own"]))
         for reader in readers:
             reader.transport.drained()
         assert answers.taken_bytes == 0
         await readers[-1].ask("orders", offset=0)
-        assert round(readers[-1].answers[1] / VALUE_BYTES) == 2
+        assert round(readers[-1].answers[1] / VALUE_BYTES) == 1
+
+
+async def test_one_answer_takes_a_share_of_the_room_and_not_all_of_it() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        for _ in range(100):
+            await node.produce(orders, batch_of([b"x" * 1_000]))
+        reader = Reader(node)
+        await reader.ask("orders")
+        assert reader.answers[0] <= limit_of(node.node.answers) // 16 < 100_000
 
 
 async def test_a_long_poll_waits_for_room_and_ends_in_time_without() -> None:
@@ -111,7 +134,27 @@ async def test_a_long_poll_waits_for_room_and_ends_in_time_without() -> None:
         assert (patient.answers, hasty.answers) == ([], [0])
         node.node.answers.give_back(node.node.answers.taken_bytes)
         await patient.turn()
-        assert [round(size / VALUE_BYTES) for size in patient.answers] == [2]
+        assert [round(size / VALUE_BYTES) for size in patient.answers] == [1]
+
+
+async def test_what_is_too_little_to_be_sent_is_not_kept_until_it_is_more() -> None:
+    async with stored() as (node, _):
+        reader, answers = Reader(node), node.node.answers
+        for is_full in (True, False):
+            await reader.ask("orders", offset=BATCHES - 1, wait_ms=500, min_bytes=VALUE_BYTES * 2)
+            answers.take(taken := limit_of(answers) * is_full)
+            node.clock.advance(500)
+            await reader.turn()
+            answers.give_back(taken)
+        batches = [round(size / VALUE_BYTES) for size in reader.answers]
+        assert batches == [0, 1], "while others fill the room, none is kept beside it"
+
+
+async def test_nobody_waits_for_more_than_he_takes() -> None:
+    async with stored() as (node, _):
+        reader = Reader(node)
+        await reader.ask("orders", wait_ms=60_000, min_bytes=1 << 20, max_bytes=100_000)
+        assert [round(size / VALUE_BYTES) for size in reader.answers] == [1]
 
 
 async def test_a_client_that_goes_while_it_waits_for_room_is_forgotten() -> None:
@@ -157,3 +200,31 @@ async def test_what_the_read_pool_brings_is_counted_while_it_works(
         while answers.taken_bytes:
             await node.broker.searches.turn()
         assert len(told) == (not leaves)
+
+
+async def test_a_sweep_counts_what_a_slow_reader_has_left_and_ends_one_that_only_sends() -> None:
+    clock, errors = SimClock(wall=WallMs(0), monotonic=MonotonicMs(0)), list[BaseException]()
+    spawn = SystemSpawn(errors.append)
+    tick = Tick(asyncio.get_running_loop().call_soon)
+    parts = make_door(tick, replace(SMALL, stalled_ms_max=2 * SWEEP_MS), spawn)
+    listener = KafkaListener(parts.door, clock=clock, descriptors_max=1 << 20)
+    listener.listen("127.0.0.1", 0)
+    client = listener.admit("192.0.2.7", 5)
+    assert client is not None
+    transport = RecordingTransport(client, reads_answers=False)
+    transport.feed(request(NOW, 2, 1, b"x" * 3000))
+    await asyncio.sleep(0)
+    left = parts.answers.taken_bytes
+    assert left > 3000
+    transport.takes(500)
+    for _ in range(3):
+        assert not transport.aborted
+        clock.advance(SWEEP_MS)
+        assert parts.answers.taken_bytes == left - 500
+        transport.feed(b"\0")
+    assert transport.aborted
+    transport.lose()
+    assert parts.answers.taken_bytes == 0
+    await listener.stop(grace_ms=0)
+    await spawn.close()
+    assert errors == []
