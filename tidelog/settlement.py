@@ -40,10 +40,17 @@ class Settlement:
         """One for each commit that has no answer yet."""
         self._news = asyncio.Event()
         """Something may be finished that no commit has said yet; else no time is looked at."""
+        self._due_s = 0.0
+        """Monotonic seconds at which the next regular commit is due, if there is news."""
 
     def finished(self, held: Held) -> None:
         """Note that the program is done with all that it was handed of a partition."""
         held.done = held.next
+        if not self._news.is_set():
+            self._is_news()
+
+    def _is_news(self) -> None:
+        self._due_s = self._connection.clock.monotonic() + COMMIT_EVERY_S
         self._news.set()
 
     def spots_of(self, records: Sequence[Record[Any, Any]]) -> Mapping[Held, Spot]:
@@ -90,14 +97,14 @@ class Settlement:
 
     async def run(self) -> None:
         """Commit what is finished, again and again."""
-        holdings = self._membership.holdings
+        clock, holdings = self._connection.clock, self._membership.holdings
         while True:
             await self._news.wait()
-            await self._connection.clock.sleep(COMMIT_EVERY_S)
+            await clock.sleep(max(0.0, self._due_s - clock.monotonic()))
             self._news.clear()
             await self._commit_quietly(self._dirty(holdings.by_key.values()))
-            if self._dirty(holdings.by_key.values()):  # refused for now
-                self._news.set()
+            if not self._news.is_set() and self._dirty(holdings.by_key.values()):
+                self._is_news()  # it was refused for now
 
     async def close(self, *, failed: bool) -> None:
         """Commit what is finished, for the last time; `failed`: an error is on its way already.

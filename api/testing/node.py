@@ -182,6 +182,7 @@ class TestingNode:
         if ms < 0:
             raise ValueError(f"time does not run backwards: {ms} ms")
         async with self._turning:
+            await asyncio.sleep(0)  # noqa: TID251 - who has just been given cause to wait does so
             await self._killed_are_noticed()
             await clock.turn(ms, self._settled, ahead=self._hear)
             await self.close_past()
