@@ -97,6 +97,7 @@ class Reader:
             "PYTHONDONTWRITEBYTECODE": "1",
             "TIDELOG_CLIENT__ADDRESS": f"127.0.0.1:{self.ports['grpc']}",
         }
+        environment.pop("PYTHONUNBUFFERED", None)  # as most have it
         return subprocess.run(
             ["bash", "-eu", "-o", "pipefail", "-c", self.placed(command)],
             env=environment,
@@ -136,6 +137,9 @@ def reader(folder: Path) -> Iterator[Reader]:
     with os.fdopen(told) as ready:
         document = json.loads(ready.read() or "{}")
     ports = {door: int(str(where).rpartition(":")[2]) for door, where in document.items()}
-    yield Reader(folder, ports, banner)
-    process.terminate()
-    assert process.wait(READY_S) == 0
+    try:
+        yield Reader(folder, ports, banner)
+    finally:
+        process.terminate()
+        code = process.wait(READY_S)
+    assert code == 0

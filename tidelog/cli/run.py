@@ -6,6 +6,7 @@ Data goes to stdout; progress, prompts, warnings and errors go to stderr.
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final, TextIO
 
 from tidelog.cli.failure import CommandFailed, Usage
@@ -126,19 +127,25 @@ class Run:
 
     def tell(self, text: str) -> None:
         """Say something that is not data, on stderr."""
-        self.stderr.write(f"{text}\n")
+        self._say(f"{text}\n")
 
     def warn(self, text: str) -> None:
         """Say on stderr what the user should know, though the command goes on."""
-        self.stderr.write(f"{self.style(self.stderr).yellow('warning:')} {text}\n")
+        self._say(f"{self.style(self.stderr).yellow('warning:')} {text}\n")
 
     def tell_failure(self, failure: CommandFailed, *, with_hint: bool = True) -> None:
         """Write what failed and what to do; failures in a row may share a hint."""
         style = self.style(self.stderr)
         reason = f" ({failure.reason})" if failure.reason else ""
-        self.stderr.write(f"{style.red('error:')} {failure.text}{reason}\n")
+        self._say(f"{style.red('error:')} {failure.text}{reason}\n")
         if failure.hint and with_hint:
-            self.stderr.write(f"{style.bold('hint:')} {failure.hint}\n")
+            self._say(f"{style.bold('hint:')} {failure.hint}\n")
+
+    def _say(self, text: str) -> None:
+        """Write to stderr, behind what was printed before: both may go to one place."""
+        with suppress(BrokenPipeError):  # whoever writes data there is told
+            self.stdout.flush()
+        self.stderr.write(text)
 
     def confirm(self, plan: str, *, yes: bool) -> None:
         """Show what will be destroyed and ask; without a terminal only `--yes` is an answer.
