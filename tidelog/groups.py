@@ -5,7 +5,6 @@ from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
 from tidelog.arguments import settings_of, topics_of
-from tidelog.calls import GET_CONFIG, UPDATE_CONFIG
 from tidelog.connection import Connection
 from tidelog.errors import NotFound
 from tidelog.group_calls import (
@@ -32,7 +31,7 @@ from tidelog.group_types import (
     SeekTarget,
 )
 from tidelog.places import OFFSET_MAX, datetime_of_timestamp, seek_of, timestamp_of
-from tidelog.topics import config_of
+from tidelog.topics import change_config, read_config
 from tidelog.types import Clock, ConfigValue, Cursor, TopicPartition
 from tidelog.v1 import common_pb2 as common
 from tidelog.v1 import config_service_pb2 as configs
@@ -202,8 +201,7 @@ class Groups:
 
     async def config(self, group: str) -> Mapping[str, ConfigValue]:
         """Return every setting of a group by its name."""
-        request = configs.GetConfigRequest(resource=_resource(group))
-        return config_of((await self._connection.call(GET_CONFIG, request)).entries)
+        return await read_config(self._connection, _resource(group))
 
     async def configure(
         self,
@@ -221,7 +219,7 @@ class Groups:
         request = configs.UpdateConfigRequest(
             resource=_resource(group), set=settings_of(set), unset=unset, validate_only=dry_run
         )
-        return config_of((await self._connection.call(UPDATE_CONFIG, request)).entries)
+        return await change_config(self._connection, request)
 
     async def delete(self, group: str, *, missing_ok: bool = False, dry_run: bool = False) -> None:
         """Delete a group without members, and what it has committed.

@@ -195,9 +195,7 @@ class Topics:
 
     async def config(self, name: str) -> Mapping[str, ConfigValue]:
         """Return every setting of a topic by its name."""
-        request = configs.GetConfigRequest(resource=_resource(name))
-        response = await self._connection.call(GET_CONFIG, request)
-        return config_of(response.entries)
+        return await read_config(self._connection, _resource(name))
 
     async def configure(
         self,
@@ -215,8 +213,26 @@ class Topics:
         request = configs.UpdateConfigRequest(
             resource=_resource(name), set=settings_of(set), unset=unset, validate_only=dry_run
         )
-        response = await self._connection.call(UPDATE_CONFIG, request)
-        return config_of(response.entries)
+        return await change_config(self._connection, request)
+
+
+async def read_config(
+    connection: Connection, resource: configs.ConfigResource
+) -> Mapping[str, ConfigValue]:
+    """Return every setting of a topic or a group by its name."""
+    response = await connection.call(GET_CONFIG, configs.GetConfigRequest(resource=resource))
+    return config_of(response.entries)
+
+
+async def change_config(
+    connection: Connection, request: configs.UpdateConfigRequest
+) -> Mapping[str, ConfigValue]:
+    """Change settings; return those that were named, as they are.
+
+    Raises:
+        InvalidRequest: an unknown name, or a value out of bounds.
+    """
+    return config_of((await connection.call(UPDATE_CONFIG, request)).entries)
 
 
 def topic_of(topic: wire.Topic) -> TopicInfo:
