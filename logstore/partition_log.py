@@ -175,18 +175,18 @@ class PartitionLog:
         The log keeps them; nobody changes them afterwards. `bounds`: exact event times of their
         records, where the node encoded them itself.
         """
-        assert self.cut is None, "LOG_CUT_BEFORE_APPEND"
         base = self.log_end
         for batch in batches:
-            self._append(batch, leader_epoch, append_time, bounds=bounds)
-        if not self._is_dirty:
-            self._is_dirty = True
-            self._owner.dirty(self)
+            self.append_one(batch, leader_epoch, append_time, bounds)
         return Appended(base, self.log_end)
 
-    def _append(
-        self, batch: bytearray, epoch: LeaderEpoch, now: AppendTimeMs, *, bounds: Bounds | None
+    def append_one(  # noqa: PLR0917 - once for each request
+        self, batch: bytearray, epoch: LeaderEpoch, now: AppendTimeMs, bounds: Bounds | None
     ) -> None:
+        """Accept one validated batch, as `append` does."""
+        assert self.cut is None, "LOG_CUT_BEFORE_APPEND"
+        if not self._is_dirty:
+            self.touch()
         offset = self.log_end
         _OFFSET.pack_into(batch, 0, offset)
         _EPOCH.pack_into(batch, 12, epoch)

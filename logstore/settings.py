@@ -42,6 +42,11 @@ class PartitionSettings:
     future_max_ms: int = -1
     past_max_ms: int = -1
 
+    @property
+    def bounds_event_times(self) -> bool:
+        """Whether batches must be looked into before they are appended."""
+        return not self.log_append_time and (self.future_max_ms != -1 or self.past_max_ms != -1)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogSettings:

@@ -20,7 +20,6 @@ from model.record import (
     LOG_APPEND_TIME,
     MAGIC,
     TRANSACTIONAL,
-    BatchHeader,
 )
 
 _CODEC_MAX: Final = 4
@@ -30,8 +29,8 @@ _PLAIN: Final = frozenset(range(_CODEC_MAX + 1))
 """Attributes of nearly all batches: a codec and nothing else."""
 
 
-def check_produced(batch: memoryview, *, max_message_bytes: int) -> BatchHeader:
-    """Return the header of a batch that may be appended.
+def check_produced(batch: bytearray | memoryview, *, max_message_bytes: int) -> int:
+    """Return the producer id of a batch that may be appended; -1: it has none.
 
     Raises:
         RequestError: RECORD_TOO_LARGE, CORRUPT_BATCH (lengths, checksum), INVALID_REQUEST (fields
@@ -52,7 +51,11 @@ def check_produced(batch: memoryview, *, max_message_bytes: int) -> BatchHeader:
         max_timestamp, producer_id, producer_epoch, base_sequence, count,
     ) = HEADER.unpack_from(batch)  # fmt: skip
     if magic != MAGIC:
-        _refuse("magic", magic, f"only record batches of magic {MAGIC} are accepted")
+        raise RequestError(
+            ErrorCode.CORRUPT_BATCH,
+            f"magic {magic}: only record batches of magic {MAGIC} are accepted",
+            magic=str(magic),
+        )
     if length != size - LENGTH_COUNTS_FROM:
         raise RequestError(
             ErrorCode.CORRUPT_BATCH,
@@ -61,7 +64,7 @@ def check_produced(batch: memoryview, *, max_message_bytes: int) -> BatchHeader:
             length=str(length),
             size_bytes=str(size),
         )
-    if (found := crc32c(batch[COVERED_FROM:])) != checksum:
+    if (found := crc32c(memoryview(batch)[COVERED_FROM:])) != checksum:
         raise RequestError(
             ErrorCode.CORRUPT_BATCH,
             f"the batch's checksum is {checksum:08x}, its bytes have {found:08x}",
@@ -76,7 +79,7 @@ def check_produced(batch: memoryview, *, max_message_bytes: int) -> BatchHeader:
         _refuse_time(base_timestamp, max_timestamp)
     if producer_id != -1:
         _check_producer(producer_id, producer_epoch, base_sequence)
-    return BatchHeader.of_checked(batch)
+    return int(producer_id)
 
 
 def _check_attributes(attributes: int, producer_id: int) -> None:

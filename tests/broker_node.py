@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from api.broker.acks import Acks, Produced
 from api.broker.broker import Broker
 from api.broker.fetch import Fetched, Want
-from api.broker.produce import Acks, Produced
 from api.node.assemble import Node, World
 from api.node.log_events import EVENTS
 from api.node.system_rand import SystemRand
@@ -94,7 +94,7 @@ class BrokerNode:
         acks: Acks = Acks.ALL,
         timeout_ms: int = 60_000,
     ) -> "asyncio.Future[Produced | RequestError]":
-        """Append one batch; the future has the answer."""
+        """Append one batch, as at the end of a tick; the future has the answer."""
         answer: asyncio.Future[Produced | RequestError] = asyncio.Future()
         self.broker.produce(
             ANONYMOUS,
@@ -104,6 +104,7 @@ class BrokerNode:
             timeout_ms=timeout_ms,
             done=answer.set_result,
         )
+        self.broker.produce.accept()
         return answer
 
     async def produce(self, partition: HostedPartition, batch: bytes) -> Produced:

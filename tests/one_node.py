@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from api.broker.produce import Acks, Produced
+from api.broker.acks import Acks, Produced
 from api.config_file import load
 from api.http.door import HttpDoor
 from api.http.health import CHECKS, Health

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 
+from api.broker.acks import Acks, Done
 from api.broker.context import BrokerContext
 from api.broker.encode_records import encode
-from api.broker.produce import Acks, Done, Produce
+from api.broker.produce import Produce
 from api.broker.search import Searches
 from api.broker.turns import Turns
 from cluster.shell.hosted_partition import HostedPartition

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
+from api.broker.acks import Acks, Produced
 from api.broker.fetch import Fetched, Want
 from api.broker.place import Place
-from api.broker.produce import Acks, Produced
 from api.broker.resolve import Resolved
 from cluster.controller.image import MetadataImage, TopicImage
 from cluster.controller.topics import CreateTopic, DeleteTopic

@@ -11,7 +11,7 @@ from functools import partial
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from api.broker.produce import Acks, Produced
+from api.broker.acks import Acks, Produced
 from api.errors import KafkaContext, KafkaOnly, kafka_number
 from api.kafka.frame import (
     COMPACT,

@@ -9,7 +9,7 @@ outside the records takes the long way, and is what the next one is compared wit
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from api.broker.produce import Acks, Produced
+from api.broker.acks import Acks, Produced
 from api.kafka.frame import COMPACT, FIXED, I32, NO_TAGS, read_varint, write_varint
 from api.kafka.k00_produce import (
     ACKS,

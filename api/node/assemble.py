@@ -311,7 +311,7 @@ class Node:
             partition = self.partitions.by_log(log)
             if partition is not None:
                 for ack in partition.persisted(now):
-                    ack.tell(ack, None)
+                    ack.tell(None)
                 if result is not None and self._housekeeping is not None:
                     self._housekeeping.appended(partition)
 
@@ -336,7 +336,8 @@ class Node:
         self._failed(error)
 
     async def settle(self) -> None:
-        """Wait until everything that was accepted is written and answered, or never will be."""
+        """Wait until everything that has arrived is written and answered, or never will be."""
+        self.broker.produce.accept()
         await self.writer.flushed()
 
     async def stop(self, *, clean: bool) -> None:

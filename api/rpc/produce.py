@@ -8,9 +8,9 @@ import asyncio
 from functools import partial
 from typing import Final, NamedTuple
 
+from api.broker.acks import Acks, Produced
 from api.broker.broker import Broker
 from api.broker.decode_records import only_key
-from api.broker.produce import Acks, Produced
 from api.rpc.call import Call
 from api.rpc.convert import duration_ms, not_built, refuse, timestamp
 from api.rpc.details import ErrorRows

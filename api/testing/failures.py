@@ -9,10 +9,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from api.broker.acks import Acks, Done, Produced
 from api.broker.broker import Broker
 from api.broker.context import BrokerContext
 from api.broker.encode_records import Encoded
-from api.broker.produce import Acks, Done, Produce, Produced
+from api.broker.produce import Produce
 from api.broker.produce_records import ProduceRecords
 from api.rpc.call import Call
 from api.rpc.guard import AnswerT, Context, Guard, Note

@@ -55,10 +55,8 @@ def decide(
         )
         if verdict is not FRESH:
             return verdict
-    settings = log.settings
-    if settings.future_max_ms != _UNBOUNDED or settings.past_max_ms != _UNBOUNDED:
-        if not settings.log_append_time:
-            _check_event_times(header, records, settings=settings, now=now)
+    if log.settings.bounds_event_times:
+        _check_event_times(header, records, settings=log.settings, now=now)
     return verdict
 
 

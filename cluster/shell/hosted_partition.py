@@ -9,7 +9,7 @@ Invariants:
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from cluster.controller.image import TopicImage
 from cluster.replication.events import Appended, Committed, Persisted, RuleChanged
@@ -21,13 +21,12 @@ from model.errors import RequestError
 from model.ids import AppendTimeMs, LeaderEpoch, MonotonicMs, NodeId, Offset
 
 
-class Ack(NamedTuple):
-    """Who is told, and what, once a batch is as durable as its producer asked for."""
+class Ack(Protocol):
+    """Whoever is told once batches are as durable as their producers asked for."""
 
-    tell: Callable[["Ack", RequestError | None], None]
-    base_offset: Offset | None
-    append_time: AppendTimeMs | None
-    duplicate: bool
+    def tell(self, error: RequestError | None) -> None:
+        """They are; or, with an error, nobody knows whether they ever will be."""
+        ...
 
 
 Wake: TypeAlias = Callable[[], None]

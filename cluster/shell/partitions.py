@@ -151,7 +151,7 @@ class Partitions:
         now, rule = self._clock.monotonic_ms(), self._rule(topic)
         for one in hosted:
             for ack in one.changed(topic, rule, now):
-                ack.tell(ack, None)
+                ack.tell(None)
         settings = topic.settings.partition_settings()
         for partition in topic.partitions[len(hosted) :]:
             place = PartitionId(topic.topic_id, partition.number)

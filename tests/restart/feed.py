@@ -9,8 +9,8 @@ import asyncio
 import sys
 from pathlib import Path
 
+from api.broker.acks import Acks, Produced
 from api.broker.group_commits import NamedCursor
-from api.broker.produce import Acks, Produced
 from api.config_file import load
 from api.node.assemble import Node
 from cluster.controller.topics import CreateTopic

@@ -20,9 +20,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from api.broker.acks import Acks, Produced
 from api.broker.fetch import Want
 from api.broker.place import AtTime, Latest
-from api.broker.produce import Acks, Produced
 from api.node.assemble import Node, World
 from api.node.log_events import EVENTS
 from api.node.system_spawn import SystemSpawn

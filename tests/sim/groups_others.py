@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from api.broker.acks import Acks, Produced
 from api.broker.group_commits import NamedCursor
 from api.broker.group_seek import SeekGroup, ToCursors
-from api.broker.produce import Acks, Produced
 from cluster.controller.partitions import AddPartitions
 from cluster.controller.topics import CreateTopic, DeleteTopic
 from cluster.shell.hosted_partition import HostedPartition

@@ -5,8 +5,8 @@ import errno
 
 import pytest
 
+from api.broker.acks import Acks
 from api.broker.fetch import Fetched, Want
-from api.broker.produce import Acks
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
 from cluster.shell.hosted_partition import HostedPartition

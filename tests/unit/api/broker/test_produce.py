@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from api.broker.produce import Acks, Produced
+from api.broker.acks import Acks, Produced
 from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
@@ -17,7 +17,7 @@ from logstore.settings import Flush
 from model.errors import ErrorCode, Outcome, RequestError
 from model.ids import MonotonicMs
 from model.principal import ANONYMOUS
-from tests.broker_node import NOON, batch_of, broker_node
+from tests.broker_node import MEMORY_BYTES, NOON, batch_of, broker_node
 
 
 async def test_an_answer_has_the_true_offset_and_the_append_time() -> None:
@@ -54,6 +54,80 @@ async def test_an_ack_waits_for_the_disk(acks: Acks) -> None:
         assert not answer.done()
         assert orders.high_watermark == 0
         assert isinstance(await answer, Produced)
+
+
+async def test_what_arrives_in_a_tick_is_accepted_in_its_order() -> None:
+    """Each hears of its own place, refusals and repetitions between them change nothing."""
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        sent = [
+            (batch_of([b"a", b"b"]), Acks.ALL),
+            (batch_of([b"c"])[:-1], Acks.ALL),
+            (batch_of([b"d"], producer=(7, 0, 0)), Acks.ALL),
+            (batch_of([b"e"]), Acks.LEADER),
+            (batch_of([b"d"], producer=(7, 0, 0)), Acks.ALL),
+            (batch_of([b"f"], producer=(7, 0, 5)), Acks.ALL),
+            (batch_of([b"g"], producer=(7, 0, 1)), Acks.ALL),
+            (batch_of([b"h"]), Acks.NONE),
+            (batch_of([b"i"]), Acks.ALL),
+        ]
+        answers = [asyncio.get_running_loop().create_future() for _ in sent]
+        for (batch, acks), answer in zip(sent, answers, strict=True):
+            records, tell = memoryview(bytearray(batch)), answer.set_result
+            node.broker.produce(ANONYMOUS, orders, records, acks=acks, timeout_ms=60_000, done=tell)
+            records[:] = bytes(len(records))  # it was copied
+        assert orders.log.log_end == 0
+        told = [
+            one.code if isinstance(one, RequestError) else one.base_offset
+            for one in await asyncio.gather(*answers)
+        ]
+        gap = ErrorCode.OUT_OF_ORDER_SEQUENCE
+        assert told == [0, ErrorCode.CORRUPT_BATCH, 2, 3, 2, gap, 4, None, 6]
+        await node.node.settle()
+        assert orders.high_watermark == 7
+        assert node.node.memory.taken_bytes == 0
+
+
+async def test_of_a_tick_that_does_not_fit_whole_the_first_are_taken() -> None:
+    """P53: what does not fit is shed, and only that."""
+    async with broker_node() as node:
+        orders = await node.create("orders", max_message_bytes=str(1 << 20))
+        batch = batch_of([b"v" * (MEMORY_BYTES // 3)])
+        answers = [asyncio.get_running_loop().create_future() for _ in range(3)]
+        for answer in answers:
+            node.broker.produce(
+                ANONYMOUS, orders, memoryview(batch),
+                acks=Acks.ALL, timeout_ms=60_000, done=answer.set_result,
+            )  # fmt: skip
+        first, second, third = await asyncio.gather(*answers)
+        assert (first.base_offset, second.base_offset) == (0, 1)
+        assert third.code is ErrorCode.OVERLOADED
+
+
+async def test_a_node_that_stops_answers_what_has_just_arrived() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        answer = asyncio.get_running_loop().create_future()
+        node.broker.produce(
+            ANONYMOUS, orders, memoryview(batch_of([b"a"])),
+            acks=Acks.ALL, timeout_ms=60_000, done=answer.set_result,
+        )  # fmt: skip
+        await node.node.settle()
+        assert answer.result().base_offset == 0
+
+
+async def test_a_topic_that_goes_in_the_same_tick_takes_nothing() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        answer = asyncio.get_running_loop().create_future()
+        node.broker.produce(
+            ANONYMOUS, orders, memoryview(batch_of([b"a"])),
+            acks=Acks.ALL, timeout_ms=60_000, done=answer.set_result,
+        )  # fmt: skip
+        orders.log.deleted = True
+        node.broker.produce.accept()
+        assert answer.result().code is ErrorCode.UNKNOWN_TOPIC
+        orders.log.deleted = False
 
 
 async def test_a_repetition_is_told_the_first_place_also_while_that_is_on_its_way() -> None:

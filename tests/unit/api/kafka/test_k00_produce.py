@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.broker.produce import Produced
+from api.broker.acks import Produced
 from api.errors import KafkaOnly
 from api.kafka.k00_produce import (
     KEY,

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from api.broker.produce import Acks, Produced
+from api.broker.acks import Acks, Produced
 from api.kafka.apis import served_apis
 from api.kafka.broker_port import BrokerPort
 from api.kafka.k00_produce import VERSION_MAX, ZSTD_FROM
