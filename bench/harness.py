@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from bench import bulk, idle, journal, small, start, testing
+from bench import bulk, durable, idle, journal, small, start, testing
 from bench.machine import load_average
 from bench.rows import HEAD, Row, line
 
@@ -35,6 +35,7 @@ QUESTIONS: Final[dict[str, Question]] = {
     "journal": journal.measure,
     "bulk": bulk.measure,
     "small": small.measure,
+    "durable": durable.measure,
     "start": start.measure,
     "idle": idle.measure,
     "testing": testing.measure,

@@ -145,22 +145,13 @@ class _Taking:
         self.part.end_offset = run.end_offset
         self.all_bytes += run.size_bytes
         if run.carrier is Carrier.FILES:
-            self._add_times(run)
+            self._times.append(_times_of(self.log, run))
         else:
             self._entry(cost)
 
     def _entry(self, cost: int) -> None:
         self.journal_bytes += cost
         self.entries += 1
-
-    def _add_times(self, run: Run) -> None:
-        """Add the rows that cover a run, closed at its end: they are written before it."""
-        segment = _segment_at(self.log, run)
-        position = segment.times_bytes
-        rows = segment.unfiled_rows(run.end_offset)
-        closing = encode_row(TimesRow(run.end_offset, run.leader_epoch, run.append_time))
-        segment.times_bytes += len(closing)
-        self._times.append(FileWrite(segment.times_name, position, rows + closing))
 
 
 def take_part(log: PartitionLog, room: Room, *, direct_bytes_min: int) -> Taken:
@@ -187,22 +178,26 @@ def take_part(log: PartitionLog, room: Room, *, direct_bytes_min: int) -> Taken:
     )
 
 
-def take_plain(log: PartitionLog, journal_bytes: int, *, run_bytes: int) -> Run | None:
-    """Take one run through the journal, which is what most partitions have; None: `take_part`.
+def take_plain(log: PartitionLog, journal_bytes: int, *, run_bytes: int) -> Part | None:
+    """Take one run, which is what most partitions have; None: `take_part`.
 
-    It is shorter than `run_bytes`, and fits `journal_bytes`. Loop only.
+    It is shorter than `run_bytes`; if the journal carries it, it fits `journal_bytes`. Loop only.
     """
     pending = log.pending
     if len(pending) != 1 or log.cut is not None or not log.upkeep.directory_made:
         return None
-    run = pending[0]
-    size = run.size_bytes
-    if size >= run_bytes or APPEND_BYTES + size > journal_bytes:
+    run, carriage = pending[0], log.carriage
+    if run.size_bytes >= run_bytes:
         return None
-    if run.carrier is not _JOURNAL or not log.carriage.may_journal:
-        return None
-    pending.clear()
-    return run
+    if run.carrier is _FILES and carriage.may_file:
+        pending.clear()
+        times = [_times_of(log, run)]
+        return Part(log.id, run.end_offset, [run], times=times, at_once=True)
+    fits = APPEND_BYTES + run.size_bytes <= journal_bytes
+    if run.carrier is _JOURNAL and carriage.may_journal and fits:
+        pending.clear()
+        return Part(log.id, run.end_offset, [run])
+    return None
 
 
 def entries_placed(log: PartitionLog, part: Part, *, first: int) -> int:
@@ -283,6 +278,16 @@ def _finish_cut(log: PartitionLog, cut: Cut, done: CutDone | None) -> None:
         upkeep.snapshots, upkeep.sound_snapshot = kept_snapshots, None
         upkeep.snapshot_bytes += SNAPSHOT_BYTES  # the next checkpoint makes another
     log.cut, log.cutting = None, False
+
+
+def _times_of(log: PartitionLog, run: Run) -> FileWrite:
+    """Return the rows that cover a run, closed at its end: they are written before it."""
+    segment = _segment_at(log, run)
+    position = segment.times_bytes
+    rows = segment.unfiled_rows(run.end_offset)
+    closing = encode_row(TimesRow(run.end_offset, run.leader_epoch, run.append_time))
+    segment.times_bytes += len(closing)
+    return FileWrite(segment.times_name, position, rows + closing)
 
 
 def _segment_at(log: PartitionLog, run: Run) -> Segment:

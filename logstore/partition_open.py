@@ -7,7 +7,8 @@ from logstore.checkpoint import CheckpointRow
 from logstore.crc32c import crc32c
 from logstore.leader_epochs import LeaderEpochs
 from logstore.leader_epochs import decode as decode_epochs
-from logstore.partition_log import Owner, PartitionLog
+from logstore.owner import Owner
+from logstore.partition_log import PartitionLog
 from logstore.paths import EPOCHS, PRODUCERS, by_offset, parse_offset
 from logstore.producer_snapshot import decode as decode_producers
 from logstore.producer_state import Remembered

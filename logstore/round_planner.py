@@ -182,12 +182,14 @@ class RoundPlanner:
                 continue
             log.taken()
             plain_max = min(direct_bytes_min, all_left)
-            run = take_plain(log, journal_left - journal_bytes, run_bytes=plain_max)
-            if run is not None:
-                journal_bytes += APPEND_BYTES + run.size_bytes
-                all_left -= run.size_bytes
-                entries += 1
-                taken.append((log, Part(log.id, run.end_offset, [run])))
+            plain = take_plain(log, journal_left - journal_bytes, run_bytes=plain_max)
+            if plain is not None:
+                size_bytes = plain.runs[0].size_bytes
+                all_left -= size_bytes
+                if not plain.at_once:
+                    journal_bytes += APPEND_BYTES + size_bytes
+                    entries += 1
+                taken.append((log, plain))
                 continue
             room = Room(journal_left - journal_bytes, all_left, not taken)
             got = take_part(log, room, direct_bytes_min=direct_bytes_min)

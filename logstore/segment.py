@@ -193,6 +193,32 @@ class Segment:
         if size - self._block_position >= interval:
             self.close_block()
 
+    def add_all(
+        self, batches: list[bytearray], offsets: list[Offset], end_offset: Offset, *, interval: int
+    ) -> None:
+        """Add batches behind the last one, as `add` does, whose event times nobody knows.
+
+        `offsets`: where each begins; `end_offset`: where the last one ends.
+        """
+        size, block = self.size_bytes, self._block_position
+        ends = [*offsets[1:], end_offset]
+        self._block_bounds = UNKNOWN
+        for batch, offset, end in zip(batches, offsets, ends, strict=True):
+            if size == block:
+                self._block_offset, self._block_bounds = offset, UNKNOWN
+            position = size
+            size += len(batch)
+            if size - block >= interval:
+                self._ends_with(batch, position, end)
+                self.close_block()
+                block = size
+        if size > block:
+            self._ends_with(batches[-1], size - len(batches[-1]), end_offset)
+
+    def _ends_with(self, batch: bytearray, position: int, end_offset: Offset) -> None:
+        self.size_bytes, self.end_offset = position + len(batch), end_offset
+        self._last_batch, self._last_position = batch, position
+
     def close_block(self) -> None:
         """Add the index row of the open block, however short it is."""
         if not self._open_block():

@@ -45,6 +45,15 @@ class Tail:
         self.end = end
         self.size_bytes += len(batch)
 
+    def add_all(
+        self, offsets: list[Offset], batches: list[bytearray], end: Offset, *, size_bytes: int
+    ) -> None:
+        """Take over batches, as `add` does; `size_bytes`: of all of them."""
+        self._offsets += offsets
+        self._batches += batches
+        self.end = end
+        self.size_bytes += size_bytes
+
     def release(self, written_end: Offset, keep_bytes: int) -> None:
         """Forget batches that are on disk, oldest first, until no more than `keep_bytes` remain."""
         offsets, batches, dead = self._offsets, self._batches, self._dead

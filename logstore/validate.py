@@ -82,6 +82,12 @@ def check_produced(batch: bytearray | memoryview, *, max_message_bytes: int) -> 
     return int(producer_id)
 
 
+def is_plain(batch: bytearray | memoryview) -> bool:
+    """Tell whether a sound batch names no producer, and says nothing certain of its times."""
+    _, _, _, _, _, attributes, _, _, _, producer_id, *_ = HEADER.unpack_from(batch)
+    return bool(producer_id < 0 and not attributes & (CONTROL | LOG_APPEND_TIME))
+
+
 def _check_attributes(attributes: int, producer_id: int) -> None:
     codec = attributes & COMPRESSION_MASK
     if codec > _CODEC_MAX:

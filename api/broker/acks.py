@@ -50,12 +50,12 @@ class Accepted:
 
     __slots__ = (
         "_append_time",
-        "_duplicate",
-        "acks",
+        "duplicate",
         "end_offset",
+        "offsets",
         "partition",
-        "timeout_ms",
         "told",
+        "waits_for",
     )
 
     def __init__(  # noqa: PLR0917 - one for each tick and partition
@@ -67,41 +67,38 @@ class Accepted:
     ) -> None:
         """Begin with nobody."""
         self.partition = partition
-        self.acks, self.timeout_ms = acks, timeout_ms
+        self.waits_for = (acks, timeout_ms)
+        """What for, and how long, ms."""
         self._append_time = append_time
-        self._duplicate = False
-        self.told: list[tuple[Done, Offset]] = []
-        """Whom to tell, and where the batch begins."""
+        self.duplicate = False
+        self.told: list[Done] = []
+        self.offsets: list[Offset] = []
+        """Where the batch of each begins."""
         self.end_offset = Offset(0)
         """What they wait for: behind the last of their batches."""
 
     def repeats(self, known: Duplicate, done: Done) -> None:
-        """Take a producer whose batch is in the log already.
-
-        Acks leave in offset order: one for a batch that is still on its way waits with the newest.
-        The first write's own ack is parked at its true end.
-        """
-        self._duplicate = True
-        self.told.append((done, known.base_offset))
-        committed = known.end_offset <= self.partition.high_watermark
-        self.end_offset = known.end_offset if committed else self.partition.log.log_end
+        """Take a producer whose batch had been in the log before."""
+        self._append_time, self.duplicate = known.append_time, True
+        self.told.append(done)
+        self.offsets.append(known.base_offset)
 
     def tell(self, error: RequestError | None) -> None:
         """Tell everybody where the batch is, or that nobody knows."""
         if error is not None:
-            for done, _ in self.told:
+            for done in self.told:
                 done(error)
             return
-        time, duplicate, log = self._append_time, self._duplicate, self.partition.log
+        time, duplicate, log = self._append_time, self.duplicate, self.partition.log
         start, stamped = log.log_start, log.settings.log_append_time
-        for done, base_offset in self.told:
+        for done, base_offset in zip(self.told, self.offsets, strict=True):
             done(Produced(base_offset, time, start, duplicate, stamped))
 
     def tell_nothing(self) -> None:
         """Nothing was promised, so no place is told."""
         log = self.partition.log
-        for done, _ in self.told:
-            done(Produced(None, None, log.log_start, self._duplicate, log.settings.log_append_time))
+        for done in self.told:
+            done(Produced(None, None, log.log_start, self.duplicate, log.settings.log_append_time))
 
 
 class Parking:
@@ -118,7 +115,8 @@ class Parking:
 
         At once if they are. After their timeout they hear REQUEST_TIMED_OUT.
         """
-        partition, acks, end = accepted.partition, accepted.acks, accepted.end_offset
+        partition, end = accepted.partition, accepted.end_offset
+        acks, timeout_ms = accepted.waits_for
         if acks is Acks.NONE:
             accepted.tell_nothing()
             return
@@ -129,7 +127,7 @@ class Parking:
         if end <= reached:
             accepted.tell(None)
             return
-        wait = min(max(accepted.timeout_ms, 0), TIMEOUT_MS_MAX)
+        wait = min(max(timeout_ms, 0), TIMEOUT_MS_MAX)
         deadline = MonotonicMs(self._clock.monotonic_ms() + wait)
         waiting.park(end, deadline, accepted)
         self._waiting.add(partition)

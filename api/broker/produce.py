@@ -9,9 +9,10 @@ called exactly once, on the loop: at the tick's end for a refusal, else when the
 
 from typing import TypeAlias
 
-from api.broker.acks import Accepted, Acks, Done, Parking
+from api.broker.acks import Acks, Done, Parking
 from api.broker.context import BrokerContext
 from api.broker.encode_records import Encoded
+from api.broker.taking import Taking
 from cluster.controller.topics import check_not_internal
 from cluster.replication.append import check_in_sync, decide
 from cluster.shell.hosted_partition import HostedPartition
@@ -89,7 +90,7 @@ class Produce:
     def dropped(self, partition: HostedPartition) -> None:
         """The topic was deleted: what waits for the disk is let go, and its senders hear."""
         self._node.memory.give_back(sum(run.size_bytes for run in partition.log.pending))
-        for ack in partition.gone():
+        for ack in partition.drop():
             ack.tell(_deleted(partition, "committed"))
         self._parking.forget(partition)
 
@@ -105,46 +106,49 @@ class Produce:
         self, partition: HostedPartition, arrivals: list[Arrival], now: AppendTimeMs
     ) -> None:
         """Append what may be appended, in order; tell or park everybody."""
-        log, settings, epoch = partition.log, partition.log.settings, partition.leader_epoch
-        size_max, looked_into = settings.max_message_bytes, settings.bounds_event_times
-        has_room = self._has_room(partition, arrivals)
-        rows: list[Accepted] = []
-        row: Accepted | None = None
-        before, size_bytes = log.log_end, 0
+        node, settings = self._node, partition.log.settings
+        size_max, stamped = settings.max_message_bytes, settings.log_append_time
+        looked_into, has_room = settings.bounds_event_times, self._has_room(partition, arrivals)
+        taking, row, size_bytes = Taking(partition, now), None, 0
         for batch, bounds, acks, timeout_ms, done in arrivals:
             try:
                 producer_id = check_produced(batch, max_message_bytes=size_max)
-                if producer_id >= 0 or looked_into:
+                is_plain = producer_id < 0 and bounds is None and not stamped
+                if looked_into or producer_id >= 0:
+                    taking.append_plain()  # it may be this producer's as well
                     known = self._known(partition, batch, acks, now=now)
                     if known is not None:
-                        row = Accepted(partition, known.append_time, acks, timeout_ms)
-                        row.repeats(known, done)
-                        rows.append(row)
+                        taking.repeated(known, acks, timeout_ms, done=done)
                         row = None
                         continue
                 # Only now: of a batch that is in the log already nobody may say "not done" (P4).
                 if not has_room:
                     self._check_appendable(partition, len(batch), acks)
-                    self._node.accepted(len(batch))
+                    node.accepted(len(batch))
             except RequestError as refusal:
                 done(refusal)
                 continue
-            if row is None or acks is not row.acks or timeout_ms != row.timeout_ms:
-                row = Accepted(partition, now, acks, timeout_ms)
-                rows.append(row)
-            row.told.append((done, log.log_end))
-            if settings.log_append_time:
-                self._node.stamp(batch, now)
-                bounds = None  # noqa: PLW2901 - the stamp tells
-            log.append_one(batch, epoch, now, bounds)
-            row.end_offset = log.log_end
+            if row is None or row.waits_for != (acks, timeout_ms):
+                row = taking.begin(acks, timeout_ms)
+            row.told.append(done)
             size_bytes += len(batch)
-        if log.log_end > before:
-            partition.appended(log.log_end, now)
+            if is_plain:
+                taking.plain.append(batch)
+            else:
+                self._append_one(taking, batch, bounds, now=now)
         if has_room:
-            self._node.accepted(size_bytes)
-        for row in rows:
+            node.accepted(size_bytes)
+        for row in taking.end():
             self._parking.park(row)
+
+    def _append_one(
+        self, taking: Taking, batch: bytearray, bounds: Bounds | None, *, now: AppendTimeMs
+    ) -> None:
+        """Append a batch that is not like the others."""
+        if taking.partition.log.settings.log_append_time:
+            self._node.stamp(batch, now)
+            bounds = None  # the stamp tells
+        taking.append_one(batch, bounds)
 
     def _has_room(self, partition: HostedPartition, arrivals: list[Arrival]) -> bool:
         """Tell whether all of a tick's batches can be taken, and count them; else each is asked."""

@@ -51,6 +51,7 @@ class Template:
     __slots__ = (
         "_after",
         "_before",
+        "_partition",
         "_shape",
         "_size",
         "_topic",
@@ -70,6 +71,7 @@ class Template:
         self.version = version = request.version
         self.acks, self.timeout_ms = acks, body.timeout_ms
         (self._topic, ((self.number, _),)) = body.topics[0]
+        self._partition: HostedPartition | None = None
         flexible = version >= FLEXIBLE_FROM
         spelling = COMPACT if flexible else FIXED
         one, topic = spelling.write_count(1), self._topic
@@ -87,9 +89,14 @@ class Template:
         Raises:
             RequestError: it has gone, or is led elsewhere.
         """
-        if self.version >= TOPIC_ID_FROM:
-            return broker.partition_by_id(TopicId(self._topic), self.number)
-        return broker.partition(str(self._topic, "utf-8", "replace"), self.number)
+        partition = self._partition
+        if partition is None or partition.gone:
+            if self.version >= TOPIC_ID_FROM:
+                partition = broker.partition_by_id(TopicId(self._topic), self.number)
+            else:
+                partition = broker.partition(str(self._topic, "utf-8", "replace"), self.number)
+            self._partition = partition
+        return partition
 
     def success(self, correlation_id: int, produced: Produced) -> bytes:
         """Return the whole answer, its length included."""
@@ -159,24 +166,21 @@ class Repeats:
         self, frame: memoryview, version: int, correlation_id: int
     ) -> tuple[Repeated, memoryview] | None:
         """Return the request and its records if it says what one before it said, else None."""
-        template = self._by_bytes.get(bytes(frame[SAME_FROM : self._end]))
+        at = self._end
+        template = self._by_bytes.get(bytes(frame[SAME_FROM:at]))
         if template is None or template.version != version:
             return None
-        records = self._records(frame, template.tail)
-        return None if records is None else (Repeated(template, correlation_id), records)
-
-    def _records(self, frame: memoryview, tail: int) -> memoryview | None:
-        """Return the records behind the bytes that are known; None if more follows than that."""
+        tail = template.tail
         if tail:
-            size, at = read_varint(frame, self._end)
+            size, at = read_varint(frame, at)
             size -= 1
         else:
-            (size,) = I32.unpack_from(frame, self._end)
-            at = self._end + I32.size
+            (size,) = I32.unpack_from(frame, at)
+            at += 4
         end = at + size
         if size <= 0 or end + tail != len(frame) or frame[end:] != COMPACT_TAIL[:tail]:
-            return None
-        return frame[at:end]
+            return None  # more follows than that
+        return Repeated(template, correlation_id), frame[at:end]
 
     def learn(self, request: Request, body: ProduceRequest) -> None:
         """Remember a request of one batch, unless it needs looks that only the long way has."""
@@ -200,5 +204,7 @@ class Repeats:
             self._by_bytes.clear()
         elif len(self._by_bytes) >= REMEMBERED_MAX:
             self._by_bytes.clear()
-        if self._records(frame, tail) is not None:
-            self._by_bytes[bytes(frame[SAME_FROM:end])] = Template(request, body, acks)
+        same = bytes(frame[SAME_FROM:end])
+        self._by_bytes[same] = Template(request, body, acks)
+        if self.again(frame, request.version, request.correlation_id) is None:
+            del self._by_bytes[same]

@@ -1,10 +1,12 @@
 /* Sends one and the same request over many connections, and counts the answers.
  *
- *   small PORT FILE CONNECTIONS IN_FLIGHT REQUESTS
+ *   small PORT FILE CONNECTIONS IN_FLIGHT REQUESTS [LINES [GREETING SKIPPED]]
  *
- * FILE holds one request with its length in front, as do the answers: i32, big-endian. Each connection keeps
- * IN_FLIGHT requests unanswered. Prints one line of JSON: seconds from the first request to the last
- * answer, and the median and the 99th percentile of a request's wait in microseconds.
+ * FILE holds one request, sent as it is. Answers have their length in front, i32, big-endian; or, with LINES, are so
+ * many lines of text each (a line "PING" is nobody's answer). GREETING is a file that each connection sends first; what
+ * answers it are the first SKIPPED lines. In either file "@@@@" stands for the connection's number, four digits.
+ * Each connection keeps IN_FLIGHT requests unanswered. Prints one line of JSON: seconds from the first request to the
+ * last answer, and the median and the 99th percentile of a request's wait in microseconds.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -32,11 +34,15 @@ struct connection {
   unsigned char prefix[PREFIX];
   int prefix_bytes;   /* of the answer that is being read */
   uint32_t body_left;
+  int lines;          /* of the answer that is being read */
+  int line_bytes;     /* of the line that is being read, as far as they are of interest */
+  int begins_ping;
+  char *request;      /* with its own number in it */
 };
 
-static char request[REQUEST_BYTES_MAX];
-static size_t request_bytes;
-static int in_flight;
+static char request[REQUEST_BYTES_MAX], greeting[REQUEST_BYTES_MAX];
+static size_t request_bytes, greeting_bytes;
+static int in_flight, lines_each, skipped;
 static long to_send, answered;
 static double *waits;
 
@@ -57,7 +63,7 @@ static int send_requests(struct connection *c) {
     c->out_bytes = 0;
     double now = now_s();
     while (c->unanswered < in_flight && to_send > 0) {
-      memcpy(c->out + c->out_bytes, request, request_bytes);
+      memcpy(c->out + c->out_bytes, c->request, request_bytes);
       c->out_bytes += request_bytes;
       c->sent_at[c->next++ % (unsigned)in_flight] = now;
       c->unanswered++;
@@ -74,11 +80,34 @@ static int send_requests(struct connection *c) {
   return 0;
 }
 
+static void is_answered(struct connection *c) {
+  c->unanswered--;
+  waits[answered++] = now_s() - c->sent_at[c->first++ % (unsigned)in_flight];
+}
+
+static void read_lines(struct connection *c, const char *p, ssize_t n) {
+  for (const char *end = p + n; p < end; p++) {
+    if (c->line_bytes == 0) c->begins_ping = 1;
+    if (c->line_bytes < 4 && *p != "PING"[c->line_bytes]) c->begins_ping = 0;
+    if (c->line_bytes < 4) c->line_bytes++;
+    if (*p != '\n') continue;
+    int counts = !(c->begins_ping && c->line_bytes == 4);
+    c->line_bytes = 0;
+    if (!counts || ++c->lines < lines_each) continue;
+    c->lines = 0;
+    is_answered(c);
+  }
+}
+
 static void read_answers(struct connection *c) {
   static char buffer[1 << 16];
   ssize_t n = recv(c->fd, buffer, sizeof buffer, 0);
   if (n < 0 && errno == EAGAIN) return;
   if (n <= 0) stop(n ? "recv" : "the server hung up");
+  if (lines_each) {
+    read_lines(c, buffer, n);
+    return;
+  }
   for (char *p = buffer; n > 0;) {
     if (c->prefix_bytes < PREFIX) {
       c->prefix[c->prefix_bytes++] = (unsigned char)*p++;
@@ -92,8 +121,7 @@ static void read_answers(struct connection *c) {
     p += part, n -= part, c->body_left -= part;
     if (c->body_left > 0) continue;
     c->prefix_bytes = 0;
-    c->unanswered--;
-    waits[answered++] = now_s() - c->sent_at[c->first++ % (unsigned)in_flight];
+    is_answered(c);
   }
 }
 
@@ -107,11 +135,39 @@ static int ascending(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+static size_t read_file(const char *name, char *into) {
+  FILE *file = fopen(name, "rb");
+  if (!file) stop(name);
+  size_t bytes = fread(into, 1, REQUEST_BYTES_MAX, file);
+  fclose(file);
+  return bytes;
+}
+
+/* Returns a copy in which the number stands. */
+static char *numbered(const char *text, size_t bytes, int number) {
+  char digits[16], *copy = malloc(bytes);
+  memcpy(copy, text, bytes);
+  snprintf(digits, sizeof digits, "%04d", number);
+  for (size_t at = 0; at + 4 <= bytes; at++)
+    if (!memcmp(copy + at, "@@@@", 4)) memcpy(copy + at, digits, 4);
+  return copy;
+}
+
+static void greet(struct connection *c, int number) {
+  char *own = numbered(greeting, greeting_bytes, number), answer;
+  if (send(c->fd, own, greeting_bytes, MSG_NOSIGNAL) != (ssize_t)greeting_bytes) stop("greeting");
+  free(own);
+  for (int lines = 0; lines < skipped;) {
+    if (recv(c->fd, &answer, 1, 0) != 1) stop("answer to the greeting");
+    lines += answer == '\n';
+  }
+}
+
 int main(int argc, char **argv) {
-  if (argc != 6) return fprintf(stderr, "see the head of small.c\n"), 2;
-  FILE *file = fopen(argv[2], "rb");
-  if (!file) stop(argv[2]);
-  request_bytes = fread(request, 1, sizeof request, file);
+  if (argc < 6 || argc == 8 || argc > 9) return fprintf(stderr, "see the head of small.c\n"), 2;
+  request_bytes = read_file(argv[2], request);
+  if (argc > 6) lines_each = atoi(argv[6]);
+  if (argc > 8) greeting_bytes = read_file(argv[7], greeting), skipped = atoi(argv[8]);
   int connections = atoi(argv[3]);
   long requests = to_send = atol(argv[5]);
   in_flight = atoi(argv[4]);
@@ -124,6 +180,8 @@ int main(int argc, char **argv) {
     c->fd = socket(AF_INET, SOCK_STREAM, 0);
     if (connect(c->fd, (struct sockaddr *)&where, sizeof where)) stop("connect");
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    c->request = numbered(request, request_bytes, (int)(c - all));
+    if (greeting_bytes) greet(c, (int)(c - all));
     fcntl(c->fd, F_SETFL, O_NONBLOCK);
     c->out = malloc(request_bytes * (size_t)in_flight);
     c->sent_at = calloc((size_t)in_flight, sizeof *c->sent_at);

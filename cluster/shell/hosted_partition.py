@@ -45,6 +45,7 @@ class HostedPartition:
         "_leader",
         "_uncommitted",
         "committed_acks",
+        "gone",
         "leader_epoch",
         "log",
         "number",
@@ -83,6 +84,8 @@ class HostedPartition:
         self._leader.step(now, Persisted(log.written_end, log.flushed_end))
         self.committed_acks = Waiting[Ack, Wake]()
         self.written_acks = Waiting[Ack, Wake]()
+        self.gone = False
+        """The partition is not served by this object any more; look again."""
         self._uncommitted: deque[_Uncommitted] = deque()
         self._closed_told = AppendTimeMs(0)
 
@@ -164,8 +167,9 @@ class HostedPartition:
         """The directory went offline: return everybody who waits, for the bad news."""
         return [*self.written_acks.fail_all()[0], *self.committed_acks.fail_all()[0]]
 
-    def gone(self) -> list[Ack]:
+    def drop(self) -> list[Ack]:
         """The topic was deleted: wake the readers, return who waits for an ack."""
+        self.gone = True
         acks, readers = self.committed_acks.fail_all()
         for wake in readers:
             wake()

@@ -82,12 +82,12 @@ class PartitionStateLog(Generic[RecordT]):
                 limit=str(limit),
             )
         intake.check_room(encoder.size_bytes, into_reserve=True)
-        appended = partition.log.append(
+        partition.log.append(
             [encoder.seal(Stamp())],
             leader_epoch=partition.leader_epoch,
             append_time=now,
             bounds=encoder.bounds,
         )
-        partition.appended(appended.end_offset, now)
+        partition.appended(partition.log.log_end, now)
         intake.accepted(encoder.size_bytes)
-        return appended.end_offset
+        return partition.log.log_end

@@ -126,7 +126,8 @@ class DirectoryMachine(RuleBasedStateMachine):
 
     def _append(self, log: PartitionLog, size: int, records: int, *, producer: bool) -> None:
         batch = encoded(log, size, records, epoch=self.opens, from_producer=producer)
-        base, end = log.append([batch], leader_epoch=self.epoch, append_time=self.now)
+        base = log.append([batch], leader_epoch=self.epoch, append_time=self.now)
+        end = log.log_end
         assert end == base + records == log.log_end
         life = self.life(log)
         life.states.append((*life.now, Batch(base, end, bytes(batch), self.now)))

@@ -61,9 +61,7 @@ def opened(disk: SimDisk, settings: LogSettings = SMALL) -> Opened:
 def append(log: PartitionLog, size: int = 10, time: int = TIME) -> Offset:
     """Append one record; return its offset."""
     batch = encode_batch([NewRecord(TIME, None, b"x" * size)])
-    return log.append(
-        [batch], leader_epoch=LeaderEpoch(3), append_time=AppendTimeMs(time)
-    ).base_offset
+    return log.append([batch], leader_epoch=LeaderEpoch(3), append_time=AppendTimeMs(time))
 
 
 def commit(directory: LogDirectory, *, filing_may_wait: bool = False) -> bool:

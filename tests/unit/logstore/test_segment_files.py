@@ -89,7 +89,7 @@ class Bench:
             base_sequence=Sequence(command.integer("sequence", -1)),
         )
         epoch = LeaderEpoch(command.integer("epoch"))
-        base, _ = self.log.append([batch], leader_epoch=epoch, append_time=AppendTimeMs(time))
+        base = self.log.append([batch], leader_epoch=epoch, append_time=AppendTimeMs(time))
         self.accepted.append(bytes(batch))
         return f"offset={base}"
 

@@ -77,7 +77,7 @@ def creation(name: str, **more: Any) -> dict[str, Any]:
 async def test_a_topic_is_only_tried_on(serving: Serving) -> None:
     client = await serving.client()
     topics = [creation("plain")]
-    answer = await client.ask(CREATE_TOPICS, 7, topics=topics, timeout=1, validate_only=True)
+    answer = await client.ask(CREATE_TOPICS, 7, topics=topics, timeout=1_000, validate_only=True)
     (row,) = answer["topics"]
     assert (row["error_code"], row["topic_id"]) == (0, UUID_ZERO)
     assert (await metadata(client, 12, None))["topics"] == []

@@ -9,8 +9,9 @@ import pytest
 from api.broker.acks import Acks, Produced
 from api.kafka.apis import served_apis
 from api.kafka.broker_port import BrokerPort
+from api.kafka.connection import KafkaConnection
 from api.kafka.k00_produce import VERSION_MAX, ZSTD_FROM
-from api.kafka.k00_repeat import MOVES_MAX, REMEMBERED_MAX, Repeats
+from api.kafka.k00_repeat import MOVES_MAX, REMEMBERED_MAX
 from api.kafka_settings import KafkaSettings
 from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, Offset
@@ -26,23 +27,35 @@ REFUSED = RequestError(ErrorCode.RECORD_TOO_LARGE, "too large")
 
 
 @dataclass
+class Named:
+    """A partition, as far as the listener looks at it."""
+
+    topic: Any
+    number: int
+    gone: bool = False
+
+
+@dataclass
 class Partitions:
     """A broker of partitions that are only named; it answers at once with `outcome`."""
 
     outcome: Produced | RequestError = IN_LOG
     known: bool = True
+    given: list[Named] = field(default_factory=list)
     produced: list[tuple[Any, ...]] = field(default_factory=list)
 
     def partition(self, topic: Any, number: int) -> Any:
         if not self.known:
             raise RequestError(ErrorCode.UNKNOWN_TOPIC, "gone")
-        return topic, number
+        self.given.append(Named(topic, number))
+        return self.given[-1]
 
     partition_by_id = partition
 
     def produce(self, principal: Any, partition: Any, records: memoryview, **more: Any) -> None:
+        place = (partition.topic, partition.number)
         acks, timeout_ms = more["acks"], more["timeout_ms"]
-        self.produced.append((principal.client_id, partition, bytes(records), acks, timeout_ms))
+        self.produced.append((principal.client_id, place, bytes(records), acks, timeout_ms))
         more["done"](self.outcome)
 
 
@@ -70,14 +83,18 @@ def script(broker: Partitions) -> Script:
 def recognised(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Tell of every Produce request whether it was recognised."""
     seen: list[bool] = []
-    again = Repeats.again
 
-    def watched(self: Repeats, *head: Any) -> Any:
-        found = again(self, *head)
-        seen.append(found is not None)
-        return found
+    def watch(name: str, *, again: bool) -> None:
+        method = getattr(KafkaConnection, name)
 
-    monkeypatch.setattr(Repeats, "again", watched)
+        def watched(self: KafkaConnection, *given: Any) -> Any:
+            seen.append(again)
+            return method(self, *given)
+
+        monkeypatch.setattr(KafkaConnection, name, watched)
+
+    watch("_produce_again", again=True)
+    watch("_read", again=False)
     return seen
 
 
@@ -185,10 +202,23 @@ def test_a_topic_that_has_gone_is_said_to_be_unknown() -> None:
     client = script(broker)
     client.send(produce(12, b"records", correlation_id=1))
     broker.known = False
+    for partition in broker.given:
+        partition.gone = True
     client.send(produce(12, b"records", correlation_id=2))
     alone = script(broker)
     alone.send(produce(12, b"records", correlation_id=2))
     assert client.answered[1:] == alone.answered
+
+
+@pytest.mark.parametrize("version", [8, 13])
+def test_a_partition_is_looked_up_once_and_again_when_it_has_gone(version: int) -> None:
+    broker = Partitions()
+    client = script(broker)
+    client.send(*[produce(version, b"records")] * 4)
+    assert len(broker.given) == 2  # by the long way, and by the first that was recognised
+    broker.given[-1].gone = True
+    client.send(*[produce(version, b"records")] * 2)
+    assert len(broker.given) == 3
 
 
 def test_what_is_remembered_is_bounded(recognised: list[bool]) -> None:
