@@ -106,5 +106,20 @@ class Tail:
             following = batch_end
         return ReadResult(buffers, first, following, size)
 
+    def joined(self, found: ReadResult, max_bytes: int, *, end: Offset) -> ReadResult:
+        """Return what was read from files together with the batches behind it, as many as fit.
+
+        All lie below `end`. A reader's answer need not stop where the files do.
+        """
+        following, left = found.next_offset, max_bytes - found.size_bytes
+        if not found.size_bytes or not self.start <= following < min(end, self.end):
+            return found
+        more = self.read(following, left, end=end)
+        if more.first_offset != following or more.size_bytes > left:  # one is read however large
+            return found
+        buffers = [*found.buffers, *more.buffers]
+        size_bytes = found.size_bytes + more.size_bytes
+        return ReadResult(buffers, found.first_offset, more.next_offset, size_bytes)
+
     def _end_of(self, slot: int) -> Offset:
         return self._offsets[slot + 1] if slot + 1 < len(self._offsets) else self.end

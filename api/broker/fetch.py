@@ -118,6 +118,7 @@ class _Asked(NamedTuple):
     slot: int
     partition: HostedPartition
     offset: Offset
+    max_bytes: int
 
 
 class _Running:
@@ -283,18 +284,20 @@ class _Running:
                 self._results[slot] = _refused(partition, None, want.offset)
                 continue
             try:
-                found = self._read_one(partition, want, min(want.max_bytes, room), first=first)
+                size_max = min(want.max_bytes, room)
+                found = self._read_one(partition, want, size_max, first=first)
             except RequestError as refusal:
                 self._results[slot] = _refused(refusal, partition, want.offset)
                 continue
             if isinstance(found, ReadPlan):
                 self._pending += 1
-                self._pool_bytes += min(want.max_bytes, room)
+                self._pool_bytes += size_max
                 self._marks = self._marks or [_mark(one) for one in self._wants]
+                asked = _Asked(slot, partition, want.offset, size_max)
                 self._node.read_pool.submit(
                     found.blocking,
-                    partial(self._arrived, _Asked(slot, partition, want.offset), then),
-                    partial(self._failed, _Asked(slot, partition, want.offset), then),
+                    partial(self._arrived, asked, then),
+                    partial(self._failed, asked, then),
                 )
                 room, first = max(0, room - want.max_bytes), False
             else:
@@ -330,12 +333,15 @@ class _Running:
             now = found.now()
             if now is None:
                 return found
-            found = now
+            found = partition.log.tail.joined(now, max_bytes, end=mark)
         return _fetched(partition, want.offset, found)
 
     def _arrived(self, asked: _Asked, then: Callable[[], None], result: ReadResult) -> None:
         if not self._ended:
-            self._results[asked.slot] = _fetched(asked.partition, asked.offset, result)
+            partition = asked.partition
+            mark = partition.high_watermark
+            result = partition.log.tail.joined(result, asked.max_bytes, end=mark)
+            self._results[asked.slot] = _fetched(partition, asked.offset, result)
         self._one_less(then)
 
     def _failed(self, asked: _Asked, then: Callable[[], None], error: Exception) -> None:

@@ -41,6 +41,25 @@ def test_only_what_is_written_is_released() -> None:
     assert (tail.start, tail.end, tail.size_bytes) == (16, 16, 0)
 
 
+def test_what_was_read_from_a_file_is_joined_with_what_follows_and_fits() -> None:
+    tail = filled(5, 5, 5)
+    found = ReadResult([b"file"], Offset(6), Offset(10), 4)
+    both = [b"file", b"\0" * 5, b"\1" * 5]
+    assert tail.joined(found, 14, end=Offset(16)) == ReadResult(both, Offset(6), Offset(14), 14)
+    assert tail.joined(found, 99, end=Offset(14)) == ReadResult(both, Offset(6), Offset(14), 14)
+    assert tail.joined(found, 8, end=Offset(16)) is found
+    assert tail.joined(found, 99, end=Offset(10)) is found
+
+
+def test_nothing_is_joined_but_what_begins_where_the_file_was_read_to() -> None:
+    tail = filled(5, 5)
+    for end in (8, 11, 14):  # a gap; within a batch; behind the last
+        found = ReadResult([b"file"], Offset(6), Offset(end), 4)
+        assert tail.joined(found, 99, end=Offset(14)) is found
+    nothing = ReadResult([], Offset(10), Offset(10), 0)
+    assert tail.joined(nothing, 99, end=Offset(14)) is nothing
+
+
 def test_released_memory_is_given_back_at_once() -> None:
     tail = filled(1000, 5)
     tail.release(Offset(12), 5)

@@ -181,6 +181,23 @@ async def test_a_commit_between_cancelling_and_hearing_of_it_breaks_nothing() ->
         assert reported == []
 
 
+@pytest.mark.parametrize("cached", [True, False])
+async def test_an_answer_does_not_stop_where_the_files_do(*, cached: bool) -> None:
+    """What is on disk only and what is in memory only come together, as from any one log."""
+    disk = SimDisk()
+    await cold(disk, "orders")
+    async with broker_node(disk) as node:
+        orders = node.broker.partition("orders", 0)
+        if cached:
+            await node.fetch(orders, 0)
+        await node.produce(orders, batch_of([b"new"]))
+        found = await node.fetch(orders, 0)
+        assert (found.next_offset, found.high_watermark) == (2, 2)
+        assert [
+            record.value for buffer in found.buffers for record in decode_batch(memoryview(buffer))
+        ] == [b"old", b"new"]
+
+
 async def test_what_is_committed_while_the_pool_reads_ends_the_poll(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
