@@ -100,12 +100,15 @@ class KafkaConnection(FrameConnection):
     # What handlers call.
 
     def answered(self, size_bytes: int) -> None:
-        """An answer is ready; it leaves at the end of the tick if it is its turn."""
+        """An answer is ready; it leaves by the end of the tick if it is its turn."""
         self._held_bytes += size_bytes
         if self._held_bytes > self.limits.unwritten_bytes_max:
             self.hold()
             self.count_unread()
-        self.flush_later()
+        if len(self._pending) == 1:
+            self.flush_alone()
+        else:
+            self.flush_later()
 
     def forget(self, request: Request) -> None:
         """A request needs no answer."""

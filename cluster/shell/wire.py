@@ -146,6 +146,16 @@ class FrameConnection(asyncio.BufferedProtocol):
             self._flush_due = True
             self._tick.at_end(self._flush)
 
+    def flush_alone(self) -> None:
+        """Send what `gather` returns now, where nothing of this tick can join it; else later.
+
+        For the one answer that a peer waits for, when it comes from elsewhere than its own frames.
+        """
+        if self._taking or self._flush_due:
+            self.flush_later()
+        else:
+            self._flush()
+
     def hold(self) -> None:
         """Handle no further frame until `release`."""
         self._holds |= OWNER

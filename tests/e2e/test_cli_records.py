@@ -276,7 +276,7 @@ async def test_whoever_writes_what_nobody_reads_ends_when_told_twice(cli: Cli) -
     pipe = process.stdout._transport  # type: ignore[attr-defined]
     pipe.pause_reading()
     ended = asyncio.ensure_future(process.wait())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while process.returncode is None:
             process.send_signal(signal.SIGTERM)
             await asyncio.wait([ended], timeout=0.05)

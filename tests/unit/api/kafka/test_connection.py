@@ -30,6 +30,20 @@ def test_what_is_ready_in_one_tick_leaves_in_one_write() -> None:
     assert script.answered == [(n, b"x") for n in range(20)]
 
 
+def test_a_lone_answer_leaves_at_once_and_others_together() -> None:
+    script = Script()
+    script.send(request(LATER, 2, 0))
+    script.handlers.waiting[0].respond(b"at once")
+    assert script.answered == [(0, b"at once")], "nothing can join it"
+    script.send(*(request(LATER, 2, n) for n in range(1, 4)))
+    for waiting in script.handlers.waiting[1:]:
+        waiting.respond(b"together")
+    assert len(script.transport.writes) == 1
+    script.tick.end()
+    assert len(script.transport.writes) == 2
+    assert [correlation_id for correlation_id, _ in script.answered] == [0, 1, 2, 3]
+
+
 def test_flexible_versions_have_tagged_fields_in_both_headers() -> None:
     script = Script()
     script.send(request(NOW, 9, 1, b"body", tagged=True), request(NOW, 8, 2, b"body"))
