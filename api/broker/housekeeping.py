@@ -27,8 +27,8 @@ from logstore.time_search import sweep_events
 from model.errors import RequestError
 from model.ids import AppendTimeMs, MonotonicMs, Offset
 
-QUIET_MS: Final = 500
-"""Nothing was appended or read for so long: a quiet moment."""
+QUIET_MS: Final = 5_000
+"""Nothing was appended or read for so long: a quiet moment. Shorter ones lie between two bursts."""
 PERIODS_MAX: Final = 2
 """Of housekeeping, that a segment which is due stays at most until it was read."""
 
