@@ -1,4 +1,4 @@
-.PHONY: setup format check test floor wheel lock proto docs bench blind crash kill powercut fuzz days mutants interop groups-chaos seek-blind clients sim-groups restart
+.PHONY: setup format check test floor wheel lock proto docs bench bench-all blind crash kill powercut fuzz days mutants interop groups-chaos seek-blind clients sim-groups restart
 PY ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
 setup:  ; python3 dev.py setup
@@ -11,6 +11,7 @@ lock:   ; $(PY) -m tools.lock
 proto:  ; $(PY) -m tools.gen_proto
 docs:   ; $(PY) -m tools.gen_docs
 bench:  ; $(PY) -m bench.harness $(ARGS)
+bench-all: ; $(PY) -m bench.harness --all $(ARGS)
 
 blind:    ; $(PY) -m tests.blind.run --ranges $(or $(N),1000) --seed $(or $(SEED),1)
 kill:     ; $(PY) -m tests.kill.run --kills $(or $(N),200) --seed $(or $(SEED),1)

@@ -1,9 +1,10 @@
 """Every question in turn, one table, one exit code: 1 if a gated row misses its target.
 
-    python -m bench.harness [--quick] [--only QUESTION ...] [--save NAME]
+    python -m bench.harness [--all] [--quick] [--only QUESTION ...] [--save NAME]
 
-`--quick` takes fewer pairs and less data: to look at while working, not to quote. `--save` keeps
-the figures as bench/history/NAME.json. What each figure covers and what bounds it: bench/README.md.
+Without `--all` these are the headline questions, 25 minutes at most; with it every one, 3 hours at
+most. `--quick` takes fewer pairs and less data: to look at while working, not to quote. `--save`
+keeps the figures as bench/history/NAME.json. What each covers and what bounds it: bench/README.md.
 """
 
 import argparse
@@ -16,7 +17,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Protocol
 
-from bench import bulk, durable, idle, journal, small, start, testing
+from bench import (
+    bulk,
+    durable,
+    groups,
+    grpc,
+    idle,
+    journal,
+    lag,
+    latency,
+    partitions,
+    seek,
+    small,
+    start,
+    testing,
+)
 from bench.machine import load_average
 from bench.rows import HEAD, Row, line
 
@@ -36,24 +51,32 @@ QUESTIONS: Final[dict[str, Question]] = {
     "bulk": bulk.measure,
     "small": small.measure,
     "durable": durable.measure,
+    "latency": latency.measure,
+    "seek": seek.measure,
+    "partitions": partitions.measure,
+    "grpc": grpc.measure,
+    "groups": groups.measure,
+    "lag": lag.measure,
     "start": start.measure,
     "idle": idle.measure,
     "testing": testing.measure,
 }
+HEADLINE: Final = ("journal", "bulk", "small", "durable", "latency", "start", "idle", "testing")
 
 
 def main() -> int:
     """Measure, print, keep."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", nargs="+", choices=tuple(QUESTIONS), default=list(QUESTIONS))
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=tuple(QUESTIONS))
     parser.add_argument("--save", metavar="NAME")
     options = parser.parse_args()
     put: Callable[[str], int] = sys.stdout.write
     put(f"{os.cpu_count()} cores, load {load_average():.1f}, Python {platform.python_version()}\n")
     put(f"{HEAD}\n")
     rows: list[Row] = []
-    for name in options.only:
+    for name in options.only or (QUESTIONS if options.all else HEADLINE):
         for row in QUESTIONS[name](quick=options.quick):
             rows.append(row)
             put(f"{line(row)}\n")

@@ -4,9 +4,10 @@ The jars come from Maven Central through `bench/kafka/pom.xml` and are kept outs
 """
 
 import contextlib
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,8 @@ VERSION: Final = "4.3.0"
 POM: Final = Path(__file__).resolve().parent / "kafka" / "pom.xml"
 JARS: Final = CACHE / f"kafka-{VERSION}"
 CLUSTER: Final = "VGlkZWxvZ0JlbmNoMDAwMQ"
+CLEAN_STOP: Final = "logs/.kafka_cleanshutdown"
+"""In the node's directory after a clean stop, and only then."""
 FLAGS: Final = (
     "-Xms1G", "-Xmx1G", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
     "-XX:InitiatingHeapOccupancyPercent=35", "-XX:+ExplicitGCInvokesConcurrent",
@@ -44,10 +47,27 @@ def jars() -> Path:
 
 @contextlib.contextmanager
 def kafka(data: Path, **settings: str) -> Iterator[Running]:
-    """Run a fresh node on the empty directory `data`."""
+    """Run a node on `data`: a fresh one where nothing is yet, else the one that was stopped."""
     classes = f"{jars()}/*"
-    data.mkdir(parents=True)
     log = data.with_name(f"{data.name}.log")
+    properties = data / "server.properties"
+    if not properties.exists():
+        _format(properties, classes, settings)
+    listeners = re.search(
+        r"^listeners=PLAINTEXT://127\.0\.0\.1:(\d+)", properties.read_text(), re.M
+    )
+    assert listeners is not None
+    port = int(listeners[1])
+    command = ["java", *FLAGS, "-cp", classes, "kafka.Kafka", str(properties)]
+    with process(command, log=log) as child:
+        wait_for_port(child, port, log)
+        yield Running("kafka", child.pid, f"127.0.0.1:{port}")
+
+
+def _format(properties: Path, classes: str, settings: Mapping[str, str]) -> None:
+    """Make the directory of a node that begins with nothing."""
+    data = properties.parent
+    data.mkdir(parents=True)
     port, quorum_port = free_port(), free_port()
     lines = {
         "process.roles": "broker,controller",
@@ -62,12 +82,7 @@ def kafka(data: Path, **settings: str) -> Iterator[Running]:
         "transaction.state.log.min.isr": "1",
         **settings,
     }
-    properties = data / "server.properties"
     properties.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
     tool = ["java", "-Xmx256m", "-cp", classes, "kafka.tools.StorageTool", "format"]
     tool += ["--standalone", "-t", CLUSTER, "-c", str(properties)]
     subprocess.run(tool, check=True, capture_output=True)
-    command = ["java", *FLAGS, "-cp", classes, "kafka.Kafka", str(properties)]
-    with process(command, log=log) as child:
-        wait_for_port(child, port, log)
-        yield Running("kafka", child.pid, f"127.0.0.1:{port}")

@@ -7,13 +7,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
 TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
 START_S_MAX: Final = 120
-STOP_S_MAX: Final = 60
+STOP_S_MAX: Final = 300
+"""A Kafka node with thousands of partitions syncs the files of each as it stops."""
 
 
 class Server(Protocol):
@@ -32,6 +33,8 @@ class Running:
     name: str
     pid: int
     brokers: str
+    doors: Mapping[str, str] = field(default_factory=dict)
+    """HOST:PORT of each other listener, by its name."""
 
 
 def cpu_s(pid: int) -> float:

@@ -47,4 +47,5 @@ def tidelog(data: Path, *settings: str, ready_s: list[float] | None = None) -> I
             ready_s.append(time.perf_counter() - began)
         if not line:
             raise RuntimeError(f"the node did not start:\n{log.read_text(encoding='utf-8')}")
-        yield Running("tidelog", child.pid, f"127.0.0.1:{json.loads(line)['kafka']}")
+        doors = {name: f"127.0.0.1:{port}" for name, port in json.loads(line).items()}
+        yield Running("tidelog", child.pid, doors["kafka"], doors)

@@ -115,7 +115,6 @@ class Produce:
                 producer_id = check_produced(batch, max_message_bytes=size_max)
                 is_plain = producer_id < 0 and bounds is None and not stamped
                 if looked_into or producer_id >= 0:
-                    taking.append_plain()  # it may be this producer's as well
                     known = self._known(partition, batch, acks, now=now)
                     if known is not None:
                         taking.repeated(known, acks, timeout_ms, done=done)
