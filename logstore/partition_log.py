@@ -156,7 +156,7 @@ class PartitionLog:
         records, where the node encoded them itself.
         """
         base = self.log_end
-        if bounds is None and all(map(is_plain, batches)):
+        if bounds is None and batches and all(map(is_plain, batches)):
             self.append_plain(list(batches), leader_epoch, append_time)
         else:
             for batch in batches:
@@ -166,26 +166,25 @@ class PartitionLog:
     def append_plain(
         self, batches: list[bytearray], epoch: LeaderEpoch, now: AppendTimeMs
     ) -> list[Offset]:
-        """Accept validated batches of one tick at once; return where each begins.
-
-        They name no producer and say nothing certain of their times: `is_plain`.
-        """
+        """Accept validated batches of one tick, `is_plain` all; return where each begins."""
         offset = self.log_end
         segment, settings = self.segment_list[-1], self.settings
         size = sum(map(len, batches))
+        counts = [_DELTA.unpack_from(batch, 23)[0] + 1 for batch in batches]
         if (
             segment.size_bytes + size > settings.segment_bytes
             or now - segment.first_append_time >= settings.segment_ms
-            or offset + size - segment.base_offset > OFFSETS_MAX  # a record has a byte at least
-        ):  # it is full, or new: each batch is asked whether it begins another
+            or offset + sum(counts) - segment.base_offset > OFFSETS_MAX
+            or size > RUN_BYTES_MAX
+        ):  # each batch is asked whether it begins another segment, or another run
             return [self.append_one(batch, epoch, now, None) for batch in batches]
         run = self._run(segment, epoch, now)
         offsets: list[Offset] = []
-        for batch in batches:
+        for batch, count in zip(batches, counts, strict=True):
             offsets.append(offset)
             _OFFSET.pack_into(batch, 0, offset)
             _EPOCH.pack_into(batch, 12, epoch)
-            offset = Offset(offset + _DELTA.unpack_from(batch, 23)[0] + 1)
+            offset = Offset(offset + count)
         segment.add_all(batches, offsets, offset, interval=self._log_settings.index_interval_bytes)
         run.buffers += batches
         run.size_bytes += size

@@ -65,16 +65,22 @@ class BrokerContext:
             self.writer.ask()
         return self.append_clock.closed_time(now)
 
-    def check_room(self, size_bytes: int, *, into_reserve: bool = False) -> None:
+    def check_room(
+        self, size_bytes: int, *, into_reserve: bool = False, behind: int | None = None
+    ) -> None:
         """Refuse a batch for which there is no memory or no disk.
 
-        `into_reserve`: what goes on when a full disk refuses produced batches (P48).
+        `into_reserve`: what goes on when a full disk refuses produced batches (P48). `behind`: the
+        batch is counted in the memory budget, and so much that came after it.
 
         Raises:
             RequestError: OVERLOADED, DISK_FULL, STORAGE_ERROR: nothing was appended.
         """
         try:
-            self.memory.check(size_bytes)
+            if behind is None:
+                self.memory.check(size_bytes)
+            else:
+                self.memory.check_counted(size_bytes, behind=behind)
             self.directory.accepts(size_bytes, into_reserve=into_reserve)
         except RequestError as refusal:
             if refusal.code is ErrorCode.OVERLOADED:
@@ -87,6 +93,10 @@ class BrokerContext:
     def accepted(self, size_bytes: int) -> None:
         """Note that a batch is in the tail now; it is written at the end of the tick."""
         self.memory.take(size_bytes)
+        self.appended(size_bytes)
+
+    def appended(self, size_bytes: int) -> None:
+        """Note it of a batch whose bytes are counted already."""
         self.accepted_bytes += size_bytes
         self.writer.ask()
 

@@ -44,6 +44,11 @@ class MemoryBudget:
         return max(0, self._limit_bytes - self._taken_bytes)
 
     @property
+    def is_over(self) -> bool:
+        """More is taken than the limit: not all of it can be kept."""
+        return self._taken_bytes > self._limit_bytes
+
+    @property
     def congested(self) -> bool:
         """Three quarters are taken: do not read more requests in."""
         return self._taken_bytes * 4 >= self._limit_bytes * 3
@@ -55,12 +60,25 @@ class MemoryBudget:
             RequestError: OVERLOADED, with the limit; retryable in a moment.
         """
         if not self.fits(size_bytes):
-            raise RequestError(
-                ErrorCode.OVERLOADED,
-                f"{self._taken_bytes} bytes {self._what}, the budget is {self._limit_bytes}",
-                taken_bytes=str(self._taken_bytes),
-                limit_bytes=str(self._limit_bytes),
-            )
+            raise self._overloaded()
+
+    def check_counted(self, size_bytes: int, *, behind: int) -> None:
+        """Refuse what is taken already, if that is too much even without what came `behind` it.
+
+        Raises:
+            RequestError: OVERLOADED, as `check`; whoever is refused gives it back.
+        """
+        taken = self._taken_bytes - behind
+        if taken > self._limit_bytes and taken > size_bytes:
+            raise self._overloaded()
+
+    def _overloaded(self) -> RequestError:
+        return RequestError(
+            ErrorCode.OVERLOADED,
+            f"{self._taken_bytes} bytes {self._what}, the budget is {self._limit_bytes}",
+            taken_bytes=str(self._taken_bytes),
+            limit_bytes=str(self._limit_bytes),
+        )
 
     def take(self, size_bytes: int) -> None:
         """Count bytes that are held from now on."""

@@ -32,8 +32,7 @@ whom to tell. Plain, for one is made for each request."""
 class Produce:
     """The use case; one for each node. Loop only.
 
-    What waits for the end of a tick is bounded by what the doors have read in it: by their read
-    buffers, which are counted (P53).
+    What waits for the end of a tick counts in the memory budget from its arrival on (P53).
     """
 
     def __init__(self, context: BrokerContext) -> None:
@@ -41,6 +40,7 @@ class Produce:
         self._node = context
         self._parking = Parking(context.clock)
         self._arrived: dict[HostedPartition, list[Arrival]] = {}
+        self._accepting = False
 
     def __call__(
         self,
@@ -66,22 +66,27 @@ class Produce:
             arrivals = self._first_of(partition)
         if isinstance(records, Encoded):
             arrivals.append((*records, acks, timeout_ms, done))
+            self._node.memory.take(len(records.batch))
         else:
             arrivals.append((bytearray(records), None, acks, timeout_ms, done))
+            self._node.memory.take(len(records))
+        if acks is Acks.NONE and not self._accepting:
+            self.accept()  # a refusal ends the connection: nothing may come in behind it
 
     def accept(self) -> None:
-        """Accept what has arrived, without waiting for the end of the tick."""
-        while self._arrived:  # a refusal may be answered by another batch
-            arrived, self._arrived = self._arrived, {}
-            now = self._node.append_time()
-            for partition, arrivals in arrived.items():
-                try:
-                    _check_open(partition)
-                except RequestError as refusal:
-                    for *_, done in arrivals:
-                        done(refusal)
-                else:
-                    self._accept(partition, arrivals, now)
+        """Accept what has arrived, without waiting for the end of the tick.
+
+        Whoever is told may send more at once: that has its turn afterwards, with a time of its own.
+        """
+        self._accepting = True
+        try:
+            while self._arrived:
+                arrived, self._arrived = self._arrived, {}
+                now = self._node.append_time()
+                for partition, arrivals in arrived.items():
+                    self._accept_in(partition, arrivals, now)
+        finally:
+            self._accepting = False
 
     def fail(self, failed: Exception) -> None:
         """The disk or its writer failed: everybody who waits has an unknown outcome (P44)."""
@@ -102,43 +107,81 @@ class Produce:
         arrivals = self._arrived[partition] = []
         return arrivals
 
+    def _accept_in(
+        self, partition: HostedPartition, arrivals: list[Arrival], now: AppendTimeMs
+    ) -> None:
+        """Accept what has arrived for one partition, if it takes anything."""
+        try:
+            _check_open(partition)
+        except RequestError as refusal:
+            for batch, _, _, _, done in arrivals:
+                self._node.memory.give_back(len(batch))
+                done(refusal)
+        else:
+            self._accept(partition, arrivals, now)
+
     def _accept(
         self, partition: HostedPartition, arrivals: list[Arrival], now: AppendTimeMs
     ) -> None:
         """Append what may be appended, in order; tell or park everybody."""
         node, settings = self._node, partition.log.settings
-        size_max, stamped = settings.max_message_bytes, settings.log_append_time
-        looked_into, has_room = settings.bounds_event_times, self._has_room(partition, arrivals)
-        taking, row, size_bytes = Taking(partition, now), None, 0
+        stamped = settings.log_append_time
+        behind = sum([len(arrival[0]) for arrival in arrivals])
+        has_room = len(arrivals) > 1 and self._has_room(partition, behind)
+        taking, row = Taking(partition, now), None
+        appended = 0
         for batch, bounds, acks, timeout_ms, done in arrivals:
-            try:
-                producer_id = check_produced(batch, max_message_bytes=size_max)
-                is_plain = producer_id < 0 and bounds is None and not stamped
-                if looked_into or producer_id >= 0:
-                    known = self._known(partition, batch, acks, now=now)
-                    if known is not None:
-                        taking.repeated(known, acks, timeout_ms, done=done)
-                        row = None
-                        continue
-                # Only now: of a batch that is in the log already nobody may say "not done" (P4).
-                if not has_room:
-                    self._check_appendable(partition, len(batch), acks)
-                    node.accepted(len(batch))
-            except RequestError as refusal:
-                done(refusal)
+            size = len(batch)
+            behind -= size
+            room_behind = None if has_room else behind
+            found = self._look_at(partition, batch, acks, now=now, behind=room_behind)
+            if not isinstance(found, int):
+                node.memory.give_back(size)
+                if isinstance(found, Duplicate):
+                    taking.repeated(found, acks, timeout_ms, done=done)
+                    row = None
+                else:
+                    done(found)
                 continue
             if row is None or row.waits_for != (acks, timeout_ms):
                 row = taking.begin(acks, timeout_ms)
             row.told.append(done)
-            size_bytes += len(batch)
-            if is_plain:
+            if found < 0 and bounds is None and not stamped:
                 taking.plain.append(batch)
             else:
                 self._append_one(taking, batch, bounds, now=now)
-        if has_room:
-            node.accepted(size_bytes)
+            appended += size
+        if appended:
+            node.appended(appended)
         for row in taking.end():
             self._parking.park(row)
+
+    def _look_at(
+        self,
+        partition: HostedPartition,
+        batch: bytearray,
+        acks: Acks,
+        *,
+        now: AppendTimeMs,
+        behind: int | None,
+    ) -> int | Duplicate | RequestError:
+        """Return the producer id of a batch that may be appended, or why it is not.
+
+        `behind`: bytes that came after it; None: there is room for all.
+        """
+        settings = partition.log.settings
+        try:
+            producer_id = check_produced(batch, max_message_bytes=settings.max_message_bytes)
+            if producer_id >= 0 or settings.bounds_event_times:
+                known = self._known(partition, batch, acks, now=now, behind=behind)
+                if known is not None:
+                    return known
+            # Only now: of a batch that is in the log already nobody may say "not done" (P4).
+            if behind is not None:
+                self._check_appendable(partition, len(batch), acks, behind=behind)
+        except RequestError as refusal:
+            return refusal
+        return producer_id
 
     def _append_one(
         self, taking: Taking, batch: bytearray, bounds: Bounds | None, *, now: AppendTimeMs
@@ -149,21 +192,24 @@ class Produce:
             bounds = None  # the stamp tells
         taking.append_one(batch, bounds)
 
-    def _has_room(self, partition: HostedPartition, arrivals: list[Arrival]) -> bool:
+    def _has_room(self, partition: HostedPartition, size_bytes: int) -> bool:
         """Tell whether all of a tick's batches can be taken, and count them; else each is asked."""
-        if len(arrivals) == 1 or not partition.enough_in_sync:
-            return False
-        size_bytes = sum([len(arrival[0]) for arrival in arrivals])
-        if size_bytes > self._node.memory.free_bytes:
+        if not partition.enough_in_sync or self._node.memory.is_over:
             return False
         try:
-            self._node.check_room(size_bytes)
+            self._node.directory.accepts(size_bytes)
         except RequestError:
             return False
         return True
 
     def _known(
-        self, partition: HostedPartition, batch: bytearray, acks: Acks, *, now: AppendTimeMs
+        self,
+        partition: HostedPartition,
+        batch: bytearray,
+        acks: Acks,
+        *,
+        now: AppendTimeMs,
+        behind: int | None,
     ) -> Duplicate | None:
         """Return where a batch is in the log already; None: it is new and may follow.
 
@@ -175,12 +221,14 @@ class Produce:
             verdict = decide(partition.log, BatchHeader.of_checked(view), view, now=now)
         except RequestError as refusal:
             # Where there is no room the batches before it were refused for that: so is this one.
-            if refusal.code.outcome is Outcome.NOT_DONE:
-                self._check_appendable(partition, len(batch), acks)
+            if refusal.code.outcome is Outcome.NOT_DONE and behind is not None:
+                self._check_appendable(partition, len(batch), acks, behind=behind)
             raise
         return verdict if isinstance(verdict, Duplicate) else None
 
-    def _check_appendable(self, partition: HostedPartition, size_bytes: int, acks: Acks) -> None:
+    def _check_appendable(
+        self, partition: HostedPartition, size_bytes: int, acks: Acks, *, behind: int
+    ) -> None:
         """Refuse an append that the partition, the memory or the disk cannot take now.
 
         Raises:
@@ -191,7 +239,7 @@ class Produce:
                 in_sync=len(partition.topic.partitions[partition.number].isr),
                 min_insync_replicas=partition.rule.min_insync_replicas,
             )
-        self._node.check_room(size_bytes)
+        self._node.check_room(size_bytes, behind=behind)
 
 
 def _check_open(partition: HostedPartition) -> None:

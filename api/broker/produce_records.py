@@ -34,7 +34,7 @@ class ProduceRecords:
         timeout_ms: int,
         done: Done,
     ) -> None:
-        """Encode and offer; returns when the batch has its place, `done` is called once.
+        """Encode and offer; returns when the batch has its turn, `done` is called once.
 
         A caller that cares for order awaits this before it offers the next. `done` gets what
         `Produce` says, and what the records' iterator raises.

@@ -91,6 +91,7 @@ class Template:
         """
         partition = self._partition
         if partition is None or partition.gone:
+            self._partition = None  # also if there is no other: what has gone is held by nobody
             if self.version >= TOPIC_ID_FROM:
                 partition = broker.partition_by_id(TopicId(self._topic), self.number)
             else:

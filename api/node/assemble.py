@@ -337,7 +337,8 @@ class Node:
 
     async def settle(self) -> None:
         """Wait until everything that has arrived is written and answered, or never will be."""
-        self.broker.produce.accept()
+        if self._broker is not None:
+            self._broker.produce.accept()
         await self.writer.flushed()
 
     async def stop(self, *, clean: bool) -> None:

@@ -1,7 +1,7 @@
 """One request to append: every batch is offered in order, each has its row in the answer.
 
-Offering ends when every batch has its place in its log, or its refusal; the acks come later. So
-whoever offers requests one after the other keeps their order within each partition.
+Offering ends when every batch has its place in the order of its partition, or its refusal; the acks
+come later. So whoever offers requests one after the other keeps their order.
 """
 
 import asyncio

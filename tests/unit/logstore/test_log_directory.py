@@ -375,3 +375,20 @@ def test_what_nobody_knows_is_left_alone_and_kept_aside_when_its_name_is_needed(
     assert result.created == [pid(0)]
     (aside,) = result.set_aside
     assert disk.list(aside) == ["00000000000000000000.log"]
+
+
+def test_batches_that_claim_many_records_begin_segments_of_their_own_also_all_at_once() -> None:
+    """Offsets of a segment stay below 2**31, whatever a client says that it has sent."""
+    directory = opened(SimDisk()).directory
+    log = directory.create(pid(0), replace(QUORUM, segment_bytes=256 * KIB))
+    append(log)
+    claims = []
+    for _ in range(4):
+        batch = encode_batch([NewRecord(TIME, None, b"x" * 5_000)])
+        batch[23:27] = (2**31 - 2).to_bytes(4, "big")
+        claims.append(batch)
+    offsets = log.append_plain(claims, LeaderEpoch(3), TIME)
+    assert offsets == [1 + n * (2**31 - 1) for n in range(4)]
+    assert [one.base_offset for one in log.segment_list] == [0, *offsets[1:]]
+    assert all(one.end_offset - one.base_offset <= 2**31 for one in log.segment_list)
+    assert log.log_end == 1 + 4 * (2**31 - 1)

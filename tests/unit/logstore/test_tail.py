@@ -44,7 +44,7 @@ def test_only_what_is_written_is_released() -> None:
 def test_what_was_read_from_a_file_is_joined_with_what_follows_and_fits() -> None:
     tail = filled(5, 5, 5)
     found = ReadResult([b"file"], Offset(6), Offset(10), 4)
-    both = [b"file", b"\0" * 5, b"\1" * 5]
+    both: list[bytes | bytearray | memoryview] = [b"file", b"\0" * 5, b"\1" * 5]
     assert tail.joined(found, 14, end=Offset(16)) == ReadResult(both, Offset(6), Offset(14), 14)
     assert tail.joined(found, 99, end=Offset(14)) == ReadResult(both, Offset(6), Offset(14), 14)
     assert tail.joined(found, 8, end=Offset(16)) is found

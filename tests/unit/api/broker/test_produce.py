@@ -76,7 +76,6 @@ async def test_what_arrives_in_a_tick_is_accepted_in_its_order() -> None:
             records, tell = memoryview(bytearray(batch)), answer.set_result
             node.broker.produce(ANONYMOUS, orders, records, acks=acks, timeout_ms=60_000, done=tell)
             records[:] = bytes(len(records))  # it was copied
-        assert orders.log.log_end == 0
         told = [
             one.code if isinstance(one, RequestError) else one.base_offset
             for one in await asyncio.gather(*answers)
@@ -102,6 +101,37 @@ async def test_of_a_tick_that_does_not_fit_whole_the_first_are_taken() -> None:
         first, second, third = await asyncio.gather(*answers)
         assert (first.base_offset, second.base_offset) == (0, 1)
         assert third.code is ErrorCode.OVERLOADED
+
+
+async def test_what_arrives_counts_from_its_arrival_on() -> None:
+    """P53: also before it is accepted, and no longer once it is refused."""
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        memory = node.node.memory
+        told: list[Produced | RequestError] = []
+        for batch in (batch_of([b"a"]), batch_of([b"b"])[:-1]):
+            node.broker.produce(
+                ANONYMOUS, orders, memoryview(batch),
+                acks=Acks.ALL, timeout_ms=60_000, done=told.append,
+            )  # fmt: skip
+        assert memory.taken_bytes == 2 * len(batch_of([b"a"])) - 1
+        node.broker.produce.accept()
+        assert memory.taken_bytes == len(batch_of([b"a"]))
+        await node.node.settle()
+        assert memory.taken_bytes == 0
+        assert len(told) == 2
+
+
+async def test_without_acks_nothing_comes_in_behind_what_is_refused() -> None:
+    """Its connection ends with the refusal: what follows in the same bytes must not be stored."""
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        told: list[Produced | RequestError] = []
+        node.broker.produce(
+            ANONYMOUS, orders, memoryview(batch_of([b"a"])[:-1]),
+            acks=Acks.NONE, timeout_ms=60_000, done=told.append,
+        )  # fmt: skip
+        assert isinstance(told[0], RequestError), "at once"
 
 
 async def test_a_node_that_stops_answers_what_has_just_arrived() -> None:

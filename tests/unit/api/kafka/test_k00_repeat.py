@@ -221,6 +221,17 @@ def test_a_partition_is_looked_up_once_and_again_when_it_has_gone(version: int) 
     assert len(broker.given) == 3
 
 
+def test_what_has_gone_is_held_by_nobody() -> None:
+    broker = Partitions()
+    client = script(broker)
+    client.send(*[produce(12, b"records")] * 2)
+    (template,) = client.connection._repeats._by_bytes.values()
+    assert template._partition is broker.given[-1]  # type: ignore[comparison-overlap]
+    broker.given[-1].gone, broker.known = True, False
+    client.send(produce(12, b"records"))
+    assert template._partition is None
+
+
 def test_what_is_remembered_is_bounded(recognised: list[bool]) -> None:
     client = script(Partitions())
     for number in range(REMEMBERED_MAX + 1):
