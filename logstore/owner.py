@@ -1,21 +1,20 @@
 """What a partition log tells the log directory it belongs to."""
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeVar
 
 from logstore.segment import Segment
 
-if TYPE_CHECKING:
-    from logstore.partition_log import PartitionLog
+LogT_contra = TypeVar("LogT_contra", contravariant=True)
 
 
-class Owner(Protocol):
-    """Whoever plans rounds and checkpoints. Loop only."""
+class Owner(Protocol[LogT_contra]):
+    """Whoever plans rounds and checkpoints of logs. Loop only."""
 
-    def dirty(self, log: "PartitionLog") -> None:
+    def dirty(self, log: LogT_contra) -> None:
         """Something is to be written by the next round; called once until it is taken."""
         ...
 
-    def checkpoint_wanted(self, log: "PartitionLog") -> None:
+    def checkpoint_wanted(self, log: LogT_contra) -> None:
         """Something waits for the next checkpoint, or is to be saved soon."""
         ...
 

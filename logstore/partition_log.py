@@ -77,7 +77,7 @@ class PartitionLog:
         *,
         disk: Disk,
         log_settings: LogSettings,
-        owner: Owner,
+        owner: "Owner[PartitionLog]",
     ) -> None:
         """Begin empty, at offset 0, known to no checkpoint."""
         self.id = partition

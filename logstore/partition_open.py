@@ -26,7 +26,12 @@ from model.record import BatchHeader
 
 
 def open_partition(
-    disk: Disk, row: CheckpointRow, settings: LogSettings, *, owner: Owner, report: RecoveryReport
+    disk: Disk,
+    row: CheckpointRow,
+    settings: LogSettings,
+    *,
+    owner: Owner[PartitionLog],
+    report: RecoveryReport,
 ) -> PartitionLog:
     """Return the log that a recovered row describes. Raises OSError.
 

@@ -94,9 +94,8 @@ class Node:
     ) -> None:
         """Use `Node.start`."""
         loop = asyncio.get_running_loop()
-        self.settings = settings
-        self.report = opened.report
-        """What recovery found; for the log and for whoever asks."""
+        self.settings, self.report = settings, opened.report
+        """What holds here, and what recovery found; for the log and for whoever asks."""
         self.stray: tuple[PartitionId, ...] = ()
         """Directories of partitions that the metadata does not have."""
         self.lag = LoopLag(loop.call_soon, loop.time)
