@@ -7,17 +7,32 @@ from dataclasses import replace
 
 import pytest
 
-from api.broker.acks import Acks, Produced
+from api.broker.acks import Acks, Done, Produced
 from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
 from cluster.controller.image import MetadataDelta
 from cluster.replication.high_watermark import CommitRule
+from cluster.shell.hosted_partition import HostedPartition
 from logstore.settings import Flush
 from model.errors import ErrorCode, Outcome, RequestError
 from model.ids import MonotonicMs
 from model.principal import ANONYMOUS
-from tests.broker_node import MEMORY_BYTES, NOON, batch_of, broker_node
+from tests.broker_node import MEMORY_BYTES, NOON, BrokerNode, batch_of, broker_node
+
+
+def arrive(  # noqa: PLR0917 - as `Produce` takes them
+    node: BrokerNode,
+    partition: HostedPartition,
+    batch: bytes,
+    tell: Done,
+    *,
+    acks: Acks = Acks.ALL,
+) -> None:
+    """Hand a batch over as a door does: it waits for the end of the tick."""
+    node.broker.produce(
+        ANONYMOUS, partition, memoryview(batch), acks=acks, timeout_ms=60_000, done=tell
+    )
 
 
 async def test_an_answer_has_the_true_offset_and_the_append_time() -> None:
@@ -94,10 +109,7 @@ async def test_of_a_tick_that_does_not_fit_whole_the_first_are_taken() -> None:
         batch = batch_of([b"v" * (MEMORY_BYTES // 3)])
         answers = [asyncio.get_running_loop().create_future() for _ in range(3)]
         for answer in answers:
-            node.broker.produce(
-                ANONYMOUS, orders, memoryview(batch),
-                acks=Acks.ALL, timeout_ms=60_000, done=answer.set_result,
-            )  # fmt: skip
+            arrive(node, orders, batch, answer.set_result)
         first, second, third = await asyncio.gather(*answers)
         assert (first.base_offset, second.base_offset) == (0, 1)
         assert third.code is ErrorCode.OVERLOADED
@@ -110,10 +122,7 @@ async def test_what_arrives_counts_from_its_arrival_on() -> None:
         memory = node.node.memory
         told: list[Produced | RequestError] = []
         for batch in (batch_of([b"a"]), batch_of([b"b"])[:-1]):
-            node.broker.produce(
-                ANONYMOUS, orders, memoryview(batch),
-                acks=Acks.ALL, timeout_ms=60_000, done=told.append,
-            )  # fmt: skip
+            arrive(node, orders, batch, told.append)
         assert memory.taken_bytes == 2 * len(batch_of([b"a"])) - 1
         node.broker.produce.accept()
         assert memory.taken_bytes == len(batch_of([b"a"]))
@@ -127,10 +136,7 @@ async def test_without_acks_nothing_comes_in_behind_what_is_refused() -> None:
     async with broker_node() as node:
         orders = await node.create("orders")
         told: list[Produced | RequestError] = []
-        node.broker.produce(
-            ANONYMOUS, orders, memoryview(batch_of([b"a"])[:-1]),
-            acks=Acks.NONE, timeout_ms=60_000, done=told.append,
-        )  # fmt: skip
+        arrive(node, orders, batch_of([b"a"])[:-1], told.append, acks=Acks.NONE)
         assert isinstance(told[0], RequestError), "at once"
 
 
@@ -138,10 +144,7 @@ async def test_a_node_that_stops_answers_what_has_just_arrived() -> None:
     async with broker_node() as node:
         orders = await node.create("orders")
         answer = asyncio.get_running_loop().create_future()
-        node.broker.produce(
-            ANONYMOUS, orders, memoryview(batch_of([b"a"])),
-            acks=Acks.ALL, timeout_ms=60_000, done=answer.set_result,
-        )  # fmt: skip
+        arrive(node, orders, batch_of([b"a"]), answer.set_result)
         await node.node.settle()
         assert answer.result().base_offset == 0
 
@@ -150,10 +153,7 @@ async def test_a_topic_that_goes_in_the_same_tick_takes_nothing() -> None:
     async with broker_node() as node:
         orders = await node.create("orders")
         answer = asyncio.get_running_loop().create_future()
-        node.broker.produce(
-            ANONYMOUS, orders, memoryview(batch_of([b"a"])),
-            acks=Acks.ALL, timeout_ms=60_000, done=answer.set_result,
-        )  # fmt: skip
+        arrive(node, orders, batch_of([b"a"]), answer.set_result)
         orders.log.deleted = True
         node.broker.produce.accept()
         assert answer.result().code is ErrorCode.UNKNOWN_TOPIC
