@@ -1,13 +1,23 @@
 """CRC-32C (Castagnoli, RFC 3720 B.4): the one place that names its implementation.
 
-`crc32c(covered)` returns the checksum; `b"123456789"` has 0xE3069283. A second argument is the
-checksum of the bytes that come before these, to go on from buffer to buffer. Not wrapped: it is
-asked once for each batch, and a call of Python's own costs as much as the checksum of a small one.
+Not wrapped: it is asked once for each batch, and a call of Python's own costs as much as the
+checksum of a small one.
 """
 
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from fastcrc import crc32
 
-crc32c: Final[Callable[..., int]] = crc32.iscsi
+
+class Checksum(Protocol):
+    """A checksum of bytes."""
+
+    def __call__(self, covered: bytes | bytearray | memoryview, before: int = ..., /) -> int:
+        """Return it; `b"123456789"` has 0xE3069283.
+
+        `before`: the checksum of the bytes that come before these, to go on from buffer to buffer.
+        """
+        ...
+
+
+crc32c: Final[Checksum] = crc32.iscsi

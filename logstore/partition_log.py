@@ -160,7 +160,7 @@ class PartitionLog:
             self.append_plain(list(batches), leader_epoch, append_time)
         else:
             for batch in batches:
-                self.append_one(batch, leader_epoch, append_time, bounds)
+                self.append_one(batch, leader_epoch, append_time, bounds=bounds)
         return base
 
     def append_plain(
@@ -177,7 +177,7 @@ class PartitionLog:
             or offset + sum(counts) - segment.base_offset > OFFSETS_MAX
             or size > RUN_BYTES_MAX
         ):  # each batch is asked whether it begins another segment, or another run
-            return [self.append_one(batch, epoch, now, None) for batch in batches]
+            return [self.append_one(batch, epoch, now, bounds=None) for batch in batches]
         run = self._run(segment, epoch, now)
         offsets: list[Offset] = []
         for batch, count in zip(batches, counts, strict=True):
@@ -194,8 +194,8 @@ class PartitionLog:
         self.upkeep.snapshot_bytes += size
         return offsets
 
-    def append_one(  # noqa: PLR0917 - once for each request of a producer that numbers them
-        self, batch: bytearray, epoch: LeaderEpoch, now: AppendTimeMs, bounds: Bounds | None
+    def append_one(
+        self, batch: bytearray, epoch: LeaderEpoch, now: AppendTimeMs, *, bounds: Bounds | None
     ) -> Offset:
         """Accept one validated batch, as `append` does; return where it begins."""
         offset = self.log_end

@@ -58,16 +58,12 @@ class Accepted:
         "waits_for",
     )
 
-    def __init__(  # noqa: PLR0917 - one for each tick and partition
-        self,
-        partition: HostedPartition,
-        append_time: AppendTimeMs,
-        acks: Acks,
-        timeout_ms: int,
+    def __init__(
+        self, partition: HostedPartition, append_time: AppendTimeMs, waits_for: tuple[Acks, int]
     ) -> None:
         """Begin with nobody."""
         self.partition = partition
-        self.waits_for = (acks, timeout_ms)
+        self.waits_for = waits_for
         """What for, and how long, ms."""
         self._append_time = append_time
         self.duplicate = False

@@ -4,7 +4,7 @@ The hot path: plain calls, no task, nothing copied but the batch itself, nothing
 topic bounds event times. What arrives in a tick is accepted at its end, partition by partition, in
 the order in which it came: clock, room and settings are looked at once for all of them. `done` is
 called exactly once, on the loop: at the tick's end for a refusal, else when the batch is written
-(`LEADER`) or committed (`ALL`), or when the wait has lasted too long.
+(`LEADER`) or committed (`ALL`), or when the wait has lasted too long; with `NONE` at once.
 """
 
 from typing import TypeAlias

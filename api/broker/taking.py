@@ -29,7 +29,7 @@ class Taking:
     def begin(self, acks: Acks, timeout_ms: int) -> Accepted:
         """Return a row for those who wait for the same; the one before is whole."""
         self._end_row()
-        row = Accepted(self.partition, self._now, acks, timeout_ms)
+        row = Accepted(self.partition, self._now, (acks, timeout_ms))
         self._rows.append(row)
         return row
 
@@ -42,7 +42,7 @@ class Taking:
     def append_one(self, batch: bytearray, bounds: Bounds | None) -> None:
         """Append a batch that is not like the others, behind them. `bounds`: its event times."""
         self.append_plain()
-        offset = self._log.append_one(batch, self._epoch, self._now, bounds)
+        offset = self._log.append_one(batch, self._epoch, self._now, bounds=bounds)
         self._rows[-1].offsets.append(offset)
 
     def repeated(self, known: Duplicate, acks: Acks, timeout_ms: int, *, done: Done) -> None:

@@ -150,6 +150,7 @@ class FrameConnection(asyncio.BufferedProtocol):
         """Send what `gather` returns now, where nothing of this tick can join it; else later.
 
         For the one answer that a peer waits for, when it comes from elsewhere than its own frames.
+        Frames that were held back may be handled before this returns.
         """
         if self._taking or self._flush_due:
             self.flush_later()

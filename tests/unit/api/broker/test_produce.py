@@ -8,9 +8,12 @@ from dataclasses import replace
 import pytest
 
 from api.broker.acks import Acks, Done, Produced
+from api.kafka.apis import served_apis
+from api.kafka_settings import KafkaSettings
 from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
+from bench.requests import kafka_request
 from cluster.controller.image import MetadataDelta
 from cluster.replication.high_watermark import CommitRule
 from cluster.shell.hosted_partition import HostedPartition
@@ -19,14 +22,15 @@ from model.errors import ErrorCode, Outcome, RequestError
 from model.ids import MonotonicMs
 from model.principal import ANONYMOUS
 from tests.broker_node import MEMORY_BYTES, NOON, BrokerNode, batch_of, broker_node
+from tests.kafka_door import Script
 
 
-def arrive(  # noqa: PLR0917 - as `Produce` takes them
+def arrive(
     node: BrokerNode,
     partition: HostedPartition,
     batch: bytes,
-    tell: Done,
     *,
+    tell: Done,
     acks: Acks = Acks.ALL,
 ) -> None:
     """Hand a batch over as a door does: it waits for the end of the tick."""
@@ -109,7 +113,7 @@ async def test_of_a_tick_that_does_not_fit_whole_the_first_are_taken() -> None:
         batch = batch_of([b"v" * (MEMORY_BYTES // 3)])
         answers = [asyncio.get_running_loop().create_future() for _ in range(3)]
         for answer in answers:
-            arrive(node, orders, batch, answer.set_result)
+            arrive(node, orders, batch, tell=answer.set_result)
         first, second, third = await asyncio.gather(*answers)
         assert (first.base_offset, second.base_offset) == (0, 1)
         assert third.code is ErrorCode.OVERLOADED
@@ -122,7 +126,7 @@ async def test_what_arrives_counts_from_its_arrival_on() -> None:
         memory = node.node.memory
         told: list[Produced | RequestError] = []
         for batch in (batch_of([b"a"]), batch_of([b"b"])[:-1]):
-            arrive(node, orders, batch, told.append)
+            arrive(node, orders, batch, tell=told.append)
         assert memory.taken_bytes == 2 * len(batch_of([b"a"])) - 1
         node.broker.produce.accept()
         assert memory.taken_bytes == len(batch_of([b"a"]))
@@ -135,16 +139,19 @@ async def test_without_acks_nothing_comes_in_behind_what_is_refused() -> None:
     """Its connection ends with the refusal: what follows in the same bytes must not be stored."""
     async with broker_node() as node:
         orders = await node.create("orders")
-        told: list[Produced | RequestError] = []
-        arrive(node, orders, batch_of([b"a"])[:-1], told.append, acks=Acks.NONE)
-        assert isinstance(told[0], RequestError), "at once"
+        client = Script(apis=served_apis(KafkaSettings()), broker=node.broker)
+        good = kafka_request(b"orders", acks=0)
+        broken = good[:-1] + bytes([good[-1] ^ 1])
+        client.send(good, broken, good)
+        await node.node.settle()
+        assert orders.high_watermark == 1
 
 
 async def test_a_node_that_stops_answers_what_has_just_arrived() -> None:
     async with broker_node() as node:
         orders = await node.create("orders")
         answer = asyncio.get_running_loop().create_future()
-        arrive(node, orders, batch_of([b"a"]), answer.set_result)
+        arrive(node, orders, batch_of([b"a"]), tell=answer.set_result)
         await node.node.settle()
         assert answer.result().base_offset == 0
 
@@ -153,7 +160,7 @@ async def test_a_topic_that_goes_in_the_same_tick_takes_nothing() -> None:
     async with broker_node() as node:
         orders = await node.create("orders")
         answer = asyncio.get_running_loop().create_future()
-        arrive(node, orders, batch_of([b"a"]), answer.set_result)
+        arrive(node, orders, batch_of([b"a"]), tell=answer.set_result)
         orders.log.deleted = True
         node.broker.produce.accept()
         assert answer.result().code is ErrorCode.UNKNOWN_TOPIC
