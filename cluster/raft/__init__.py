@@ -1,1 +1,1 @@
-"""Log, vote and snapshots of the controller quorum on disk; knows entries, not their meaning."""
+"""The controller quorum: Raft as a pure core, and its files; knows entries, not their meaning."""

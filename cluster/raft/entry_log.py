@@ -1,4 +1,4 @@
-"""The controller quorum's log on disk: entries appended, synced, read back, dropped from the front.
+"""The controller quorum's log on disk: appended, synced, read back, cut and dropped from the front.
 
 Format: docs/formats/metadata_log.md, version 1. Every call blocks; one at a time, in a thread that
 may wait for the disk. An error of the disk is final: nothing is known about what it holds then, so
@@ -9,6 +9,7 @@ Invariants:
     RAFT_TERM_NEVER_FALLS      along the log, terms rise or stay.
     RAFT_FAILED_IS_FINAL       nothing is appended after a write or sync that failed.
     RAFT_DISCARD_IS_DURABLE    only what a snapshot holds is dropped, never beyond the end.
+    RAFT_CUT_IS_IN_THE_LOG     only entries that are there are cut off.
 """
 
 from array import array
@@ -93,6 +94,10 @@ class EntryLog:
         """
         log = cls(disk, rand, after=after, file_bytes_max=file_bytes_max)
         dropped = log._load(after[0])
+        if log._is_overruled(after):
+            why = f"entries that the snapshot of {after[0]} in term {after[1]} has overruled"
+            dropped += [Dropped(file.name, 0, file.size_bytes, why) for file in log._files]
+            log.begin_anew(after)
         log._sweep()
         return log, tuple(dropped)
 
@@ -152,10 +157,57 @@ class EntryLog:
             del self._files[: len(gone)]
             self._disk.sync_directory(DIRECTORY)
 
+    def cut(self, start: Index) -> None:
+        """Remove the entries from `start` on, which another leader's have overruled; synced.
+
+        A crash in between leaves some of them, and no gap: whole files go first, the newest
+        before the others. Nothing is written over what was cut off: that it is gone is durable
+        before an entry takes its place, or the rest of it would vouch for what is not there.
+
+        Raises:
+            OSError: the log is of no use any more.
+        """
+        assert not self._failed, "RAFT_FAILED_IS_FINAL"
+        assert self.first_index <= start <= self._last_index, "RAFT_CUT_IS_IN_THE_LOG"
+        self._failed = True  # until it has gone well
+        term = self._remove([file for file in self._files if file.head.first_index >= start])
+        if self._files and self._files[-1].end > start:
+            active = self._files[-1]
+            slot = start - active.head.first_index
+            active.size_bytes = active.positions[slot]
+            del active.positions[slot:], active.terms[slot:]
+            active.file.truncate(active.size_bytes)
+            active.file.fdatasync()
+        self._failed = False
+        self._last_index = Index(start - 1)
+        self._last_term = Term(self._files[-1].terms[-1]) if self._files else term
+
+    def begin_anew(self, after: tuple[Index, Term]) -> None:
+        """Remove everything: a durable snapshot that came from a leader stands for it.
+
+        Raises:
+            OSError: the log is of no use any more.
+        """
+        assert not self._failed, "RAFT_FAILED_IS_FINAL"
+        self._failed = True  # until it has gone well
+        self._remove(self._files[:])
+        self._failed = False
+        self._last_index, self._last_term = after
+
     def close(self) -> None:
         """Let go of the files."""
         for file in self._files:
             file.file.close()
+
+    def _remove(self, gone: "list[_OpenFile]") -> Term:
+        """Remove the last files, the newest first; return the term before them (0: none went)."""
+        for file in reversed(gone):
+            file.file.close()
+            self._disk.unlink(f"{DIRECTORY}/{file.name}")
+            self._files.pop()
+        if gone:
+            self._disk.sync_directory(DIRECTORY)
+        return gone[0].head.term_before if gone else Term(0)
 
     def _write(self, entries: Sequence[Entry], durable_below: Index) -> None:
         fresh = not self._files or self._files[-1].size_bytes >= self._file_bytes_max
@@ -249,6 +301,20 @@ class EntryLog:
                 terms=found.terms,
             )
         )
+
+    def _is_overruled(self, after: tuple[Index, Term]) -> bool:
+        """Tell whether the log goes on behind another entry than the snapshot's last.
+
+        So it is when a leader's snapshot became durable and the crash came before the log was
+        begun anew.
+        """
+        if not self._files:
+            return False
+        index, term = after
+        first = self._files[0]
+        if first.head.first_index > index:
+            return first.head.term_before != term
+        return first.terms[index - first.head.first_index] != term
 
     def _sweep(self) -> None:
         """Make what is there durable, then remove what crashes left behind.

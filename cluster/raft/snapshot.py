@@ -8,7 +8,13 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-from cluster.raft.voters import VOTER_BYTES, Voter, decode_voters, encode_voters
+from cluster.raft.voters import (
+    VOTER_BYTES,
+    Configuration,
+    Voter,
+    decode_configuration,
+    encode_configuration,
+)
 from logstore.crc32c import crc32c
 from logstore.replace_file import read_file, replace_file
 from model.errors import DirectoryExit, DirectoryRefused, MalformedError
@@ -30,8 +36,14 @@ class Snapshot:
     last_index: Index
     last_term: Term
     voters: tuple[Voter, ...]
+    learners: tuple[Voter, ...] = ()
     payload: bytes
     """Records that bring an empty machine to that state."""
+
+    @property
+    def configuration(self) -> Configuration:
+        """Who belonged to the quorum as of that entry."""
+        return Configuration(self.voters, self.learners)
 
 
 def name_of(last_index: Index) -> str:
@@ -41,10 +53,10 @@ def name_of(last_index: Index) -> str:
 
 def encode(snapshot: Snapshot) -> bytes:
     """Return the file's bytes."""
-    voters = encode_voters(snapshot.voters)
+    members = encode_configuration(snapshot.configuration)
     place = (snapshot.last_index, snapshot.last_term)
     seal = (len(snapshot.payload), crc32c(snapshot.payload))
-    head = _HEAD.pack(MAGIC, VERSION, len(snapshot.voters), *place, *seal) + voters
+    head = _HEAD.pack(MAGIC, VERSION, len(members) // VOTER_BYTES, *place, *seal) + members
     return b"".join((head, _CRC.pack(crc32c(head)), snapshot.payload))
 
 
@@ -67,10 +79,12 @@ def decode(file: bytes) -> Snapshot:
     payload = file[start + _CRC.size :]
     if len(payload) != size or crc32c(payload) != crc:
         raise MalformedError("snapshot", start, "length or checksum of the payload")
+    configuration = decode_configuration(file[_HEAD.size : start], at=_HEAD.size)
     return Snapshot(
         last_index=Index(index),
         last_term=Term(term),
-        voters=decode_voters(file[_HEAD.size : start], at=_HEAD.size),
+        voters=configuration.voters,
+        learners=configuration.learners,
         payload=payload,
     )
 
@@ -81,8 +95,17 @@ def save(disk: Disk, directory: str, snapshot: Snapshot) -> None:
     Raises:
         OSError: the node must stop.
     """
-    name = name_of(snapshot.last_index)
-    replace_file(disk, f"{directory}/{name}", encode(snapshot))
+    save_file(disk, directory, encode(snapshot), last_index=snapshot.last_index)
+
+
+def save_file(disk: Disk, directory: str, file: bytes, *, last_index: Index) -> None:
+    """Do what `save` does, with a snapshot that is in bytes already: another node sent it.
+
+    Raises:
+        OSError: the node must stop.
+    """
+    name = name_of(last_index)
+    replace_file(disk, f"{directory}/{name}", file)
     # SYNC: where a directory's changes reach the device in their order, the sync after the removals
     # would do; this one asks for no order.
     disk.sync_directory(directory)

@@ -35,17 +35,52 @@ def open_stable(disk: Disk, rand: Rand, *, me: Voter, file_bytes_max: int) -> St
             other voters (exit 12), a newer format (exit 13).
         OSError: the disk failed.
     """
+    state = _open_state(disk, me=me, voters=(me,))
+    if state.voters != (me,):
+        names = ", ".join(f"node {voter.node}" for voter in state.voters)
+        detail = f"the quorum of this directory is {names}; node {me.node} alone cannot lead it"
+        raise DirectoryRefused(DirectoryExit.FENCED, detail)
+    return _open_log(disk, rand, state=state, file_bytes_max=file_bytes_max)
+
+
+def open_member(
+    disk: Disk, rand: Rand, *, me: Voter, voters: tuple[Voter, ...], file_bytes_max: int
+) -> Stable:
+    """Open what is there, as a member of a quorum of any size.
+
+    `voters`: whom a directory without anything believes to be the quorum, until its log says. A
+    founder names the founders; who joins names the quorum that it joins, and not itself.
+
+    Raises:
+        DirectoryRefused: damaged or incomplete (exit 11), another directory's (exit 12), a newer
+            format (exit 13).
+        OSError: the disk failed.
+    """
+    state = _open_state(disk, me=me, voters=voters)
+    return _open_log(disk, rand, state=state, file_bytes_max=file_bytes_max)
+
+
+def _open_state(disk: Disk, *, me: Voter, voters: tuple[Voter, ...]) -> QuorumState:
     disk.make_directory(DIRECTORY)
     state = load(disk, DIRECTORY)
     if state is None:
         # SYNC: nothing inside counts before the directory itself is durable; a process killed
         # here before may have made it and not synced it.
         disk.sync_directory("")
-        state = QuorumState(term=Term(0), voted_for=None, directory=me.directory, voters=(me,))
+        state = QuorumState(term=Term(0), voted_for=None, directory=me.directory, voters=voters)
         if any(not name.startswith(NAME) for name in disk.list(DIRECTORY)):
             detail = f"{DIRECTORY}/{NAME} is missing beside a log: this node may not vote"
             raise DirectoryRefused(DirectoryExit.FAILED, detail)
-    _check_identity(state, me)
+    if state.directory != me.directory:
+        detail = (
+            f"{DIRECTORY}/{NAME} belongs to the directory {state.directory.hex()}, this one is "
+            f"{me.directory.hex()}: it was copied, so this node may not vote"
+        )
+        raise DirectoryRefused(DirectoryExit.FENCED, detail)
+    return state
+
+
+def _open_log(disk: Disk, rand: Rand, *, state: QuorumState, file_bytes_max: int) -> Stable:
     snapshot = newest(disk, DIRECTORY)
     after = (Index(0), Term(0)) if snapshot is None else (snapshot.last_index, snapshot.last_term)
     log, dropped = EntryLog.open(disk, rand, after=after, file_bytes_max=file_bytes_max)
@@ -78,17 +113,3 @@ def begin_term_alone(stable: Stable) -> Term:
     index = Index(log.last_index + len(entries) + 1)
     log.append([*entries, Entry(term, index, EntryKind.LEADER, b"")])
     return term
-
-
-def _check_identity(state: QuorumState, me: Voter) -> None:
-    """Refuse files that were copied from elsewhere, and a quorum that is not ours alone."""
-    if state.directory != me.directory:
-        detail = (
-            f"{DIRECTORY}/{NAME} belongs to the directory {state.directory.hex()}, this one is "
-            f"{me.directory.hex()}: it was copied, so this node may not vote"
-        )
-        raise DirectoryRefused(DirectoryExit.FENCED, detail)
-    if state.voters != (me,):
-        names = ", ".join(f"node {voter.node}" for voter in state.voters)
-        detail = f"the quorum of this directory is {names}; node {me.node} alone cannot lead it"
-        raise DirectoryRefused(DirectoryExit.FENCED, detail)
