@@ -75,6 +75,23 @@ def check_in_sync(*, in_sync: int, min_insync_replicas: int) -> None:
         )
 
 
+def check_not_alone(*, alone: bool, min_insync_replicas: int) -> None:
+    """Accept an append that is to wait for its replicas, if somebody would confirm it (P2).
+
+    `alone`: as the partition's leader knows it. Taken all the same, its outcome would be unknown.
+
+    Raises:
+        RequestError: NOT_ENOUGH_REPLICAS, nothing was appended.
+    """
+    if alone:
+        raise RequestError(
+            ErrorCode.NOT_ENOUGH_REPLICAS,
+            "this node is cut off: it has not heard of the controller, or of enough of the "
+            f"replicas in sync, for too long; min.insync.replicas is {min_insync_replicas}",
+            min_insync_replicas=str(min_insync_replicas),
+        )
+
+
 def _check_event_times(
     header: BatchHeader, records: memoryview, *, settings: PartitionSettings, now: AppendTimeMs
 ) -> None:
