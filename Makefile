@@ -1,4 +1,4 @@
-.PHONY: setup format check test floor wheel lock proto docs bench bench-all blind crash kill powercut fuzz days mutants interop groups-chaos seek-blind clients sim-groups restart
+.PHONY: setup format check test floor wheel lock proto docs bench bench-all blind crash kill powercut fuzz days mutants interop groups-chaos seek-blind clients sim-groups sim-replication model-replication sim-raft restart
 PY ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
 setup:  ; python3 dev.py setup
@@ -24,5 +24,8 @@ days:     ; $(PY) -m tests.sim.days --days $(or $(DAYS),30) --seed $(or $(SEED),
 mutants:  ; $(PY) -m tools.mutants $(NAMES) --jobs $(or $(JOBS),1)
 interop:  ; $(PY) -m tests.interop.run
 clients:  ; $(PY) -m tests.clients.run $(LANGUAGES)
+sim-raft: ; $(PY) -m tests.sim.raft --seeds $(or $(N),500) --first $(or $(FIRST),0)
 sim-groups: ; $(PY) -m tests.sim.groups --seeds $(or $(N),500) --first $(or $(FIRST),0)
+sim-replication: ; $(PY) -m tests.sim.replication --seeds $(or $(N),2000) --first $(or $(FIRST),0)
+model-replication: ; $(PY) -m tests.models.replication --states $(or $(N),5000000)
 restart:  ; $(PY) -m tests.restart.run $(ARGS)

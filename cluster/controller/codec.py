@@ -7,6 +7,7 @@ rather than skipped: metadata that is not understood is never taken for absent (
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from cluster.controller.configs import TopicKind
@@ -18,9 +19,13 @@ from cluster.controller.fields import (
     string,
     string_map,
 )
+from cluster.controller.image import FeatureLevels, Standing
 from cluster.controller.records import (
     BrokerRegistered,
+    BrokerRemoved,
+    BrokerStandingChanged,
     ClusterFormed,
+    FeatureLevelRaised,
     GroupConfigured,
     MetadataRecord,
     PartitionsAdded,
@@ -39,6 +44,10 @@ _HEAD: Final = struct.Struct(">IBB")  # bytes of the whole record, type, version
 _INT32: Final = struct.Struct(">i")
 _MS: Final = struct.Struct(">q")
 _BROKER: Final = struct.Struct(">i16sqB")
+_BROKER_MORE: Final = struct.Struct(">q16sHHB")  # remembered, incarnation, levels, standing
+_STANDING: Final = struct.Struct(">iqB")
+_LEVEL: Final = struct.Struct(">H")
+_LEVELS: Final = struct.Struct(">HH")
 _TOPIC: Final = struct.Struct(">BqI")  # kind, created, config version
 _VERSION: Final = struct.Struct(">I")
 _BLOCK: Final = struct.Struct(">iqq")
@@ -71,16 +80,16 @@ def decode(payload: bytes) -> Iterator[MetadataRecord]:
                 f"a metadata record of type {number} version {version} was written by a newer "
                 "release; start that one",
             )
-        reader = FieldReader(payload, at + _HEAD.size, at + size)
+        reader = FieldReader(payload, at + _HEAD.size, at + size, version=version)
         yield _DECODE[number, version](reader)
         reader.finish()
         at += size
 
 
 def _encode(record: MetadataRecord) -> bytes:
-    number, body_of = _ENCODE[type(record)]
+    number, version, body_of = _ENCODE[type(record)]
     body = body_of(record)
-    return _HEAD.pack(_HEAD.size + len(body), number, 1) + body
+    return _HEAD.pack(_HEAD.size + len(body), number, version) + body
 
 
 def _formed(record: ClusterFormed) -> bytes:
@@ -90,7 +99,20 @@ def _formed(record: ClusterFormed) -> bytes:
 def _registered(record: BrokerRegistered) -> bytes:
     fixed = _BROKER.pack(record.node, record.directory, record.registration_epoch, record.clean)
     rest = (endpoints(record.endpoints), optional_string(record.rack), string(record.version))
-    return b"".join((fixed, *rest))
+    more = (record.remembered, record.incarnation, *record.levels, record.standing)
+    return b"".join((fixed, *rest, _BROKER_MORE.pack(*more)))
+
+
+def _standing_changed(record: BrokerStandingChanged) -> bytes:
+    return _STANDING.pack(record.node, record.registration_epoch, record.standing)
+
+
+def _removed(record: BrokerRemoved) -> bytes:
+    return _INT32.pack(record.node)
+
+
+def _raised(record: FeatureLevelRaised) -> bytes:
+    return _LEVEL.pack(record.level)
 
 
 def _created(record: TopicCreated) -> bytes:
@@ -131,7 +153,7 @@ def _read_formed(reader: FieldReader) -> ClusterFormed:
 
 
 def _read_registered(reader: FieldReader) -> BrokerRegistered:
-    return BrokerRegistered(
+    known = BrokerRegistered(
         node=NodeId(reader.unpack(_INT32)[0]),
         directory=reader.fixed(ID_BYTES),
         registration_epoch=RegistrationEpoch(reader.unpack(_MS)[0]),
@@ -140,6 +162,38 @@ def _read_registered(reader: FieldReader) -> BrokerRegistered:
         rack=reader.optional_string(),
         version=reader.string(),
     )
+    if reader.version == 1:
+        return known
+    return replace(
+        known,
+        remembered=RegistrationEpoch(reader.unpack(_MS)[0]),
+        incarnation=reader.fixed(ID_BYTES),
+        levels=FeatureLevels(*reader.unpack(_LEVELS)),
+        standing=_standing(reader.fixed(1)[0]),
+    )
+
+
+def _standing(number: int) -> Standing:
+    if number not in set(Standing):
+        raise MalformedError("metadata record", 0, f"standing {number}")
+    return Standing(number)
+
+
+def _read_standing_changed(reader: FieldReader) -> BrokerStandingChanged:
+    node, epoch, standing = reader.unpack(_STANDING)
+    return BrokerStandingChanged(
+        node=NodeId(node),
+        registration_epoch=RegistrationEpoch(epoch),
+        standing=_standing(standing),
+    )
+
+
+def _read_removed(reader: FieldReader) -> BrokerRemoved:
+    return BrokerRemoved(node=NodeId(reader.unpack(_INT32)[0]))
+
+
+def _read_raised(reader: FieldReader) -> FeatureLevelRaised:
+    return FeatureLevelRaised(level=reader.unpack(_LEVEL)[0])
 
 
 def _read_created(reader: FieldReader) -> TopicCreated:
@@ -200,28 +254,39 @@ def _read_allocated(reader: FieldReader) -> ProducerIdsAllocated:
 
 
 # A function takes exactly the record type that it stands beside.
-_ENCODE: Final[dict[type, tuple[int, Callable[[Any], bytes]]]] = {
-    ClusterFormed: (1, _formed),
-    BrokerRegistered: (2, _registered),
-    TopicCreated: (3, _created),
-    PartitionsAdded: (4, _placed),
-    PartitionsChanged: (5, _placed),
-    TopicConfigured: (6, _configured),
-    TopicDeleted: (7, _topic_only),
-    TopicFilesRemoved: (8, _topic_only),
-    ProducerIdsAllocated: (9, _allocated),
-    GroupConfigured: (10, _group_configured),
+_ENCODE: Final[dict[type, tuple[int, int, Callable[[Any], bytes]]]] = {
+    ClusterFormed: (1, 1, _formed),
+    BrokerRegistered: (2, 2, _registered),
+    TopicCreated: (3, 2, _created),
+    PartitionsAdded: (4, 2, _placed),
+    PartitionsChanged: (5, 2, _placed),
+    TopicConfigured: (6, 1, _configured),
+    TopicDeleted: (7, 1, _topic_only),
+    TopicFilesRemoved: (8, 1, _topic_only),
+    ProducerIdsAllocated: (9, 1, _allocated),
+    GroupConfigured: (10, 1, _group_configured),
+    BrokerStandingChanged: (11, 1, _standing_changed),
+    BrokerRemoved: (12, 1, _removed),
+    FeatureLevelRaised: (13, 1, _raised),
 }
+"""Type, the version that this release writes, body."""
 _DECODE: Final[dict[tuple[int, int], Callable[[FieldReader], MetadataRecord]]] = {
     (1, 1): _read_formed,
     (2, 1): _read_registered,
+    (2, 2): _read_registered,
     (3, 1): _read_created,
+    (3, 2): _read_created,
     (4, 1): _read_added,
+    (4, 2): _read_added,
     (5, 1): _read_changed,
+    (5, 2): _read_changed,
     (6, 1): _read_configured,
     (7, 1): _read_deleted,
     (8, 1): _read_files_removed,
     (9, 1): _read_allocated,
     (10, 1): _read_group_configured,
+    (11, 1): _read_standing_changed,
+    (12, 1): _read_removed,
+    (13, 1): _read_raised,
 }
 """By type and version."""

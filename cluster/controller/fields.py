@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeVar
 
-from cluster.controller.image import Endpoint, PartitionImage
+from cluster.controller.image import Endpoint, LogEnd, PartitionImage, Unclean
 from model.errors import MalformedError
-from model.ids import LeaderEpoch, NodeId
+from model.ids import LeaderEpoch, NodeId, Offset
 
 ItemT = TypeVar("ItemT")
 
@@ -19,7 +19,11 @@ _U16: Final = struct.Struct(">H")
 _U32: Final = struct.Struct(">I")
 _ENDPOINT_PORT: Final = struct.Struct(">H")
 _PARTITION: Final = struct.Struct(">iiiHHH")  # number, leader, epoch; replicas, ISR, ELR: how many
+_PARTITION_MORE: Final = struct.Struct(">iiHH")  # partition epoch, lossy epoch; marks, lost
+_UNCLEAN: Final = struct.Struct(">iiq")  # node, last epoch, log end
 _NO_LEADER: Final = -1
+_NOT_SAID: Final = -1
+"""A log end that is not known."""
 
 
 def string(text: str) -> bytes:
@@ -48,26 +52,40 @@ def endpoints(rows: tuple[Endpoint, ...]) -> bytes:
 
 
 def partitions(rows: tuple[PartitionImage, ...]) -> bytes:
-    """Return a list of partitions: i32 number, i32 leader (-1: none), i32 epoch, node lists."""
-    encoded = [_U32.pack(len(rows))]
-    for row in rows:
-        leader = _NO_LEADER if row.leader is None else row.leader
-        counts = (len(row.replicas), len(row.isr), len(row.elr))
-        encoded.append(_PARTITION.pack(row.number, leader, row.leader_epoch, *counts))
-        encoded.append(struct.pack(f">{sum(counts)}i", *row.replicas, *row.isr, *row.elr))
-    return b"".join(encoded)
+    """Return a list of partitions: fixed-width integers, node ids, marks; version 2."""
+    return _U32.pack(len(rows)) + b"".join(map(_row, rows))
+
+
+def _row(row: PartitionImage) -> bytes:
+    leader = _NO_LEADER if row.leader is None else row.leader
+    counts = (len(row.replicas), len(row.isr), len(row.elr))
+    more = (row.partition_epoch, row.lossy_epoch, len(row.unclean), len(row.lost))
+    nodes = (*row.replicas, *row.isr, *row.elr, *row.lost)
+    return b"".join(
+        (
+            _PARTITION.pack(row.number, leader, row.leader_epoch, *counts),
+            _PARTITION_MORE.pack(*more),
+            struct.pack(f">{len(nodes)}i", *nodes),
+            *(_UNCLEAN.pack(mark.node, *_end_of(mark)) for mark in row.unclean),
+        )
+    )
+
+
+def _end_of(mark: Unclean) -> tuple[int, int]:
+    return (_NOT_SAID, _NOT_SAID) if mark.recovered is None else mark.recovered
 
 
 class FieldReader:
     """Reads one record's body from front to back. Every method raises MalformedError."""
 
-    __slots__ = ("_at", "_body", "_end")
+    __slots__ = ("_at", "_body", "_end", "version")
 
-    def __init__(self, body: bytes, start: int, end: int) -> None:
-        """Read the bytes from `start` to `end`."""
+    def __init__(self, body: bytes, start: int, end: int, *, version: int) -> None:
+        """Read the bytes from `start` to `end` of a record of that version of its type."""
         self._body = body
         self._at = start
         self._end = end
+        self.version = version
 
     def unpack(self, fields: struct.Struct) -> tuple[int, ...]:
         """Return fixed-width integers."""
@@ -114,8 +132,10 @@ class FieldReader:
         return self._list(self._endpoint, least_bytes=6)
 
     def partitions(self) -> tuple[PartitionImage, ...]:
-        """Return a list of partitions."""
-        return self._list(self._partition, least_bytes=_PARTITION.size)
+        """Return a list of partitions, as this version of the record writes them."""
+        if self.version == 1:
+            return self._list(self._partition_v1, least_bytes=_PARTITION.size)
+        return self._list(self._partition, least_bytes=_PARTITION.size + _PARTITION_MORE.size)
 
     def finish(self) -> None:
         """Refuse bytes that no field took."""
@@ -126,20 +146,59 @@ class FieldReader:
         listener, host = self.string(), self.string()
         return Endpoint(listener, host, self.unpack(_ENDPOINT_PORT)[0])
 
-    def _partition(self) -> PartitionImage:
+    def _partition_v1(self) -> PartitionImage:
+        """Return a row of the release that had no partition epoch: each change raised the other."""
         at = self._at
         number, leader, epoch, replicas, isr, elr = self.unpack(_PARTITION)
-        if number < 0 or leader < _NO_LEADER or epoch < 0 or not replicas:
-            raise MalformedError("metadata record", at, f"partition {number}")
-        nodes = self.unpack(struct.Struct(f">{replicas + isr + elr}i"))
+        self._check_row(at, number, (leader, epoch, replicas))
         return PartitionImage(
             number,
             None if leader == _NO_LEADER else NodeId(leader),
             LeaderEpoch(epoch),
-            tuple(map(NodeId, nodes[:replicas])),
-            tuple(map(NodeId, nodes[replicas : replicas + isr])),
-            tuple(map(NodeId, nodes[replicas + isr :])),
+            self._nodes(replicas),
+            self._nodes(isr),
+            self._nodes(elr),
+            partition_epoch=epoch,
         )
+
+    def _partition(self) -> PartitionImage:
+        at = self._at
+        number, leader, epoch, replicas, isr, elr = self.unpack(_PARTITION)
+        self._check_row(at, number, (leader, epoch, replicas))
+        partition_epoch, lossy_epoch, marks, lost = self.unpack(_PARTITION_MORE)
+        if partition_epoch < 0 or not -1 <= lossy_epoch <= epoch:
+            why = f"epochs {partition_epoch} and {lossy_epoch} of partition {number}"
+            raise MalformedError("metadata record", at, why)
+        return PartitionImage(
+            number,
+            None if leader == _NO_LEADER else NodeId(leader),
+            LeaderEpoch(epoch),
+            self._nodes(replicas),
+            self._nodes(isr),
+            self._nodes(elr),
+            lost=self._nodes(lost),
+            unclean=tuple(self._unclean() for _ in range(marks)),
+            partition_epoch=partition_epoch,
+            lossy_epoch=LeaderEpoch(lossy_epoch),
+        )
+
+    def _check_row(self, at: int, number: int, rest: tuple[int, int, int]) -> None:
+        leader, epoch, replicas = rest
+        if number < 0 or leader < _NO_LEADER or epoch < 0 or not replicas:
+            raise MalformedError("metadata record", at, f"partition {number}")
+
+    def _nodes(self, count: int) -> tuple[NodeId, ...]:
+        return tuple(map(NodeId, self.unpack(struct.Struct(f">{count}i"))))
+
+    def _unclean(self) -> Unclean:
+        at = self._at
+        node, last_epoch, log_end = self.unpack(_UNCLEAN)
+        if (last_epoch, log_end) == (_NOT_SAID, _NOT_SAID):
+            return Unclean(NodeId(node))
+        if last_epoch < -1 or log_end < 0:
+            why = f"a log of node {node} that ends at {log_end} in epoch {last_epoch}"
+            raise MalformedError("metadata record", at, why)
+        return Unclean(NodeId(node), LogEnd(LeaderEpoch(last_epoch), Offset(log_end)))
 
     def _list(self, item: Callable[[], ItemT], *, least_bytes: int) -> tuple[ItemT, ...]:
         (count,) = self.unpack(_U32)

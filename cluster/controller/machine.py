@@ -6,7 +6,7 @@ next decision sees it; nobody outside hears of it before it is committed: whoeve
 publishes only images that `freeze` made of a state whose records are durable.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 from cluster.controller.alter_config import (
@@ -22,12 +22,33 @@ from cluster.controller.brokers import (
     replay_formed,
     replay_registered,
 )
+from cluster.controller.feature_level import (
+    RaiseFeatureLevel,
+    raise_feature_level,
+    replay_raised,
+)
 from cluster.controller.group_config import (
     AlterGroupConfig,
     alter_group_config,
     replay_group_configured,
 )
 from cluster.controller.image import MetadataDelta, MetadataImage
+from cluster.controller.isr import (
+    AlterIsr,
+    AnswerForUnclean,
+    alter_isr,
+    answer_for_unclean,
+)
+from cluster.controller.leadership import (
+    ElectPreferred,
+    ElectUnclean,
+    TellRecovered,
+    TransferLeader,
+    elect_preferred,
+    elect_unclean,
+    tell_recovered,
+    transfer_leader,
+)
 from cluster.controller.partitions import (
     AddPartitions,
     add_partitions,
@@ -41,7 +62,10 @@ from cluster.controller.producer_ids import (
 )
 from cluster.controller.records import (
     BrokerRegistered,
+    BrokerRemoved,
+    BrokerStandingChanged,
     ClusterFormed,
+    FeatureLevelRaised,
     GroupConfigured,
     MetadataRecord,
     PartitionsAdded,
@@ -53,6 +77,14 @@ from cluster.controller.records import (
     TopicFilesRemoved,
 )
 from cluster.controller.request import Circumstances, Request
+from cluster.controller.standing import (
+    RemoveBroker,
+    SetStanding,
+    remove_broker,
+    replay_removed,
+    replay_standing,
+    set_standing,
+)
 from cluster.controller.state import MetadataState
 from cluster.controller.topics import (
     CreateTopic,
@@ -65,7 +97,7 @@ from cluster.controller.topics import (
     replay_files_removed,
     topic_removed,
 )
-from model.ids import Index, NodeId, ProducerId
+from model.ids import Index
 from model.result import Result
 
 AnswerT = TypeVar("AnswerT")
@@ -78,16 +110,28 @@ DECIDE: Final[Mapping[type, Decide]] = {
     AddPartitions: add_partitions,
     AllocateProducerIds: allocate_producer_ids,
     AlterGroupConfig: alter_group_config,
+    AlterIsr: alter_isr,
     AlterTopicConfig: alter_topic_config,
+    AnswerForUnclean: answer_for_unclean,
     CreateTopic: create_topic,
     DeleteTopic: delete_topic,
+    ElectPreferred: elect_preferred,
+    ElectUnclean: elect_unclean,
     FormCluster: form_cluster,
+    RaiseFeatureLevel: raise_feature_level,
     RegisterBroker: register_broker,
+    RemoveBroker: remove_broker,
+    SetStanding: set_standing,
+    TellRecovered: tell_recovered,
     TopicRemoved: topic_removed,
+    TransferLeader: transfer_leader,
 }
 REPLAY: Final[Mapping[type, Replay]] = {
     BrokerRegistered: replay_registered,
+    BrokerRemoved: replay_removed,
+    BrokerStandingChanged: replay_standing,
     ClusterFormed: replay_formed,
+    FeatureLevelRaised: replay_raised,
     GroupConfigured: replay_group_configured,
     PartitionsAdded: replay_added,
     PartitionsChanged: replay_changed,
@@ -97,7 +141,6 @@ REPLAY: Final[Mapping[type, Replay]] = {
     TopicDeleted: replay_deleted,
     TopicFilesRemoved: replay_files_removed,
 }
-NOBODY: Final = NodeId(-1)
 
 
 class ControllerMachine:
@@ -124,36 +167,3 @@ class ControllerMachine:
     def freeze(self, applied: Index) -> tuple[MetadataImage, MetadataDelta]:
         """Return the state as an immutable image, and what changed since the last call."""
         return self._state.freeze(applied)
-
-
-def snapshot(image: MetadataImage) -> Iterator[MetadataRecord]:
-    """Yield records that bring an empty machine to an image. Safe in any thread."""
-    if image.cluster_id:
-        yield ClusterFormed(cluster_id=image.cluster_id, formed_at=image.formed_at)
-    for broker in image.brokers.values():
-        yield BrokerRegistered(
-            node=broker.node,
-            directory=broker.directory,
-            registration_epoch=broker.registration_epoch,
-            clean=True,
-            endpoints=broker.endpoints,
-            rack=broker.rack,
-            version=broker.version,
-        )
-    for topic in image.topics.values():
-        yield TopicCreated(
-            topic_id=topic.topic_id,
-            name=topic.name,
-            kind=topic.kind,
-            internal=topic.internal,
-            created_at=topic.created_at,
-            config_version=topic.config_version,
-            config=topic.config,
-            partitions=topic.partitions,
-        )
-    for topic_id in sorted(image.deleted):
-        yield TopicDeleted(topic_id=topic_id)
-    for group, config in image.group_configs.items():
-        yield GroupConfigured(group=group, config=config)
-    if image.next_producer_id:
-        yield ProducerIdsAllocated(node=NOBODY, first=ProducerId(0), count=image.next_producer_id)

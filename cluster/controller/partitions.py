@@ -1,15 +1,16 @@
-"""Partitions: where their replicas go, how many a topic has, who leads them."""
+"""Partitions: how many a topic has, on which brokers, and how a new one begins."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cluster.controller.configs import TopicKind
 from cluster.controller.image import PartitionImage, TopicImage
+from cluster.controller.placement import Assignment, Spread, loads_of
 from cluster.controller.records import MetadataRecord, PartitionsAdded, PartitionsChanged
 from cluster.controller.request import Circumstances, Request
 from cluster.controller.state import MetadataState
 from model.errors import ErrorCode, RequestError
-from model.ids import LeaderEpoch, NodeId
+from model.ids import LeaderEpoch
 from model.limits import PARTITIONS_PER_NODE_MAX, PARTITIONS_PER_TOPIC_MAX
 from model.result import Result
 
@@ -24,13 +25,13 @@ class AddPartitions(Request[TopicImage]):
 
 
 def add_partitions(
-    state: MetadataState, request: AddPartitions, _: Circumstances
+    state: MetadataState, request: AddPartitions, circumstances: Circumstances
 ) -> Result[MetadataRecord, TopicImage]:
     """Decide; as many as there are already is nothing to do.
 
     Raises:
         RequestError: UNKNOWN_TOPIC, INVALID_PARTITION_COUNT (fewer, or too many), POLICY_VIOLATION
-            (a kind whose keys would move), LIMIT_EXCEEDED.
+            (a kind whose keys would move), LIMIT_EXCEEDED, NO_ELIGIBLE_LEADER.
     """
     topic = state.topic(request.name)
     present = len(topic.partitions)
@@ -51,9 +52,14 @@ def add_partitions(
             f'topic "{topic.name}" cannot grow: its keys would move to other partitions',
             topic=topic.name,
         )
-    added = place(
-        state, range(present, request.partitions), replication_factor=topic.replication_factor
+    spread = Spread(
+        state.brokers,
+        present=[row.replicas for row in topic.partitions],
+        loads=loads_of(state),
+        rand=circumstances.rand,
     )
+    assignments = spread.place(request.partitions - present, topic.replication_factor)
+    added = assign(state, assignments, first=present)
     grown = replace(topic, partitions=topic.partitions + added)
     if request.validate_only:
         return Result((), grown)
@@ -75,34 +81,14 @@ def check_partition_count(partitions: int) -> None:
         )
 
 
-def place(
-    state: MetadataState, numbers: range, *, replication_factor: int
-) -> tuple[PartitionImage, ...]:
-    """Return new partitions with their replicas spread over the brokers, in turn.
-
-    Each begins one broker further than the one before, and a topic where the one before it would
-    have gone on, so that leaders are even. Raises:
-        RequestError: LIMIT_EXCEEDED, a broker would hold too many.
-    """
-    brokers = sorted(state.brokers)
-    start = sum(state.replicas_held.values()) // replication_factor - numbers.start
-    return assign(
-        state,
-        [
-            tuple(brokers[(start + number + i) % len(brokers)] for i in range(replication_factor))
-            for number in numbers
-        ],
-        first=numbers.start,
-    )
-
-
 def assign(
-    state: MetadataState, assignments: Sequence[tuple[NodeId, ...]], *, first: int
+    state: MetadataState, assignments: Sequence[Assignment], *, first: int
 ) -> tuple[PartitionImage, ...]:
-    """Return new partitions on those replicas: all in sync, led by the first, in epoch 0.
+    """Return new partitions on those replicas, in epoch 0: who is up is in sync.
 
-    Raises:
-        RequestError: LIMIT_EXCEEDED, a broker would hold too many.
+    The first that is running leads. Raises:
+        RequestError: LIMIT_EXCEEDED, a broker would hold too many; NO_ELIGIBLE_LEADER, none of the
+            replicas of a partition is running.
     """
     held = dict(state.replicas_held)
     for replicas in assignments:
@@ -117,28 +103,20 @@ def assign(
                 node=str(node),
                 limit=str(PARTITIONS_PER_NODE_MAX.value),
             )
-    return tuple(
-        PartitionImage(first + i, replicas[0], LeaderEpoch(0), replicas, replicas)
-        for i, replicas in enumerate(assignments)
-    )
+    return tuple(_new(state, first + i, replicas) for i, replicas in enumerate(assignments))
 
 
-def leadership_renewed(state: MetadataState, node: NodeId) -> tuple[PartitionsChanged, ...]:
-    """Return a new leader epoch for every partition that a node leads, one record for each topic.
-
-    After an unclean stop its log may end earlier than anybody was told: what it writes from here
-    on must not be taken for what it had written there before (KIP-101).
-    """
-    changes = []
-    for topic in state.topics.values():
-        led = tuple(
-            partition._replace(leader_epoch=LeaderEpoch(partition.leader_epoch + 1))
-            for partition in topic.partitions
-            if partition.leader == node
+def _new(state: MetadataState, number: int, replicas: Assignment) -> PartitionImage:
+    """Return a partition as it begins. Who is down has an empty log, and joins as others do."""
+    in_sync = tuple(node for node in replicas if state.brokers[node].standing.may_join)
+    able = [node for node in in_sync if state.brokers[node].standing.may_lead]
+    if not able:
+        raise RequestError(
+            ErrorCode.NO_ELIGIBLE_LEADER,
+            f"partition {number} on brokers {list(replicas)}: none of them is running",
+            replicas=",".join(map(str, replicas)),
         )
-        if led:
-            changes.append(PartitionsChanged(topic_id=topic.topic_id, partitions=led))
-    return tuple(changes)
+    return PartitionImage(number, able[0], LeaderEpoch(0), replicas, in_sync)
 
 
 def replay_added(state: MetadataState, added: PartitionsAdded) -> None:

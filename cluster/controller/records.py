@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from cluster.controller.configs import TopicKind
-from cluster.controller.image import Endpoint, PartitionImage
+from cluster.controller.image import (
+    FIRST_LEVEL,
+    NO_INCARNATION,
+    NOTHING_REMEMBERED,
+    Endpoint,
+    FeatureLevels,
+    PartitionImage,
+    Standing,
+)
 from model.ids import GroupId, NodeId, ProducerId, RegistrationEpoch, TopicId, TopicName, WallMs
 
 
@@ -22,7 +30,7 @@ class ClusterFormed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrokerRegistered:
-    """A node came up with its log directory."""
+    """A node came up with its log directory; in a snapshot, what is known of it then."""
 
     node: NodeId
     directory: bytes
@@ -32,6 +40,34 @@ class BrokerRegistered:
     endpoints: tuple[Endpoint, ...]
     rack: str | None
     version: str
+    remembered: RegistrationEpoch = NOTHING_REMEMBERED
+    """What the directory had written down before it asked: tells an older copy of it."""
+    incarnation: bytes = NO_INCARNATION
+    levels: FeatureLevels = FIRST_LEVEL
+    standing: Standing = Standing.RUNNING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerStandingChanged:
+    """What a registered node may do from here on."""
+
+    node: NodeId
+    registration_epoch: RegistrationEpoch
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerRemoved:
+    """A node that holds nothing is no part of the cluster any more."""
+
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeatureLevelRaised:
+    """From here on, formats of this level are written."""
+
+    level: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +94,7 @@ class PartitionsAdded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartitionsChanged:
-    """Leaders, epochs or in-sync replicas of some partitions of a topic; all of each row holds."""
+    """Leaders, epochs, in-sync replicas of some partitions of a topic; all of each row holds."""
 
     topic_id: TopicId
     partitions: tuple[PartitionImage, ...]
@@ -115,4 +151,7 @@ MetadataRecord: TypeAlias = (
     | TopicFilesRemoved
     | ProducerIdsAllocated
     | GroupConfigured
+    | BrokerStandingChanged
+    | BrokerRemoved
+    | FeatureLevelRaised
 )

@@ -1,9 +1,10 @@
 """What can be asked of the controller: each request names the type of its answer."""
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from model.ids import WallMs
+from model.ids import NodeId, WallMs
 from model.ports import Rand
 
 AnswerT_co = TypeVar("AnswerT_co", covariant=True)
@@ -22,4 +23,6 @@ class Circumstances:
     now: WallMs
     """For stamps that people read; orders nothing."""
     rand: Rand
-    """For ids."""
+    """For ids, and for the order in which brokers of equal load are chosen."""
+    live: AbstractSet[NodeId] = frozenset()
+    """Whose session this controller holds (`cluster.controller.sessions`); empty for one voter."""

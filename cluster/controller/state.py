@@ -8,6 +8,11 @@ Invariants:
     METADATA_NAME_IS_FREE         two topics never share a name, nor an id, at any time.
     METADATA_PARTITIONS_NUMBERED  a topic's partitions count from 0 without a gap.
     METADATA_EPOCH_NEVER_FALLS    leader epochs of a partition only rise.
+    METADATA_ROW_MOVES_ON         a changed row has a higher partition epoch.
+    ONE_LEADER_PER_EPOCH          a leader other than before, or one at all, has a new epoch.
+    METADATA_ROW_IS_WHOLE         leader in ISR, ISR and ELR disjoint and of replicas, marks on ELR.
+    METADATA_BROKER_EXISTS        a record changes a broker that is there, and means this process.
+    FEATURE_LEVEL_NEVER_FALLS     the feature level only rises.
 """
 
 from collections.abc import Mapping
@@ -23,7 +28,7 @@ from cluster.controller.image import (
     PartitionImage,
     TopicImage,
 )
-from cluster.controller.records import ClusterFormed, TopicCreated
+from cluster.controller.records import BrokerStandingChanged, ClusterFormed, TopicCreated
 from cluster.controller.unknown_topic import unknown_id, unknown_name
 from model.ids import GroupId, Index, NodeId, ProducerId, TopicId, TopicName, WallMs
 
@@ -41,9 +46,12 @@ class MetadataState:
         self.brokers: dict[NodeId, BrokerImage] = {}
         self.deleted: frozenset[TopicId] = frozenset()
         self.next_producer_id = ProducerId(0)
+        self.feature_level = 1
         self.group_configs: dict[GroupId, Mapping[str, str]] = {}
         self.replicas_held: dict[NodeId, int] = {}
         """Replicas on each node, of all topics."""
+        self.preferred_held: dict[NodeId, int] = {}
+        """Partitions of which each node is the preferred leader."""
         self._image = EMPTY
         self._touched: dict[TopicId, None] = {}
         self._brokers_touched: dict[NodeId, None] = {}
@@ -107,25 +115,29 @@ class MetadataState:
         assert topic.name not in self.topics, "METADATA_NAME_IS_FREE"
         assert topic.topic_id not in self.topics_by_id, "METADATA_NAME_IS_FREE"
         assert topic.topic_id not in self.deleted, "METADATA_NAME_IS_FREE"
+        _check_whole(topic.partitions)
         self._put(topic)
         self._count(topic.partitions, 1)
 
     def add_partitions(self, topic_id: TopicId, added: tuple[PartitionImage, ...]) -> None:
         """Let a topic grow."""
         topic = self._existing(topic_id)
+        _check_whole(added)
         self._put(replace(topic, partitions=topic.partitions + added))
         self._count(added, 1)
 
     def change_partitions(self, topic_id: TopicId, changed: tuple[PartitionImage, ...]) -> None:
         """Replace some partitions of a topic."""
         topic = self._existing(topic_id)
+        _check_whole(changed)
         partitions = list(topic.partitions)
         for partition in changed:
             before = partitions[partition.number]
-            assert partition.leader_epoch >= before.leader_epoch, "METADATA_EPOCH_NEVER_FALLS"
+            _check_next(before, partition)
             partitions[partition.number] = partition
-            self._count((before,), -1)
-            self._count((partition,), 1)
+            if partition.replicas != before.replicas:
+                self._count((before,), -1)
+                self._count((partition,), 1)
         self._put(replace(topic, partitions=tuple(partitions)))
 
     def configure(self, topic_id: TopicId, version: int, config: Mapping[str, str]) -> None:
@@ -159,6 +171,24 @@ class MetadataState:
         self.brokers[broker.node] = broker
         self._brokers_touched[broker.node] = None
 
+    def set_standing(self, changed: BrokerStandingChanged) -> None:
+        """Change what a node may do."""
+        broker = self.brokers.get(changed.node)
+        assert broker is not None, "METADATA_BROKER_EXISTS"
+        assert broker.registration_epoch == changed.registration_epoch, "METADATA_BROKER_EXISTS"
+        self.register(replace(broker, standing=changed.standing))
+
+    def remove_broker(self, node: NodeId) -> None:
+        """Forget a node."""
+        assert node in self.brokers, "METADATA_BROKER_EXISTS"
+        del self.brokers[node]
+        self._brokers_touched[node] = None
+
+    def raise_feature_level(self, level: int) -> None:
+        """Take a feature level."""
+        assert level >= self.feature_level, "FEATURE_LEVEL_NEVER_FALLS"
+        self.feature_level = level
+
     def freeze(self, applied: Index) -> tuple[MetadataImage, MetadataDelta]:
         """Return the state as an image, and what has changed since the last one."""
         before = self._image
@@ -170,6 +200,7 @@ class MetadataState:
             formed_at=self.formed_at,
             deleted=self.deleted,
             next_producer_id=self.next_producer_id,
+            feature_level=self.feature_level,
         )
         if self._touched:
             image = replace(
@@ -198,9 +229,14 @@ class MetadataState:
                 created.append(now)
             else:
                 changed.append(now)
-        brokers = tuple(self.brokers[node] for node in self._brokers_touched)
+        touched = self._brokers_touched
+        gone = (node for node in touched if node in before.brokers and node not in self.brokers)
         return MetadataDelta(
-            created=tuple(created), changed=tuple(changed), deleted=tuple(deleted), brokers=brokers
+            created=tuple(created),
+            changed=tuple(changed),
+            deleted=tuple(deleted),
+            brokers=tuple(self.brokers[node] for node in touched if node in self.brokers),
+            brokers_removed=tuple(gone),
         )
 
     def _existing(self, topic_id: TopicId) -> TopicImage:
@@ -216,5 +252,25 @@ class MetadataState:
 
     def _count(self, partitions: tuple[PartitionImage, ...], change: int) -> None:
         for partition in partitions:
+            first = partition.replicas[0]
+            self.preferred_held[first] = self.preferred_held.get(first, 0) + change
             for node in partition.replicas:
                 self.replicas_held[node] = self.replicas_held.get(node, 0) + change
+
+
+def _check_next(before: PartitionImage, after: PartitionImage) -> None:
+    """Hold a changed row against the one that it replaces."""
+    assert after.leader_epoch >= before.leader_epoch, "METADATA_EPOCH_NEVER_FALLS"
+    assert after.partition_epoch > before.partition_epoch, "METADATA_ROW_MOVES_ON"
+    if after.leader is not None and after.leader_epoch == before.leader_epoch:
+        assert after.leader == before.leader, "ONE_LEADER_PER_EPOCH"
+
+
+def _check_whole(rows: tuple[PartitionImage, ...]) -> None:
+    """Hold each row against itself."""
+    for row in rows:
+        replicas, isr, elr = set(row.replicas), set(row.isr), set(row.elr)
+        assert row.leader is None or row.leader in isr, "METADATA_ROW_IS_WHOLE"
+        assert isr | elr <= replicas, "METADATA_ROW_IS_WHOLE"
+        assert not isr & elr, "METADATA_ROW_IS_WHOLE"
+        assert row.marked <= elr, "METADATA_ROW_IS_WHOLE"

@@ -7,7 +7,8 @@ from typing import Final
 
 from cluster.controller.configs import TopicKind
 from cluster.controller.image import PartitionImage, TopicImage
-from cluster.controller.partitions import assign, check_partition_count, place
+from cluster.controller.partitions import assign, check_partition_count
+from cluster.controller.placement import Spread, check_factor, loads_of
 from cluster.controller.records import (
     MetadataRecord,
     TopicCreated,
@@ -75,7 +76,8 @@ def create_topic(
     Raises:
         RequestError: INVALID_TOPIC_NAME, POLICY_VIOLATION (a name of Tidelog's own),
             TOPIC_ALREADY_EXISTS, LIMIT_EXCEEDED, INVALID_PARTITION_COUNT,
-            INVALID_REPLICATION_FACTOR, INVALID_CONFIG, NOT_IMPLEMENTED, INVALID_REQUEST.
+            INVALID_REPLICATION_FACTOR, INVALID_CONFIG, NOT_IMPLEMENTED, INVALID_REQUEST,
+            NO_ELIGIBLE_LEADER.
     """
     name = check_topic_name(request.name)
     if is_internal(name) and not request.internal:
@@ -88,7 +90,7 @@ def create_topic(
         detail = f"the cluster has {len(state.topics)} topics, at most {TOPICS_MAX.value}"
         raise RequestError(ErrorCode.LIMIT_EXCEEDED, detail, limit=str(TOPICS_MAX.value))
     config = _config(request)
-    partitions = _partitions(state, request)
+    partitions = _partitions(state, request, circumstances)
     settings = state.settings_of(config, len(partitions[0].replicas))
     created = TopicCreated(
         topic_id=NO_TOPIC_ID if request.validate_only else _new_id(state, circumstances),
@@ -187,7 +189,9 @@ def _config(request: CreateTopic) -> Mapping[str, str]:
     return MappingProxyType(config)
 
 
-def _partitions(state: MetadataState, request: CreateTopic) -> tuple[PartitionImage, ...]:
+def _partitions(
+    state: MetadataState, request: CreateTopic, circumstances: Circumstances
+) -> tuple[PartitionImage, ...]:
     """Return the topic's partitions with their replicas."""
     if request.assignments is not None:
         if request.partitions is not None or request.replication_factor is not None:
@@ -199,18 +203,17 @@ def _partitions(state: MetadataState, request: CreateTopic) -> tuple[PartitionIm
         return assign(state, request.assignments, first=0)
     partitions = PARTITIONS_DEFAULT if request.partitions is None else request.partitions
     check_partition_count(partitions)
-    brokers = len(state.brokers)
     factor = request.replication_factor
-    factor = min(REPLICATION_FACTOR_DEFAULT, brokers) if factor is None else factor
-    if not 1 <= factor <= brokers:
-        there = "is 1 broker" if brokers == 1 else f"are {brokers} brokers"
-        raise RequestError(
-            ErrorCode.INVALID_REPLICATION_FACTOR,
-            f"{factor} replicas of each partition, but there {there}",
-            replication_factor=str(factor),
-            brokers=str(brokers),
-        )
-    return place(state, range(partitions), replication_factor=factor)
+    if factor is None:
+        factor = min(REPLICATION_FACTOR_DEFAULT, len(state.brokers))
+    check_factor(factor, len(state.brokers))
+    spread = Spread(
+        state.brokers,
+        present=(),
+        loads=loads_of(state),
+        rand=circumstances.rand,
+    )
+    return assign(state, spread.place(partitions, factor), first=0)
 
 
 def _check_assignment(state: MetadataState, replicas: tuple[NodeId, ...], factor: int) -> None:

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias
 
 from cluster.controller.image import TopicImage
-from cluster.replication.events import Appended, Committed, Persisted, RuleChanged
+from cluster.peer.replica import NO_EPOCH
+from cluster.replication.events import Appended, Assignment, Committed, Persisted, RuleChanged
 from cluster.replication.high_watermark import CommitRule, Ends
 from cluster.replication.leader import Effect, PartitionLeader
+from cluster.replication.log_state import LogState
 from cluster.replication.waiting import Waiting
 from logstore.partition_log import PartitionLog
 from model.errors import RequestError
@@ -75,9 +77,15 @@ class HostedPartition:
         ends = Ends(log.log_end, log.written_end, log.flushed_end)
         self._leader = PartitionLeader(
             node,
-            ends=ends,
-            replicas=image.replicas,
-            isr=frozenset(image.isr),
+            assignment=Assignment(
+                node,
+                self.leader_epoch,
+                NO_EPOCH,
+                image.replicas,
+                frozenset(image.isr),
+                image.partition_epoch,
+            ),
+            log=LogState(ends, log.leader_epochs, log.log_start, log.high_watermark),
             rule=rule,
             now=now,
         )

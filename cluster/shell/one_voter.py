@@ -21,10 +21,11 @@ from typing import Protocol, TypeVar
 
 from cluster.controller.codec import decode, encode
 from cluster.controller.image import MetadataImage
-from cluster.controller.machine import ControllerMachine, snapshot
+from cluster.controller.machine import ControllerMachine
 from cluster.controller.port import Listener
 from cluster.controller.records import MetadataRecord
 from cluster.controller.request import Circumstances, Request
+from cluster.controller.snapshot import snapshot
 from cluster.raft.entry import Entry, EntryKind
 from cluster.raft.entry_log import DIRECTORY, Dropped
 from cluster.raft.snapshot import Snapshot, save

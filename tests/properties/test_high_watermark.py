@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from cluster.replication.events import Appended, Committed, Persisted
 from cluster.replication.high_watermark import CommitRule, Ends, Isr, high_watermark
-from cluster.replication.leader import PartitionLeader
 from logstore.settings import Flush
 from model.ids import MonotonicMs, NodeId, Offset
 from tests.planted import HIGH_WATERMARK, Mark
+from tests.replica import assignment, leading, log
 
 NODES = [NodeId(n) for n in range(1, 5)]
 LEADER = NODES[0]
@@ -92,10 +92,10 @@ def test_a_leader_without_followers_commits_by_the_same_rule(
     rule = CommitRule(flush=flush, min_insync_replicas=least, replica_lag_ms_max=0)
     alone = frozenset([LEADER])
     own, mark, now = ends(0, 0, 0), Offset(0), MonotonicMs(0)
-    leader = PartitionLeader(LEADER, ends=own, replicas=alone, isr=alone, rule=rule, now=now)
-    for log, written, flushed in steps:
+    leader = leading(log(own), assignment(replicas=alone, isr=alone), rule=rule)
+    for added, written, flushed in steps:
         own = ends(
-            own.log + log, max(own.written, own.log - 2 + written), max(own.flushed, own.log - 3)
+            own.log + added, max(own.written, own.log - 2 + written), max(own.flushed, own.log - 3)
         )
         own = own._replace(
             written=Offset(min(own.written, own.log)),

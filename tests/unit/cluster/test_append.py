@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from cluster.replication.append import check_in_sync, decide
+from cluster.replication.append import check_in_sync, check_not_alone, decide
 from logstore.batch import encode_batch
 from logstore.producer_state import FRESH, Duplicate, ProducerState, Remembered
 from logstore.settings import PartitionSettings
@@ -134,6 +134,14 @@ def test_records_that_do_not_decode_are_refused_where_they_must() -> None:
     assert decided(content, Target(settings=BOUNDED)) == "CORRUPT_BATCH"
     bomb = encode_batch([NewRecord(NOW, None, bytes(65 << 20))], compression=1)
     assert decided(bomb, Target(settings=BOUNDED)) == "TIMESTAMP_OUT_OF_RANGE"
+
+
+def test_who_is_cut_off_refuses_before_anything_is_appended() -> None:
+    check_not_alone(alone=False, min_insync_replicas=2)
+    with pytest.raises(RequestError, match="this node is cut off") as refused:
+        check_not_alone(alone=True, min_insync_replicas=2)
+    assert refused.value.code is ErrorCode.NOT_ENOUGH_REPLICAS
+    assert refused.value.metadata == {"min_insync_replicas": "2"}
 
 
 def test_too_few_in_sync_is_refused_before_anything_is_appended() -> None:

@@ -8,152 +8,50 @@ from random import Random
 import pytest
 
 from cluster.controller.alter_config import AlterTopicConfig
-from cluster.controller.brokers import FormCluster, RegisterBroker
-from cluster.controller.codec import decode, encode
-from cluster.controller.configs import TopicKind
-from cluster.controller.image import EMPTY, MetadataDelta, TopicImage
-from cluster.controller.machine import ControllerMachine, snapshot
+from cluster.controller.brokers import RegisterBroker
+from cluster.controller.election import Roster, led_by, recovered_heir
+from cluster.controller.image import (
+    LogEnd,
+    MetadataDelta,
+    PartitionImage,
+    Standing,
+    TopicImage,
+    Unclean,
+)
 from cluster.controller.partitions import AddPartitions
 from cluster.controller.producer_ids import AllocateProducerIds, ProducerIds
 from cluster.controller.records import (
+    BrokerRemoved,
+    BrokerStandingChanged,
+    FeatureLevelRaised,
     PartitionsAdded,
     PartitionsChanged,
     ProducerIdsAllocated,
     TopicConfigured,
     TopicCreated,
 )
-from cluster.controller.request import Circumstances, Request
-from cluster.controller.topics import CreateTopic, DeleteTopic, TopicRemoved
+from cluster.controller.request import Request
+from cluster.controller.topics import CreateTopic, DeleteTopic
 from model.errors import RequestError
-from model.ids import Index, LeaderEpoch, NodeId, ProducerId, TopicId, WallMs
+from model.ids import (
+    Index,
+    LeaderEpoch,
+    NodeId,
+    Offset,
+    ProducerId,
+    RegistrationEpoch,
+    TopicId,
+    WallMs,
+)
 from model.limits import PARTITIONS_PER_NODE_MAX, TOPICS_MAX
-from tests.datadriven import Command, run_script
-
-
-class CountingRand:
-    """Ids that a script can tell apart: 1, 2, 3, ... in 16 bytes."""
-
-    def __init__(self) -> None:
-        self.made = 0
-
-    def randrange(self, stop: int, /) -> int:
-        return 0
-
-    def randbytes(self, size: int, /) -> bytes:
-        self.made += 1
-        return self.made.to_bytes(size, "big")
-
-
-class Bench:
-    """A machine with its log: every record passes through its bytes."""
-
-    def __init__(self, defaults: dict[str, str] | None = None) -> None:
-        self.machine = ControllerMachine(defaults or {})
-        self.circumstances = Circumstances(now=WallMs(1_000), rand=CountingRand())
-        self.index = 0
-        self.image = EMPTY
-        self.etag = ""
-
-    def decide(self, request: Request[object]) -> tuple[object, MetadataDelta]:
-        result = self.machine.handle(request, self.circumstances)
-        for record in decode(encode(result.records)):
-            self.machine.replay(record)
-        self.index += 1
-        self.image, delta = self.machine.freeze(Index(self.index))
-        return result.response, delta
-
-    def execute(self, command: Command) -> str:
-        try:
-            response, delta = self.decide(self.request(command))
-        except RequestError as refused:
-            return f"{refused.code.name}: {refused.detail}"
-        if isinstance(response, TopicImage):
-            self.etag = response.etag
-        changes = [f"created {topic.name}" for topic in delta.created]
-        changes += [f"changed {topic.name}" for topic in delta.changed]
-        changes += [f"deleted {int.from_bytes(topic, 'big')}" for topic in delta.deleted]
-        changes += [f"registered {broker.node}" for broker in delta.brokers]
-        return "\n".join([shown(response), *changes])
-
-    def request(self, command: Command) -> Request[object]:
-        given = command.arguments
-        requests: dict[str, Callable[[], Request[object]]] = {
-            "form": lambda: FormCluster(cluster_id=given["id"]),
-            "register": lambda: RegisterBroker(
-                node=NodeId(int(given["node"])),
-                directory=bytes.fromhex(given.get("directory", "00" * 16)),
-                clean=given.get("clean", "yes") == "yes",
-            ),
-            "create": lambda: CreateTopic(
-                name=given["name"],
-                partitions=number(given, "partitions"),
-                replication_factor=number(given, "replicas"),
-                config=pairs(given.get("config", "")),
-                kind=TopicKind(given["kind"]) if "kind" in given else None,
-                assignments=assignments(given.get("on")),
-                internal="internal" in given,
-                validate_only="dry" in given,
-            ),
-            "delete": lambda: DeleteTopic(
-                name=given.get("name"), topic_id=topic_id(given["id"]) if "id" in given else None
-            ),
-            "removed": lambda: TopicRemoved(topic_id=topic_id(given["id"])),
-            "grow": lambda: AddPartitions(
-                name=given["name"], partitions=int(given["to"]), validate_only="dry" in given
-            ),
-            "alter": lambda: AlterTopicConfig(
-                name=given["name"],
-                set=pairs(given.get("set", "")),
-                unset=tuple(filter(None, given.get("unset", "").split(","))),
-                etag=self.etag if given.get("etag") == "last" else given.get("etag"),
-                validate_only="dry" in given,
-            ),
-            "producers": lambda: AllocateProducerIds(node=NodeId(int(given["node"]))),
-        }
-        return requests[command.name]()
-
-
-def number(given: dict[str, str], key: str) -> int | None:
-    return int(given[key]) if key in given else None
-
-
-def pairs(text: str) -> dict[str, str]:
-    return dict((word.split(":", 1)[0], word.split(":", 1)[1]) for word in text.split(",") if word)
-
-
-def assignments(text: str | None) -> tuple[tuple[NodeId, ...], ...] | None:
-    if text is None:
-        return None
-    rows = text.split("/")
-    return tuple(tuple(NodeId(int(node)) for node in row.split("+") if node) for row in rows)
-
-
-def topic_id(text: str) -> TopicId:
-    return TopicId(int(text).to_bytes(16, "big"))
-
-
-def shown(response: object) -> str:
-    """Print a topic as `name id config partitions`, a partition as number:replicas@leader.epoch."""
-    if not isinstance(response, TopicImage):
-        return str(response)
-    rows = [
-        f"{row.number}:{'+'.join(map(str, row.replicas))}@{row.leader}.{row.leader_epoch}"
-        for row in response.partitions
-    ]
-    said = ",".join(f"{key}:{value}" for key, value in sorted(response.config.items()))
-    name = f"{response.name} id={int.from_bytes(response.topic_id, 'big')}"
-    return f"{name} v{response.config_version} [{said}] {' '.join(rows)}"
+from tests.controller_bench import Bench, CountingRand
+from tests.datadriven import run_script
 
 
 @pytest.mark.parametrize("script", ["topics", "cluster", "configs"])
 def test_script(script: str, scripts: Path, rewrite: bool) -> None:
     bench = Bench()
     run_script(scripts / f"controller/{script}.txt", bench.execute, rewrite=rewrite)
-    restored = ControllerMachine({})
-    for record in decode(encode(snapshot(bench.image))):
-        restored.replay(record)
-    image, _ = restored.freeze(bench.image.applied)
-    assert image == bench.image
 
 
 def lone_node() -> Bench:
@@ -249,7 +147,7 @@ def test_producer_ids_end_before_they_turn() -> None:
         bench.decide(AllocateProducerIds(node=NodeId(0)))
 
 
-def replays_of_a_bug(topic: TopicImage) -> dict[str, object]:
+def replays_of_a_bug(topic: TopicImage) -> dict[str, list[object]]:
     again = TopicCreated(
         topic_id=topic.topic_id,
         name=topic.name,
@@ -260,20 +158,42 @@ def replays_of_a_bug(topic: TopicImage) -> dict[str, object]:
         config={},
         partitions=topic.partitions,
     )
+    row = topic.partitions[0]._replace(partition_epoch=1)
+    nobody, stranger = NodeId(5), NodeId(7)
+
+    def changed(*rows: PartitionImage) -> list[object]:
+        return [PartitionsChanged(topic_id=topic.topic_id, partitions=(one,)) for one in rows]
+
     absent = TopicId(bytes(16))
+    fenced = BrokerStandingChanged(
+        node=NodeId(0), registration_epoch=RegistrationEpoch(9), standing=Standing.FENCED
+    )
     return {
-        "METADATA_NAME_IS_FREE": again,
-        "METADATA_TOPIC_EXISTS": TopicConfigured(topic_id=absent, config_version=1, config={}),
-        "METADATA_PARTITIONS_NUMBERED": PartitionsAdded(
-            topic_id=topic.topic_id, partitions=topic.partitions
+        "METADATA_NAME_IS_FREE": [again],
+        "METADATA_TOPIC_EXISTS": [TopicConfigured(topic_id=absent, config_version=1, config={})],
+        "METADATA_PARTITIONS_NUMBERED": [
+            PartitionsAdded(topic_id=topic.topic_id, partitions=topic.partitions)
+        ],
+        "METADATA_EPOCH_NEVER_FALLS": changed(row._replace(leader_epoch=LeaderEpoch(-1))),
+        "METADATA_ROW_MOVES_ON": changed(topic.partitions[0]),
+        "METADATA_ROW_IS_WHOLE": changed(
+            row._replace(leader=stranger),
+            row._replace(isr=(*row.isr, stranger)),
+            row._replace(elr=row.isr),
+            row._replace(unclean=(Unclean(NodeId(0)),)),
         ),
-        "METADATA_EPOCH_NEVER_FALLS": PartitionsChanged(
-            topic_id=topic.topic_id,
-            partitions=(topic.partitions[0]._replace(leader_epoch=LeaderEpoch(-1)),),
+        "ONE_LEADER_PER_EPOCH": changed(
+            row._replace(leader=nobody, isr=(nobody,), replicas=(NodeId(0), nobody))
         ),
-        "PRODUCER_ID_ONCE": ProducerIdsAllocated(
-            node=NodeId(0), first=ProducerId(999), count=1_000
-        ),
+        "METADATA_BROKER_EXISTS": [
+            fenced,
+            replace(fenced, node=stranger),
+            BrokerRemoved(node=stranger),
+        ],
+        "FEATURE_LEVEL_NEVER_FALLS": [FeatureLevelRaised(level=0)],
+        "PRODUCER_ID_ONCE": [
+            ProducerIdsAllocated(node=NodeId(0), first=ProducerId(999), count=1_000)
+        ],
     }
 
 
@@ -284,6 +204,11 @@ def replays_of_a_bug(topic: TopicImage) -> dict[str, object]:
         "METADATA_TOPIC_EXISTS",
         "METADATA_PARTITIONS_NUMBERED",
         "METADATA_EPOCH_NEVER_FALLS",
+        "METADATA_ROW_MOVES_ON",
+        "METADATA_ROW_IS_WHOLE",
+        "METADATA_BROKER_EXISTS",
+        "ONE_LEADER_PER_EPOCH",
+        "FEATURE_LEVEL_NEVER_FALLS",
         "PRODUCER_ID_ONCE",
     ],
 )
@@ -293,8 +218,34 @@ def test_a_log_that_contradicts_itself_is_a_bug(invariant: str) -> None:
     bench.decide(AllocateProducerIds(node=NodeId(0)))
     assert isinstance(topic, TopicImage)
     replay: Callable[[object], None] = bench.machine.replay  # type: ignore[assignment]
-    with pytest.raises(AssertionError, match=invariant):
-        replay(replays_of_a_bug(topic)[invariant])
+    for record in replays_of_a_bug(topic)[invariant]:
+        with pytest.raises(AssertionError, match=invariant):
+            replay(record)
+
+
+def test_an_election_of_nobodys_candidate_is_a_bug() -> None:
+    row = PartitionImage(0, NodeId(1), LeaderEpoch(0), (NodeId(1), NodeId(2)), (NodeId(1),))
+    up = frozenset({NodeId(1)})
+    with pytest.raises(AssertionError, match="ELECTION_OF_A_CANDIDATE"):
+        led_by(row, NodeId(2), Roster(up | {NodeId(2)}, frozenset(), up), k=1)
+    with pytest.raises(AssertionError, match="ELECTION_OF_A_CANDIDATE"):
+        led_by(row._replace(elr=(NodeId(2),)), NodeId(2), Roster(up, frozenset(), up), k=1)
+
+
+def test_a_mark_that_is_not_on_a_candidate_is_a_bug_before_it_decides_an_election() -> None:
+    nodes = (NodeId(1), NodeId(2), NodeId(3))
+    end = LogEnd(LeaderEpoch(0), Offset(9))
+    row = PartitionImage(
+        0,
+        None,
+        LeaderEpoch(0),
+        nodes,
+        (),
+        nodes[:2],
+        unclean=tuple(Unclean(node, end) for node in nodes),
+    )
+    with pytest.raises(AssertionError, match="RECOVERY_ELECTION_WAITS_FOR_ALL"):
+        recovered_heir(row, Roster(frozenset(nodes), frozenset(), frozenset(nodes)))
 
 
 def test_many_topics_share_their_settings() -> None:

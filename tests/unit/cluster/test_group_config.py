@@ -8,9 +8,10 @@ import pytest
 from cluster.controller.codec import decode, encode
 from cluster.controller.group_config import AlterGroupConfig, etag_of
 from cluster.controller.image import MetadataImage
-from cluster.controller.machine import ControllerMachine, snapshot
+from cluster.controller.machine import ControllerMachine
 from cluster.controller.records import MetadataRecord
 from cluster.controller.request import Circumstances
+from cluster.controller.snapshot import snapshot
 from model.errors import ErrorCode, RequestError
 from model.ids import GroupId, Index, WallMs
 from model.limits import GROUPS_MAX

@@ -1,6 +1,7 @@
 """The metadata log's files, byte for byte; every damaged byte is noticed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,13 @@ from cluster.raft.entry import Entry, EntryKind
 from cluster.raft.log_file import FileHead
 from cluster.raft.quorum_state import QuorumState
 from cluster.raft.snapshot import Snapshot
-from cluster.raft.voters import Voter, encode_voters
+from cluster.raft.voters import (
+    Configuration,
+    Voter,
+    decode_configuration,
+    encode_configuration,
+    encode_voters,
+)
 from model.errors import DirectoryRefused, MalformedError
 from model.ids import Index, NodeId, Term
 from tests.datadriven import Command, run_script
@@ -27,6 +34,9 @@ TAKEN = Snapshot(
 LEADER = Entry(Term(5), Index(12), EntryKind.LEADER, b"")
 RECORDS = Entry(Term(5), Index(13), EntryKind.RECORDS, b"records")
 VOTERS = Entry(Term(5), Index(14), EntryKind.VOTERS, encode_voters((ME,)))
+QUORUM = Configuration((ME,), (OTHER,))
+LEARNER = Entry(Term(5), Index(15), EntryKind.VOTERS, encode_configuration(QUORUM))
+TAKEN_LATER = replace(TAKEN, learners=(OTHER,))
 
 
 def encoded(entry: Entry) -> bytes:
@@ -39,6 +49,8 @@ FILES: dict[str, tuple[object, bytes, Callable[[bytes], object]]] = {
     "snapshot": (TAKEN, snapshot.encode(TAKEN), snapshot.decode),
     "leader": (LEADER, encoded(LEADER), lambda file: entries.decode(file, 0, salt=SALT).entry),
     "records": (RECORDS, encoded(RECORDS), lambda file: entries.decode(file, 0, salt=SALT).entry),
+    "learner": (LEARNER, encoded(LEARNER), lambda file: entries.decode(file, 0, salt=SALT).entry),
+    "snapshot_with_a_learner": (TAKEN_LATER, snapshot.encode(TAKEN_LATER), snapshot.decode),
     "voters": (VOTERS, encoded(VOTERS), lambda file: entries.decode(file, 0, salt=SALT).entry),
 }
 
@@ -79,6 +91,21 @@ def test_a_quorum_has_voters_and_none_twice() -> None:
         state = QuorumState(term=Term(1), voted_for=None, directory=ME.directory, voters=voters)
         with pytest.raises(MalformedError, match="voters"):
             quorum_state.decode(quorum_state.encode(state))
+
+
+def test_a_configuration_has_voters_before_learners_and_no_node_twice() -> None:
+    assert decode_configuration(encode_configuration(QUORUM), at=0) == QUORUM
+    again = Voter(OTHER.node, ME.directory)
+    learner, voter = encode_configuration(QUORUM)[20:], encode_voters((ME,))
+    for rows in (
+        learner,
+        learner + voter,
+        encode_configuration(Configuration((ME, OTHER), (again,))),
+        voter[:-1],
+        b"",
+    ):
+        with pytest.raises(MalformedError, match="voters"):
+            decode_configuration(rows, at=0)
 
 
 def test_an_entry_claims_only_what_was_durable_before() -> None:

@@ -6,12 +6,23 @@ from random import Random
 
 import pytest
 
+from cluster.controller.brokers import FormCluster
 from cluster.controller.codec import decode, encode
 from cluster.controller.configs import TopicKind
-from cluster.controller.image import Endpoint, PartitionImage
+from cluster.controller.image import (
+    Endpoint,
+    FeatureLevels,
+    LogEnd,
+    PartitionImage,
+    Standing,
+    Unclean,
+)
 from cluster.controller.records import (
     BrokerRegistered,
+    BrokerRemoved,
+    BrokerStandingChanged,
     ClusterFormed,
+    FeatureLevelRaised,
     GroupConfigured,
     MetadataRecord,
     PartitionsAdded,
@@ -27,19 +38,34 @@ from model.ids import (
     GroupId,
     LeaderEpoch,
     NodeId,
+    Offset,
     ProducerId,
     RegistrationEpoch,
     TopicId,
     TopicName,
     WallMs,
 )
+from tests.controller_bench import Bench
+from tests.controller_shown import shown
 from tests.datadriven import Command, run_script
 
 TOPIC = TopicId(bytes(range(16)))
+DIRECTORY = bytes(range(16)).hex()
 ONE, TWO = NodeId(1), NodeId(2)
 ROWS = (
     PartitionImage(0, ONE, LeaderEpoch(3), (ONE, TWO), (ONE,), (TWO,)),
-    PartitionImage(1, None, LeaderEpoch(0), (TWO,), ()),
+    PartitionImage(
+        1,
+        None,
+        LeaderEpoch(4),
+        (ONE, TWO, NodeId(3)),
+        (),
+        (ONE, TWO),
+        unclean=(Unclean(ONE), Unclean(TWO, LogEnd(LeaderEpoch(4), Offset(1_000)))),
+        lost=(NodeId(3),),
+        partition_epoch=9,
+        lossy_epoch=LeaderEpoch(2),
+    ),
 )
 EACH: tuple[MetadataRecord, ...] = (
     ClusterFormed(cluster_id="tide", formed_at=WallMs(1_700_000_000_000)),
@@ -51,6 +77,10 @@ EACH: tuple[MetadataRecord, ...] = (
         endpoints=(Endpoint("kafka", "localhost", 9092), Endpoint("grpc", "::1", 65_535)),
         rack="r1",
         version="0.1.0",
+        remembered=RegistrationEpoch(6),
+        incarnation=bytes(range(32, 48)),
+        levels=FeatureLevels(1, 2),
+        standing=Standing.STOPPING,
     ),
     TopicCreated(
         topic_id=TOPIC,
@@ -69,6 +99,11 @@ EACH: tuple[MetadataRecord, ...] = (
     TopicFilesRemoved(topic_id=TOPIC),
     ProducerIdsAllocated(node=TWO, first=ProducerId(1_000), count=1_000),
     GroupConfigured(group=GroupId("billing"), config={"resume.timeout.ms": "5000"}),
+    BrokerStandingChanged(
+        node=ONE, registration_epoch=RegistrationEpoch(7), standing=Standing.FENCED
+    ),
+    BrokerRemoved(node=TWO),
+    FeatureLevelRaised(level=2),
 )
 
 
@@ -93,6 +128,23 @@ def test_what_is_written_is_read() -> None:
     assert {type(record) for record in EACH} == set(MetadataRecord.__args__)
 
 
+def test_what_the_first_release_wrote_is_gone_on_with(scripts: Path, rewrite: bool) -> None:
+    """Replay its records; then a decision of this release follows."""
+
+    def replayed(command: Command) -> str:
+        bench = Bench()
+        for record in decode(bytes.fromhex("".join(command.lines))):
+            bench.machine.replay(record)
+        bench.decide(FormCluster(cluster_id="tide"))
+        orders = bench.image.topics[TopicName("orders")]
+        said = [f"cluster {bench.image.cluster_id}", shown(bench.image.brokers[NodeId(0)])]
+        said += [shown(orders), *(f"version {row.partition_epoch}" for row in orders.partitions)]
+        register = Command("register", {"node": "0", "directory": DIRECTORY, "clean": "no"})
+        return "\n".join([*said, bench.execute(register), bench.shown_in_full("orders")])
+
+    run_script(scripts / "metadata/first_release.txt", replayed, rewrite=rewrite)
+
+
 def test_the_same_config_has_the_same_bytes() -> None:
     first = TopicConfigured(topic_id=TOPIC, config_version=1, config={"a": "1", "b": "2"})
     again = TopicConfigured(topic_id=TOPIC, config_version=1, config={"b": "2", "a": "1"})
@@ -110,7 +162,7 @@ def test_whatever_bytes_stand_there_a_reader_says_so_or_reads_them(record: Metad
         for at in range(len(good))
         for change in (1, 0x80, 0xFF)
     ]
-    tried += [struct.pack(">IBB", 66, good[4], 1) + chance.randbytes(60) for _ in range(300)]
+    tried += [struct.pack(">IBB", 66, good[4], good[5]) + chance.randbytes(60) for _ in range(300)]
     refused = 0
     for payload in tried:
         try:
@@ -120,7 +172,7 @@ def test_whatever_bytes_stand_there_a_reader_says_so_or_reads_them(record: Metad
     assert refused > len(good)
 
 
-@pytest.mark.parametrize(("kind", "version"), [(11, 1), (0, 1), (3, 2)])
+@pytest.mark.parametrize(("kind", "version"), [(14, 1), (0, 1), (3, 3), (11, 2)])
 def test_what_a_newer_release_wrote_is_refused_not_skipped(kind: int, version: int) -> None:
     payload = encode(EACH[:1]) + struct.pack(">IBB", 6, kind, version)
     with pytest.raises(DirectoryRefused, match="newer release") as refused:
