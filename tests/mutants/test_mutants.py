@@ -16,14 +16,14 @@ LEAST = 30
 LEAST_OF = (
     "time_lookup", "index", "journal", "recovery", "producer_sequences", "retention",
     "high_watermark", "limits", "groups", "state_partitions", "consumer", "elections", "raft",
-    "replication",
+    "replication", "peer",
 )  # fmt: skip
 ONE_OF_EACH = (
     "given-back-while-in-hand", "moved-log-start-ignored", "witness-not-asked", "salt-not-compared",
     "clean-stop-believed-twice", "sequences-do-not-wrap", "doubtful-clock-believed",
     "older-stream-heard", "ack-one-early", "congested-only-when-full", "vote-not-saved",
     "answer-before-commit", "refusals-alone-are-proof", "half-is-a-majority",
-    "gap-accepted",
+    "gap-accepted", "outcome-of-the-name",
 )  # fmt: skip
 HARMLESS = Fault(
     area="none",
