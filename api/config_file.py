@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from api.settings import SECTIONS, TOPIC_DEFAULTS, NodeSettings
 from cluster.controller.configs import ALIASES, SERVED, check_default
 from model.errors import RequestError
-from model.settings import Declaration, Value, declarations, parse, show
+from model.settings import HIDDEN, Declaration, Value, declarations, parse, show
 from model.suggest import did_you_mean
 
 PREFIX: Final = "TIDELOG_"
@@ -309,6 +309,8 @@ def rows_of(loaded: Loaded) -> list[Row]:
         for one in fields(cls):
             declaration = DECLARED[section][one.name]
             value = show(getattr(part, one.name), declaration.setting.unit)
+            if declaration.setting.secret and value:
+                value = HIDDEN
             origin = loaded.origin(section, one.name)
             rows.append(Row(f"{section}.{one.name}", value, origin, declaration.setting.doc))
     for name, text in loaded.settings.topic_defaults.items():

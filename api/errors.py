@@ -106,6 +106,7 @@ WIRE: Final = {
     ),
     ErrorCode.OFFSET_NOT_AVAILABLE: WireError(_S.UNAVAILABLE, 78, "Unavailable", _NOW),
     ErrorCode.READ_NOT_CONFIRMED: WireError(_S.UNAVAILABLE, 7, "Unavailable", _NOW),
+    ErrorCode.NODE_UNREACHABLE: WireError(_S.UNAVAILABLE, 7, "Unavailable", _NOW),
     ErrorCode.NOT_ENOUGH_REPLICAS: WireError(_S.UNAVAILABLE, 19, "Unavailable", _NOW),
     ErrorCode.NOT_ENOUGH_REPLICAS_AFTER_APPEND: WireError(
         _S.UNAVAILABLE, 20, "OutcomeUnknown", _NOW

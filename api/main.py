@@ -12,19 +12,22 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any, Final, Protocol
 
-from api.config_file import Loaded
+from api.config_file import ConfigRefused, Loaded
 from api.door import Address, Door
 from api.http.health import Health
-from api.node.assemble import Node, World
+from api.node.assemble import Node
 from api.node.doors import Doors
+from api.node.identity import numbered, secret_of
 from api.node.lifecycle import EXIT_REFUSED, Lifecycle
 from api.node.logging import EventLog, take_over_library_messages
 from api.node.refusals import Refusal, exposure, refusal_of
 from api.node.system_allocator import keep_freed_memory
 from api.node.system_clock import SystemClock
+from api.node.system_host import machine_name
 from api.node.system_limits import memory_limit_bytes, open_files_max
 from api.node.system_rand import SystemRand
 from api.node.system_spawn import SystemSpawn
+from api.node.world import World
 from api.settings import EventLoop, NodeSettings
 from logstore.disk_posix import PosixDisk
 from model.errors import StorageFailed
@@ -66,10 +69,13 @@ def run_node(loaded: Loaded, *, version: str, audience: Audience) -> int:
         NodeRefused: with the line to print and the exit code.
         BaseException: a bug, as it was.
     """
+    try:
+        loaded = checked(loaded)
+    except ConfigRefused as error:
+        hint, text = error.hint, "; ".join(error.problems)
+        raise NodeRefused(Refusal(text, hint, EXIT_REFUSED)) from error
     loaded = prepare_process(loaded)
     settings = loaded.settings
-    if (refused := exposure(settings)) is not None:
-        raise NodeRefused(refused)
     data_dir = settings.node.data_dir
     try:
         disk = PosixDisk(data_dir, create=True)
@@ -85,6 +91,19 @@ def run_node(loaded: Loaded, *, version: str, audience: Audience) -> int:
             raise run.error
         raise NodeRefused(told) from run.error
     return code
+
+
+def checked(loaded: Loaded) -> Loaded:
+    """Return the settings that a node here starts with; what only this machine can tell is told.
+
+    Raises:
+        ConfigRefused: strangers could be clients or nodes, or the node has no number.
+    """
+    loaded = numbered(loaded, machine_name())
+    if (refused := exposure(loaded.settings)) is not None:
+        raise ConfigRefused([refused.text], refused.hint)
+    secret_of(loaded.settings)
+    return loaded
 
 
 def prepare_process(loaded: Loaded) -> Loaded:

@@ -7,12 +7,12 @@ they steer. Topic settings a node gives as defaults stand beside them under Kafk
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from ipaddress import ip_address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final
 
+from api.addresses import check_address, check_reachable, is_loopback, split_address
+from api.cluster_settings import ClusterSection, PeerListener
 from api.kafka_settings import KafkaSettings
-from cluster.settings import ClusterSettings
 from consumer_groups.settings import GroupSettings
 from logstore.settings import LogSettings
 from model.limits import MEMORY_BUDGET_PERCENT_DEFAULT, MIB, PARTITIONS_PER_TOPIC_MAX
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 PATH_CHARACTERS_MAX: Final = 4_096
-PORT_MAX: Final = 65_535
+NODE_ID_MAX: Final = (1 << 31) - 1
 
 
 class EventLoop(Enum):
@@ -65,7 +65,14 @@ class NodeSection:
     """The node itself."""
 
     id: Annotated[
-        int, Setting("Number of the node, unique in its cluster.", Unit.COUNT, 0, (1 << 31) - 1)
+        int,
+        Setting(
+            "Number of the node, unique in its cluster. Where there are seeds and none is set: the "
+            'number that ends the name of its machine, as in "tidelog-2".',
+            Unit.COUNT,
+            0,
+            NODE_ID_MAX,
+        ),
     ] = 0
     data_dir: Annotated[
         str,
@@ -231,8 +238,9 @@ class NodeSettings:
     kafka_listener: KafkaListener = field(default_factory=KafkaListener)
     grpc_listener: GrpcListener = field(default_factory=GrpcListener)
     http_listener: HttpListener = field(default_factory=HttpListener)
+    peer_listener: PeerListener = field(default_factory=PeerListener)
     log: LogSettings = field(default_factory=LogSettings)
-    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    cluster: ClusterSection = field(default_factory=ClusterSection)
     groups: GroupSettings = field(default_factory=GroupSettings)
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     limits: LimitsSection = field(default_factory=LimitsSection)
@@ -243,7 +251,7 @@ class NodeSettings:
     """Values of topic settings, by Kafka's name, for topics that set none."""
 
     def listeners(self) -> dict[str, tuple[str, int]]:
-        """Return host and port of each listener that is switched on, by its door's name."""
+        """Return host and port of each listener for clients that is on, by its door's name."""
         binds = {
             "kafka": self.kafka_listener.bind,
             "grpc": self.grpc_listener.bind,
@@ -252,7 +260,10 @@ class NodeSettings:
         return {name: split_address(bind) for name, bind in binds.items() if bind is not None}
 
     def exposed(self) -> list[str]:
-        """Return the listeners that other machines could reach, as `listeners.NAME.bind`."""
+        """Return the listeners through which strangers on other machines could be clients.
+
+        As `listeners.NAME.bind`. The one for peers is not among them: it has the cluster's secret.
+        """
         return [
             f"listeners.{name}.bind"
             for name, (host, _) in self.listeners().items()
@@ -265,11 +276,12 @@ SECTIONS: Final["Mapping[str, tuple[str, type[DataclassInstance]]]"] = {
     "listeners.kafka": ("kafka_listener", KafkaListener),
     "listeners.grpc": ("grpc_listener", GrpcListener),
     "listeners.http": ("http_listener", HttpListener),
+    "listeners.peer": ("peer_listener", PeerListener),
     "security": ("security", SecuritySection),
     "topics": ("topics", TopicsSection),
     "limits": ("limits", LimitsSection),
     "log": ("log", LogSettings),
-    "cluster": ("cluster", ClusterSettings),
+    "cluster": ("cluster", ClusterSection),
     "groups": ("groups", GroupSettings),
     "kafka": ("kafka", KafkaSettings),
     "logging": ("logging", LoggingSection),
@@ -278,67 +290,3 @@ SECTIONS: Final["Mapping[str, tuple[str, type[DataclassInstance]]]"] = {
 
 TOPIC_DEFAULTS: Final = "topic_defaults"
 """The section whose names are those of topic settings."""
-
-
-def check_address(name: str, text: str | None) -> None:
-    """Accept HOST:PORT or nothing.
-
-    Raises:
-        ValueError: naming the setting and what is accepted.
-    """
-    if text is not None:
-        try:
-            split_address(text)
-        except ValueError as wrong:
-            raise ValueError(f"{name} = {text!r} is not HOST:PORT with a port to 65535") from wrong
-
-
-def check_reachable(bind: str | None, advertise: str | None) -> None:
-    """Accept only what Kafka clients can connect to once they are told it.
-
-    Raises:
-        ValueError: naming the setting and what to set.
-    """
-    if advertise is not None:
-        host, port = split_address(advertise)
-        if port == 0 or is_every_address(host):
-            raise ValueError(f"advertise = {advertise!r} is nowhere that a client can connect to")
-    elif bind is not None and is_every_address(split_address(bind)[0]):
-        raise ValueError(
-            f"bind = {bind!r} is every address of this machine: set advertise to the HOST:PORT "
-            "by which Kafka clients reach it"
-        )
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Return host and port; the host of `[::1]:9092` is `::1`.
-
-    Raises:
-        ValueError: it is no address.
-    """
-    host, colon, port = text.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ValueError("IPv6 addresses stand in brackets")
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) <= PORT_MAX):
-        raise ValueError("HOST:PORT")
-    return host, int(port)
-
-
-def is_every_address(host: str) -> bool:
-    """Tell whether a host stands for all addresses of a machine: nobody can connect to that."""
-    try:
-        return ip_address(host).is_unspecified
-    except ValueError:
-        return False
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches a host. Names other than localhost are not trusted."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -69,6 +69,16 @@ class AppendClock:
         """What a clean stop writes: nothing was appended, or told closed, above it."""
         return self._last
 
+    @property
+    def reserved_until(self) -> AppendTimeMs:
+        """Below this, no later start stamps anything; durable."""
+        return self._reserved
+
+    def not_below(self, time: AppendTimeMs) -> None:
+        """Read no less than this from here on: another node has told it, or stamped with it."""
+        self._time_us = max(self._time_us, time * _US_PER_MS)
+        self._last = max(self._last, _tick(self._time_us))
+
     def needs_reserve(self, now: AppendTimeMs) -> bool:
         """Tell whether `reserve_until` should go into the journal with the next round."""
         return self._reserved - now < _RESERVE_LEFT_MS

@@ -278,6 +278,7 @@ def _finish_cut(log: PartitionLog, cut: Cut, done: CutDone | None) -> None:
         upkeep.snapshots, upkeep.sound_snapshot = kept_snapshots, None
         upkeep.snapshot_bytes += SNAPSHOT_BYTES  # the next checkpoint makes another
     log.cut, log.cutting = None, False
+    log.drop_front()
 
 
 def _times_of(log: PartitionLog, run: Run) -> FileWrite:

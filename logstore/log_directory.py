@@ -9,7 +9,7 @@ Invariants:
 """
 
 from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from logstore.checkpoint import encode_row
 from logstore.checkpoint_planner import CheckpointPlanner
@@ -29,8 +29,10 @@ from logstore.round_planner import RoundPlanner
 from logstore.round_writer import RoundWriter
 from logstore.settings import LogSettings, PartitionSettings
 from model.errors import ErrorCode, RequestError, StorageFailed
-from model.ids import AppendTimeMs, MonotonicMs, PartitionId, WallMs
+from model.ids import AppendTimeMs, MonotonicMs, Offset, PartitionId, WallMs
 from model.ports import Disk, Rand
+
+_FIRST: Final = Offset(0)
 
 
 class Opened(NamedTuple):
@@ -131,19 +133,38 @@ class LogDirectory:
         """What took the directory offline; nothing is written any more."""
         return self._offline
 
-    def create(self, partition: PartitionId, settings: PartitionSettings) -> PartitionLog:
+    def create(
+        self, partition: PartitionId, settings: PartitionSettings, *, begin: Offset = _FIRST
+    ) -> PartitionLog:
         """Make a partition, empty; the next round makes its directory and reports it created.
+
+        Its first offset will be `begin`.
 
         Appending need not wait for that. That it exists is durable with its first journaled append
         or its first checkpoint: whoever owns the metadata creates it again if it is gone.
         """
         state = self._state
         log = PartitionLog(
-            partition, settings, disk=self._disk, log_settings=self._settings, owner=state
+            partition,
+            settings,
+            disk=self._disk,
+            log_settings=self._settings,
+            owner=state,
+            begin=begin,
         )
         state.add(log)
         log.touch()
         return log
+
+    def begin_anew(self, partition: PartitionId, begin: Offset) -> PartitionLog:
+        """Forget all of a partition's log; return the empty one that takes its place.
+
+        Its directory exists (`upkeep.exists`) not before nothing of the old one can come back: a
+        start in between finds the one or the other, or a partition that nobody knows.
+        """
+        settings = self._state.partitions[partition].settings
+        self._state.delete(partition)
+        return self.create(partition, settings, begin=begin)
 
     def delete(self, partition: PartitionId) -> None:
         """Forget a partition: a round makes that durable, a checkpoint removes its files."""

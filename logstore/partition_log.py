@@ -22,7 +22,7 @@ from logstore.leader_epochs import LeaderEpochs
 from logstore.owner import Owner
 from logstore.paths import partition_directory
 from logstore.producer_state import ProducerState, Remembered
-from logstore.read_plan import ReadPlan
+from logstore.read_plan import ReadPlan, out_of_range
 from logstore.removed import NOTHING_REMOVED
 from logstore.round import Carrier, Run
 from logstore.segment import OFFSETS_MAX, Segment
@@ -31,7 +31,6 @@ from logstore.settings import Flush, LogSettings, PartitionSettings
 from logstore.tail import ReadResult, Tail
 from logstore.upkeep import Upkeep
 from logstore.validate import is_plain
-from model.errors import ErrorCode, RequestError
 from model.ids import (
     AppendTimeMs,
     LeaderEpoch,
@@ -54,6 +53,7 @@ _EPOCH: Final = struct.Struct(">i")
 _DELTA: Final = struct.Struct(">i")
 _FIELDS: Final = struct.Struct(">hi16xqhii")
 """From byte 21 of a batch: attributes, last offset delta, then from 43 on the producer's fields."""
+_FIRST: Final = Offset(0)
 _TELLS_TIME: Final = CONTROL | LOG_APPEND_TIME
 # Bound here, for Python 3.11 looks a member of an Enum up in 0.2 us, twice for each run.
 _ASYNC: Final = Flush.ASYNC
@@ -78,22 +78,23 @@ class PartitionLog:
         disk: Disk,
         log_settings: LogSettings,
         owner: "Owner[PartitionLog]",
+        begin: Offset = _FIRST,
     ) -> None:
-        """Begin empty, at offset 0, known to no checkpoint."""
+        """Begin empty, at an offset, known to no checkpoint."""
         self.id = partition
         self.settings = settings
         self._disk = disk
         self._log_settings = log_settings
         self._owner = owner
         self._directory = partition_directory(partition)
-        self.segment_list = [Segment(self._directory, Offset(0))]
-        self.log_start = end = Offset(0)
-        self.log_end = self.written_end = self.flushed_end = self.filed_end = end
+        self.segment_list = [Segment(self._directory, begin)]
+        self.log_start = self.log_end = begin
+        self.written_end = self.flushed_end = self.filed_end = begin
         self.high_watermark = self.log_start
         """As last told by replication; kept in the checkpoint."""
         self.removed = NOTHING_REMOVED
-        self.tail = Tail(end)
-        self.carriage = Carriage(end)
+        self.tail = Tail(begin)
+        self.carriage = Carriage(begin)
         self.leader_epochs = LeaderEpochs()
         self.producers = ProducerState(
             limit=log_settings.producer_ids_max, expiration_ms=log_settings.producer_expiration_ms
@@ -111,10 +112,9 @@ class PartitionLog:
 
     def begin_at(self, segments: list[Segment], *, log_start: Offset, sequence: int) -> None:
         """Begin with what recovery found; all of it is durable, and a row says so."""
-        self.segment_list = segments
+        self.segment_list, self.log_start = segments, log_start
         for behind in segments[:-1]:
             behind.seal()
-        self.log_start = log_start
         end = segments[-1].end_offset
         self.log_end = self.written_end = self.flushed_end = self.filed_end = end
         self.tail = Tail(end)
@@ -237,24 +237,21 @@ class PartitionLog:
             )
         return offset
 
-    def read(self, offset: Offset, max_bytes: int, *, end: Offset) -> ReadResult | ReadPlan:
+    def read(
+        self, offset: Offset, max_bytes: int, *, end: Offset, start: Offset | None = None
+    ) -> ReadResult | ReadPlan:
         """Return whole batches from the one that holds `offset` on, all below `end`.
 
         At least one, even if it is larger than `max_bytes`; none if `offset` is `end`. The first
-        may begin below `offset`. What is no longer in memory is a plan.
+        may begin below `offset`. What is no longer in memory is a plan. `start`: where a reader
+        may begin, in a segment that is kept; the log start.
 
         Raises:
-            RequestError: OFFSET_OUT_OF_RANGE: `offset` lies outside [log start, end].
+            RequestError: OFFSET_OUT_OF_RANGE: `offset` lies outside [start, end].
         """
-        end = min(end, self.log_end)
-        if not self.log_start <= offset <= end:
-            raise RequestError(
-                ErrorCode.OFFSET_OUT_OF_RANGE,
-                f"offset {offset} is outside [{self.log_start}, {end}]",
-                offset=str(offset),
-                log_start=str(self.log_start),
-                end=str(end),
-            )
+        end, start = min(end, self.log_end), self.log_start if start is None else start
+        if not start <= offset <= end:
+            raise out_of_range(offset, start, end)
         if offset == end:
             return ReadResult([], offset, offset, 0)
         if offset >= self.tail.start:
@@ -320,23 +317,24 @@ class PartitionLog:
         if offset <= self.log_start:
             return
         assert offset <= self.written_end, "LOG_START_IS_WRITTEN"
-        self.log_start = offset
-        self.high_watermark = max(self.high_watermark, offset)
-        # Of an empty log the epoch of its last record is kept: the next one must lie above it.
-        self.leader_epochs.trim(min(offset, Offset(max(0, self.filed_end - 1))))
+        self.log_start, self.high_watermark = offset, max(self.high_watermark, offset)
+        # As far as batches are kept, for followers; of an empty log the last record's epoch stays.
+        kept = min(self.segment_of(offset).base_offset, max(0, self.filed_end - 1))
+        self.leader_epochs.trim(Offset(kept))
         self.drop_front()
         self._owner.checkpoint_wanted(self)
 
     def drop_front(self) -> None:
         """Let go of the segments that lie below the log start, as far as that can be done now.
 
-        Not of the active one, nor of one that is still to be written: when it has been sealed, or
-        filed, this is asked again.
+        Not of the active one, nor of one that is still to be written, nor while a cut goes by what
+        is there: when it has been sealed, or filed, or is done, this is asked again.
         """
         segments = self.segment_list
         before = len(segments)
         while (
-            len(segments) > 1
+            self.cut is None
+            and len(segments) > 1
             and segments[0].end_offset <= self.log_start
             and segments[0].written_bytes == segments[0].size_bytes
         ):
@@ -352,6 +350,10 @@ class PartitionLog:
         active = self.segment_list[-1]
         if active.size_bytes and self.cut is None:
             self._roll(active)
+
+    def sync(self) -> None:
+        """Let a checkpoint come soon: it syncs what only the files carry."""
+        self._owner.checkpoint_wanted(self)
 
     def touch(self) -> None:
         """Let the next round look at the partition."""

@@ -15,6 +15,7 @@ from logstore.producer_state import Remembered
 from logstore.read_plan import source
 from logstore.recovery_report import Finding, RecoveryReport
 from logstore.replace_file import read_file
+from logstore.replicated import whole_from
 from logstore.segment import Segment
 from logstore.segment_loader import in_order, iter_headers, load, start_of
 from logstore.settings import LogSettings, PartitionSettings
@@ -54,7 +55,7 @@ def open_partition(
     start = _restore_producers(disk, log)
     _restore_epochs(disk, log, believed=report.clean)
     _follow_batches(disk, log, start, report=report)
-    log.leader_epochs.trim(min(log.log_start, Offset(max(0, log.log_end - 1))))
+    log.leader_epochs.trim(min(whole_from(log), Offset(max(0, log.log_end - 1))))
     log.drop_front()
     for segment in segments:
         report.repaired += segment.damage
@@ -96,7 +97,7 @@ def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
     if believed:
         return
     rows = log.leader_epochs.rows
-    if rows and rows[0].start > log.log_start:
+    if rows and rows[0].start > whole_from(log):
         log.leader_epochs, rows = LeaderEpochs(), ()
     # Of a log without a record the segment may still be there that tells its last epoch.
     known = rows[-1].start if rows else log.segment_list[0].base_offset

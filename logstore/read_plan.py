@@ -228,6 +228,17 @@ def corrupt(segment: Segment, position: Position, why: str) -> RequestError:
     )
 
 
+def out_of_range(offset: Offset, start: Offset, end: Offset) -> RequestError:
+    """Return what a reader is told who asks for what a log does not hold."""
+    return RequestError(
+        ErrorCode.OFFSET_OUT_OF_RANGE,
+        f"offset {offset} is outside [{start}, {end}]",
+        offset=str(offset),
+        log_start=str(start),
+        end=str(end),
+    )
+
+
 def source(segment: Segment, interval_bytes: int) -> Source:
     """Return what the pool needs to load the rows of a segment. Loop only."""
     return Source(

@@ -42,6 +42,8 @@ HINTS: Final = {
     "NO_QUORUM": "Start the controllers that are down; look at: tidelog quorum status.",
     "OFFSET_NOT_AVAILABLE": "Wait a moment and try again.",
     "READ_NOT_CONFIRMED": "Try again, or read with consistency LEADER.",
+    "NODE_UNREACHABLE": "Wait and try again; if it lasts, look at: tidelog cluster health, and at the "
+    "addresses that nodes advertise to each other.",
     "NOT_ENOUGH_REPLICAS": "See which replica is missing with: tidelog cluster health; nothing was "
     "appended.",
     "NOT_ENOUGH_REPLICAS_AFTER_APPEND": "The records may be stored: repeat them only with an "

@@ -92,6 +92,9 @@ class ErrorCode(Enum):
     READ_NOT_CONFIRMED = Refusal(
         "An in-sync replica did not confirm that this node still leads.", retry=YES
     )
+    NODE_UNREACHABLE = Refusal(
+        "Another node that has to take part is not connected to this one.", retry=YES
+    )
     # What becomes of an append.
     NOT_ENOUGH_REPLICAS = Refusal("Too few replicas are in sync to append.", retry=YES)
     NOT_ENOUGH_REPLICAS_AFTER_APPEND = Refusal(

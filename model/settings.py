@@ -32,6 +32,8 @@ Value = int | bool | str | Enum | None
 """What a setting can be; `None` only where the declaration says so."""
 
 NONE_WORD: Final = "none"
+HIDDEN: Final = "(not shown)"
+"""Stands for the value of a secret setting."""
 BOOL_WORDS: Final = {"true": True, "false": False}
 
 
@@ -49,7 +51,8 @@ class Setting:
     """What the type of a setting cannot say.
 
     Integers have a unit and both bounds; a string may have `high`, its greatest length in
-    characters. `kafka_name` is the name under which Kafka's clients and tools know it.
+    characters. `kafka_name` is the name under which Kafka's clients and tools know it. The value of
+    a `secret` one is never shown.
     """
 
     doc: str
@@ -57,6 +60,7 @@ class Setting:
     low: int | None = None
     high: int | None = None
     kafka_name: str | None = None
+    secret: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ class Declaration:
         low, high = self.setting.low, self.setting.high
         if (low is None or low <= size) and (high is None or size <= high):
             return None
-        return f"{self.name} = {value} is outside {self.range()}"
+        shown = HIDDEN if self.setting.secret else value
+        return f"{self.name} = {shown} is outside {self.range()}"
 
     def range(self) -> str:
         """Return the values that are accepted, for people."""

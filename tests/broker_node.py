@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from api.broker.acks import Acks, Produced
 from api.broker.broker import Broker
 from api.broker.fetch import Fetched, Want
-from api.node.assemble import Node, World
+from api.node.assemble import Node
 from api.node.log_events import EVENTS
 from api.node.system_rand import SystemRand
 from api.node.system_spawn import SystemSpawn
+from api.node.world import World
 from api.settings import NodeSettings, TopicsSection
 from api.sim.clock import SimClock
 from api.sim.disk import SimDisk

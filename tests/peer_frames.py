@@ -4,8 +4,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from cluster.controller import answer_frames, request_frames
+from cluster.controller.alter_config import AlterTopicConfig
 from cluster.controller.bootstrap import Empty, Founder, Member
 from cluster.controller.brokers import RegisterBroker
+from cluster.controller.configs import TopicKind
+from cluster.controller.feature_level import RaiseFeatureLevel
+from cluster.controller.group_config import AlterGroupConfig
 from cluster.controller.image import (
     BrokerImage,
     Endpoint,
@@ -23,15 +27,26 @@ from cluster.controller.isr import (
     IsrVerdict,
     RowVersion,
 )
-from cluster.controller.leadership import RecoveredLog, TellRecovered
+from cluster.controller.leadership import (
+    ElectPreferred,
+    ElectUnclean,
+    RecoveredLog,
+    TellRecovered,
+    TransferLeader,
+)
+from cluster.controller.partitions import AddPartitions
 from cluster.controller.producer_ids import AllocateProducerIds, ProducerIds
+from cluster.controller.proposal_frames import ChangeVoters, HandOver
+from cluster.controller.proposed_frames import Proposed
+from cluster.controller.records import TopicCreated
 from cluster.controller.request_frames import AskSeed, BrokerHeartbeat
 from cluster.controller.sessions import Heard
-from cluster.controller.standing import SetStanding
-from cluster.controller.topics import TopicRemoved
-from cluster.peer import forward, hello, replica_frames, snapshot
+from cluster.controller.standing import RemoveBroker, SetStanding
+from cluster.controller.topics import CreateTopic, DeleteTopic, TopicRemoved
+from cluster.peer import forward, hello, ping, replica_frames, snapshot
 from cluster.peer.forward import CallRefused, Forward, Forwarded
 from cluster.peer.hello import Hello, LinkRefused, Reason
+from cluster.peer.ping import Ping, Pong
 from cluster.peer.replica import (
     Batches,
     Beat,
@@ -70,6 +85,7 @@ from cluster.raft.voters import Voter
 from model.errors import ErrorCode, Outcome
 from model.ids import (
     AppendTimeMs,
+    GroupId,
     Index,
     LeaderEpoch,
     NodeId,
@@ -79,6 +95,8 @@ from model.ids import (
     RegistrationEpoch,
     Term,
     TopicId,
+    TopicName,
+    WallMs,
 )
 from model.principal import Principal
 
@@ -162,6 +180,28 @@ ASKED: tuple[request_frames.Asked, ...] = (
     SetStanding(nodes=((ONE, REGISTERED),), standing=Standing.STOPPING),
     AllocateProducerIds(node=ONE),
     TopicRemoved(topic_id=TOPIC),
+    CreateTopic(
+        name="orders",
+        partitions=-1,
+        replication_factor=3,
+        config={"cleanup.policy": "compact", "tidelog.kind": "log"},
+        kind=TopicKind.TABLE,
+    ),
+    CreateTopic(name="__own", assignments=((ONE, TWO), (TWO, ONE)), internal=True),
+    DeleteTopic(name="orders", validate_only=True),
+    DeleteTopic(topic_id=TOPIC),
+    AddPartitions(name="orders", partitions=12),
+    AlterTopicConfig(
+        name="orders", set={"retention.ms": "1"}, unset=("min.insync.replicas",), etag="e.1"
+    ),
+    AlterGroupConfig(group=GroupId("billing"), set={"history.keep": "1d"}, validate_only=True),
+    ElectPreferred(),
+    ElectUnclean(topic="orders", number=3, replica=TWO),
+    TransferLeader(topic="orders", number=3, to=TWO, validate_only=True),
+    RemoveBroker(node=TWO),
+    RaiseFeatureLevel(level=2),
+    ChangeVoters((ONE,), (TWO,)),
+    HandOver(TWO),
 )
 TOLD: tuple[answer_frames.Told, ...] = (
     Empty("tide", Founder(ONE, DIRECTORY)),
@@ -183,6 +223,23 @@ TOLD: tuple[answer_frames.Told, ...] = (
     12,
     ProducerIds(ProducerId(1_000), 1_000),
     None,
+    Proposed(
+        Index(12),
+        TopicCreated(
+            topic_id=TOPIC,
+            name=TopicName("orders"),
+            kind=TopicKind.LOG,
+            internal=False,
+            created_at=WallMs(1_700_000_000_000),
+            config_version=2,
+            config={"retention.ms": "1"},
+            partitions=(ROW._replace(number=0),),
+        ),
+    ),
+    Proposed(Index(13), {"history.keep": "1d"}),
+    Proposed(Index(14), ROW),
+    Proposed(Index(15), 2),
+    Proposed(Index(16), None),
 )
 OF_ONE: tuple[replica_frames.OfOne, ...] = (
     Open(TWO, REGISTERED, EPOCH, LeaderEpoch(-1), Offset(10)),
@@ -223,6 +280,7 @@ def write(value: Any) -> bytes:
         Hello: hello.encode_hello,
         bytes: hello.encode_proof,
         LinkRefused: hello.encode_refused,
+        **dict.fromkeys((Ping, Pong), lambda value: ping.encode(value, correlation=CORRELATION)),
         Forward: lambda value: forward.encode_forward(value, correlation=CORRELATION),
         Forwarded: lambda value: forward.encode_forwarded(value, correlation=CORRELATION),
         CallRefused: lambda value: forward.encode_refused(value, correlation=CORRELATION),
@@ -254,6 +312,7 @@ def codec_of(frame: Frame) -> Callable[[Frame], Any]:
         return request_frames.decode if asks else answer_frames.decode
     return {
         Family.LINK: hello.decode,
+        Family.PING: ping.decode,
         Family.CALL: forward.decode,
         Family.RAFT: message_frames.decode,
         Family.REPLICA: replica_frames.decode,
@@ -289,6 +348,8 @@ def samples() -> list[Sample]:
         HELLO,
         bytes(range(32)),
         LinkRefused(Reason.CLUSTER, "another cluster"),
+        Ping(),
+        Pong(),
         REFUSED,
         CALL,
         Forwarded(b"answer"),

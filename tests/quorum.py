@@ -10,7 +10,8 @@ from api.sim.clock import SimClock
 from cluster.controller.brokers import RegisterBroker
 from cluster.raft.voters import Voter
 from cluster.settings import ClusterSettings
-from cluster.shell.one_voter import Doors, OneVoter
+from cluster.shell.raft_doors import Doors
+from cluster.shell.raft_quorum import RaftQuorum
 from model.ids import NodeId, WallMs
 from model.ports import Disk
 
@@ -49,7 +50,7 @@ async def open_voter(
     settings: ClusterSettings | None = None,
     defaults: Mapping[str, str] | None = None,
     seed: int = 1,
-) -> OneVoter:
+) -> RaftQuorum:
     """Open the quorum on a disk; nothing runs it yet."""
     doors = Doors(
         disk=disk,
@@ -57,11 +58,13 @@ async def open_voter(
         rand=Random(seed),
         run_blocking=Runner() if runner is None else runner,
     )
-    return await OneVoter.open(doors, settings or ClusterSettings(), me=ME, defaults=defaults or {})
+    return await RaftQuorum.open(
+        doors, settings or ClusterSettings(), me=ME, voters=(ME,), defaults=defaults or {}
+    )
 
 
 @asynccontextmanager
-async def running(voter: OneVoter) -> AsyncIterator[Task[None]]:
+async def running(voter: RaftQuorum) -> AsyncIterator[Task[None]]:
     """Run a quorum as its node would; at the end it is stopped, and its failure is the test's."""
     task = get_running_loop().create_task(voter.run())
     try:

@@ -4,11 +4,11 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from api.node.assemble import World
 from api.node.log_events import EVENTS
 from api.node.system_clock import SystemClock
 from api.node.system_rand import SystemRand
 from api.node.system_spawn import SystemSpawn
+from api.node.world import World
 from logstore.disk_posix import PosixDisk
 from model.ports import Clock, Disk
 

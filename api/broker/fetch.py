@@ -78,8 +78,9 @@ class Fetch:
 
         One batch is returned even if it is larger than `max_bytes`, so that every reader gets on.
         Errors stand in the rows: OFFSET_OUT_OF_RANGE (with log_start_offset and high_watermark),
-        FENCED_EPOCH, UNKNOWN_EPOCH, CORRUPT_LOG, UNKNOWN_TOPIC (deleted meanwhile), STORAGE_ERROR,
-        and those that `wants` brought along.
+        FENCED_EPOCH, UNKNOWN_EPOCH, NOT_LEADER, LEADER_NOT_AVAILABLE, OFFSET_NOT_AVAILABLE,
+        CORRUPT_LOG, UNKNOWN_TOPIC (deleted meanwhile), STORAGE_ERROR, and those that `wants`
+        brought along.
         """
         del principal  # every principal may read until there are access rules
         running = _Running(self._node, wants, min_bytes=min_bytes, max_bytes=max_bytes, done=done)
@@ -321,6 +322,7 @@ class _Running:
         if partition.log.deleted:
             raise deleted(partition)
         check_epoch(partition, want.leader_epoch)
+        partition.check_serves()
         mark = partition.high_watermark
         if want.offset == mark or (max_bytes <= 0 and not first):
             if not partition.log_start <= want.offset <= mark:
@@ -338,10 +340,7 @@ class _Running:
 
     def _arrived(self, asked: _Asked, then: Callable[[], None], result: ReadResult) -> None:
         if not self._ended:
-            partition = asked.partition
-            mark = partition.high_watermark
-            result = partition.log.tail.joined(result, asked.max_bytes, end=mark)
-            self._results[asked.slot] = _fetched(partition, asked.offset, result)
+            self._results[asked.slot] = _joined(asked, result)
         self._one_less(then)
 
     def _failed(self, asked: _Asked, then: Callable[[], None], error: Exception) -> None:
@@ -363,9 +362,19 @@ class _Running:
 def _mark(want: Want) -> Offset | None:
     """Return how far a reader may see now; None: not at all."""
     partition = want.partition
-    if isinstance(partition, RequestError) or partition.log.deleted:
+    if isinstance(partition, RequestError) or partition.log.deleted or not partition.serves:
         return None
     return partition.high_watermark
+
+
+def _joined(asked: _Asked, result: ReadResult) -> Fetched:
+    """Return what the read pool has brought, and what lies behind it in memory."""
+    partition = asked.partition
+    if not partition.serves:  # it was read on a leader, and what it says may be cut off by now
+        return _refused(partition.not_serving(), partition, asked.offset)
+    mark = partition.high_watermark
+    result = partition.log.tail.joined(result, asked.max_bytes, end=mark)
+    return _fetched(partition, asked.offset, result)
 
 
 def _fetched(partition: HostedPartition, offset: Offset, result: ReadResult | None) -> Fetched:
@@ -383,12 +392,5 @@ def _fetched(partition: HostedPartition, offset: Offset, result: ReadResult | No
 def _refused(error: RequestError, partition: HostedPartition | None, offset: Offset) -> Fetched:
     if partition is None:
         return Fetched(error, (), 0, offset, UNKNOWN, UNKNOWN, UNKNOWN)
-    return Fetched(
-        error,
-        (),
-        0,
-        offset,
-        partition.high_watermark,
-        partition.last_stable_offset,
-        partition.log_start,
-    )
+    marks = partition.high_watermark, partition.last_stable_offset, partition.log_start
+    return Fetched(error, (), 0, offset, *marks)

@@ -63,9 +63,9 @@ class GroupLag:
         rows = await self.state.read(group, lambda machine: machine.offsets(group, wanted))
         found: list[tuple[HostedPartition, OffsetRow]] = []
         for row in rows:
-            hosted = self.node.partitions.of_topic_id(row.partition.topic)
-            if row.partition.number < len(hosted):  # else the topic is gone: so will be the row
-                found.append((hosted[row.partition.number], row))
+            hosted = self.node.partitions.by_id(row.partition)
+            if hosted is not None:  # else the topic is gone: so will be the row
+                found.append((hosted, row))
         found.sort(key=lambda one: (one[0].topic.name, one[0].number))
         turns = Turns(self.node.clock, self.searches.turn)
         offsets: list[GroupOffset] = []

@@ -118,6 +118,8 @@ class Housekeeping:
     def _planned(self, partition: HostedPartition, now: AppendTimeMs, *, in_doubt: bool) -> Offset:
         """Return the log start that retention wants."""
         log = partition.log
+        if not partition.leads:
+            return log.log_start  # a follower's log begins where its leader's does
         if log.settings.retention_ms < 0 and log.settings.retention_bytes < 0:
             return log.log_start
         return plan(
@@ -159,7 +161,11 @@ class Housekeeping:
             del self._due[partition]
             in_doubt = self._node.append_clock.in_doubt
             start = self._planned(partition, self._node.append_time(), in_doubt=in_doubt)
-            if not partition.log.deleted and self._move(partition, min(start, due.start)):
+            if (
+                partition.leads
+                and not partition.log.deleted
+                and self._move(partition, min(start, due.start))
+            ):
                 self._node.writer.ask()
         self._looks = False
 

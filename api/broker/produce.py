@@ -14,7 +14,7 @@ from api.broker.context import BrokerContext
 from api.broker.encode_records import Encoded
 from api.broker.taking import Taking
 from cluster.controller.topics import check_not_internal
-from cluster.replication.append import check_in_sync, decide
+from cluster.replication.append import check_in_sync, check_not_alone, decide
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.event_bounds import Bounds
 from logstore.producer_state import Duplicate
@@ -54,11 +54,11 @@ class Produce:
     ) -> None:
         """Append `records`, one whole batch; a view is copied before this returns.
 
-        `done` gets `Produced` or the refusal: UNKNOWN_TOPIC (deleted meanwhile),
-        POLICY_VIOLATION (one of Tidelog's own topics), CORRUPT_BATCH, RECORD_TOO_LARGE,
-        INVALID_REQUEST, TIMESTAMP_OUT_OF_RANGE, UNSUPPORTED_COMPRESSION, the producer's sequence
-        errors, DISK_FULL, OVERLOADED, NOT_ENOUGH_REPLICAS: *not done*.
-        DUPLICATE_SEQUENCE: *done*. REQUEST_TIMED_OUT, STORAGE_ERROR: *unknown*.
+        `done` gets `Produced` or the refusal: UNKNOWN_TOPIC (deleted meanwhile), NOT_LEADER,
+        LEADER_NOT_AVAILABLE, POLICY_VIOLATION (one of Tidelog's own topics), CORRUPT_BATCH,
+        RECORD_TOO_LARGE, INVALID_REQUEST, TIMESTAMP_OUT_OF_RANGE, UNSUPPORTED_COMPRESSION, the
+        producer's sequence errors, DISK_FULL, OVERLOADED, NOT_ENOUGH_REPLICAS: *not done*.
+        DUPLICATE_SEQUENCE: *done*. REQUEST_TIMED_OUT, LEADERSHIP_LOST, STORAGE_ERROR: *unknown*.
         """
         del principal  # every principal may append until there are access rules
         arrivals = self._arrived.get(partition)
@@ -194,7 +194,7 @@ class Produce:
 
     def _has_room(self, partition: HostedPartition, size_bytes: int) -> bool:
         """Tell whether all of a tick's batches can be taken, and count them; else each is asked."""
-        if not partition.enough_in_sync or self._node.memory.is_over:
+        if partition.alone or not partition.enough_in_sync or self._node.memory.is_over:
             return False
         try:
             self._node.directory.accepts(size_bytes)
@@ -239,6 +239,8 @@ class Produce:
                 in_sync=len(partition.topic.partitions[partition.number].isr),
                 min_insync_replicas=partition.rule.min_insync_replicas,
             )
+        if acks is Acks.ALL and partition.alone:
+            check_not_alone(alone=True, min_insync_replicas=partition.rule.min_insync_replicas)
         self._node.check_room(size_bytes, behind=behind)
 
 
@@ -246,10 +248,12 @@ def _check_open(partition: HostedPartition) -> None:
     """Refuse what nobody may append to.
 
     Raises:
-        RequestError: UNKNOWN_TOPIC, POLICY_VIOLATION.
+        RequestError: UNKNOWN_TOPIC, NOT_LEADER, LEADER_NOT_AVAILABLE, POLICY_VIOLATION.
     """
     if partition.log.deleted:  # while the records were on their way
         raise _deleted(partition, "appended")
+    if not partition.leads:
+        raise partition.not_serving()
     check_not_internal(partition.topic, "is written by the node alone")
 
 

@@ -151,8 +151,8 @@ def _want(place: ReadFrom | RequestError) -> Want:
 
 def _diverged(place: ReadFrom | RequestError) -> Diverged | None:
     """Tell where a reader and the log part, if they do (KIP-320)."""
-    if isinstance(place, RequestError) or place.last_epoch is None:
-        return None
+    if isinstance(place, RequestError) or place.last_epoch is None or not place.partition.serves:
+        return None  # or this node has no say: the fetch is refused
     log = place.partition.log
     common = log.leader_epochs.end_of(place.last_epoch, log.log_end)
     if common is None or common.start >= place.offset:

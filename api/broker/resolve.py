@@ -55,9 +55,11 @@ class Resolve:
         """Find the place among the committed records.
 
         Raises:
-            RequestError: OFFSET_OUT_OF_RANGE (beyond the end), INVALID_REQUEST, CORRUPT_LOG.
+            RequestError: OFFSET_OUT_OF_RANGE (beyond the end), INVALID_REQUEST, CORRUPT_LOG;
+                NOT_LEADER, LEADER_NOT_AVAILABLE, OFFSET_NOT_AVAILABLE.
         """
         del principal
+        partition.check_serves()
         match place:
             case AtTime(time_ms, clock):
                 return await self._at_time(partition, time_ms, clock)

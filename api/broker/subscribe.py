@@ -125,6 +125,7 @@ class Subscribe:
         On the append clock an end that is not closed yet leaves `stop` open: records may still
         come. Event time looks at the log as it is now.
         """
+        partition.check_serves()
         closed = partition.closed_time(self._node.closed_time())
         found = await self._searches.run(
             partition.log, range_bounds(partition.log, times, end=partition.high_watermark)

@@ -177,6 +177,8 @@ class Topics:
         if row.after is not None and row.after > row.before and self.last_look.affordable:
             await self.last_look.take(log, row.after, lambda: clock.monotonic_ms() < until_ms)
         row = _unless_deleted(row)
+        if row.after is not None and not row.partition.leads:
+            row = Trimmed(row.partition, row.before, None, row.partition.not_serving())
         if row.after is not None:
             log.trim(row.after)
         return row

@@ -9,9 +9,8 @@ import click
 from api.cli.starting import configuration_failed, run, tell_ready
 from api.config_file import ConfigRefused, Given, load, rows_of
 from api.door import Address
+from api.main import checked
 from api.node.assemble import Node
-from api.node.refusals import exposure
-from tidelog.cli.failure import CommandFailed
 from tidelog.cli.output import Column
 from tidelog.cli.run import Run
 from tidelog.cli.verb import Verb
@@ -26,11 +25,13 @@ COLUMNS = (Column("setting"), Column("value"), Column("origin"), Column("about",
     examples=(
         "tidelog serve --config tidelog.toml",
         "tidelog serve --config tidelog.toml --check",
+        "tidelog serve --seeds log-1:9093,log-2:9093,log-3:9093 -X cluster.id=orders",
         "tidelog serve -X node.data_dir=/srv/tidelog -X listeners.kafka.bind=127.0.0.1:19092",
     ),
 )
 @click.option("--config", "file", metavar="FILE", help="TOML; see config.reference.toml.")
 @click.option("--node-id", type=click.IntRange(0, (1 << 31) - 1), help="The same as node.id.")
+@click.option("--seeds", metavar="HOST:PORT,...", help="The same as cluster.seeds.")
 @click.option("--check", is_flag=True, help="Read the configuration, start nothing.")
 @click.option("--allow-unknown", is_flag=True, help="Warn of names that are not known.")
 @click.option("--ready-fd", type=int, help="Write the ports to this descriptor when ready.")
@@ -42,26 +43,34 @@ def serve(cli: Run, /, **options: Any) -> int:
     Exit codes: 0 stopped in order, 10 configuration refused, 11 the log directory failed, 12 it is
     somebody else's or in use, 13 its format is newer.
     """
-    node_id = options["node_id"]
     try:
         loaded = load(
             file=options["file"],
             environment=cli.environment,
             overrides=cli.overrides,
-            options=[] if node_id is None else [Given("node", "id", str(node_id), "--node-id")],
+            options=_given(options),
             allow_unknown=options["allow_unknown"],
         )
+        loaded = checked(loaded)
     except ConfigRefused as refused:
         raise configuration_failed(refused) from refused
     if not options["check"]:
         return run(loaded, ServeAudience(options))
-    if (told := exposure(loaded.settings)) is not None:
-        raise CommandFailed(told.text, hint=told.hint, exit_code=told.exit_code)
     for warning in loaded.warnings:
         cli.warn(warning)
     changed = [row._asdict() for row in rows_of(loaded) if row.origin != "default"]
     cli.tell("the configuration is good; what differs from the defaults:")
     return cli.items(COLUMNS, changed)
+
+
+def _given(options: dict[str, Any]) -> list[Given]:
+    """Return what the command's own flags set."""
+    flags = {"--node-id": ("node", "id", "node_id"), "--seeds": ("cluster", "seeds", "seeds")}
+    return [
+        Given(section, key, str(options[name]), flag)
+        for flag, (section, key, name) in flags.items()
+        if options[name] is not None
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,10 @@ import socket
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from api.addresses import split_address
 from api.door import Address, DoorTaken
 from api.http.view import NodeView
-from api.settings import HttpListener, split_address
+from api.settings import HttpListener
 
 if TYPE_CHECKING:
     from uvicorn.config import Config

@@ -6,79 +6,39 @@ a checkpoint covers it, the directory is marked clean.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from api.broker.broker import Broker
 from api.broker.context import BrokerContext
-from api.broker.damage import Damage, Note
+from api.broker.damage import Damage
 from api.broker.group_state import GroupState
 from api.broker.housekeeping import Housekeeping
 from api.broker.memory import MemoryBudget
 from api.broker.scrubber import Scrubber
 from api.loop_lag import LoopLag
+from api.node.alone import Alone
+from api.node.hosting import Hosting
+from api.node.membership import Membership
+from api.node.opening import open_directory
 from api.node.plug import plug_groups
+from api.node.world import World
 from api.settings import NodeSettings
-from cluster.controller.brokers import FormCluster, RegisterBroker
-from cluster.controller.image import MetadataDelta, MetadataImage
-from cluster.controller.topics import TopicRemoved
-from cluster.raft.voters import Voter
 from cluster.shell.disk_writer import DiskWriter
 from cluster.shell.hosted_partition import HostedPartition
-from cluster.shell.one_voter import Doors as QuorumDoors
-from cluster.shell.one_voter import OneVoter
 from cluster.shell.partitions import Partitions
 from cluster.shell.tick import Tick
-from cluster.shell.worker import MakeWorker, Worker
 from logstore.append_clock import AppendClock
-from logstore.identity import UUID_BYTES, Identity
-from logstore.identity import decode as decode_identity
-from logstore.identity import encode as encode_identity
 from logstore.log_directory import LogDirectory, Opened
 from logstore.partition_log import PartitionLog
-from logstore.paths import IDENTITY
-from logstore.replace_file import read_file, replace_file
 from logstore.round import RoundResult
-from model.errors import MalformedError, RequestError, StorageFailed
-from model.ids import NodeId, PartitionId, RegistrationEpoch, TopicId
-from model.ports import Clock, Disk, Rand, Spawn
+from model.ids import NodeId, PartitionId
 
 HOUSEKEEPING_MS: Final = 60_000
 """How often retention and expiry are looked at."""
-CLUSTER_ID_BYTES: Final = 8
 ANSWERS_SHARE: Final = 4
 """One part in so many of the memory budget is for answers, the rest for what comes in."""
-
-
-class OwnedSpawn(Spawn, Protocol):
-    """Tasks of this node alone, which end with it."""
-
-    def __len__(self) -> int:
-        """Return how many run."""
-        ...
-
-    async def close(self) -> None:
-        """Cancel every task and wait until all have ended."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
-    """The doors to the world that a node is given; a test's and the simulator's have the same."""
-
-    disk: Disk
-    clock: Clock
-    rand: Rand
-    spawn: OwnedSpawn
-    memory_bytes: int
-    """What request and answer buffers may take together (P53)."""
-    version: str
-    note: Note
-    """Writes a line of the node's log."""
-    workers: MakeWorker = Worker
-    """Makes what waits for the disk beside the loop."""
 
 
 class Node:
@@ -132,8 +92,9 @@ class Node:
         self.memory = MemoryBudget(world.memory_bytes - answers_bytes, "wait for the disk")
         self.answers = MemoryBudget(answers_bytes, "are on their way to readers")
         self._opened = opened
-        self._quorum: OneVoter | None = None
-        self._watches_removals = False
+        self._membership: Membership = Alone(
+            settings, world, opened=opened, metadata=self._metadata
+        )
         self._broker: Broker | None = None
         self._groups: GroupState | None = None
         self._housekeeping: Housekeeping | None = None
@@ -154,7 +115,7 @@ class Node:
         """
         opening = world.workers("opening", asyncio.get_running_loop().call_soon_threadsafe)
         try:
-            opened = await opening.run(partial(_open, settings, world))
+            opened = await opening.run(partial(open_directory, settings, world))
         finally:
             opening.close()
         node = cls(settings, world, opened=opened, failed=failed)
@@ -168,35 +129,20 @@ class Node:
         return self._broker
 
     async def _join(self) -> None:
-        """Open the metadata, say that this node is here, host what it is to host."""
-        identity = self._opened.identity
-        doors = QuorumDoors(
-            disk=self._world.disk,
-            clock=self._world.clock,
-            rand=self._world.rand,
-            run_blocking=self._metadata.run,
+        """Enter the cluster, host what is to be hosted, make the use cases."""
+        membership = self._membership
+        await membership.enter()
+        quorum = membership.quorum
+        hosting = Hosting(
+            quorum,
+            self.partitions,
+            opened=self._opened,
+            writer=self.writer,
+            spawn=self._world.spawn,
+            note=self._world.note,
         )
-        quorum = await OneVoter.open(
-            doors,
-            self.settings.cluster,
-            me=Voter(self.node_id, identity.directory),
-            defaults=self.settings.topic_defaults,
-        )
-        self._quorum = quorum
-        self._world.spawn.start(quorum.run(), "metadata quorum")
-        await quorum.propose(FormCluster(cluster_id=identity.cluster_id))
-        registered = await quorum.propose(
-            RegisterBroker(
-                node=self.node_id,
-                directory=identity.directory,
-                clean=self._opened.clean,
-                rack=self.settings.node.rack,
-                version=self._world.version,
-            )
-        )
-        known = identity._replace(registration_epoch=registered.registration_epoch)
-        await self._metadata.run(partial(_remember, self._world.disk, known))
-        self._host(quorum)
+        self.stray = hosting.begin()
+        membership.begin()
         context = BrokerContext(
             node=self.node_id,
             clock=self._world.clock,
@@ -251,56 +197,6 @@ class Node:
         await self._broker.members.start()
         self._broker.group_upkeep.start()
 
-    def _host(self, quorum: OneVoter) -> None:
-        image = quorum.image
-        self.partitions.load(image.topics_by_id.values())
-        for partition in list(self.directory.partitions):
-            if partition.topic in image.deleted:
-                self.directory.delete(partition)
-        # A crash soon after its topic was made leaves a partition nothing but a directory.
-        found = (*self._opened.stray, *self.directory.partitions)
-        known = image.topics_by_id.keys() | image.deleted
-        self.stray = tuple(partition for partition in found if partition.topic not in known)
-        quorum.subscribe(self._apply)
-        self._watch_removals(quorum)
-
-    def _apply(self, image: MetadataImage, delta: MetadataDelta) -> None:
-        self.partitions.apply(image, delta)
-        note = self._world.note
-        for topic in delta.created:
-            note("topic_created", topic=topic.name, partitions=len(topic.partitions))
-        for topic in delta.changed:
-            note("topic_changed", topic=topic.name, partitions=len(topic.partitions))
-        for topic_id in delta.deleted:
-            note("topic_deleted", topic_id=topic_id.hex())
-        if delta.deleted and self._quorum is not None:
-            self._watch_removals(self._quorum)
-
-    def _watch_removals(self, quorum: OneVoter) -> None:
-        """See to it that the controller hears when no file of a deleted topic is left."""
-        if quorum.image.deleted and not self._watches_removals:
-            self._watches_removals = True
-            self._world.spawn.start(self._tell_removals(quorum), "topics removed")
-
-    async def _tell_removals(self, quorum: OneVoter) -> None:
-        """Tell of each topic, not before a checkpoint has removed the last of its files.
-
-        What cannot be told now is told after the next deletion, or the next start.
-        """
-        try:
-            while deleted := quorum.image.deleted:
-                await self.writer.until(partial(self._are_removed, deleted))
-                for topic_id in sorted(deleted):
-                    await quorum.propose(TopicRemoved(topic_id=topic_id))
-        except RequestError as refusal:
-            if not refusal.code.retryable:
-                raise
-        finally:
-            self._watches_removals = False
-
-    def _are_removed(self, topics: Collection[TopicId]) -> bool:
-        return not any(partition.topic in topics for partition in self.directory.removing)
-
     def _written(self, result: RoundResult | None, logs: Sequence[PartitionLog]) -> None:
         """Answer whom a round or a checkpoint sets free; give back a round's memory."""
         if result is not None:
@@ -313,6 +209,8 @@ class Node:
                     ack.tell(None)
                 if result is not None and self._housekeeping is not None:
                     self._housekeeping.appended(partition)
+        if result is not None:
+            self._membership.round_ended()
 
     def _round_ended(self, result: RoundResult) -> None:
         work = result.round
@@ -334,6 +232,10 @@ class Node:
             self._broker.groups_state.fail(error)
         self._failed(error)
 
+    async def leave(self) -> None:
+        """Hand over to other nodes what this one leads, before its doors close; it still serves."""
+        await self._membership.leave()
+
     async def settle(self) -> None:
         """Wait until everything that has arrived is written and answered, or never will be."""
         if self._broker is not None:
@@ -350,10 +252,9 @@ class Node:
         if self._broker is not None:
             self._broker.members.stop()
             self._broker.group_upkeep.stop()
-        if self._quorum is not None:
-            self._quorum.stop()
-            await self._quorum.ended()  # what it still committed is written as well
-        await self.settle()
+        await self._membership.depart()
+        await self._membership.stop()
+        await self.settle()  # what the metadata still committed is written as well
         if self._groups is not None:
             await self._groups.at_rest()
             await self.settle()  # of a snapshot that became durable only now
@@ -364,37 +265,3 @@ class Node:
         await self._world.spawn.close()
         self._metadata.close()
         self._state.close()
-
-
-def _open(settings: NodeSettings, world: World) -> Opened:
-    """Recover the directory and take it for this process. Blocks.
-
-    A directory that has an identity keeps its cluster; an empty one begins a cluster of its own.
-    """
-    cluster_id = world.rand.randbytes(CLUSTER_ID_BYTES).hex()
-    try:
-        file = read_file(world.disk, IDENTITY)
-    except OSError as error:
-        raise StorageFailed(IDENTITY, error.errno or 0, "open") from error
-    if file is not None:
-        try:
-            cluster_id = decode_identity(file).cluster_id
-        except MalformedError:
-            pass  # opening refuses the directory, and says why
-    wanted = Identity(
-        world.rand.randbytes(UUID_BYTES), cluster_id, NodeId(settings.node.id), RegistrationEpoch(0)
-    )
-    return LogDirectory.open(
-        world.disk,
-        settings.log,
-        rand=world.rand,
-        now_wall=world.clock.wall_ms(),
-        identity=wanted,
-    )
-
-
-def _remember(disk: Disk, identity: Identity) -> None:
-    """Keep the registration epoch: a restored old image of the directory is told by it (P47)."""
-    replace_file(disk, IDENTITY, encode_identity(identity))
-    # SYNC: the next start must know what the controller was told.
-    disk.sync_directory("")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from api.addresses import split_address
 from api.door import Address, Door
 from api.http.door import HttpDoor
 from api.http.health import Health
@@ -14,11 +15,12 @@ from api.kafka.connection import Door as KafkaShared
 from api.kafka.counters import KafkaCounters
 from api.kafka.door import KafkaDoor
 from api.kafka.request import Api
-from api.node.assemble import Node, World
+from api.node.assemble import Node
 from api.node.logging import EventLog
 from api.node.system_limits import descriptors_max
+from api.node.world import World
 from api.rpc.server import GrpcDoor
-from api.settings import NodeSettings, split_address
+from api.settings import NodeSettings
 from model.counters import Counters
 
 KAFKA: Final = "kafka"

@@ -17,11 +17,12 @@ from api.kafka.apis import served_apis
 from api.kafka.connection import Door as KafkaShared
 from api.kafka.counters import KafkaCounters
 from api.kafka.door import KafkaDoor
-from api.node.assemble import Node, World
+from api.node.assemble import Node
 from api.node.system_clock import SystemClock
 from api.node.system_limits import descriptors_max
 from api.node.system_rand import SystemRand
 from api.node.system_spawn import SystemSpawn
+from api.node.world import World
 from api.settings import NodeSettings
 from api.sim.disk import SimDisk
 from api.testing.failures import Failures

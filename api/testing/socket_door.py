@@ -6,7 +6,7 @@ from grpc import aio
 
 from api.broker.broker import Broker
 from api.door import Address, DoorTaken
-from api.node.assemble import World
+from api.node.world import World
 from api.rpc.server import GrpcDoor
 from api.testing.failures import FailingGuard, Failures
 

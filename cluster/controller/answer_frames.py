@@ -10,24 +10,25 @@ from struct import Struct
 from typing import Any, Final, TypeAlias
 
 from cluster.controller.bootstrap import Answer, Empty, Founder, Member
-from cluster.controller.fields import FieldReader, partitions
-from cluster.controller.image import BrokerImage, Endpoint, FeatureLevels, PartitionImage, Standing
+from cluster.controller.fields import partitions
+from cluster.controller.image import BrokerImage, Endpoint, FeatureLevels, Standing
 from cluster.controller.isr import IsrAnswer, IsrVerdict
 from cluster.controller.producer_ids import ProducerIds
+from cluster.controller.proposed_frames import Proposed, proposed_bytes, read_proposed, read_row
 from cluster.controller.registration import Barrier, RegistrationRefused
 from cluster.controller.sessions import Heard
 from cluster.peer.fields import BodyReader, listed, optional_string, string
 from cluster.peer.forward import CallRefused
 from cluster.peer.table import Family, Frame, FrameType, Manner, packed
-from model.errors import MalformedError, RequestError
+from model.errors import RequestError
 from model.ids import NodeId, ProducerId, RegistrationEpoch
 
-Told: TypeAlias = Answer | BrokerImage | Heard | tuple[IsrAnswer, ...] | int | ProducerIds | None
+Told: TypeAlias = (
+    Answer | BrokerImage | Heard | tuple[IsrAnswer, ...] | int | ProducerIds | Proposed | None
+)
 
 BARRIER: Final = "barrier"
 """Under this name a refusal's metadata say which barrier a registration met."""
-_ROW_VERSION: Final = 2
-"""Of partition rows in metadata records."""
 _VOTER: Final = Struct(">i16s")
 _BROKER: Final = Struct(">i16sqq16sHHB")
 _PORT: Final = Struct(">H")
@@ -180,20 +181,7 @@ def _read_isr(reader: BodyReader) -> IsrAnswer:
         raise reader.wrong(f"a verdict {number}", back=_ISR.size)
     sound = (size == 0) is (verdict is IsrVerdict.UNKNOWN_PARTITION)
     reader.check(sound, f"{verdict.value} with {size} bytes of row", back=_ISR.size)
-    return IsrAnswer(verdict, _read_row(reader, size) if size else None)
-
-
-def _read_row(reader: BodyReader, size: int) -> PartitionImage:
-    """Return one row; what is wrong in it is told as where it lies in this frame."""
-    body = bytes(reader.view(size))
-    fields = FieldReader(body, 0, size, version=_ROW_VERSION)
-    try:
-        rows = fields.partitions()
-        fields.finish()
-    except MalformedError as wrong:
-        raise reader.wrong(f"a row: {wrong.why}", back=size - wrong.at) from wrong
-    reader.check(len(rows) == 1, f"{len(rows)} rows in the place of one", back=size)
-    return rows[0]
+    return IsrAnswer(verdict, read_row(reader, size) if size else None)
 
 
 def _read_heard(reader: BodyReader) -> Heard:
@@ -226,6 +214,7 @@ _ENCODE: Final[dict[type[Any], tuple[FrameType, Callable[[Any], bytes]]]] = {
     tuple: (FrameType.ISR_ANSWERS, lambda told: listed([_isr(one) for one in told])),
     int: (FrameType.COUNTED, _COUNT.pack),
     ProducerIds: (FrameType.PRODUCER_IDS, lambda told: _BLOCK.pack(told.first, told.count)),
+    Proposed: (FrameType.PROPOSED, proposed_bytes),
     type(None): (FrameType.DONE, lambda _: b""),
 }
 _DECODE: Final[dict[FrameType, Callable[[BodyReader], Told]]] = {
@@ -237,5 +226,6 @@ _DECODE: Final[dict[FrameType, Callable[[BodyReader], Told]]] = {
     ),
     FrameType.COUNTED: _read_counted,
     FrameType.PRODUCER_IDS: _read_block,
+    FrameType.PROPOSED: read_proposed,
     FrameType.DONE: lambda _: None,
 }

@@ -1,8 +1,8 @@
 """What nodes ask of the controller, on the peer wire: bytes out, bytes in.
 
 Format: docs/formats/peer_frames.md, controller. The requests and answers are those of this
-package. Clients' requests (topics, settings, elections by hand) come as forwarded calls instead.
-Answers are in `answer_frames.py`.
+package. What people and clients ask for (topics, settings, elections by hand) is in
+`proposal_frames.py`, answers are in `answer_frames.py`.
 """
 
 from collections.abc import Callable
@@ -15,6 +15,8 @@ from cluster.controller.image import FeatureLevels, LogEnd, Standing
 from cluster.controller.isr import AlterIsr, AnswerForUnclean, IsrProposal, RowVersion
 from cluster.controller.leadership import RecoveredLog, TellRecovered
 from cluster.controller.producer_ids import AllocateProducerIds
+from cluster.controller.proposal_frames import DECODE as DECODE_PROPOSAL
+from cluster.controller.proposal_frames import Proposal, body_of
 from cluster.controller.standing import SetStanding
 from cluster.controller.topics import TopicRemoved
 from cluster.peer.fields import BodyReader, listed, optional_string, string
@@ -47,6 +49,7 @@ Asked: TypeAlias = (
     | SetStanding
     | AllocateProducerIds
     | TopicRemoved
+    | Proposal
 )
 
 _NODE: Final = Struct(">i")
@@ -61,9 +64,16 @@ _NOTHING: Final = -1
 
 
 def encode(asked: Asked, *, correlation: int) -> bytes:
-    """Return a request's whole frame."""
-    number, body_of = _ENCODE[type(asked)]
-    return packed(number, body_of(asked), correlation=correlation)
+    """Return a request's whole frame.
+
+    Raises:
+        RequestError: INVALID_REQUEST, a proposal that fits no frame.
+    """
+    if type(asked) not in _ENCODE:
+        number, body = body_of(asked)  # type: ignore[arg-type] # one of the two has it
+        return packed(number, body, correlation=correlation)
+    number, write = _ENCODE[type(asked)]
+    return packed(number, write(asked), correlation=correlation)
 
 
 def decode(frame: Frame) -> Asked:
@@ -75,7 +85,7 @@ def decode(frame: Frame) -> Asked:
     assert frame.row.family is Family.CONTROLLER, "PEER_FRAME_FAMILY"
     assert frame.row.manner is Manner.ASKS, "PEER_FRAME_FAMILY"
     reader = BodyReader(frame)
-    asked = _DECODE[frame.type](reader)
+    asked = (_DECODE | DECODE_PROPOSAL)[frame.type](reader)
     reader.finish()
     return asked
 

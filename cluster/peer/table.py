@@ -45,6 +45,7 @@ class Family(Enum):
     """Which codec reads a frame."""
 
     LINK = "link"
+    PING = "ping"
     CALL = "call"
     RAFT = "raft"
     CONTROLLER = "controller"
@@ -67,6 +68,8 @@ class FrameType(IntEnum):
     HELLO = 1
     PROOF = 2
     LINK_REFUSED = 3
+    PING = 4
+    PONG = 5
     CALL_REFUSED = 8
     FORWARD = 9
     FORWARDED = 10
@@ -101,6 +104,20 @@ class FrameType(IntEnum):
     PRODUCER_IDS = 61
     TOPIC_REMOVED = 62
     DONE = 63
+    CREATE_TOPIC = 64
+    DELETE_TOPIC = 65
+    ADD_PARTITIONS = 66
+    ALTER_TOPIC_CONFIG = 67
+    ALTER_GROUP_CONFIG = 68
+    ELECT_PREFERRED = 69
+    ELECT_UNCLEAN = 70
+    # 71 begins an HTTP request that has lost its way: no frame has it.
+    REMOVE_BROKER = 72
+    RAISE_FEATURE_LEVEL = 73
+    CHANGE_VOTERS = 74
+    HAND_OVER = 75
+    PROPOSED = 76
+    TRANSFER_LEADER = 77
     OPEN = 80
     DIVERGING = 81
     REPLICA_REFUSED = 82
@@ -170,6 +187,8 @@ TABLE: Final[Mapping[FrameType, Row]] = MappingProxyType(
         FrameType.HELLO: Row(Family.LINK, Manner.SAYS, 87, 512),
         FrameType.PROOF: Row(Family.LINK, Manner.SAYS, 32, 32),
         FrameType.LINK_REFUSED: Row(Family.LINK, Manner.SAYS, 3, 1027),
+        FrameType.PING: Row(Family.PING, Manner.ASKS, 0, 0),
+        FrameType.PONG: Row(Family.PING, Manner.ANSWERS, 0, 0),
         FrameType.CALL_REFUSED: Row(Family.CALL, Manner.ANSWERS, 13, 256 << 10),
         FrameType.FORWARD: Row(Family.CALL, Manner.ASKS, 12, _BODY_MAX),
         FrameType.FORWARDED: Row(Family.CALL, Manner.ANSWERS, 0, _BODY_MAX),
@@ -204,6 +223,19 @@ TABLE: Final[Mapping[FrameType, Row]] = MappingProxyType(
         FrameType.PRODUCER_IDS: _answers(16),
         FrameType.TOPIC_REMOVED: _asks(16),
         FrameType.DONE: _answers(0),
+        FrameType.CREATE_TOPIC: _asks(12, _ROWS),
+        FrameType.DELETE_TOPIC: _asks(3, 64 << 10),
+        FrameType.ADD_PARTITIONS: _asks(7, 64 << 10),
+        FrameType.ALTER_TOPIC_CONFIG: _asks(12, _ROWS),
+        FrameType.ALTER_GROUP_CONFIG: _asks(12, _ROWS),
+        FrameType.ELECT_PREFERRED: _asks(0),
+        FrameType.ELECT_UNCLEAN: _asks(11, 64 << 10),
+        FrameType.TRANSFER_LEADER: _asks(11, 64 << 10),
+        FrameType.REMOVE_BROKER: _asks(4),
+        FrameType.RAISE_FEATURE_LEVEL: _asks(5),
+        FrameType.CHANGE_VOTERS: _asks(4, _SMALL),
+        FrameType.HAND_OVER: _asks(4),
+        FrameType.PROPOSED: _answers(9, _BODY_MAX),
         FrameType.OPEN: _replica(48),
         FrameType.DIVERGING: _replica(40),
         FrameType.REPLICA_REFUSED: _replica(29),

@@ -5,11 +5,10 @@ Format: docs/formats/metadata_log.md. Every call blocks.
 
 from dataclasses import dataclass
 
-from cluster.raft.entry import Entry, EntryKind
 from cluster.raft.entry_log import DIRECTORY, Dropped, EntryLog
-from cluster.raft.quorum_state import NAME, QuorumState, load, save
+from cluster.raft.quorum_state import NAME, QuorumState, load
 from cluster.raft.snapshot import Snapshot, newest
-from cluster.raft.voters import Voter, encode_voters
+from cluster.raft.voters import Voter
 from model.errors import DirectoryExit, DirectoryRefused
 from model.ids import Index, Term
 from model.ports import Disk, Rand
@@ -27,26 +26,10 @@ class Stable:
     """What opening the log has cut off."""
 
 
-def open_stable(disk: Disk, rand: Rand, *, me: Voter, file_bytes_max: int) -> Stable:
-    """Open what is there; a directory without anything becomes the first voter of a new quorum.
-
-    Raises:
-        DirectoryRefused: damaged or incomplete (exit 11), another directory's or of a quorum with
-            other voters (exit 12), a newer format (exit 13).
-        OSError: the disk failed.
-    """
-    state = _open_state(disk, me=me, voters=(me,))
-    if state.voters != (me,):
-        names = ", ".join(f"node {voter.node}" for voter in state.voters)
-        detail = f"the quorum of this directory is {names}; node {me.node} alone cannot lead it"
-        raise DirectoryRefused(DirectoryExit.FENCED, detail)
-    return _open_log(disk, rand, state=state, file_bytes_max=file_bytes_max)
-
-
 def open_member(
     disk: Disk, rand: Rand, *, me: Voter, voters: tuple[Voter, ...], file_bytes_max: int
 ) -> Stable:
-    """Open what is there, as a member of a quorum of any size.
+    """Open what is there, as a member of a quorum of any size, be it the only one.
 
     `voters`: whom a directory without anything believes to be the quorum, until its log says. A
     founder names the founders; who joins names the quorum that it joins, and not itself.
@@ -91,25 +74,3 @@ def _open_log(disk: Disk, rand: Rand, *, state: QuorumState, file_bytes_max: int
         )
         raise DirectoryRefused(DirectoryExit.FAILED, detail)
     return Stable(disk=disk, state=state, snapshot=snapshot, log=log, dropped=dropped)
-
-
-def begin_term_alone(stable: Stable) -> Term:
-    """Vote for oneself in a new term, and begin it in the log; durable when this returns.
-
-    The first entry of all is the quorum's configuration; every term begins with an empty entry,
-    which commits all that stands before it (Raft 5.4.2). Raises OSError.
-    """
-    (me,) = stable.state.voters
-    term = Term(stable.state.term + 1)
-    state = QuorumState(
-        term=term, voted_for=me.node, directory=me.directory, voters=stable.state.voters
-    )
-    save(stable.disk, DIRECTORY, state)
-    log = stable.log
-    entries: list[Entry] = []
-    if log.last_index == 0:
-        voters = encode_voters(state.voters)
-        entries.append(Entry(term, Index(1), EntryKind.VOTERS, voters))
-    index = Index(log.last_index + len(entries) + 1)
-    log.append([*entries, Entry(term, index, EntryKind.LEADER, b"")])
-    return term

@@ -1,20 +1,42 @@
 """The partitions that this node hosts: it follows the metadata, nothing else creates or deletes.
 
 Invariants:
-    PARTITION_HOSTED_ONCE    a partition has one object on a node, for as long as it exists.
+    PARTITION_HOSTED_ONCE       a partition has one object on a node, for as long as it exists.
+    OUTLET_BEFORE_PARTITIONS    whoever is hosted knows from the beginning how to speak.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 from cluster.controller.image import MetadataDelta, MetadataImage, TopicImage
 from cluster.controller.unknown_topic import unknown_id, unknown_name
 from cluster.replication.high_watermark import CommitRule
-from cluster.shell.hosted_partition import HostedPartition
+from cluster.shell.hosted_partition import HostedPartition, led_elsewhere
+from cluster.shell.no_replicas import NO_REPLICAS
+from cluster.shell.replica_outlet import Here, Outlet
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
 from model.errors import ErrorCode, RequestError
-from model.ids import NodeId, PartitionId, TopicId
+from model.ids import MonotonicMs, NodeId, PartitionId, TopicId
 from model.ports import Clock
+
+
+class _Topic(NamedTuple):
+    image: TopicImage
+    hosted: tuple[HostedPartition, ...]
+    """In the order of their numbers."""
+
+    def at(self, number: int) -> HostedPartition:
+        """Return a partition; say where it is if it is not here."""
+        hosted, image = self.hosted, self.image
+        if 0 <= number < len(hosted) and hosted[number].number == number:
+            return hosted[number]
+        if not 0 <= number < len(image.partitions):
+            raise _no_such_partition(image, number)
+        for one in hosted:
+            if one.number == number:
+                return one
+        raise led_elsewhere(image, number)
 
 
 class Partitions:
@@ -33,17 +55,22 @@ class Partitions:
         """Host nothing yet.
 
         `changed` is called when the directory has something to write, `dropped` for a partition
-        whose topic was deleted, before its log is.
+        whose topic was deleted, or whose replica goes to another node, before its log is.
         """
-        self._node = node
+        self._here = Here(node, NO_REPLICAS)
         self._directory = directory
         self._clock = clock
         self._replica_lag_ms_max = replica_lag_ms_max
         self._changed = changed
         self._dropped = dropped
         self._by_id: dict[PartitionId, HostedPartition] = {}
-        self._by_name: dict[str, tuple[HostedPartition, ...]] = {}
-        self._topics: dict[TopicId, TopicImage] = {}
+        self._by_name: dict[str, _Topic] = {}
+        self._names: dict[TopicId, str] = {}
+
+    def speak_by(self, outlet: Outlet) -> None:
+        """Let replicas speak to other nodes by this outlet. Once, before anything is hosted."""
+        assert not self._by_name, "OUTLET_BEFORE_PARTITIONS"
+        self._here = self._here._replace(outlet=outlet)
 
     def __iter__(self) -> Iterator[HostedPartition]:
         """Yield every hosted partition."""
@@ -54,90 +81,104 @@ class Partitions:
         return len(self._by_id)
 
     def get(self, topic: str, number: int) -> HostedPartition:
-        """Return a partition by its topic's name.
+        """Return a partition by its topic's name. It need not be led by this node.
 
         Raises:
-            RequestError: UNKNOWN_TOPIC (with the nearest name), UNKNOWN_PARTITION.
+            RequestError: UNKNOWN_TOPIC (with the nearest name), UNKNOWN_PARTITION; NOT_LEADER or
+                LEADER_NOT_AVAILABLE, this node holds no replica of it.
         """
-        hosted = self._by_name.get(topic)
-        if hosted is None:
+        known = self._by_name.get(topic)
+        if known is None:
             raise unknown_name(topic, self._by_name)
-        return _at(hosted, number)
+        return known.at(number)
 
     def get_by_id(self, topic: TopicId, number: int) -> HostedPartition:
-        """Return a partition by its topic's id.
+        """Return a partition by its topic's id. It need not be led by this node.
 
         Raises:
-            RequestError: UNKNOWN_TOPIC, UNKNOWN_PARTITION.
+            RequestError: UNKNOWN_TOPIC, UNKNOWN_PARTITION, NOT_LEADER, LEADER_NOT_AVAILABLE.
         """
-        image = self._topics.get(topic)
-        if image is None:
+        name = self._names.get(topic)
+        if name is None:
             raise unknown_id(topic)
-        return _at(self._by_name[image.name], number)
+        return self._by_name[name].at(number)
+
+    def by_id(self, partition: PartitionId) -> HostedPartition | None:
+        """Return a partition; None if this node holds no replica of it."""
+        return self._by_id.get(partition)
 
     def of_topic(self, topic: str) -> tuple[HostedPartition, ...]:
-        """Return all partitions of a topic, by number.
+        """Return all partitions of a topic that have a replica here, by number.
 
         Raises:
             RequestError: UNKNOWN_TOPIC.
         """
-        hosted = self._by_name.get(topic)
-        if hosted is None:
+        known = self._by_name.get(topic)
+        if known is None:
             raise unknown_name(topic, self._by_name)
-        return hosted
+        return known.hosted
 
     def of_topic_id(self, topic_id: TopicId) -> tuple[HostedPartition, ...]:
-        """Return all partitions of a topic by its id; none if it is not there any more."""
-        image = self._topics.get(topic_id)
-        return () if image is None else self._by_name[image.name]
+        """Return the same by the topic's id; none if it is not there any more."""
+        name = self._names.get(topic_id)
+        return () if name is None else self._by_name[name].hosted
 
     def by_log(self, log: PartitionLog) -> HostedPartition | None:
-        """Return the hosted partition of a log; None once it is deleted."""
-        return self._by_id.get(log.id)
+        """Return the hosted partition of a log; None once it is deleted, or another's place."""
+        found = self._by_id.get(log.id)
+        return found if found is not None and found.log is log else None
 
     def apply(self, image: MetadataImage, delta: MetadataDelta) -> None:
-        """Follow committed metadata: host what is new, drop what is gone, take over settings."""
+        """Follow committed metadata: host what is new, drop what is gone, take over changes."""
         for topic_id in delta.deleted:
             self._drop(topic_id)
         for topic in delta.created:
-            self._host(topic)
+            self._take(topic, fresh=True)
         for topic in delta.changed:
-            self._change(topic)
-        if delta.created or delta.deleted:
+            self._take(topic)
+        if delta.created or delta.deleted or delta.changed:
             self._changed()
         del image
 
     def load(self, topics: Iterable[TopicImage]) -> None:
         """Host everything that the metadata holds at start."""
         for topic in topics:
-            self._host(topic)
+            self._take(topic, fresh=True)
 
-    def _host(self, topic: TopicImage) -> None:
-        settings = topic.settings.partition_settings()
+    def _take(self, topic: TopicImage, *, fresh: bool = False) -> None:
+        """Host, go on with, or drop the partitions of a topic, as its rows say."""
+        now, rule, node = self._clock.monotonic_ms(), self._rule(topic), self._here.node
         hosted = []
-        for partition in topic.partitions:
-            place = PartitionId(topic.topic_id, partition.number)
-            assert place not in self._by_id, "PARTITION_HOSTED_ONCE"
-            log = self._directory.partitions.get(place)
-            if log is None:
-                log = self._directory.create(place, settings)
-            else:
-                log.configure(settings)
-            one = self._lead(topic, partition.number, log)
-            self._by_id[place] = one
+        for row in topic.partitions:
+            place = PartitionId(topic.topic_id, row.number)
+            one = self._by_id.get(place)
+            assert one is None or not fresh, "PARTITION_HOSTED_ONCE"
+            if one is not None:
+                for ack in one.changed(topic, rule, now):
+                    ack.tell(None)
+            if node not in row.replicas:
+                if one is not None:
+                    self._forget(one)
+                continue
+            if one is None:
+                one = self._host(topic, place, rule=rule, now=now)
             hosted.append(one)
-        self._by_name[topic.name] = tuple(hosted)
-        self._topics[topic.topic_id] = topic
+        self._by_name[topic.name] = _Topic(topic, tuple(hosted))
+        self._names[topic.topic_id] = topic.name
 
-    def _lead(self, topic: TopicImage, number: int, log: PartitionLog) -> HostedPartition:
-        return HostedPartition(
-            topic,
-            number,
-            log=log,
-            node=self._node,
-            rule=self._rule(topic),
-            now=self._clock.monotonic_ms(),
-        )
+    def _host(
+        self, topic: TopicImage, place: PartitionId, *, rule: CommitRule, now: MonotonicMs
+    ) -> HostedPartition:
+        """Take a partition's log from the directory, or make it; play the part that is given."""
+        settings = topic.settings.partition_settings()
+        log = self._directory.partitions.get(place)
+        if log is None:
+            log = self._directory.create(place, settings)
+        else:
+            log.configure(settings)
+        one = HostedPartition(topic, place.number, log=log, here=self._here, rule=rule, now=now)
+        self._by_id[place] = one
+        return one
 
     def _rule(self, topic: TopicImage) -> CommitRule:
         return CommitRule(
@@ -146,40 +187,25 @@ class Partitions:
             replica_lag_ms_max=self._replica_lag_ms_max,
         )
 
-    def _change(self, topic: TopicImage) -> None:
-        hosted = list(self._by_name[topic.name])
-        now, rule = self._clock.monotonic_ms(), self._rule(topic)
-        for one in hosted:
-            for ack in one.changed(topic, rule, now):
-                ack.tell(None)
-        settings = topic.settings.partition_settings()
-        for partition in topic.partitions[len(hosted) :]:
-            place = PartitionId(topic.topic_id, partition.number)
-            one = self._lead(topic, partition.number, self._directory.create(place, settings))
-            self._by_id[place] = one
-            hosted.append(one)
-        self._by_name[topic.name] = tuple(hosted)
-        self._topics[topic.topic_id] = topic
-        self._changed()
-
     def _drop(self, topic_id: TopicId) -> None:
-        topic = self._topics.pop(topic_id, None)
-        if topic is None:
-            return
-        for one in self._by_name.pop(topic.name):
-            del self._by_id[one.log.id]
-            self._dropped(one)
-            self._directory.delete(one.log.id)
+        name = self._names.pop(topic_id, None)
+        if name is not None:
+            for one in self._by_name.pop(name).hosted:
+                self._forget(one)
+
+    def _forget(self, one: HostedPartition) -> None:
+        del self._by_id[one.log.id]
+        self._here.outlet.forget(one.log.id)
+        self._dropped(one)
+        self._directory.delete(one.log.id)
 
 
-def _at(hosted: tuple[HostedPartition, ...], number: int) -> HostedPartition:
-    if 0 <= number < len(hosted):
-        return hosted[number]
-    topic = hosted[0].topic.name
-    raise RequestError(
+def _no_such_partition(topic: TopicImage, number: int) -> RequestError:
+    partitions = len(topic.partitions)
+    return RequestError(
         ErrorCode.UNKNOWN_PARTITION,
-        f'topic "{topic}" has partitions 0 to {len(hosted) - 1}, not {number}',
-        topic=topic,
+        f'topic "{topic.name}" has partitions 0 to {partitions - 1}, not {number}',
+        topic=topic.name,
         partition=str(number),
-        partitions=str(len(hosted)),
+        partitions=str(partitions),
     )

@@ -61,9 +61,10 @@ class PartitionStateLog(Generic[RecordT]):
 
         Raises:
             RequestError: nothing was taken: LIMIT_EXCEEDED (too large a batch), OVERLOADED,
-                DISK_FULL, STORAGE_ERROR, NOT_ENOUGH_REPLICAS.
+                DISK_FULL, STORAGE_ERROR, NOT_ENOUGH_REPLICAS, NOT_LEADER, LEADER_NOT_AVAILABLE.
         """
         partition, intake = self._partition, self._intake
+        partition.check_leads()
         if not partition.enough_in_sync:
             check_in_sync(
                 in_sync=len(partition.topic.partitions[partition.number].isr),

@@ -11,8 +11,8 @@ ME = Hello(NodeId(2), bytes(16), bytes(16), bytes(32), "tide")
 
 
 def samples() -> list[bytes]:
-    """Return a frame of every type of a link."""
-    return of_family(Family.LINK)
+    """Return a frame of every type of a link itself."""
+    return of_family(Family.LINK, Family.PING)
 
 
 def fuzz(data: bytes) -> None:

@@ -23,9 +23,10 @@ from pathlib import Path
 from api.broker.acks import Acks, Produced
 from api.broker.fetch import Want
 from api.broker.place import AtTime, Latest
-from api.node.assemble import Node, World
+from api.node.assemble import Node
 from api.node.log_events import EVENTS
 from api.node.system_spawn import SystemSpawn
+from api.node.world import World
 from api.settings import NodeSettings
 from api.sim.clock import SimClock
 from cluster.controller.topics import CreateTopic, DeleteTopic

@@ -11,9 +11,10 @@ from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, TypeVar
 
-from api.node.assemble import Node, World
+from api.node.assemble import Node
 from api.node.log_events import EVENTS
 from api.node.system_spawn import SystemSpawn
+from api.node.world import World
 from api.settings import NodeSettings
 from api.sim.clock import SimClock
 from api.sim.disk import SimDisk

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from api.door import Address, Door
-from api.node.assemble import Node, World
+from api.node.assemble import Node
 from api.node.lifecycle import EXIT_FAILED, EXIT_OK, Lifecycle
 from api.node.system_rand import SystemRand
 from api.node.system_spawn import SystemSpawn
+from api.node.world import World
 from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation

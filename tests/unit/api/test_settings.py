@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.addresses import is_every_address, is_loopback, split_address
 from api.config_file import DECLARED, ConfigRefused, Given, load, rows_of
 from api.node.refusals import exposure
-from api.settings import SECTIONS, NodeSettings, is_every_address, is_loopback, split_address
+from api.settings import SECTIONS, NodeSettings
 from api.settings_reference import reference_toml, settings_page
 from cluster.controller.configs import SERVED
 

@@ -14,7 +14,7 @@ from cluster.controller.image import MetadataImage
 from cluster.raft.entry import decode
 from cluster.raft.log_file import HEAD_BYTES, SUFFIX, decode_head
 from cluster.raft.snapshot import SUFFIX as SNAPSHOT
-from cluster.shell.one_voter import OneVoter
+from cluster.shell.raft_quorum import RaftQuorum
 from model.errors import DirectoryRefused
 from tests.fuzz.fuzz_metadata_directory import SETTINGS, at_once, image
 from tests.fuzz.memory_disk import MemoryDisk
@@ -23,7 +23,7 @@ from tests.quorum import open_voter
 SEED: Final = int(os.environ.get("SEED", "1"))
 
 
-def opened(whole: Image, changed: dict[str, bytes]) -> OneVoter | None:
+def opened(whole: Image, changed: dict[str, bytes]) -> RaftQuorum | None:
     """Return the quorum; None: it is refused."""
     try:
         return at_once(open_voter(MemoryDisk(whole, changed), settings=SETTINGS))

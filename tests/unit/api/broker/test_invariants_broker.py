@@ -6,7 +6,7 @@ from api.broker.broker import Broker
 from api.node.assemble import Node
 from api.sim.disk import SimDisk
 from cluster.controller.producer_ids import ProducerIds
-from cluster.shell.one_voter import OneVoter
+from cluster.shell.raft_quorum import RaftQuorum
 from logstore.partition_log import PartitionLog, ReadPlan, ReadResult
 from model.ids import Offset, ProducerId
 from model.principal import ANONYMOUS
@@ -36,12 +36,12 @@ async def test_no_reader_is_shown_what_is_not_committed(monkeypatch: pytest.Monk
 async def test_no_producer_id_is_taken_from_an_empty_block(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def nothing(quorum: OneVoter, request: object) -> ProducerIds:
+    async def nothing(quorum: RaftQuorum, request: object) -> ProducerIds:
         return ProducerIds(ProducerId(7), 0)
 
     async with broker_node() as one:
         with monkeypatch.context() as spoilt:
-            spoilt.setattr(OneVoter, "propose", nothing)
+            spoilt.setattr(RaftQuorum, "propose", nothing)
             with pytest.raises(AssertionError, match="PRODUCER_ID_FROM_BLOCK"):
                 await one.broker.init_producer_id(ANONYMOUS)
 

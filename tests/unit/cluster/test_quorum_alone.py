@@ -1,10 +1,12 @@
-"""The quorum of one voter: who is answered when, and what a restart finds."""
+"""The quorum that is one node: who is answered when, and what a restart finds."""
 
 import errno
 from asyncio import CancelledError, TaskGroup, get_running_loop
+from random import Random
 
 import pytest
 
+from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
 from cluster.controller.brokers import FormCluster, RegisterBroker
@@ -14,9 +16,12 @@ from cluster.controller.topics import CreateTopic, DeleteTopic
 from cluster.raft.entry import Entry, EntryKind
 from cluster.raft.entry_log import DIRECTORY
 from cluster.raft.quorum_state import NAME
+from cluster.raft.stable import open_member
 from cluster.raft.voters import Voter
 from cluster.settings import ClusterSettings
-from cluster.shell.one_voter import Doors, OneVoter
+from cluster.shell import raft_quorum
+from cluster.shell.raft_doors import Doors
+from cluster.shell.raft_quorum import RaftQuorum
 from model.errors import DirectoryRefused, ErrorCode, RequestError, StorageFailed
 from model.ids import Index, NodeId, Position
 from tests.quorum import DIRECTORY_UUID, ME, NODE, REGISTER, Runner, open_voter, running, turns
@@ -26,7 +31,7 @@ def create(name: str, **settings: str) -> CreateTopic:
     return CreateTopic(name=name, config=settings)
 
 
-async def refusal(voter: OneVoter, request: CreateTopic) -> ErrorCode:
+async def refusal(voter: RaftQuorum, request: CreateTopic) -> ErrorCode:
     with pytest.raises(RequestError) as refused:
         await voter.propose(request)
     return refused.value.code
@@ -92,14 +97,27 @@ async def test_a_refusal_waits_for_what_it_rests_on() -> None:
         created = group.create_task(voter.propose(create("orders")))
         await turns()
         again = group.create_task(refusal(voter, create("orders")))
-        barrier = group.create_task(voter.read_barrier())
         await turns()
-        assert not again.done()
-        assert not barrier.done()
+        waits = not again.done()
         runner.release()
         assert await again is ErrorCode.TOPIC_ALREADY_EXISTS
-        await barrier
         assert created.done()
+        assert waits
+
+
+async def test_a_read_waits_for_what_was_answered_and_for_nothing_else() -> None:
+    runner = Runner()
+    voter = await open_voter(SimDisk(), runner=runner)
+    async with running(voter), TaskGroup() as group:
+        await voter.propose(REGISTER)
+        runner.hold()
+        created = group.create_task(voter.propose(create("orders")))
+        await turns()
+        read = group.create_task(voter.read_barrier())
+        await turns()
+        told = read.done(), created.done()
+        runner.release()
+        assert told == (True, False)
 
 
 async def test_listeners_see_each_round_before_its_answers() -> None:
@@ -211,7 +229,7 @@ async def test_a_bug_in_the_machine_is_shown_to_nobody(monkeypatch: pytest.Monke
         def broken(*_: object) -> None:
             raise AssertionError("METADATA_TOPIC_EXISTS")
 
-        monkeypatch.setattr(voter._machine, "replay", broken)
+        monkeypatch.setattr(voter._metadata._machine, "replay", broken)
         with pytest.raises(AssertionError, match="METADATA_TOPIC_EXISTS"):
             await voter.propose(create("orders"))
         assert await refusal(voter, create("other")) is ErrorCode.INTERNAL
@@ -264,7 +282,7 @@ async def opening(disk: SimDisk, me: Voter = ME) -> int:
     """Return the exit code with which an opening is refused."""
     doors = await open_doors(disk)
     with pytest.raises(DirectoryRefused) as refused:
-        await OneVoter.open(doors, ClusterSettings(), me=me, defaults={})
+        await RaftQuorum.open(doors, ClusterSettings(), me=me, voters=(me,), defaults={})
     return refused.value.exit_code
 
 
@@ -321,24 +339,57 @@ async def test_a_snapshot_that_is_damaged_or_renamed_is_refused() -> None:
         (EntryKind.RECORDS, bytes.fromhex("00000006ff01"), 13),
         (EntryKind.RECORDS, bytes.fromhex("000000060701"), 11),
         (EntryKind.VOTERS, bytes(20), 12),
+        (EntryKind.VOTERS, bytes(19), 11),
+        (4, b"", 13),
     ],
 )
 async def test_an_entry_that_means_nothing_here_is_not_read_around(
-    kind: EntryKind, payload: bytes, exit_code: int
+    kind: int, payload: bytes, exit_code: int
 ) -> None:
     disk = SimDisk()
     voter = await open_voter(disk)
-    log = voter._stable.log
+    log = open_member(
+        disk, Random(1), me=ME, voters=(ME,), file_bytes_max=ClusterSettings().quorum_file_bytes
+    ).log
     log.append([Entry(voter.term, Index(log.last_index + 1), kind, payload)])
     assert await opening(disk) == exit_code
 
 
-async def test_what_several_voters_will_do_is_not_there_yet() -> None:
+async def test_nobody_is_there_to_lead_instead() -> None:
     voter = await open_voter(SimDisk())
-    for refused in (voter.change_voters((NodeId(1),), ()), voter.transfer_leadership(NodeId(1))):
-        with pytest.raises(RequestError) as error:
-            await refused
-        assert error.value.code is ErrorCode.NOT_IMPLEMENTED
+    async with running(voter):
+        await voter.propose(REGISTER)
+        await voter.transfer_leadership(NODE)
+        for refused, code in [
+            (voter.transfer_leadership(NodeId(1)), ErrorCode.UNKNOWN_VOTER),
+            (voter.change_voters((NodeId(1),), ()), ErrorCode.UNKNOWN_BROKER),
+            (voter.change_voters((), (NodeId(1),)), ErrorCode.UNKNOWN_VOTER),
+            (voter.change_voters((), (NODE,)), ErrorCode.INVALID_REQUEST),
+        ]:
+            with pytest.raises(RequestError) as error:
+                await refused
+            assert error.value.code is code
+        assert (voter.leads, voter.leader) == (True, NODE)
+
+
+async def test_a_decision_that_fits_no_entry_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    voter = await open_voter(SimDisk())
+    async with running(voter):
+        await voter.propose(REGISTER)
+        monkeypatch.setattr(raft_quorum, "PAYLOAD_BYTES_MAX", 100)
+        with pytest.raises(RequestError, match=r"takes 1[0-9][0-9] bytes of the metadata log"):
+            await voter.propose(create("orders", **{"retention.ms": "1", "segment.ms": "7"}))
+        monkeypatch.undo()
+        await voter.propose(create("orders"))
+
+
+async def test_a_node_alone_sets_no_timer() -> None:
+    voter = await open_voter(SimDisk())
+    clock = voter._doors.clock
+    assert isinstance(clock, SimClock)
+    async with running(voter):
+        await voter.propose(REGISTER)
+        assert clock.next_timer() is None
 
 
 async def test_a_round_that_ends_below_the_one_before_is_a_bug(
@@ -348,7 +399,7 @@ async def test_a_round_that_ends_below_the_one_before_is_a_bug(
     task = get_running_loop().create_task(voter.run())
     await voter.propose(REGISTER)
     older = voter.image
-    monkeypatch.setattr(voter._machine, "freeze", lambda _: (older, MetadataDelta()))
+    monkeypatch.setattr(voter._metadata._machine, "freeze", lambda _: (older, MetadataDelta()))
     assert await refusal(voter, create("orders")) is ErrorCode.LEADERSHIP_LOST
     with pytest.raises(AssertionError, match="QUORUM_DURABLE_NEVER_FALLS"):
         await task

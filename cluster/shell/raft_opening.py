@@ -1,0 +1,90 @@
+"""Opening a member of the controller quorum: from its files to a core and a machine.
+
+Blocks: it runs in the thread that may wait. A member that is the only voter leads when this
+returns, in a new term that is durable: such a node is there at once, and has nobody to wait for.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cluster.raft.entry_log import Dropped
+from cluster.raft.limits import RaftLimits
+from cluster.raft.node import RaftNode
+from cluster.raft.stable import Stable, open_member
+from cluster.raft.storage import RaftStorage, start_from
+from cluster.raft.voters import Configuration, Voter
+from cluster.settings import ClusterSettings
+from cluster.shell.raft_doors import Doors
+from cluster.shell.raft_metadata import RaftMetadata
+from model.errors import DirectoryExit, DirectoryRefused, MalformedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedMember:
+    """A member as its disk has it."""
+
+    node: RaftNode
+    storage: RaftStorage
+    metadata: RaftMetadata
+    dropped: tuple[Dropped, ...]
+    """What opening the log has cut off."""
+
+
+def open_as_member(
+    doors: Doors,
+    settings: ClusterSettings,
+    *,
+    me: Voter,
+    voters: tuple[Voter, ...],
+    defaults: Mapping[str, str],
+) -> OpenedMember:
+    """Open what is there; see `RaftQuorum.open`.
+
+    Raises:
+        DirectoryRefused: with the exit code that the node ends with.
+        OSError: the disk failed.
+    """
+    stable = open_member(
+        doors.disk, doors.rand, me=me, voters=voters, file_bytes_max=settings.quorum_file_bytes
+    )
+    node = _core(doors, settings, me=me, stable=stable)
+    if doors.send is None and node.configuration != Configuration((me,)):
+        names = ", ".join(f"node {voter.node}" for voter in node.configuration.members)
+        detail = f"the quorum of this directory is {names}; node {me.node} alone cannot lead it"
+        raise DirectoryRefused(DirectoryExit.FENCED, detail)
+    metadata = RaftMetadata(defaults)
+    if stable.snapshot is not None:
+        metadata.restore(stable.snapshot.payload, stable.snapshot.last_index)
+    opened = OpenedMember(
+        node=node,
+        storage=RaftStorage(stable, me=me),
+        metadata=metadata,
+        dropped=stable.dropped,
+    )
+    if node.leadership is not None:
+        _lead_alone(opened)
+    return opened
+
+
+def _core(doors: Doors, settings: ClusterSettings, *, me: Voter, stable: Stable) -> RaftNode:
+    limits = RaftLimits(
+        election_ticks=settings.quorum_election_ticks,
+        kept_entries=min(RaftLimits().kept_entries, settings.quorum_snapshot_entries),
+    )
+    try:
+        return RaftNode(start_from(stable, me=me), limits=limits, rand=doors.rand)
+    except MalformedError as damage:
+        detail = f"an entry of the metadata log cannot be read: {damage}"
+        raise DirectoryRefused(DirectoryExit.FAILED, detail) from damage
+
+
+def _lead_alone(opened: OpenedMember) -> None:
+    """Make the term durable that began with the start, and replay the log that it commits.
+
+    Learners hear of it later: a message that is lost is sent again.
+    """
+    while (ready := opened.node.ready()) is not None:
+        if ready.work is not None:
+            opened.storage.perform(ready.work)
+            opened.node.persisted(ready.work.durable)
+        opened.metadata.apply(ready.committed)

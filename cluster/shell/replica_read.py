@@ -1,0 +1,134 @@
+"""Batches for a follower: what a leader reads from its log, each with its append time.
+
+From memory at once; from files in the read pool, verified as for any other reader (P6). Followers
+are sent whole batches up to the log's end, committed or not, and from the first whole one that is
+kept.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from cluster.peer.replica_frames import SentBatch
+from logstore.partition_log import PartitionLog
+from logstore.read_plan import ReadPlan
+from logstore.replicated import whole_from
+from logstore.segment import Segment
+from logstore.tail import ReadResult
+from model.errors import ErrorCode, RequestError
+from model.ids import Offset
+from model.record import BatchHeader, iter_batches
+
+
+class Sent(NamedTuple):
+    """Whole batches, one behind the other."""
+
+    end: Offset
+    size_bytes: int
+    batches: Sequence[SentBatch]
+
+
+class FileRead(NamedTuple):
+    """Batches that are to be read from files."""
+
+    job: Callable[[], ReadResult]
+    """READ POOL THREAD. Raises RequestError (CORRUPT_LOG, OFFSET_OUT_OF_RANGE), StorageFailed."""
+    segment: Segment
+    generation: int
+
+    def sent(self, found: ReadResult) -> Sent:
+        """Return what the job has read, with its times. Loop only.
+
+        Raises:
+            RequestError: OFFSET_OUT_OF_RANGE, the segment was cut or removed meanwhile, or the rows
+                with its times were given back.
+        """
+        if self.segment.generation != self.generation:
+            raise _taken_away(found.first_offset)
+        return _with_times(found, self.segment)
+
+
+def read_batches(log: PartitionLog, offset: Offset, max_bytes: int) -> Sent | FileRead:
+    """Return the batches that begin at an offset, at least one; none at the log's end.
+
+    Raises:
+        RequestError: OFFSET_OUT_OF_RANGE: retention was faster.
+    """
+    found = log.read(offset, max_bytes, end=log.log_end, start=whole_from(log))
+    if isinstance(found, ReadPlan):
+        return _from_files(log, log.segment_of(offset), found)
+    if not found.buffers:
+        return Sent(offset, 0, ())
+    return _from_tail(log, found)
+
+
+def is_in_memory(log: PartitionLog, offset: Offset) -> bool:
+    """Tell whether a read from an offset needs no file."""
+    return offset >= log.tail.start
+
+
+def _from_files(log: PartitionLog, segment: Segment, plan: ReadPlan) -> FileRead:
+    view = None
+    segment.adopt()
+    if segment.size_bytes and not segment.times_whole:
+        (view,) = (one for one in log.segments() if one.live is segment)
+
+    def job() -> ReadResult:
+        found = plan.blocking()
+        if view is not None:
+            view.load_times()
+        return found
+
+    return FileRead(job, segment, segment.generation)
+
+
+def _from_tail(log: PartitionLog, found: ReadResult) -> Sent | FileRead:
+    """Give each batch its time, segment by segment, as far as its rows are in memory."""
+    batches: list[SentBatch] = []
+    size, end = 0, found.first_offset
+    for raw in found.buffers:
+        header = BatchHeader(memoryview(raw))
+        row = log.segment_of(header.base_offset).times_at(header.base_offset)
+        if row is None:
+            break
+        batches.append(SentBatch(header.base_offset, row.append_time, raw))
+        size += len(raw)
+        end = header.end_offset
+    if not batches:
+        return _times_from_files(log, found)
+    return Sent(end, size, batches)
+
+
+def _times_from_files(log: PartitionLog, found: ReadResult) -> FileRead:
+    """Read only the times: the batches are in memory still, their rows were given back."""
+    segment = log.segment_of(found.first_offset)
+    (view,) = (one for one in log.segments() if one.live is segment)
+    end = view.end_offset
+    kept = [raw for raw in found.buffers if BatchHeader(memoryview(raw)).base_offset < end]
+
+    def job() -> ReadResult:
+        view.load_times()
+        size = sum(map(len, kept))
+        behind = BatchHeader(memoryview(kept[-1])).end_offset
+        return ReadResult(kept, found.first_offset, behind, size)
+
+    return FileRead(job, segment, segment.generation)
+
+
+def _taken_away(offset: Offset) -> RequestError:
+    return RequestError(
+        ErrorCode.OFFSET_OUT_OF_RANGE,
+        f"offset {offset} was taken away while it was being read; the next try finds what is there",
+        offset=str(offset),
+    )
+
+
+def _with_times(found: ReadResult, segment: Segment) -> Sent:
+    batches: list[SentBatch] = []
+    for buffer in found.buffers:
+        for raw in iter_batches(memoryview(buffer)):
+            base = BatchHeader(raw).base_offset
+            row = segment.times_at(base)
+            if row is None:  # given back again since, by a checkpoint or for another reader
+                raise _taken_away(base)
+            batches.append(SentBatch(base, row.append_time, raw))
+    return Sent(found.next_offset, found.size_bytes, batches)

@@ -1,0 +1,382 @@
+"""The replica streams of one node: between the cores of its partitions and the other nodes.
+
+An `Outlet` for every partition, and what links, disk and controller call (`replica_port`). What
+gathers in a tick goes out at its end: one look at each partition that has news, its frames behind
+one another on each stream, one proposal to the controller.
+
+Invariants:
+    REPLICA_TIMER_ONCE    the streams are started once.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from cluster.controller.isr import IsrProposal, RowVersion
+from cluster.peer.replica import (
+    Batches,
+    Beat,
+    BeatAnswer,
+    Credit,
+    Diverging,
+    Leave,
+    Open,
+    Progress,
+    Refused,
+)
+from cluster.peer.replica_frames import OfOne, OfPartition, OfStream, decode, encode
+from cluster.peer.table import Frame
+from cluster.replication.events import AnswerFor, IsrRefused, Judged, ProposeIsr
+from cluster.shell.hosted_partition import HostedPartition
+from cluster.shell.partitions import Partitions
+from cluster.shell.replica_port import ReplicaDoors
+from cluster.shell.replica_sender import ReplicaSender
+from cluster.shell.replica_stream import ReplicaStream
+from logstore.partition_log import PartitionLog
+from model.errors import MalformedError, RequestError
+from model.ids import AppendTimeMs, MonotonicMs, NodeId, Offset, PartitionId, RegistrationEpoch
+
+BEAT_MS: Final = MonotonicMs(100)
+"""How often each node tells the others what its append clock reads: closed time lags by so much."""
+_LOOK_BEATS: Final = 5
+"""Beats between two looks at a partition: several within `replica_lag_ms_max`."""
+_OPEN_LOOKS: Final = 2
+"""Looks after which a leader that has not answered is asked again."""
+_STOOD_STILL_MS: Final = 300
+"""A beat later than this: nobody is judged before what had come meanwhile was read."""
+
+
+class ReplicaStreams:
+    """What partitions say to other nodes, and hear of them. Loop only."""
+
+    def __init__(self, doors: ReplicaDoors, partitions: Partitions) -> None:
+        """Speak for the partitions: before the first is hosted."""
+        self._doors = doors
+        self._partitions = partitions
+        self._streams: dict[NodeId, ReplicaStream] = {}
+        self._sender = ReplicaSender(doors, partitions.by_id, self._has_ended)
+        self._promised: dict[NodeId, AppendTimeMs] = {}
+        self._touched: dict[PartitionId, None] = {}
+        self._held: dict[PartitionId, AppendTimeMs] = {}
+        """Partitions that report nothing before so much of the append clock is reserved."""
+        self._refused: set[PartitionId] = set()
+        """To be opened again with the next beat."""
+        self._full: set[PartitionId] = set()
+        """To be opened again when the disk may have room."""
+        self._proposals: list[IsrProposal] = []
+        self._answers: list[RowVersion] = []
+        self._listeners: list[Callable[[HostedPartition], None]] = []
+        self._asked = False
+        self._beats = self._looks = self._at_once = 0
+        self._row: deque[HostedPartition] = deque()
+        """Partitions that are still to be looked at."""
+        self._next_beat = MonotonicMs(0)
+        self._stop: Callable[[], None] | None = None
+        self.registration_epoch = RegistrationEpoch(0)
+        """Of this node, for every `Open` and `Progress`; set before partitions are loaded."""
+        partitions.speak_by(self)
+
+    def start(self) -> None:
+        """Begin to beat, and to judge followers."""
+        assert self._stop is None, "REPLICA_TIMER_ONCE"
+        self._beat_later()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        if self._stop is not None:
+            self._stop()
+
+    def subscribe(self, listener: Callable[[HostedPartition], None]) -> None:
+        """Call with a partition that this node has begun to lead, or does not lead any more.
+
+        Not with one that leads from its first moment on: whoever hosts it looks at `leads`.
+        """
+        self._listeners.append(listener)
+
+    # What links, disk and controller call.
+
+    def stream_up(self, node: NodeId) -> None:
+        """A fresh stream to a node is there: open everything that it leads."""
+        self.stream_lost(node)
+        self._streams[node] = ReplicaStream(node, self._doors.links)
+        for partition in self._partitions:
+            partition.replica.stream_up(node)
+        self._ask_end()
+
+    def stream_lost(self, node: NodeId) -> None:
+        """The stream to a node has ended: what was on it is lost."""
+        if self._streams.pop(node, None) is None:
+            return
+        self._promised.pop(node, None)
+        now = self._doors.clock.monotonic_ms()
+        for partition in self._partitions:
+            partition.replica.stream_lost(now, node)
+            partition.answer()
+
+    def incoming(self, node: NodeId, frame: Frame) -> None:
+        """Take a frame of the replica family.
+
+        Raises:
+            MalformedError: it is none, or says what this node cannot have said: end the link.
+        """
+        stream = self._streams.get(node)
+        if stream is None or stream.broken:
+            return
+        said = decode(frame)
+        if isinstance(said, OfPartition):
+            self._of_partition(stream, said)
+        else:
+            self._of_stream(stream, said)
+        self._ask_end()
+
+    def round_ended(self) -> None:
+        """A round is done: what waited for the clock's reservation may go out."""
+        reserved = self._doors.append_clock.reserved_until
+        if self._held:
+            self._held = {where: time for where, time in self._held.items() if time > reserved}
+        for stream in self._streams.values():
+            stream.answer_beat(reserved)
+        if self._streams:
+            self._ask_end()
+
+    def isr_refused(self, partition: PartitionId, based_on: int) -> None:
+        """The controller did not take a proposal, and never will."""
+        hosted = self._partitions.by_id(partition)
+        if hosted is not None:
+            hosted.replica.told(self._doors.clock.monotonic_ms(), IsrRefused(based_on))
+            hosted.answer()
+
+    # What partitions call: an `Outlet`.
+
+    def say(self, where: PartitionId, to: NodeId, message: OfOne) -> None:
+        """Put a frame on the stream to a node; dropped if there is none."""
+        stream = self._streams.get(to)
+        if stream is not None:
+            stream.say([encode(where, message)])
+            self._ask_end()
+
+    def ready(self, where: PartitionId, to: NodeId) -> None:
+        """There is something to send to a follower."""
+        stream = self._streams.get(to)
+        if stream is not None:
+            self._sender.ready(stream, where)
+            self._ask_end()
+
+    def touched(self, where: PartitionId) -> None:
+        """Something is to be announced to followers at the end of the tick."""
+        self._touched[where] = None
+        self._ask_end()
+
+    def progress(self, where: PartitionId, to: NodeId, message: Progress) -> None:
+        """Tell a leader how far this replica is, at the end of the tick."""
+        stream = self._streams.get(to)
+        if stream is not None:
+            stream.progress[where] = message
+            stream.intake.written(where, message.written_end)
+            self._ask_end()
+
+    def reserve(self, where: PartitionId, closed_time: AppendTimeMs) -> None:
+        """Let the append clock never read less; nothing is reported until that is durable."""
+        if not self._reserve(closed_time):
+            self._held[where] = closed_time
+
+    def took(self, where: PartitionId, leader: NodeId, size_bytes: int) -> None:
+        """Batches of a leader are in the tail, up to the log's end: have them written."""
+        log = self._doors.directory.partitions[where]
+        self._doors.accepted(size_bytes)
+        self._streams[leader].intake.appended(where, log.log_end, size_bytes)
+        self._doors.ask_writer()
+
+    def cut(self, where: PartitionId) -> None:
+        """The log was cut, or begun anew: have that written, give back the room it took."""
+        for stream in self._streams.values():
+            stream.progress.pop(where, None)
+            stream.intake.dropped(where)
+        self._doors.ask_writer()
+        self._ask_end()
+
+    def sync(self, where: PartitionId) -> None:
+        """Have the log made durable to its end."""
+        log = self._doors.directory.partitions[where]
+        if log.flushed_end < log.log_end:
+            log.sync()
+            self._doors.ask_writer()
+
+    def begin_anew(self, where: PartitionId, offset: Offset) -> PartitionLog:
+        """Return an empty log that takes the place of the partition's."""
+        directory = self._doors.directory
+        unwritten = sum(run.size_bytes for run in directory.partitions[where].pending)
+        self._doors.let_go(unwritten)
+        return directory.begin_anew(where, offset)
+
+    def propose(self, where: PartitionId, proposal: ProposeIsr) -> None:
+        """Ask the controller for another ISR, at the end of the tick."""
+        version = self._version(where, proposal.based_on)
+        if version is not None:
+            self._proposals.append(IsrProposal(version, tuple(sorted(proposal.followers.items()))))
+            self._ask_end()
+
+    def answer_for(self, where: PartitionId, answer: AnswerFor) -> None:
+        """Tell the controller that the leader holds all that is committed."""
+        version = self._version(where, answer.partition_epoch)
+        if version is not None:
+            self._answers.append(version)
+            self._ask_end()
+
+    def promised(self) -> Mapping[NodeId, AppendTimeMs]:
+        """Return below which append time each other node would stamp nothing, should it lead."""
+        return self._promised
+
+    def halted(self, where: PartitionId, why: str) -> None:
+        """The replica stands still."""
+        self._doors.halted(where, why)
+
+    def forget(self, where: PartitionId) -> None:
+        """The partition is gone from this node."""
+        for stream in self._streams.values():
+            stream.forget(where)
+        self._held.pop(where, None)
+        self._refused.discard(where)
+
+    def role_changed(self, where: PartitionId) -> None:
+        """This node has begun to lead, or does not lead any more."""
+        for stream in self._streams.values():
+            stream.sender.forget(where)
+        partition = self._partitions.by_id(where)
+        if partition is not None:
+            for listener in self._listeners:
+                listener(partition)
+
+    def _of_stream(self, stream: ReplicaStream, said: OfStream) -> None:
+        match said:
+            case Credit():
+                if not stream.sender.may_be_credited(said):
+                    raise MalformedError("CREDIT", 0, f"{said.size_bytes} bytes were never taken")
+                stream.sender.credited(said)
+            case Beat(closed_time):
+                stream.owes_beat = closed_time
+                self._reserve(closed_time)
+                stream.answer_beat(self._doors.append_clock.reserved_until)
+            case BeatAnswer(closed_time):
+                before = self._promised.get(stream.node, closed_time)
+                self._promised[stream.node] = max(before, closed_time)
+
+    def _of_partition(self, stream: ReplicaStream, said: OfPartition) -> None:
+        partition = self._partitions.by_id(said.partition)
+        message = said.message
+        if isinstance(message, Open | Progress | Leave):
+            if message.follower != stream.node:
+                raise MalformedError("replica", 0, f"node {message.follower} speaks as another")
+            if partition is not None:
+                partition.replica.from_follower(self._doors.clock.monotonic_ms(), message)
+                partition.answer()
+            return
+        if message.to != self._doors.node:
+            raise MalformedError("replica", 0, f"it is for node {message.to}")
+        follows = partition is not None and partition.replica.follows == stream.node
+        if partition is None or not follows or not self._take(partition, said, message):
+            stream.intake.refused(sum(len(batch.raw) for batch in said.batches))
+
+    def _take(
+        self, partition: HostedPartition, said: OfPartition, message: Batches | Diverging | Refused
+    ) -> bool:
+        """Let a replica take what its leader says; tell whether its batches were appended."""
+        if isinstance(message, Refused):
+            self._refused.add(said.partition)
+        if said.batches:
+            size = sum(len(batch.raw) for batch in said.batches)
+            try:
+                self._doors.directory.accepts(size, into_reserve=True)
+            except RequestError:  # the disk is full: its leader is asked again, in a while
+                self._full.add(said.partition)
+                self._doors.ask_space()
+                return False
+        return partition.replica.from_leader(message, said.batches)
+
+    def _reserve(self, time: AppendTimeMs) -> bool:
+        """Let the append clock read no less than this; tell whether that is durable already."""
+        clock = self._doors.append_clock
+        clock.not_below(time)
+        if clock.needs_reserve(time):
+            self._doors.directory.reserve_clock(clock.reserve_until(time))
+            self._doors.ask_writer()
+        return clock.reserved_until >= time
+
+    def _version(self, where: PartitionId, partition_epoch: int) -> RowVersion | None:
+        partition = self._partitions.by_id(where)
+        if partition is None:
+            return None
+        return RowVersion(*where, partition.leader_epoch, partition_epoch)
+
+    def _has_ended(self, stream: ReplicaStream) -> bool:
+        return self._streams.get(stream.node) is not stream
+
+    def _ask_end(self) -> None:
+        if not self._asked:
+            self._asked = True
+            self._doors.tick.at_end(self._end_of_tick)
+
+    def _end_of_tick(self) -> None:
+        """Send what has gathered."""
+        self._asked = False
+        touched, self._touched = self._touched, {}
+        now = self._doors.clock.monotonic_ms()
+        for where in touched:
+            partition = self._partitions.by_id(where)
+            if partition is not None:
+                partition.tick_ended(now)
+        for stream in list(self._streams.values()):
+            stream.report(self._held)
+            self._sender.send(stream)
+            if stream.broken:
+                self.stream_lost(stream.node)
+                self._doors.links.end(stream.node)
+        if self._proposals:
+            proposals, self._proposals = self._proposals, []
+            self._doors.controller.alter_isr(proposals)
+        if self._answers:
+            answers, self._answers = self._answers, []
+            self._doors.controller.answer_for(answers)
+
+    def _beat_later(self) -> None:
+        self._next_beat = MonotonicMs(self._doors.clock.monotonic_ms() + BEAT_MS)
+        self._stop = self._doors.clock.call_at(self._next_beat, self._beat)
+
+    def _beat(self) -> None:
+        """Tell the others what the clock reads; look after some of the partitions."""
+        late_ms = self._doors.clock.monotonic_ms() - self._next_beat
+        self._beats += 1
+        if self._streams:
+            closed_time = self._sender.append_time()
+            for stream in self._streams.values():
+                stream.beat(closed_time)
+        refused, self._refused = self._refused, set()
+        for where in refused:
+            partition = self._partitions.by_id(where)
+            if partition is not None:
+                partition.replica.open_again()
+        if late_ms <= _STOOD_STILL_MS:
+            self._look_after()
+        self._ask_end()
+        self._beat_later()
+
+    def _look_after(self) -> None:
+        """Look at the next few partitions, so that each has its turn within some beats."""
+        if self._beats % _LOOK_BEATS == 0 and not self._row:
+            self._row = deque(self._partitions)
+            self._at_once = -(-len(self._row) // _LOOK_BEATS)
+            self._looks += 1
+        links, controller = self._doors.links, self._doors.controller
+        judged = Judged(links.heard_at(), controller.session_held())
+        now = self._doors.clock.monotonic_ms()
+        for _ in range(min(self._at_once, len(self._row))):
+            partition = self._row.popleft()
+            where = partition.log.id
+            if self._partitions.by_id(where) is not partition:
+                continue  # it is gone
+            if partition.leads:
+                partition.replica.told(now, judged)
+                partition.tick_ended(now)  # retention may have moved its log start
+            elif self._looks % _OPEN_LOOKS == 0:
+                partition.replica.open_again(even_following=where in self._full)
+                self._full.discard(where)

@@ -1,0 +1,108 @@
+"""Committed offsets: never back, never older than acknowledged, never from who held before.
+
+The workloads commit forward only: a member commits what it was given, in order, and begins where
+its predecessors ended. A seek of the group is written down (Reset), and everything begins anew.
+"""
+
+from typing import NamedTuple
+
+from tests.chaos.checks.holds import Holds
+from tests.chaos.checks.known import Known
+from tests.chaos.checks.shares import Share, Shares
+from tests.chaos.history import Commit, Committed, HistoryError, Look, Looked
+
+
+class Pending(NamedTuple):
+    """What is under way for one partition, and what was known when it began."""
+
+    share: Share
+    offset: int | None
+    """To be committed; None for a look."""
+    acked: int | None
+    acked_by: str
+    resets: int
+    later: str
+    """Who had been given the partition after the member that commits."""
+
+
+class Commits:
+    """Judges commits and what is told of them."""
+
+    def __init__(self, known: Known, shares: Shares, holds: Holds) -> None:
+        """Take what is known."""
+        self._report = known.report
+        self._shares = shares
+        self._holds = holds
+        self._commits: dict[tuple[str, int], dict[str, Pending]] = {}
+        self._looks: dict[tuple[str, int], dict[str, Pending]] = {}
+        self.handlers = {
+            Commit: self._commit,
+            Committed: self._committed,
+            Look: self._look,
+            Looked: self._looked,
+        }
+
+    def _pending(self, client: str, share: Share, offset: int | None) -> Pending:
+        hold = self._holds.hold(client, share.at)
+        is_stale = hold is not None and hold.share is share and share.turn > hold.turn
+        later = share.owner if is_stale and share.owner != client else ""
+        return Pending(share, offset, share.acked, share.acked_by, share.resets, later)
+
+    def _commit(self, client: str, event: Commit) -> None:
+        rows = self._commits[client, event.id] = {}
+        for at, offset in event.places.items():
+            share = self._shares.share(event.group, at)
+            rows[at] = self._pending(client, share, offset)
+            reached = share.reached()
+            if reached is not None and reached < offset and not share.resetting:
+                text = f"{client} commits {offset}; the group was given all up to {reached} only"
+                self._report.tell("group-gap", str(share), text, (client,))
+            share.most = max(share.most, offset)
+
+    def _committed(self, client: str, event: Committed) -> None:
+        rows = self._commits.pop((client, event.id), None)
+        if rows is None:
+            raise HistoryError(
+                f"{client} had an answer to commit {event.id}, which it did not send"
+            )
+        for at, row in rows.items():
+            if at in event.refused:
+                self._report.counts["commits refused"] += 1
+                continue
+            self._report.counts["commits acknowledged"] += 1
+            share, offset = row.share, row.offset or 0
+            if share.resets != row.resets or share.resetting:
+                continue
+            if row.later:
+                text = f"{client} committed {offset} though {row.later} had been given it since"
+                self._report.tell("stale-owner", str(share), text, (client, row.later))
+            if row.acked is not None and offset < row.acked:
+                text = f"{client} committed {offset}; {row.acked_by} knew {row.acked} committed"
+                self._report.tell("commit-back", str(share), text, (client, row.acked_by))
+            share.raise_acked(offset, client)
+
+    def _look(self, client: str, event: Look) -> None:
+        shares = [self._shares.share(event.group, at) for at in event.places]
+        self._looks[client, event.id] = {
+            share.at: self._pending(client, share, None) for share in shares
+        }
+
+    def _looked(self, client: str, event: Looked) -> None:
+        rows = self._looks.pop((client, event.id), None)
+        if rows is None:
+            raise HistoryError(f"{client} had an answer to look {event.id}, which it did not send")
+        for at, row in rows.items():
+            share, offset = row.share, event.places.get(at)
+            self._report.counts["offsets of groups told"] += 1
+            if share.resets != row.resets or share.resetting:
+                continue
+            if row.acked is not None and (offset is None or offset < row.acked):
+                told = "nothing" if offset is None else offset
+                text = f"{client} was told {told}; {row.acked_by} knew {row.acked} committed"
+                self._report.tell("stale-commit", str(share), text, (client, row.acked_by))
+            if offset is None:
+                continue
+            if offset > share.most and not share.resets:
+                text = f"{client} was told {offset}; nobody committed more than {share.most}"
+                self._report.tell("invented-commit", str(share), text, (client,))
+            share.raise_acked(offset, client)

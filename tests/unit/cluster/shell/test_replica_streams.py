@@ -1,0 +1,200 @@
+"""What streams between nodes carry beside batches, and what ends them."""
+
+import pytest
+
+from cluster.controller.image import MetadataDelta, MetadataImage
+from cluster.peer.replica import Credit, Leave
+from cluster.peer.replica_frames import encode, encode_stream
+from cluster.peer.table import FrameType, parse
+from cluster.shell.replica_stream import FRAME_BYTES, ROOM_BYTES
+from model.errors import ErrorCode, MalformedError, RequestError
+from model.ids import AppendTimeMs, LeaderEpoch
+from tests.replica_cluster import ONE, THREE, TWO, Cluster
+from tests.replica_process import NOON, PLACE
+
+PROGRESS = FrameType.PROGRESS
+
+
+def test_a_damaged_frame_ends_the_link_and_nothing_of_it_is_taken() -> None:
+    world = Cluster()
+    flipped: list[bytes] = []
+
+    def tamper(raw: bytes) -> bytes:
+        if raw[0] != FrameType.BATCHES or len(raw) < 150 or flipped:
+            return raw
+        flipped.append(raw)
+        return raw[:-1] + bytes([raw[-1] ^ 1])
+
+    world.tamper = tamper
+    told = world.nodes[ONE].append(b"a")
+    world.run()
+    assert "checksum" in world.malformed[0].why
+    assert told.answers == []
+    for node in (TWO, THREE):
+        if (ONE, node) not in world.linked:
+            assert world.nodes[node].log.log_end == 0
+            world.link(ONE, node)
+    world.run()
+    assert told.answers == [None]
+
+
+def test_a_stream_that_takes_no_more_is_ended_and_made_anew() -> None:
+    world = Cluster()
+    world.refuse_to_say = True
+    told = world.nodes[ONE].append(b"a")
+    world.run()
+    assert world.linked == {(TWO, THREE), (THREE, TWO)}
+    world.refuse_to_say = False
+    world.link(ONE, TWO)
+    world.link(ONE, THREE)
+    world.run()
+    assert told.answers == [None]
+
+
+def test_a_node_does_not_hold_more_than_its_room() -> None:
+    world = Cluster()
+    world.cut(ONE, TWO)
+    large = bytes(700_000)
+    for _ in range(60):
+        world.nodes[ONE].append(large)
+        world.run()
+    two = world.nodes[TWO]
+    highest, most = 0, 0
+    world.link(ONE, TWO)
+    while world.step():
+        most = max(most, sum(len(raw) for _, to, raw in world.sent if to == TWO))
+        highest = max(highest, two.memory + most)
+    assert ROOM_BYTES // 2 < highest <= ROOM_BYTES + FRAME_BYTES + 100_000
+    assert two.log.log_end == 60
+
+
+def test_closed_time_is_what_every_replica_in_sync_has_promised() -> None:
+    world = Cluster()
+    one = world.nodes[ONE]
+
+    def closed() -> AppendTimeMs:
+        now = one.append_clock.read(world.clock.monotonic_ms(), world.clock.wall_ms())
+        if one.append_clock.needs_reserve(now):
+            one.directory.reserve_clock(one.append_clock.reserve_until(now))
+            one.writer.ask()
+        return one.one.closed_time(one.append_clock.closed_time(now))
+
+    world.pass_time(1_000)
+    closed()
+    world.pass_time(1_000)
+    first = closed()
+    assert first >= NOON + 1_500
+    world.cut(ONE, THREE)
+    world.refuse_proposals = True
+    world.pass_time(1_000)
+    assert closed() == first
+    world.refuse_proposals = False
+    world.pass_time(5_000)
+    assert world.isr == {ONE, TWO}
+    assert closed() > first
+    for node in (TWO,):
+        clock = world.nodes[node].append_clock
+        assert clock.reserved_until >= closed()
+
+
+def test_who_has_promised_a_time_stamps_nothing_below_it() -> None:
+    world = Cluster()
+    one, two = world.nodes[ONE], world.nodes[TWO]
+    one.append_clock.not_below(AppendTimeMs(NOON + 40_000))
+    one.append(b"ahead")
+    world.run()
+    world.pass_time(200)
+    assert two.append_clock.reserved_until >= NOON + 40_000
+    world.elect(TWO, ONE, TWO, THREE)
+    world.run()
+    two.append(b"behind")
+    world.run()
+    ahead, behind = two.times()
+    assert ahead is not None and behind is not None
+    assert behind >= ahead
+    world.kill(TWO)
+    again = world.start(TWO)
+    read = again.append_clock.read(world.clock.monotonic_ms(), world.clock.wall_ms())
+    assert read > NOON + 40_000
+
+
+def test_a_frame_in_another_node_s_name_ends_the_link() -> None:
+    world = Cluster()
+    frame = parse(encode(PLACE, Leave(THREE, LeaderEpoch(1))), version=1)
+    with pytest.raises(MalformedError, match="speaks as another"):
+        world.nodes[ONE].streams.incoming(TWO, frame)
+    frame = parse(encode_stream(Credit(1)), version=1)
+    with pytest.raises(MalformedError, match="never taken"):
+        world.nodes[ONE].streams.incoming(TWO, frame)
+
+
+def test_a_follower_without_room_on_its_disk_asks_again_now_and_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Cluster()
+    two = world.nodes[TWO]
+
+    def full(size_bytes: int, *, into_reserve: bool = False) -> None:
+        del size_bytes, into_reserve
+        raise RequestError(ErrorCode.DISK_FULL, "full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(two.directory, "accepts", full)
+        world.nodes[ONE].append(b"a")
+        world.run()
+        del world.seen[:]
+        world.pass_time(3_000)
+        asked = [to for _, to, frame in world.seen if frame.type is FrameType.OPEN]
+        assert asked == [ONE] * len(asked)
+        assert 2 <= len(asked) <= 4
+        assert two.log.log_end == 0
+    world.pass_time(2_000)
+    assert two.stored() == world.nodes[ONE].stored()
+    world.pass_time(1_000)
+    assert world.isr == {ONE, TWO, THREE}
+
+
+def test_a_dropped_partition_gives_its_room_back() -> None:
+    world = Cluster()
+    world.nodes[ONE].append(bytes(500_000))
+    three = world.nodes[THREE]
+    while three.log.log_end == 0:
+        world.step()
+    delta = MetadataDelta(deleted=(PLACE.topic,))
+    three.partitions.apply(MetadataImage(), delta)
+    del world.seen[:]
+    world.run()
+    credits = [frame for _, to, frame in world.seen if frame.type is FrameType.CREDIT and to == ONE]
+    assert credits
+
+
+def test_nothing_is_reported_before_what_was_told_closed_is_reserved() -> None:
+    world = Cluster()
+    world.cut(ONE, TWO)
+    ahead = AppendTimeMs(NOON + 40_000)
+    world.nodes[ONE].append_clock.not_below(ahead)
+    world.nodes[ONE].append(b"a")
+    two = world.nodes[TWO]
+    world.link(ONE, TWO)
+    del world.seen[:]
+    reported = 0
+    while world.step():
+        if world.seen and world.seen[-1][0] == TWO and world.seen[-1][2].type is PROGRESS:
+            reported += 1
+            assert two.append_clock.reserved_until >= ahead
+        elif not reported and two.log.log_end:
+            # Its batches are written before the reservation is: hold that back as long as possible.
+            assert all(raw[0] != PROGRESS for sender, _, raw in world.sent if sender == TWO) or (
+                two.append_clock.reserved_until >= ahead
+            )
+    assert reported
+
+
+def test_a_promise_ends_with_its_stream() -> None:
+    world = Cluster()
+    world.pass_time(500)
+    promised = world.nodes[ONE].streams.promised()
+    assert set(promised) == {TWO, THREE}
+    world.cut(ONE, TWO)
+    world.link(ONE, TWO)
+    assert set(promised) == {THREE}
