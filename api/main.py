@@ -17,6 +17,7 @@ from api.door import Address, Door
 from api.http.health import Health
 from api.node.assemble import Node
 from api.node.doors import Doors
+from api.node.endpoints import check_endpoints
 from api.node.identity import numbered, secret_of
 from api.node.lifecycle import EXIT_REFUSED, Lifecycle
 from api.node.logging import EventLog, take_over_library_messages
@@ -25,6 +26,7 @@ from api.node.system_allocator import keep_freed_memory
 from api.node.system_clock import SystemClock
 from api.node.system_host import machine_name
 from api.node.system_limits import memory_limit_bytes, open_files_max
+from api.node.system_peers import SystemPeers
 from api.node.system_rand import SystemRand
 from api.node.system_spawn import SystemSpawn
 from api.node.world import World
@@ -103,6 +105,7 @@ def checked(loaded: Loaded) -> Loaded:
     if (refused := exposure(loaded.settings)) is not None:
         raise ConfigRefused([refused.text], refused.hint)
     secret_of(loaded.settings)
+    check_endpoints(loaded.settings)
     return loaded
 
 
@@ -165,14 +168,18 @@ class _Run:
             settings.logging, stream=sys.stderr, clock=clock, node=NodeId(settings.node.id)
         )
         take_over_library_messages(self._log)
+        spawn = SystemSpawn(self._lifecycle.fail)
         self._world = World(
             disk=self._disk,
             clock=clock,
             rand=SystemRand(),
-            spawn=SystemSpawn(self._lifecycle.fail),
+            spawn=spawn,
             memory_bytes=memory_budget_bytes(settings),
             version=self._version,
             note=self._log,
+            peers=SystemPeers(spawn) if settings.cluster.seed_list else None,
+            secret=secret_of(settings),
+            machine=machine_name(),
         )
         for warning in self._loaded.warnings:
             self._log("config_unknown", name=warning)

@@ -34,6 +34,8 @@ LOST: Final = frozenset({"UNKNOWN_MEMBER", "STALE_MEMBER_EPOCH"})
 """The membership is over: join anew."""
 ELSEWHERE: Final = frozenset({"NOT_COORDINATOR", "NOT_LEADER", "REBALANCE_IN_PROGRESS"})
 """Not retryable as it was; the next stream asks anew."""
+MOVED: Final = frozenset({"NOT_COORDINATOR", "NOT_LEADER"})
+"""Another node has what is asked for: the next stream goes to the next address."""
 LEAVE_S: Final = 5.0
 """How long a node has to end the call of a member that leaves."""
 
@@ -257,7 +259,7 @@ class Membership:
             self._lose(error)
         elif not error.retryable and error.reason not in ELSEWHERE:
             raise error
-        if failure.other_node:
+        if failure.other_node or error.reason in MOVED:
             self._connection.leave(stream.node)
         budget = self._budget = self._budget or self._connection.budget()
         await self._connection.clock.sleep(budget.failed(error, failure.retry_after_s))

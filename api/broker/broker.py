@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+from api.broker.anywhere import ReadAnywhere, ResolveAnywhere
 from api.broker.choose_partition import ChoosePartition
 from api.broker.cluster import Cluster
 from api.broker.configs import Configs
@@ -82,14 +83,15 @@ class Broker:
         self.group_figures = GroupFigures(context, groups_state, searches)
         self.members = Members(context, groups_state)
         self.group_seek = GroupSeek(context, groups_state, self.members, self.resolve)
+        resolve = ResolveAnywhere(context, searches)
         doors = SessionDoors(
             node=context,
             state=groups_state,
             members=self.members,
             commits=self.group_commits,
-            starts=Starts(context, groups_state, self.resolve),
-            resolve=self.resolve,
-            read_on=self.read_on,
+            starts=Starts(context, groups_state, resolve),
+            resolve=resolve,
+            read_on=ReadAnywhere(context, self.fetch, searches),
             turn=searches.turn,
             remind=context.clock.call_at,
         )

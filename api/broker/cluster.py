@@ -33,7 +33,10 @@ class ClusterMap(NamedTuple):
     """Brokers, and which partitions are not as they should be."""
 
     cluster_id: str
-    controller: NodeId
+    controller: NodeId | None
+    """None: nobody is known to lead the quorum."""
+    answers: NodeId
+    """The node whose view this is."""
     brokers: Sequence[BrokerRow]
     applied: Index
     leaderless: Sequence[Place]
@@ -49,7 +52,7 @@ class Cluster:
     """The use case; one for each node."""
 
     def __init__(self, context: BrokerContext) -> None:
-        """Look at this node's image; it is its own controller."""
+        """Look at this node's image."""
         self._node = context
         self._started = context.clock.wall_ms()
 
@@ -66,7 +69,8 @@ class Cluster:
         failed = self._node.directory.offline
         return ClusterMap(
             cluster_id=image.cluster_id,
-            controller=self._node.node,
+            controller=self._controller(),
+            answers=self._node.node,
             brokers=[
                 BrokerRow(
                     broker,
@@ -92,6 +96,10 @@ class Cluster:
             offline=None if failed is None else str(failed),
             damage=[str(place) for place in self._node.damage.places[:DAMAGE_TOLD_MAX]],
         )
+
+    def _controller(self) -> NodeId | None:
+        asked = self._node.controller
+        return self._node.node if asked is None else asked()
 
     def _disk(self) -> tuple[int, int]:
         used = sum(one.log.size_bytes for one in self._node.partitions)

@@ -202,5 +202,4 @@ class Assignment:
 
     def _hosted(self, partition: PartitionId) -> HostedPartition | None:
         """Return a partition; None when its topic is gone, which the coordinator will follow."""
-        hosted = self._partitions.of_topic_id(partition.topic)
-        return hosted[partition.number] if partition.number < len(hosted) else None
+        return self._partitions.by_id(partition)

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from api.broker.damage import Damage, Note
+from api.broker.forward import Forwarding
 from api.broker.memory import MemoryBudget
 from cluster.controller.port import QuorumPort
 from cluster.shell.disk_writer import DiskWriter
@@ -18,6 +19,9 @@ from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ids import AppendTimeMs, NodeId
 from model.ports import Clock, Rand, Spawn
 from model.record import BatchHeader
+
+if TYPE_CHECKING:
+    from api.broker.anywhere import RemoteReads
 
 ResultT = TypeVar("ResultT")
 
@@ -44,6 +48,14 @@ class BrokerContext:
     damage: Damage
     note: Note
     """Writes a line of the node's log."""
+    forwarding: Forwarding | None = None
+    """The way of calls to other nodes; None: there are none."""
+    remote: "RemoteReads | None" = None
+    """The way to what other nodes lead, for whoever must read whatever it is given."""
+    controller: Callable[[], NodeId | None] | None = None
+    """Returns who leads the controller quorum, as far as is known; None: this node, alone."""
+    replicas_wanted: int | None = None
+    """Replicas of each partition of a topic that says nothing; None: as the controller has it."""
     accepted_bytes: int = 0
     """Batches that were appended; only grows."""
     served_bytes: int = 0

@@ -103,10 +103,9 @@ class GroupFigures:
         """Return how far behind a group is; a partition without commit counts from its start."""
         lag: dict[str, int] = {}
         for row in offsets:
-            hosted = self._node.partitions.of_topic_id(row.partition.topic)
-            if row.partition.number >= len(hosted):
-                continue  # the topic is gone: so will be the row
-            partition = hosted[row.partition.number]
+            partition = self._node.partitions.by_id(row.partition)
+            if partition is None:
+                continue  # the topic is gone, and so will be the row; or other nodes have it
             at = partition.log_start
             if row.committed is not None:
                 at = max(at, row.committed.offset)

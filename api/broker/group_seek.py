@@ -225,9 +225,8 @@ class GroupSeek:
             return [self._named(one) for one in target.cursors]
         found: list[HostedPartition] = []
         for partition in standing:
-            hosted = self.node.partitions.of_topic_id(partition.topic)
-            if partition.number < len(hosted):  # else its topic was just deleted
-                found.append(hosted[partition.number])
+            if partition.topic in self.node.quorum.image.topics_by_id:  # else it was just deleted
+                found.append(self.node.partitions.get_by_id(*partition))
         return sorted(found, key=lambda one: (one.topic.name, one.number))
 
     def _named(self, cursor: NamedCursor) -> HostedPartition:

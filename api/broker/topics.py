@@ -6,7 +6,7 @@ that was just created can be written at once.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from api.broker.context import BrokerContext
@@ -184,6 +184,9 @@ class Topics:
         return row
 
     async def _created(self, request: CreateTopic) -> TopicImage | RequestError:
+        wanted = self.node.replicas_wanted
+        if request.replication_factor is None and request.assignments is None and wanted:
+            request = replace(request, replication_factor=wanted)
         try:
             topic = await self.node.quorum.propose(request)
             if not request.validate_only:

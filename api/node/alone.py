@@ -30,6 +30,11 @@ class Alone:
         assert self._quorum is not None, "NODE_HAS_ENTERED"
         return self._quorum
 
+    @property
+    def others(self) -> None:
+        """Nobody."""
+        return
+
     async def enter(self) -> None:
         """Open the metadata, form the cluster if there is none, register."""
         world, settings, identity = self._world, self._settings, self._opened.identity
@@ -74,3 +79,6 @@ class Alone:
         if self._quorum is not None:
             self._quorum.stop()
             await self._quorum.ended()
+
+    def abandon(self) -> None:
+        """Nobody notices."""

@@ -19,9 +19,11 @@ from api.broker.memory import MemoryBudget
 from api.broker.scrubber import Scrubber
 from api.loop_lag import LoopLag
 from api.node.alone import Alone
+from api.node.cluster_node import ClusterNode
 from api.node.hosting import Hosting
 from api.node.membership import Membership
 from api.node.opening import open_directory
+from api.node.parts import Parts
 from api.node.plug import plug_groups
 from api.node.world import World
 from api.settings import NodeSettings
@@ -92,9 +94,7 @@ class Node:
         self.memory = MemoryBudget(world.memory_bytes - answers_bytes, "wait for the disk")
         self.answers = MemoryBudget(answers_bytes, "are on their way to readers")
         self._opened = opened
-        self._membership: Membership = Alone(
-            settings, world, opened=opened, metadata=self._metadata
-        )
+        self._membership = self._member(settings, world)
         self._broker: Broker | None = None
         self._groups: GroupState | None = None
         self._housekeeping: Housekeeping | None = None
@@ -119,7 +119,13 @@ class Node:
         finally:
             opening.close()
         node = cls(settings, world, opened=opened, failed=failed)
-        await node._join()
+        joined = False
+        try:
+            await node._join()
+            joined = True
+        finally:
+            if not joined:
+                await node._give_up()
         return node
 
     @property
@@ -127,6 +133,26 @@ class Node:
         """The use cases; there once the node has started."""
         assert self._broker is not None, "NODE_HAS_STARTED"
         return self._broker
+
+    def _member(self, settings: NodeSettings, world: World) -> Membership:
+        """Return what this node is to its cluster."""
+        if not settings.cluster.seed_list or world.peers is None:
+            return Alone(settings, world, opened=self._opened, metadata=self._metadata)
+        parts = Parts(
+            settings=settings,
+            world=world,
+            opened=self._opened,
+            tick=self.tick,
+            append_clock=self.append_clock,
+            partitions=self.partitions,
+            writer=self.writer,
+            read_pool=self._read_pool,
+            metadata=self._metadata,
+            memory=self.memory,
+            storage_failed=self._storage_failed,
+            failed=self._failed,
+        )
+        return ClusterNode(parts, world.peers)
 
     async def _join(self) -> None:
         """Enter the cluster, host what is to be hosted, make the use cases."""
@@ -143,6 +169,7 @@ class Node:
         )
         self.stray = hosting.begin()
         membership.begin()
+        others = membership.others
         context = BrokerContext(
             node=self.node_id,
             clock=self._world.clock,
@@ -159,6 +186,9 @@ class Node:
             quorum=quorum,
             damage=Damage(self.partitions, self._world.note),
             note=self._world.note,
+            forwarding=None if others is None else others.forwarding,
+            controller=None if others is None else others.controller,
+            replicas_wanted=self.settings.cluster.replicas_wanted,
         )
         context.damage.recovered(self.report.repaired)
         await self._serve(context)
@@ -170,9 +200,9 @@ class Node:
             context,
             disk=self._world.disk,
             worker=self._state,
-            cluster=self.settings.cluster,
-            groups=self.settings.groups,
+            settings=self.settings,
             failed=self._storage_failed,
+            others=self._membership.others,
         )
         self.report.repaired += await groups.restore()
         self._broker = Broker(
@@ -263,5 +293,14 @@ class Node:
         self.writer.close(floor)
         self._read_pool.close()
         await self._world.spawn.close()
+        self._metadata.close()
+        self._state.close()
+
+    async def _give_up(self) -> None:
+        """End what has begun of a node that cannot start, or is not to any more."""
+        self._membership.abandon()
+        await self._world.spawn.close()
+        self.writer.close(None)
+        self._read_pool.close()
         self._metadata.close()
         self._state.close()

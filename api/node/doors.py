@@ -19,7 +19,7 @@ from api.node.assemble import Node
 from api.node.logging import EventLog
 from api.node.system_limits import descriptors_max
 from api.node.world import World
-from api.rpc.server import GrpcDoor
+from api.rpc.server import GrpcDoor, serve_other_nodes
 from api.settings import NodeSettings
 from model.counters import Counters
 
@@ -56,6 +56,7 @@ class Doors:
             scrubber=node.scrubber,
             counters=counted,
         )
+        serve_other_nodes(node.broker, rand=self.world.rand, note=self.log)
         doors: list[Door] = []
         if settings.http_listener.bind is not None:
             doors.append(HttpDoor(settings.http_listener, self.view))

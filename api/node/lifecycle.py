@@ -41,12 +41,13 @@ class Lifecycle:
         self._watcher = watcher
         self._stop = asyncio.Event()
         self._exit_code = EXIT_OK
+        self._starting: asyncio.Timeout | None = None
 
     def request_stop(self) -> None:
         """Stop in order; asked again, stop at once."""
         if self._stop.is_set():
             raise SystemExit(130)
-        self._stop.set()
+        self._end_soon()
 
     def fail(self, error: BaseException) -> None:
         """Something broke that cannot be answered to a client: note it and stop."""
@@ -54,7 +55,7 @@ class Lifecycle:
             self._exit_code = exit_code_of(error)
             if isinstance(error, Exception):
                 self._watcher.failed(error)
-        self._stop.set()
+        self._end_soon()
 
     async def run(
         self,
@@ -67,9 +68,13 @@ class Lifecycle:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.request_stop)
         try:
-            node = await start(self)
-        except (DirectoryRefused, StorageFailed) as refused:
+            node = await self._started(start)
+        except (DirectoryRefused, StorageFailed, DoorTaken) as refused:
             self.fail(refused)
+            return self._exit_code
+        except TimeoutError:
+            if not self._stop.is_set():
+                raise
             return self._exit_code
         opened: list[Door] = []
         try:
@@ -86,6 +91,26 @@ class Lifecycle:
                 self.fail(failed)
         return self._exit_code
 
+    async def _started(
+        self, start: Callable[["Lifecycle"], Coroutine[object, object, Node]]
+    ) -> Node:
+        """Return the node.
+
+        Raises:
+            TimeoutError: it is to stop before, or says so itself.
+        """
+        try:
+            async with asyncio.timeout(None) as self._starting:
+                return await start(self)
+        finally:
+            self._starting = None
+
+    def _end_soon(self) -> None:
+        """Stop; a start that still waits, for other nodes of its cluster, is broken off."""
+        self._stop.set()
+        if self._starting is not None:
+            self._starting.reschedule(asyncio.get_running_loop().time())
+
     async def _open(self, node: Node, doors: Sequence[Door], opened: list[Door]) -> None:
         addresses: dict[str, Address] = {}
         for door in doors:
@@ -95,6 +120,7 @@ class Lifecycle:
             self._watcher.ready(addresses)
 
     async def _end(self, node: Node, opened: Sequence[Door]) -> None:
+        await node.leave()
         for door in opened:
             await door.drain()
         await node.settle()

@@ -43,6 +43,23 @@ EVENTS: Final = {
     "topic_created": LogEvent(INFO, "A topic came into being."),
     "topic_deleted": LogEvent(INFO, "A topic was deleted."),
     "topic_changed": LogEvent(INFO, "A topic's settings or partitions changed."),
+    # The cluster.
+    "peer_listening": LogEvent(INFO, "Other nodes can reach this one from here on."),
+    "peer_up": LogEvent(INFO, "Another node is reached."),
+    "peer_lost": LogEvent(INFO, "It is not any more: how its link ended."),
+    "peer_refused": LogEvent(WARNING, "One end of a link refused the other, and says why."),
+    "quorum_awaited": LogEvent(INFO, "The node waits for seeds that have not answered."),
+    "quorum_founded": LogEvent(INFO, "All seeds were there and empty: they are the quorum."),
+    "quorum_joined": LogEvent(INFO, "A seed knows a quorum: the node becomes a part of it."),
+    "broker_registered": LogEvent(INFO, "The controller knows this node, in this epoch."),
+    "cluster_left": LogEvent(INFO, "What this node led is handed over, but for so many."),
+    "controller_active": LogEvent(INFO, "This node leads the controller quorum."),
+    "controller_inactive": LogEvent(INFO, "It does not any more."),
+    "controller_not_taken": LogEvent(INFO, "The quorum did not take a change of the controller's."),
+    "broker_fenced": LogEvent(WARNING, "A node is taken for dead: others lead its partitions."),
+    "partition_led": LogEvent(INFO, "This node leads a partition from here on, in this epoch."),
+    "partition_left": LogEvent(INFO, "This node does not lead it any more."),
+    "replica_halted": LogEvent(ERROR, "A replica stands still until somebody looks: why."),
     # Groups.
     "group_upkeep_refused": LogEvent(WARNING, "A group could not follow its topics; once more."),
     # Clients.

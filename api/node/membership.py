@@ -1,8 +1,28 @@
 """What a node is to its cluster: the whole of it, or one among several."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
+from api.broker.forward import Forwarding
 from cluster.controller.port import QuorumPort
+from cluster.shell.peer_states import PeerStates
+from cluster.shell.replica_streams import ReplicaStreams
+from model.ids import NodeId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Others:
+    """What the use cases of a node have of other nodes."""
+
+    forwarding: Forwarding
+    """The way of calls to them."""
+    state: PeerStates
+    """The way of snapshots of internal topics."""
+    controller: Callable[[], NodeId | None]
+    """Returns who leads the controller quorum, as far as is known."""
+    streams: ReplicaStreams
+    """Tells of partitions that this node leads, or does not any more."""
 
 
 class Membership(Protocol):
@@ -11,6 +31,11 @@ class Membership(Protocol):
     @property
     def quorum(self) -> QuorumPort:
         """The metadata; there once the node has entered."""
+        ...
+
+    @property
+    def others(self) -> Others | None:
+        """What use cases have of other nodes; None: there are none."""
         ...
 
     async def enter(self) -> None:
@@ -40,4 +65,8 @@ class Membership(Protocol):
 
     async def stop(self) -> None:
         """End the metadata; what they still committed is written by the caller."""
+        ...
+
+    def abandon(self) -> None:
+        """Be gone at once: the node could not start."""
         ...

@@ -5,15 +5,15 @@ from weakref import WeakSet
 
 from api.broker.context import BrokerContext
 from api.broker.group_state import GroupState
-from cluster.settings import ClusterSettings
-from cluster.shell.led_state import StateDoors
+from api.node.membership import Others
+from api.settings import NodeSettings
+from cluster.shell.state_doors import StateDoors, StateElsewhere
 from cluster.shell.state_partitions import StatePartitions
 from cluster.shell.worker import Worker
 from cluster.state_partition.layout import CONSUMER_OFFSETS, StateTopic
 from consumer_groups.codec import decode, encode
 from consumer_groups.machine import GroupMachine
 from consumer_groups.records import group_of_members
-from consumer_groups.settings import GroupSettings
 from model.ports import Disk
 
 
@@ -22,15 +22,17 @@ def plug_groups(
     *,
     disk: Disk,
     worker: Worker,
-    cluster: ClusterSettings,
-    groups: GroupSettings,
+    settings: NodeSettings,
     failed: Callable[[Exception], None],
+    others: Others | None = None,
 ) -> GroupState:
     """Return the coordinators of consumer groups; `restore` is to be awaited before doors open."""
     machines: WeakSet[GroupMachine] = WeakSet()  # a host lets go of its own when it resigns
 
     def new_machine() -> GroupMachine:
-        machine = GroupMachine(groups, all_groups=lambda: sum(m.group_count() for m in machines))
+        machine = GroupMachine(
+            settings.groups, all_groups=lambda: sum(m.group_count() for m in machines)
+        )
         machines.add(machine)
         return machine
 
@@ -47,6 +49,13 @@ def plug_groups(
         worker=worker,
         checkpoint=context.writer.ask,
         failed=failed,
-        snapshot_records=cluster.state_snapshot_records,
+        snapshot_records=settings.cluster.state_snapshot_records,
+        elsewhere=None
+        if others is None
+        else StateElsewhere(node=context.node, links=others.state, clock=context.clock),
     )
-    return StatePartitions(topic, context.partitions, quorum=context.quorum, doors=doors)
+    state = StatePartitions(topic, context.partitions, quorum=context.quorum, doors=doors)
+    if others is not None:
+        others.streams.subscribe(state.role_changed)
+        others.state.serve(state.serve)
+    return state

@@ -6,6 +6,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from model.errors import ErrorCode, RequestError
+from model.ids import NodeId
 from model.limits import PRODUCE_WAIT_MS_MAX
 from model.names import check_client_name
 from model.principal import ANONYMOUS, Principal
@@ -24,6 +25,8 @@ class Call:
     principal: Principal
     remaining_ms: int | None
     """What is left of its deadline at the beginning; None: it has none."""
+    brought_by: NodeId | None = None
+    """The node that has brought it here; None: a client did, and it may go on to another node."""
 
     def wait_ms(self, asked_ms: int | None) -> int:
         """Return how long to wait: what is asked for, else the deadline; clamped to 30 s."""

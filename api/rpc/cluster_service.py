@@ -1,15 +1,26 @@
 """ClusterService: the map. Changes of it, the quorum and operations come with later steps."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from api.broker.broker import Broker
 from api.broker.cluster import FEATURE_LEVEL, BrokerRow, ClusterMap, Place
 from api.rpc.call import Call
 from api.rpc.convert import timestamp, uuid_text
 from api.rpc.handlers import Handler, Unary
+from cluster.controller.image import Standing
 from tidelog.v1 import cluster_service_pb2, common_pb2
 
 _Health = cluster_service_pb2.Health
+_Broker = cluster_service_pb2.Broker
+
+_STATES: Final = {
+    Standing.RUNNING: _Broker.STATE_RUNNING,
+    Standing.BARRED: _Broker.STATE_RUNNING,
+    Standing.STOPPING: _Broker.STATE_DRAINING,
+    Standing.FENCED: _Broker.STATE_FENCED,
+    Standing.STOPPED: _Broker.STATE_OFFLINE,
+}
 
 
 class ClusterService:
@@ -50,7 +61,7 @@ def _broker(row: BrokerRow) -> cluster_service_pb2.Broker:
         directory_ids=[uuid_text(broker.directory)],
         rack=broker.rack or "",
         version=broker.version,
-        state=cluster_service_pb2.Broker.STATE_RUNNING,
+        state=_STATES[broker.standing],
         endpoints=row.endpoints,
         leader_count=row.leaders,
         replica_count=row.replicas,
@@ -63,7 +74,7 @@ def _broker(row: BrokerRow) -> cluster_service_pb2.Broker:
 def _health(seen: ClusterMap) -> cluster_service_pb2.Health:
     reasons = []
     if seen.offline is not None:
-        reasons.append(f"the log directory of node {seen.controller} is offline: {seen.offline}")
+        reasons.append(f"the log directory of node {seen.answers} is offline: {seen.offline}")
     reasons += [f"damaged on disk: {place}" for place in seen.damage]
     if seen.leaderless:
         reasons.append(f"{len(seen.leaderless)} partitions have no leader")

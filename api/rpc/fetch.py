@@ -17,6 +17,7 @@ from api.rpc.convert import (
     wants_records,
 )
 from api.rpc.details import ErrorRows, record_error
+from api.rpc.fetch_elsewhere import SpreadFetch, leaders_of
 from api.rpc.guard import Guard
 from api.rpc.selection import check_items, hosted
 from api.rpc.step_messages import MESSAGE_BYTES_MAX, Filling, record_parts, stored_parts
@@ -58,6 +59,18 @@ class FetchCall:
             RequestError: INVALID_REQUEST, NOT_IMPLEMENTED, OVERLOADED, SHUTTING_DOWN.
         """
         check_items("cursors", len(request.cursors))
+        terms = _terms(request, call)
+        groups = leaders_of(self._broker, request.cursors, call)
+        if groups:
+            spread = SpreadFetch(self._broker, request, call, local=self._here)
+            work = spread.answer(groups, terms.max_wait_ms)
+            return await self._guard.interruptible(work)
+        return await self._here(request, call)
+
+    async def _here(
+        self, request: log_service_pb2.FetchRequest, call: Call
+    ) -> log_service_pb2.FetchResponse:
+        """Answer what is this node's own."""
         terms = _terms(request, call)
         places, turns = [], self._broker.turns()
         for one in request.cursors:

@@ -91,7 +91,7 @@ class Guard:
             if context.cancelled() or _is_transports(bug):
                 self._note("client_gone", call=name, error=repr(bug))
                 raise asyncio.CancelledError from bug
-            error = self._bug(name, bug)
+            error = self.bug(name, bug)
         finally:
             counters.running -= 1
             if not counters.running:
@@ -128,7 +128,8 @@ class Guard:
         remaining: float | None = context.time_remaining()
         return Call(name, principal, None if remaining is None else int(remaining * 1000))
 
-    def _bug(self, name: str, bug: Exception) -> RequestError:
+    def bug(self, name: str, bug: Exception) -> RequestError:
+        """Log what no client is to see, and return what it is told instead."""
         error_id = self._rand.randbytes(ERROR_ID_BYTES).hex()
         self.counters.bugs += 1
         self._note("request_failed", id=error_id, call=name, error=repr(bug), at=_where(bug))

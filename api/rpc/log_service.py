@@ -1,5 +1,6 @@
 """LogService: append, read, follow, find by time."""
 
+import asyncio
 from collections.abc import Sequence
 
 from api.broker.broker import Broker
@@ -13,11 +14,12 @@ from api.rpc.handlers import Bidirectional, Handler, ServerStream, Unary
 from api.rpc.places import place_of
 from api.rpc.produce import INT16_MAX, Producing, rows_bytes
 from api.rpc.produce_stream import ProduceStream, Requests, Send
+from api.rpc.resolve_elsewhere import resolved_elsewhere
 from api.rpc.selection import select
 from api.rpc.subscribe import SubscribeCall
 from cluster.shell.hosted_partition import HostedPartition
 from model.errors import RequestError
-from model.ids import ProducerEpoch, ProducerId
+from model.ids import NodeId, ProducerEpoch, ProducerId
 from tidelog.v1 import common_pb2, log_service_pb2
 
 
@@ -31,6 +33,8 @@ class LogService:
         self._producing = Producing(broker)
         self._fetch = FetchCall(broker, guard)
         self._subscribe = SubscribeCall(broker, guard)
+        self._turns: dict[NodeId, asyncio.Lock] = {}
+        """Of nodes that bring calls of their clients."""
 
     def handlers(self) -> dict[str, Handler]:
         """Return what serves each call."""
@@ -68,7 +72,11 @@ class LogService:
         """Append every batch; answer when each is as durable as was asked for."""
         answer = log_service_pb2.ProduceResponse()
         with self._broker.context.memory.held(rows_bytes(len(request.batches))):
-            offered = await self._producing.offer(request, answer, call)
+            if call.brought_by is None:
+                offered = await self._producing.offer(request, answer, call)
+            else:  # one by one, as they came: that node's clients count on their order
+                async with self._turns.setdefault(call.brought_by, asyncio.Lock()):
+                    offered = await self._producing.offer(request, answer, call)
             return await offered.answer
 
     async def produce_stream(self, requests: Requests, send: Send, call: Call) -> None:
@@ -87,9 +95,9 @@ class LogService:
             refuse("seek", "it is missing: name a place")
         place = place_of(self._broker, "seek", request.seek)
         chosen = await select(self._broker, request.topics, request.partitions)
-        return log_service_pb2.ResolveOffsetsResponse(
-            resolved=await self._resolved(chosen, place, call)
-        )
+        rows = await self._resolved(chosen, place, call)
+        await resolved_elsewhere(self._broker, request.seek, place, call=call, rows=rows)
+        return log_service_pb2.ResolveOffsetsResponse(resolved=rows)
 
     async def _resolved(
         self,

@@ -4,18 +4,17 @@ Offering ends when every batch has its place in the order of its partition, or i
 come later. So whoever offers requests one after the other keeps their order.
 """
 
-import asyncio
 from functools import partial
 from typing import Final, NamedTuple
 
-from api.broker.acks import Acks, Produced
+from api.broker.acks import Acks
 from api.broker.broker import Broker
 from api.broker.decode_records import only_key
 from api.rpc.call import Call
-from api.rpc.convert import duration_ms, not_built, refuse, timestamp
-from api.rpc.details import ErrorRows
+from api.rpc.convert import duration_ms, not_built, refuse
 from api.rpc.plain_records import key_of, new_records
-from api.rpc.selection import check_items, hosted, of_topic
+from api.rpc.produce_elsewhere import Offered, ProduceElsewhere
+from api.rpc.selection import check_items, hosted, topic_of
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.batch import Stamp
 from model.errors import RequestError
@@ -52,62 +51,6 @@ class _Terms(NamedTuple):
     timeout_ms: int
 
 
-class Offered:
-    """A request whose batches are on their way; `answer` comes when each has its row."""
-
-    __slots__ = ("_answer", "_errors", "_missing", "_rows", "answer")
-
-    def __init__(
-        self, request: log_service_pb2.ProduceRequest, answer: log_service_pb2.ProduceResponse
-    ) -> None:
-        """Expect a row for each batch; they are written into `answer`."""
-        for batch in request.batches:
-            row = answer.results.add()
-            row.topic = batch.topic
-            if batch.HasField("partition"):
-                row.partition = batch.partition
-        self._answer = answer
-        self._rows = answer.results
-        self._missing = len(self._rows)
-        self._errors = ErrorRows()
-        self.answer: asyncio.Future[log_service_pb2.ProduceResponse] = (
-            asyncio.get_running_loop().create_future()
-        )
-
-    @property
-    def places(self) -> set[tuple[str, int | None]]:
-        """Return the partitions it touches; None where none was chosen."""
-        return {
-            (row.topic, row.partition if row.HasField("partition") else None) for row in self._rows
-        }
-
-    def chosen(self, slot: int, partition: int) -> None:
-        """Note which partition the node chose for a batch."""
-        self._rows[slot].partition = partition
-
-    def done(self, slot: int, outcome: Produced | RequestError) -> None:
-        """Note what became of a batch."""
-        row = self._rows[slot]
-        if isinstance(outcome, RequestError):
-            row.error.CopyFrom(self._errors.row(outcome))
-        else:
-            row.duplicate = outcome.duplicate
-            if outcome.base_offset is not None:
-                row.base_offset = outcome.base_offset
-            if outcome.append_time is not None:
-                row.append_time.CopyFrom(timestamp(outcome.append_time))
-        self._missing -= 1
-        if not self._missing and not self.answer.done():  # its asker may have gone
-            self.answer.set_result(self._answer)
-
-    def refuse(self, refusal: RequestError) -> None:
-        """Give every batch that has no outcome the same one: the request was refused whole."""
-        for slot in range(len(self._rows)):
-            self.done(slot, refusal)
-        if not self._rows and not self.answer.done():
-            self.answer.set_result(self._answer)
-
-
 class Producing:
     """Offers requests to the broker. Loop only."""
 
@@ -130,17 +73,25 @@ class Producing:
         terms = _terms(request, call)
         offered = Offered(request, answer)
         turns = self._broker.turns()
+        elsewhere = ProduceElsewhere(self._broker, request, call, offered=offered)
         with self._broker.context.memory.held(request.ByteSize()):
             for slot, batch in enumerate(request.batches):
                 try:
-                    await self._offer(batch, terms, offered, slot=slot)
+                    await self._offer(batch, terms, offered, slot=slot, elsewhere=elsewhere)
                 except RequestError as refusal:
-                    offered.done(slot, refusal)
+                    offered.done(slot, elsewhere.told(refusal))
                 await turns.give_way()
+            elsewhere.send(terms.timeout_ms)
         return offered
 
     async def _offer(
-        self, batch: log_service_pb2.ProduceBatch, terms: _Terms, offered: Offered, *, slot: int
+        self,
+        batch: log_service_pb2.ProduceBatch,
+        terms: _Terms,
+        offered: Offered,
+        *,
+        slot: int,
+        elsewhere: ProduceElsewhere,
     ) -> None:
         # Taken out once: each access copies it.
         payload = batch.encoded if batch.HasField("encoded") else None
@@ -148,6 +99,12 @@ class Producing:
         number = batch.partition
         if not batch.HasField("partition"):
             number = await self._choose(batch, payload)
+        if elsewhere.takes(slot, number):
+            if payload is None:
+                now = self._broker.context.clock.wall_ms()
+                new_records(batch.records, now, one_key=not batch.HasField("partition"))
+            offered.chosen(slot, number)
+            return
         partition = hosted(self._broker, batch.topic, number)
         offered.chosen(slot, number)
         done = partial(offered.done, slot)
@@ -185,7 +142,7 @@ class Producing:
 
     async def _choose(self, batch: log_service_pb2.ProduceBatch, payload: bytes | None) -> int:
         """Return the partition of a batch that leaves it to the node."""
-        topic = of_topic(self._broker, batch.topic)[0].topic
+        topic = topic_of(self._broker, batch.topic)
         turns = self._broker.turns()
         if payload is not None:
             key = await only_key(memoryview(payload), turns)

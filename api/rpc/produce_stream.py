@@ -14,7 +14,8 @@ from api.broker.memory import MemoryBudget
 from api.rpc.answer_order import AnswerOrder
 from api.rpc.call import Call
 from api.rpc.guard import Guard
-from api.rpc.produce import Offered, Producing, rows_bytes
+from api.rpc.produce import Producing, rows_bytes
+from api.rpc.produce_elsewhere import Offered
 from model.errors import RequestError
 from model.limits import CALL_ITEMS_MAX, REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX
 from tidelog.v1 import log_service_pb2

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from api.broker.broker import Broker
 from api.rpc.convert import refuse
+from cluster.controller.image import TopicImage
+from cluster.controller.unknown_topic import unknown_name
 from cluster.shell.hosted_partition import HostedPartition
 from model.errors import RequestError
 from model.ids import TopicId
@@ -41,9 +43,32 @@ def hosted(broker: Broker, topic: str, number: int) -> HostedPartition:
     return broker.partition(check_topic_name(topic), number)
 
 
-def of_topic(broker: Broker, topic: str) -> tuple[HostedPartition, ...]:
-    """Return all partitions of a topic; raises as `hosted`."""
-    return broker.context.partitions.of_topic(check_topic_name(topic))
+def topic_of(broker: Broker, topic: str) -> TopicImage:
+    """Return a topic, wherever its partitions are.
+
+    Raises:
+        RequestError: INVALID_TOPIC_NAME, UNKNOWN_TOPIC.
+    """
+    topics = broker.image.topics
+    found = topics.get(check_topic_name(topic))
+    if found is None:
+        raise unknown_name(topic, topics)
+    return found
+
+
+def all_of(broker: Broker, topic: str) -> list[HostedPartition | RequestError]:
+    """Return every partition of a topic, in order: what is here, or where it is.
+
+    Raises:
+        RequestError: INVALID_TOPIC_NAME, UNKNOWN_TOPIC.
+    """
+    found: list[HostedPartition | RequestError] = []
+    for row in topic_of(broker, topic).partitions:
+        try:
+            found.append(broker.partition(topic, row.number))
+        except RequestError as elsewhere:
+            found.append(elsewhere)
+    return found
 
 
 async def select(
@@ -66,8 +91,11 @@ async def select(
             rows.append(partition)
 
     for topic in topics:
-        for partition in of_topic(broker, topic):
-            add(partition)
+        for number, one in enumerate(all_of(broker, topic)):
+            if isinstance(one, RequestError):
+                rows.append((common_pb2.TopicPartition(topic=topic, partition=number), one))
+            else:
+                add(one)
     turns = broker.turns()
     for named in partitions:
         try:

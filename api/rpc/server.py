@@ -12,9 +12,14 @@ from api.broker.broker import Broker
 from api.door import Address, DoorTaken
 from api.rpc.cluster_service import ClusterService
 from api.rpc.config_service import ConfigService
+from api.rpc.coordinated import coordinated
+from api.rpc.forwarded import ForwardedCalls
 from api.rpc.group_service import GroupService
 from api.rpc.guard import GrpcCounters, Guard, Note
+from api.rpc.handlers import Handler
 from api.rpc.log_service import LogService
+from api.rpc.pulled import PulledStreams
+from api.rpc.remote_reads import RemoteReads
 from api.rpc.surface import generic_handlers, served_services
 from api.rpc.topic_service import TopicService
 from model.limits import (
@@ -98,13 +103,7 @@ class GrpcDoor:
             DoorTaken: the address is in use or not ours.
         """
         server = aio.server(options=self._options)
-        handlers = (
-            LogService(self._broker, self._guard).handlers()
-            | TopicService(self._broker).handlers()
-            | ConfigService(self._broker).handlers()
-            | ClusterService(self._broker).handlers()
-            | GroupService(self._broker, self._guard).handlers()
-        )
+        handlers = handlers_of(self._broker, self._guard)
         server.add_generic_rpc_handlers(generic_handlers(self._guard, handlers))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         if self._reflection:
@@ -149,3 +148,24 @@ class GrpcDoor:
             pass  # their clients learn nothing: the outcome is unknown, and is called so
         await self._server.stop(LAST_WORD_GRACE_S)
         self._server = None
+
+
+def handlers_of(broker: Broker, guard: Guard) -> dict[str, Handler]:
+    """Return what serves each call."""
+    return (
+        LogService(broker, guard).handlers()
+        | TopicService(broker).handlers()
+        | ConfigService(broker).handlers()
+        | ClusterService(broker).handlers()
+        | coordinated(broker, GroupService(broker, guard).handlers())
+    )
+
+
+def serve_other_nodes(broker: Broker, *, rand: Rand, note: Note) -> None:
+    """Answer what other nodes bring of their clients' calls; a node that is alone has none."""
+    forwarding = broker.context.forwarding
+    if forwarding is not None:
+        guard = Guard(broker, rand=rand, note=note)
+        broker.context.remote = RemoteReads(broker, forwarding)
+        streams = PulledStreams(broker.context.spawn, broker.context.clock)
+        forwarding.serve(ForwardedCalls(guard, handlers_of(broker, guard), streams))

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from typing import TypeAlias
 
 from api.broker.broker import Broker
+from api.broker.forward import passing
 from api.broker.place import Latest, Place
 from api.broker.subscribe import (
     Bounds,
@@ -25,9 +26,11 @@ from api.rpc.convert import (
 from api.rpc.fetch import epoch_of
 from api.rpc.guard import Guard
 from api.rpc.places import place_of, range_message, range_of
-from api.rpc.selection import check_items, select_all
+from api.rpc.selection import check_items, check_many, select_all
 from api.rpc.sending import Sending
+from api.rpc.subscribe_elsewhere import SpreadSubscribe, is_elsewhere
 from cluster.shell.hosted_partition import HostedPartition
+from model.errors import RequestError
 from model.ids import Offset
 from model.record import ClockKind
 from tidelog.v1 import common_pb2, log_service_pb2
@@ -52,7 +55,18 @@ class SubscribeCall:
             RequestError: what was asked for is wrong or not built; what cannot be read;
                 OVERLOADED, SHUTTING_DOWN.
         """
-        await self._guard.interruptible(self._run(request, send, call))
+        if is_elsewhere(self._broker, request, call):
+            _check(request)
+            check_many("partitions", len(request.topics) + len(request.partitions))
+            spread = SpreadSubscribe(self._broker, request, call, local=self._run)
+            await self._guard.interruptible(spread.run(send))
+        else:
+            try:
+                await self._guard.interruptible(self._run(request, send, call))
+            except RequestError as refusal:
+                if call.brought_by is not None or self._broker.context.forwarding is None:
+                    raise
+                raise passing(refusal) from refusal
 
     async def _run(self, request: _Request, send: Send, call: Call) -> None:
         decode = _check(request)

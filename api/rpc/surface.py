@@ -51,6 +51,15 @@ def services() -> Iterator[ServiceDescriptor]:
         yield from file.DESCRIPTOR.services_by_name.values()
 
 
+def methods() -> dict[str, MethodDescriptor]:
+    """Return every call by its name: `LogService/Fetch` and so on."""
+    return {
+        f"{service.name}/{method.name}": method
+        for service in services()
+        for method in service.methods
+    }
+
+
 def served_services() -> list[str]:
     """Return the full names of services of which at least one call is served."""
     served = {name.partition("/")[0] for name in SERVED}

@@ -10,9 +10,10 @@ from api.rpc.convert import not_built, refuse, timestamp, topic_id, uuid_text
 from api.rpc.details import ErrorRows
 from api.rpc.handlers import Handler, Unary
 from api.rpc.places import place_of
-from api.rpc.selection import check_items, hosted, of_topic
+from api.rpc.selection import all_of, check_items, hosted
+from api.rpc.topic_elsewhere import partitions_elsewhere, trimmed_elsewhere
 from cluster.controller.configs import TopicKind
-from cluster.controller.image import TopicImage
+from cluster.controller.image import PartitionImage, TopicImage
 from cluster.controller.partitions import AddPartitions
 from cluster.controller.topics import NO_TOPIC_ID, CreateTopic, DeleteTopic
 from cluster.shell.hosted_partition import HostedPartition
@@ -76,8 +77,17 @@ class TopicService:
         """Describe a topic with its partitions."""
         topic = self._broker.topics.get(call.principal, check_topic_name(request.name))
         message = topic_message(topic)
-        for partition in of_topic(self._broker, topic.name):
-            message.partitions.append(partition_message(partition))
+        here = {
+            one.number: one
+            for one in all_of(self._broker, topic.name)
+            if not isinstance(one, RequestError)
+        }
+        elsewhere = await partitions_elsewhere(self._broker, topic, request, call=call)
+        for row in topic.partitions:
+            found = elsewhere.get(row.number)
+            if found is None and row.number in here:
+                found = partition_message(here[row.number])
+            message.partitions.append(found or row_message(row))
         return topic_service_pb2.GetTopicResponse(topic=message)
 
     async def list_topics(
@@ -126,13 +136,15 @@ class TopicService:
         if not request.HasField("before"):
             refuse("before", "it is missing: name the new log start")
         before = place_of(self._broker, "before", request.before)
-        every = of_topic(self._broker, request.name)
-        numbers = dict.fromkeys(request.partitions or range(len(every)))
+        topic = self._broker.topics.get(call.principal, check_topic_name(request.name))
+        numbers = dict.fromkeys(request.partitions or range(len(topic.partitions)))
         check_items("partitions", len(numbers))
-        rows: dict[int, _Row] = {}
+        rows = await trimmed_elsewhere(self._broker, request, before, call=call, numbers=numbers)
         errors = ErrorRows()
         chosen: list[HostedPartition] = []
         for number in numbers:
+            if number in rows:
+                continue
             try:
                 chosen.append(hosted(self._broker, request.name, number))
             except RequestError as refusal:
@@ -173,19 +185,24 @@ def topic_message(topic: TopicImage) -> topic_service_pb2.Topic:
 
 
 def partition_message(partition: HostedPartition) -> topic_service_pb2.Partition:
-    """Return a partition as its leader sees it."""
-    image = partition.topic.partitions[partition.number]
+    """Return a partition as its leader sees it, or as a replica that is not."""
+    message = row_message(partition.topic.partitions[partition.number])
+    message.log_start_offset = partition.log_start
+    message.high_watermark = partition.high_watermark
+    message.last_stable_offset = partition.last_stable_offset
+    message.size_bytes = partition.log.size_bytes
+    return message
+
+
+def row_message(row: PartitionImage) -> topic_service_pb2.Partition:
+    """Return what the metadata say of a partition; of its log nothing is known here."""
     return topic_service_pb2.Partition(
-        id=partition.number,
-        leader_id=image.leader,
-        leader_epoch=image.leader_epoch,
-        replica_ids=image.replicas,
-        in_sync_replica_ids=image.isr,
-        eligible_leader_ids=image.elr,
-        log_start_offset=partition.log_start,
-        high_watermark=partition.high_watermark,
-        last_stable_offset=partition.last_stable_offset,
-        size_bytes=partition.log.size_bytes,
+        id=row.number,
+        leader_id=row.leader,
+        leader_epoch=row.leader_epoch,
+        replica_ids=row.replicas,
+        in_sync_replica_ids=row.isr,
+        eligible_leader_ids=row.elr,
     )
 
 

@@ -174,7 +174,7 @@ class ActiveController(DeathEvents):
         if due:
             self._under_way.update(due)
             for node, epoch in due:
-                self._doors.note("broker_fenced", node=node, registration_epoch=epoch)
+                self._doors.note("broker_fenced", broker=node, registration_epoch=epoch)
             self._doors.spawn.start(self._fence(due), "fence brokers")
         self._look_later()
 

@@ -19,7 +19,7 @@ from model.ports import Clock
 
 
 class DeathEvents:
-    """What is told of other nodes; every method does nothing, for who needs only some. Loop only."""
+    """What is told of other nodes; every method does nothing, for who needs only some."""
 
     def link_lost(self, node: NodeId) -> None:
         """Its kernel has ended the link."""
@@ -81,8 +81,17 @@ class Deaths(LinkEvents):
     def lost(self, node: NodeId, loss: Loss) -> None:
         """Only its own end's word counts."""
         if loss.ended_there and node in self._reached:
-            self._lost[node] = self._reached[node]
-            self._tell(lambda listener: listener.link_lost(node))
+            self._ended(node)
+
+    def went(self, peer: Hello, number: int, loss: Loss) -> None:
+        """So it does on the link that the node has dialled; who pairs both ends the other here."""
+        del number
+        if loss.ended_there and self._reached.get(peer.node) == peer.incarnation:
+            self._ended(peer.node)
+
+    def _ended(self, node: NodeId) -> None:
+        self._lost[node] = self._reached[node]
+        self._tell(lambda listener: listener.link_lost(node))
 
     def refused(self, node: NodeId) -> None:
         """Nobody listens there."""

@@ -34,6 +34,10 @@ class ControllerLinks(Protocol):
         """Reach these nodes and no others."""
         ...
 
+    def end(self, node: NodeId) -> None:
+        """End both links to a node at once, and make this node's anew."""
+        ...
+
     def peer(self, node: NodeId) -> Hello | None:
         """Return whom the link that is up has reached."""
         ...

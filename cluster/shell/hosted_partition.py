@@ -16,6 +16,7 @@ from cluster.replication.events import Appended, Assignment, Persisted, RuleChan
 from cluster.replication.high_watermark import CommitRule
 from cluster.replication.leadership import Parked, told
 from cluster.replication.waiting import Waiting
+from cluster.shell.log_companion import LogCompanion
 from cluster.shell.replica import Replica
 from cluster.shell.replica_outlet import Here
 from logstore.partition_log import PartitionLog
@@ -51,6 +52,7 @@ class HostedPartition:
         "_own_closed",
         "_uncommitted",
         "committed_acks",
+        "companion",
         "gone",
         "leader_epoch",
         "log",
@@ -87,6 +89,9 @@ class HostedPartition:
         """This node leads, and knows all that a former leader may have told to be committed."""
         self.committed_acks = Waiting[Ack, Wake]()
         self.written_acks = Waiting[Ack, Wake]()
+        self.companion: LogCompanion | None = None
+        """What else this node keeps of the partition; on a lone node and of most partitions,
+        nothing."""
         self.gone = False
         """The partition is not served by this object any more; look again."""
         self._mark = log.high_watermark
@@ -259,7 +264,8 @@ class HostedPartition:
     def watch(self, offset: Offset, wake: Wake) -> None:
         """Call `wake` once the record at `offset` is committed, unless `unwatch` comes first.
 
-        It is called too when this node does not lead any more: look again.
+        It is called too when this node does not lead any more: look again. On a follower it is
+        called as soon as that knows.
         """
         self.committed_acks.park_read(offset, wake)
 
@@ -288,6 +294,8 @@ class HostedPartition:
         self._mark = self.log.high_watermark = mark
         leader = self.replica.leader
         if leader is None:
+            for wake in self.committed_acks.release_reads(mark):
+                wake()
             return
         if not self.serves:
             self.serves = leader.high_watermark is not None
@@ -323,6 +331,24 @@ class HostedPartition:
     def truncated(self) -> None:
         """Know no more to be committed than the log holds."""
         self._mark = min(self._mark, self.log.log_end)
+        self.exists()
+
+    @property
+    def held(self) -> bool:
+        """This replica is neither to follow nor to lead before `replica.go_on`."""
+        return self.companion is not None and self.companion.held
+
+    def exists(self) -> None:
+        """The log is another one, or another part of it, than it was."""
+        if self.companion is not None:
+            self.companion.cut()
+
+    def trim(self, log_start: Offset) -> None:
+        """The leader's log begins there: let this one begin there, or where its companion says."""
+        if self.companion is None:
+            self.log.trim(log_start)
+        else:
+            self.companion.leader_begins(log_start)
 
     def begin_anew(self, offset: Offset) -> None:
         """Go on with an empty log that begins there."""

@@ -3,21 +3,17 @@
 from asyncio import Future, get_running_loop
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar
 
 from cluster.shell.hosted_partition import HostedPartition
-from cluster.shell.state_log import Intake, PartitionStateLog
-from cluster.shell.worker import Worker
-from cluster.state_partition.host import Frozen, Reply, StateHost
+from cluster.shell.state_doors import StateDoors
+from cluster.shell.state_log import PartitionStateLog
+from cluster.shell.state_snapshots import StateSnapshots
+from cluster.state_partition.host import Reply, StateHost
 from cluster.state_partition.layout import StateTopic
 from cluster.state_partition.machine import Machine
-from cluster.state_partition.snapshot import Outgoing, save
-from cluster.state_partition.snapshot_plan import SnapshotPlan
-from model.errors import RequestError, StorageFailed
-from model.ids import AppendTimeMs, Offset, PartitionId
-from model.ports import Disk
+from model.errors import RequestError
+from model.ids import AppendTimeMs, Offset
 from model.result import Result
 
 RecordT = TypeVar("RecordT")
@@ -25,22 +21,6 @@ MachineT = TypeVar("MachineT", bound=Machine[Any])
 ResponseT = TypeVar("ResponseT")
 
 Asker: TypeAlias = "Future[Any]"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StateDoors:
-    """What the state partitions of a node need of the rest of it."""
-
-    intake: Intake
-    disk: Disk
-    worker: Worker
-    """Its thread reads and writes snapshots, and replays at a start."""
-    checkpoint: Callable[[], None]
-    """Called when a log start has moved: files can go after the next checkpoint."""
-    failed: Callable[[Exception], None]
-    """Told of what the disk refused; the node ends."""
-    snapshot_records: int
-    """A snapshot is made after so many records."""
 
 
 class _Uncommitted(NamedTuple):
@@ -53,10 +33,11 @@ class LedState(Generic[MachineT, RecordT]):
 
     __slots__ = (
         "_doors",
+        "_ended",
         "_host",
         "_log",
         "_partition",
-        "_plan",
+        "_snapshots",
         "_tell",
         "_topic",
         "_uncommitted",
@@ -69,30 +50,27 @@ class LedState(Generic[MachineT, RecordT]):
         partition: HostedPartition,
         doors: StateDoors,
         *,
+        snapshots: StateSnapshots[MachineT, RecordT],
         tell: Callable[[frozenset[str]], None],
     ) -> None:
-        """Begin as a follower; `tell` is called with the names whose records were committed."""
+        """Answer nobody yet; `tell` is called with the names whose records were committed."""
         self._topic = topic
         self._partition = partition
         self._doors = doors
         self._tell = tell
         self._log = PartitionStateLog(partition, doors.intake, topic.encode)
         self._host = StateHost[MachineT, RecordT, Asker](self)
-        self._plan = SnapshotPlan[RecordT](doors.snapshot_records)
+        self._snapshots = snapshots
         self._uncommitted: deque[_Uncommitted] = deque()
-        self._watching = False
+        self._watching = self._ended = False
 
-    def lead(
-        self, machine: MachineT, *, end: Offset, kept: tuple[Offset, ...] = (), held: int = 0
-    ) -> None:
-        """Serve a machine that has seen the whole log.
-
-        `kept`: the snapshots that are there; `held`: how many records are in the newest.
-        """
-        self._plan = SnapshotPlan(self._doors.snapshot_records, kept=kept, held=held)
+    def lead(self, machine: MachineT, *, end: Offset) -> None:
+        """Serve a machine that has seen the whole log, which ends there."""
+        self._snapshots.written = self._watch
         self._host.lead(machine, end=end)
         self._answer(self._host.advance(self._partition.high_watermark))
-        self._trim()
+        self._snapshots.trim()
+        self._watch()
 
     def ask(
         self, decide: Callable[[MachineT, AppendTimeMs], Result[RecordT, ResponseT]]
@@ -105,9 +83,18 @@ class LedState(Generic[MachineT, RecordT]):
         return asker
 
     def resign(self, why: RequestError | None = None) -> None:
-        """Forget the state; who waits hears that the outcome is unknown."""
+        """Forget the state; who waits for more than is committed hears that it is unknown."""
+        self._ended = True
+        self._partition.unwatch(self._committed)
         self._uncommitted.clear()
         self._answer(self._host.resign(why))
+
+    def snapshot_now(self) -> None:
+        """Make a snapshot although it is not time: another replica has use for it."""
+        if self._host.end > (self._snapshots.newest or 0):
+            self._snapshots.take(self._host.freeze)
+            self._snapshots.advance()
+            self._watch()
 
     def append(self, records: tuple[RecordT, ...]) -> Offset:
         """Append a decision for the host, and note whom it is about."""
@@ -120,13 +107,19 @@ class LedState(Generic[MachineT, RecordT]):
 
     def _watch(self) -> None:
         """Have the partition tell when it has committed more, if that matters to anybody."""
-        if self._watching or not (self._uncommitted or self._host.waits):
+        mark = self._partition.high_watermark
+        matters = self._uncommitted or self._host.waits or self._host.end > mark
+        if self._watching or self._ended or not matters:
             return
         self._watching = True
-        self._partition.watch(self._partition.high_watermark, self._committed)
+        self._partition.watch(mark, self._committed)
 
     def _committed(self) -> None:
-        """The watermark has moved: answer, tell, write a snapshot if it is time."""
+        """The watermark has moved: answer, tell, write a snapshot if it is time.
+
+        Called too when this node does not lead any more: what it knows to be committed is answered
+        all the same, and `resign` follows.
+        """
         self._watching = False
         mark = self._partition.high_watermark
         self._answer(self._host.advance(mark))
@@ -135,35 +128,10 @@ class LedState(Generic[MachineT, RecordT]):
             names |= self._uncommitted.popleft().names
         if names:
             self._tell(frozenset(names))
-        self._snapshot(mark)
-        self._watch()
-
-    def _snapshot(self, mark: Offset) -> None:
-        if self._plan.wants(self._host.end):
-            frozen = self._host.freeze()
-            if frozen is not None:
-                self._plan.took(frozen)
-                # Whole segments go: this is what lies behind the snapshot, and nothing below it.
-                self._partition.log.roll()
-        due = self._plan.due(mark)
-        if due is not None:
-            doors, partition = self._doors, self._partition.log.id
-            job = partial(
-                _save, self._topic, partition, due, disk=doors.disk, keep=self._plan.newest
-            )
-            doors.worker.submit(job, self._saved, doors.failed)
-
-    def _saved(self, _: None) -> None:
-        self._plan.written(high_watermark=self._partition.high_watermark)
-        self._trim()
-        self._watch()
-
-    def _trim(self) -> None:
-        """Let go what no snapshot that is kept needs."""
-        start = self._plan.trim_to
-        if start is not None and start > self._partition.log_start:
-            self._partition.log.trim(start)
-            self._doors.checkpoint()
+        if self._partition.leads and not self._partition.gone:
+            self._snapshots.consider(self._host.end, self._host.freeze)
+            self._snapshots.advance()
+            self._watch()
 
     @staticmethod
     def _answer(replies: list[Reply[Asker]]) -> None:
@@ -174,21 +142,3 @@ class LedState(Generic[MachineT, RecordT]):
                 asker.set_exception(answer)
             else:
                 asker.set_result(answer)
-
-
-def _save(
-    topic: StateTopic[MachineT, RecordT],
-    partition: PartitionId,
-    frozen: Frozen[RecordT],
-    *,
-    disk: Disk,
-    keep: Offset | None,
-) -> None:
-    """Write a frozen state. In the thread."""
-    framed = map(topic.encode, frozen.records)
-    snapshot = Outgoing(partition, frozen.offset, framed, len(frozen.records))
-    try:
-        save(disk, snapshot, keep=keep)
-    except OSError as error:
-        name = str(error.filename or "state snapshot")
-        raise StorageFailed(name, error.errno or 0, "write") from error

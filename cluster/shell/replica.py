@@ -120,6 +120,7 @@ class Replica:
         log, follower = self._host.log, self.follower
         if self._anew and log.upkeep.exists:
             self._anew = False
+            self._host.exists()
         if follower is not None:
             if follower.phase is not Phase.CUTTING:
                 self._follow(follower.step(Persisted(log.written_end, log.flushed_end)))
@@ -207,6 +208,19 @@ class Replica:
         if even_following or follower.phase is Phase.OPENING:
             self._follow(follower.step(StreamReady()))
 
+    def go_on(self, now: MonotonicMs) -> None:
+        """Follow, or lead, after the host has held this replica back."""
+        self.persisted(now)
+        self.open_again()
+
+    def start_over(self) -> None:
+        """Have an empty log begin at offset 0, as the leader's does. For followers."""
+        said, leader = self.assignment, self.follows
+        assert leader is not None, "FOLLOWER_HAS_LEADER"
+        self.follower = None
+        self._cut(BeginAnew(Offset(0)))
+        self._begin_following(Follow(leader, said.leader_epoch, said.lossy_epoch))
+
     def stream_lost(self, now: MonotonicMs, node: NodeId) -> None:
         """Send a follower nothing until it opens again."""
         lost = StreamLost(node)
@@ -216,7 +230,7 @@ class Replica:
 
     @property
     def _being_cut(self) -> bool:
-        return self._anew or self._host.log.cut is not None
+        return self._anew or self._host.held or self._host.log.cut is not None
 
     def _look(self, now: MonotonicMs) -> None:
         """See whether an elected leader's log is durable to its end."""
@@ -304,15 +318,20 @@ class Replica:
                 case Progress():
                     outlet.progress(where, leader, effect)
                 case Open():
-                    outlet.say(where, leader, effect)
+                    self._open(leader, effect)
                 case Reserve(closed_time):
                     outlet.reserve(where, closed_time)
                 case Trim(log_start):
-                    host.log.trim(log_start)
+                    host.trim(log_start)
                 case Truncate() | BeginAnew():
                     self._cut(effect)
                 case Halted(why):
                     outlet.halted(where, why)
+
+    def _open(self, leader: NodeId, effect: Open) -> None:
+        """Ask where the logs part, unless the host holds this replica back."""
+        if not self._host.held:
+            self._outlet.say(self._host.log.id, leader, effect)
 
     def _cut(self, effect: Truncate | BeginAnew) -> None:
         """Take away what the leader does not have; a round makes it durable."""

@@ -36,8 +36,21 @@ class Host(Protocol):
         """This node does not lead any more."""
         ...
 
+    @property
+    def held(self) -> bool:
+        """This replica is neither to follow nor to lead before `Replica.go_on`."""
+        ...
+
     def truncated(self) -> None:
         """The log ends earlier than it did."""
+        ...
+
+    def exists(self) -> None:
+        """The log that was begun anew is there now."""
+        ...
+
+    def trim(self, log_start: Offset) -> None:
+        """The leader's log begins there: this one may begin there too, or before."""
         ...
 
     def begin_anew(self, offset: Offset) -> None:

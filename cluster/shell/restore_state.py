@@ -1,17 +1,19 @@
-"""A machine as its newest snapshot and the log behind it tell it; for the start of a node.
+"""What a thread does for the machines of a node: read snapshots, replay logs, keep what is sent.
 
-The disk and all replaying are a thread's: until it is whole, nobody else has the machine.
+Until a job has ended nobody else has its machine.
 """
 
-from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from cluster.shell.hosted_partition import HostedPartition
-from cluster.state_partition.layout import StateTopic
 from cluster.state_partition.machine import Machine
-from cluster.state_partition.snapshot import Loaded, load
-from logstore.batch import decode_batch
+from cluster.state_partition.snapshot import (
+    Loaded,
+    decode,
+    discard_above,
+    load,
+    save,
+)
+from cluster.state_partition.standby import Standby, refused
 from logstore.read_plan import ReadPlan
 from logstore.recovery_report import Finding
 from logstore.tail import ReadResult
@@ -22,125 +24,130 @@ from model.errors import (
     RequestError,
     StorageFailed,
 )
-from model.ids import Offset
+from model.ids import Offset, PartitionId
 from model.ports import Disk
-from model.record import iter_batches
 
 RecordT = TypeVar("RecordT")
 MachineT = TypeVar("MachineT", bound=Machine[Any])
-ResultT = TypeVar("ResultT")
 
 READ_BYTES: Final = 1 << 20
 """Of the log in memory at once."""
 
 
-class RunInThread(Protocol):
-    """Runs a job that waits for the disk, off the loop."""
+class Extent(NamedTuple):
+    """A partition, and where its log begins and ends."""
 
-    def __call__(self, job: Callable[[], ResultT], /) -> Awaitable[ResultT]:
-        """Return the job's result, or raise what it raised."""
-        ...
+    partition: PartitionId
+    log_start: Offset
+    log_end: Offset
 
 
-class Restored(NamedTuple, Generic[MachineT]):
-    """A machine that has seen its whole log."""
+class Opened(NamedTuple, Generic[MachineT, RecordT]):
+    """A machine as the newest snapshot tells it."""
 
-    machine: MachineT
-    end: Offset
-    kept: tuple[Offset, ...]
+    standby: Standby[MachineT, RecordT]
+    kept: tuple[Offset, ...] = ()
     """The snapshots that are there, oldest first."""
-    held: int
+    held: int = 0
     """Records in the newest of them."""
-    damaged: tuple[Finding, ...]
+    damaged: tuple[Finding, ...] = ()
+    lacks: str | None = None
+    """Why the state cannot be had from here: it is to be fetched from another replica."""
 
 
-async def restore(
-    topic: StateTopic[MachineT, RecordT],
-    hosted: HostedPartition,
-    *,
-    disk: Disk,
-    run: RunInThread,
-) -> Restored[MachineT]:
-    """Return the machine of a partition to which nothing is appended meanwhile.
+def open_state(
+    standby: Standby[MachineT, RecordT], extent: Extent, *, disk: Disk
+) -> Opened[MachineT, RecordT]:
+    """Take the newest snapshot over, on a node whose log is the only one.
 
     Raises:
-        DirectoryRefused: snapshots or log are damaged so that records are missing (exit 11), or
-            were written by a newer release (exit 13).
+        DirectoryRefused: records are missing (exit 11), or are of a newer release (exit 13).
         StorageFailed: the disk refused.
     """
-    log = hosted.log
-    end = log.log_end
-    restoring = _Restoring(topic, log.directory_name)
-    bounds = partial(load, disk, log.id, log_start=log.log_start, log_end=end)
-    loaded = await run(partial(restoring.load, bounds))
-    while restoring.at < end:
-        found = log.read(restoring.at, READ_BYTES, end=end)
-        await run(partial(restoring.replay, found))
-    held = 0 if loaded.snapshot is None else len(loaded.snapshot.records)
-    return Restored(restoring.machine, end, loaded.kept, held, loaded.damaged)
+    try:
+        loaded = load(disk, extent.partition, log_start=extent.log_start, log_end=extent.log_end)
+    except OSError as error:
+        raise failed_to("read state of", error) from error
+    return _taken(standby, loaded)
 
 
-class _Restoring(Generic[MachineT, RecordT]):
-    """A machine on its way. Its methods run in the thread, one after the other."""
+def open_replica(
+    standby: Standby[MachineT, RecordT], extent: Extent, *, disk: Disk, begun_anew: bool
+) -> Opened[MachineT, RecordT]:
+    """Take the newest snapshot over, on a node whose log is one of several.
 
-    def __init__(self, topic: StateTopic[MachineT, RecordT], directory: str) -> None:
-        """Begin empty, at offset 0."""
-        self.machine = topic.new_machine()
-        self.at = Offset(0)
-        self._decode = topic.decode
-        self._directory = directory
+    A snapshot above the log's end is of records that the log may not get again, and goes; so do all
+    where the log has begun anew. What is missing then another replica has.
 
-    def load(self, loading: Callable[[], Loaded]) -> Loaded:
-        """Take the newest snapshot over."""
-        try:
-            loaded = loading()
-        except OSError as error:
-            name = str(error.filename or self._directory)
-            raise StorageFailed(name, error.errno or 0, "read state of") from error
-        if loaded.snapshot is not None:
-            self.at = loaded.snapshot.offset
-            for key, value in loaded.snapshot.records:
-                self._replay(key, value)
-        return loaded
-
-    def replay(self, found: ReadResult | ReadPlan) -> None:
-        """Read a piece of the log and replay what is not in the state yet."""
-        try:
-            result = found.blocking() if isinstance(found, ReadPlan) else found
-        except RequestError as damage:
-            raise _refused(damage.detail) from damage
-        begun = self.at
-        for buffer in result.buffers:
-            for batch in iter_batches(memoryview(buffer)):
-                self._replay_batch(batch)
-        if self.at == begun:
-            raise self._unreadable("nothing is there")
-
-    def _replay_batch(self, batch: memoryview) -> None:
-        try:
-            records = decode_batch(batch)
-        except MalformedError as damage:
-            raise self._unreadable(f"a batch is malformed: {damage}") from damage
-        for record in records:
-            if record.offset < self.at:
-                continue
-            if record.offset != self.at:
-                raise self._unreadable(f"offset {record.offset} follows")
-            self._replay(record.key, record.value)
-            self.at = Offset(self.at + 1)
-
-    def _replay(self, key: bytes | None, value: bytes | None) -> None:
-        try:
-            record = self._decode(key, value)
-        except MalformedError as damage:
-            raise self._unreadable(str(damage)) from damage
-        self.machine.replay(record)
-
-    def _unreadable(self, why: str) -> DirectoryRefused:
-        return _refused(f"{self._directory}: state at offset {self.at}: {why}")
+    Raises:
+        DirectoryRefused: of a newer release (exit 13).
+        StorageFailed: the disk refused.
+    """
+    partition, _, end = extent
+    try:
+        discard_above(disk, partition, Offset(-1) if begun_anew else end)
+    except OSError as error:
+        raise failed_to("remove state of", error) from error
+    try:
+        return open_state(standby, extent, disk=disk)
+    except DirectoryRefused as missing:
+        if missing.exit_code is not DirectoryExit.FAILED:
+            raise
+        return Opened(standby, lacks=missing.detail)
 
 
-def _refused(what: str) -> DirectoryRefused:
-    what_now = "copy the partition from an intact replica or backup"
-    detail = f"{what}: no state is served without it; {what_now}"
-    return DirectoryRefused(DirectoryExit.FAILED, detail)
+def adopt(
+    standby: Standby[MachineT, RecordT], extent: Extent, file: bytes, *, disk: Disk
+) -> Opened[MachineT, RecordT] | None:
+    """Keep a snapshot that another replica sent, and take it over; None: it is none.
+
+    Raises:
+        DirectoryRefused: of a newer release (exit 13).
+        StorageFailed: the disk refused.
+    """
+    try:
+        snapshot = decode(file)
+    except MalformedError:
+        return None
+    if snapshot.partition != extent.partition or snapshot.offset < extent.log_start:
+        return None
+    try:
+        opened = _taken(standby, Loaded(snapshot, (snapshot.offset,), ()))
+    except DirectoryRefused as unreadable:
+        if unreadable.exit_code is not DirectoryExit.FAILED:
+            raise
+        return None
+    try:
+        save(disk, snapshot.outgoing, keep=None)
+    except OSError as error:
+        raise failed_to("write", error) from error
+    return opened
+
+
+def replay(
+    standby: Standby[MachineT, RecordT], found: ReadResult | ReadPlan, end: Offset
+) -> Standby[MachineT, RecordT]:
+    """Read a piece of the log and replay what the machine has not seen, below `end`.
+
+    Raises:
+        DirectoryRefused: it is damaged (exit 11), or of a newer release (exit 13).
+        StorageFailed: the disk refused.
+    """
+    try:
+        result = found.blocking() if isinstance(found, ReadPlan) else found
+    except RequestError as damage:
+        raise refused(damage.detail) from damage
+    standby.replay(result.buffers, end=end)
+    return standby
+
+
+def failed_to(operation: str, error: OSError) -> StorageFailed:
+    """Return what ends a node: the disk has refused something about a state."""
+    return StorageFailed(str(error.filename or "state snapshot"), error.errno or 0, operation)
+
+
+def _taken(standby: Standby[MachineT, RecordT], loaded: Loaded) -> Opened[MachineT, RecordT]:
+    if loaded.snapshot is None:
+        return Opened(standby, damaged=loaded.damaged)
+    standby.take(loaded.snapshot)
+    return Opened(standby, loaded.kept, len(loaded.snapshot.records), loaded.damaged)

@@ -2,23 +2,30 @@
 
 Each partition of the topic that this node leads has a machine of its own; a name belongs to one
 partition. The topic is created by the first change; until then everybody sees empty machines.
+
+Partitions that other nodes lead have a standby here if a replica is here (`state_replica`); who
+asks for one of their names is told the leader.
 """
 
-from asyncio import gather
+from asyncio import Future, gather, get_running_loop
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from cluster.controller.image import MetadataDelta, MetadataImage
 from cluster.controller.port import QuorumPort
 from cluster.controller.topics import CreateTopic
-from cluster.shell.led_state import LedState, StateDoors
+from cluster.peer.snapshot import AskState, StatePart
+from cluster.shell.hosted_partition import HostedPartition
+from cluster.shell.led_state import LedState
 from cluster.shell.partitions import Partitions
-from cluster.shell.restore_state import restore
+from cluster.shell.state_doors import StateDoors
+from cluster.shell.state_replica import StateReplica
 from cluster.state_partition.layout import CONFIG, PARTITIONS, StateTopic, partition_of
 from cluster.state_partition.machine import Machine
 from logstore.recovery_report import Finding
 from model.errors import ErrorCode, RequestError
-from model.ids import AppendTimeMs, Offset
+from model.ids import AppendTimeMs
 from model.result import Result
 
 RecordT = TypeVar("RecordT")
@@ -43,14 +50,15 @@ class StatePartitions(Generic[MachineT, RecordT]):
         self._partitions = partitions
         self._quorum = quorum
         self._doors = doors
-        self._led: dict[int, LedState[MachineT, RecordT]] = {}
+        self._replicas: dict[int, StateReplica[MachineT, RecordT]] = {}
         self._listeners: list[Callable[[str], None]] = []
         quorum.subscribe(self._apply)
 
     async def restore(self) -> tuple[Finding, ...]:
         """Read snapshots and logs of all partitions that this node leads, before doors open.
 
-        Returns damaged snapshots that were done without.
+        Where another node leads, or may be about to, the standby is read meanwhile. Returns damaged
+        snapshots that were done without.
 
         Raises:
             DirectoryRefused: records are missing, or of a newer release.
@@ -58,13 +66,14 @@ class StatePartitions(Generic[MachineT, RecordT]):
         """
         damaged: list[Finding] = []
         if self._exists:
-            doors = self._doors
             for hosted in self._partitions.of_topic(self._topic.name):
-                found = await restore(self._topic, hosted, disk=doors.disk, run=doors.worker.run)
-                damaged += found.damaged
-                led = LedState(self._topic, hosted, doors, tell=self._tell)
-                led.lead(found.machine, end=found.end, kept=found.kept, held=found.held)
-                self._led[hosted.number] = led
+                self._replicas[hosted.number] = self._replica(hosted)
+        for replica in list(self._replicas.values()):
+            replica.begin(fresh=False)
+        for replica in list(self._replicas.values()):
+            if replica.hosted.leads:
+                await _ready(replica)
+            damaged += replica.damaged
         return tuple(damaged)
 
     async def call(
@@ -78,8 +87,11 @@ class StatePartitions(Generic[MachineT, RecordT]):
         Raises:
             RequestError: the decision's own refusal (committed is what it rests on); LIMIT_EXCEEDED
                 (the change makes too large a batch), OVERLOADED, DISK_FULL, NOT_ENOUGH_REPLICAS,
-                COORDINATOR_LOADING: *not done*. LEADERSHIP_LOST, STORAGE_ERROR: *unknown*.
+                COORDINATOR_LOADING, NOT_COORDINATOR (with leader and leader_epoch): *not done*.
+                LEADERSHIP_LOST, STORAGE_ERROR: *unknown*.
         """
+        if not self._exists and self._doors.elsewhere is not None:
+            await self._quorum.read_barrier()  # another node may have made it, and answered
         if not self._exists:
             result = decide(self._topic.new_machine(), self._doors.intake.append_time())
             if not result.records:
@@ -91,8 +103,8 @@ class StatePartitions(Generic[MachineT, RecordT]):
         """Look at the machine that `name` belongs to; true as of when this was called, or later.
 
         Raises:
-            RequestError: the view's own refusal; COORDINATOR_LOADING, LEADERSHIP_LOST,
-                STORAGE_ERROR.
+            RequestError: the view's own refusal; COORDINATOR_LOADING, NOT_COORDINATOR,
+                LEADERSHIP_LOST, STORAGE_ERROR.
         """
         return await self.call(name, lambda machine, _: Result((), view(machine)))
 
@@ -104,10 +116,11 @@ class StatePartitions(Generic[MachineT, RecordT]):
         None as long as the topic is not there. Atomic for each partition by itself; the first
         refusal is raised when it comes, and the others are done all the same.
         """
-        return await gather(*[led.ask(decide) for led in self._led.values()])
+        every = [replica.led for replica in self._replicas.values()]
+        return await gather(*[led.ask(decide) for led in every if led is not None])
 
     async def read_each(self, view: Callable[[MachineT], ViewT]) -> list[ViewT]:
-        """Look at every machine that this node hosts; one answer for each, none without topic."""
+        """Look at every machine that leads here; one answer for each, none without topic."""
         return await self.each(lambda machine, _: Result((), view(machine)))
 
     def subscribe(self, listener: Callable[[str], None]) -> None:
@@ -120,20 +133,63 @@ class StatePartitions(Generic[MachineT, RecordT]):
 
     def fail(self, failed: Exception) -> None:
         """The node cannot go on: whoever waits has an unknown outcome (P44)."""
-        for led in self._led.values():
-            led.resign(RequestError(ErrorCode.STORAGE_ERROR, str(failed)))
+        for replica in self._replicas.values():
+            if replica.led is not None:
+                replica.led.resign(RequestError(ErrorCode.STORAGE_ERROR, str(failed)))
+
+    def replica(self, number: int) -> StateReplica[MachineT, RecordT] | None:
+        """Return what this node is to a partition of the topic; None: it has no replica of it."""
+        return self._replicas.get(number)
+
+    def role_changed(self, hosted: HostedPartition) -> None:
+        """Take note that this node has begun to lead a partition, or does not lead it any more."""
+        replica = self._replicas.get(hosted.number)
+        if replica is not None and replica.hosted is hosted:
+            replica.role_changed()
+
+    def serve(self, ask: AskState, answer: Callable[[StatePart | None], None]) -> bool:
+        """Answer another replica that asks for a snapshot; False: of nothing that is here.
+
+        `answer` gets None if there is none just now; ask again.
+        """
+        replica = self._replicas.get(ask.partition.number)
+        if replica is None or replica.hosted.log.id != ask.partition:
+            return False
+        replica.serve(ask, answer)
+        return True
 
     @property
     def _exists(self) -> bool:
         return self._topic.name in self._quorum.image.topics
 
     def _of(self, name: str) -> LedState[MachineT, RecordT]:
-        led = self._led.get(partition_of(name))
+        number = partition_of(name)
+        replica = self._replicas.get(number)
+        led = None if replica is None else replica.led
         if led is None:
-            raise RequestError(
-                ErrorCode.COORDINATOR_LOADING, f"{self._topic.name} is being read at a start"
-            )
+            raise self._not_here(number)
         return led
+
+    def _not_here(self, number: int) -> RequestError:
+        """Return what is told who asks for a name of a partition that has no machine here."""
+        where = f"{self._topic.name}/{number}"
+        try:
+            self._partitions.get(self._topic.name, number).check_leads()
+        except RequestError as refusal:
+            if refusal.code is ErrorCode.NOT_LEADER:
+                leader = refusal.metadata["leader"]
+                return RequestError(
+                    ErrorCode.NOT_COORDINATOR,
+                    f"node {leader} coordinates what is in {where}; ask that one",
+                    topic=self._topic.name,
+                    partition=str(number),
+                    leader=leader,
+                    leader_epoch=refusal.metadata["leader_epoch"],
+                )
+            why = refusal.detail
+        else:
+            why = f"{where} is being read"
+        return RequestError(ErrorCode.COORDINATOR_LOADING, f"{why}; ask again")
 
     async def _create(self) -> None:
         """Create the topic; of several who find it absent, one does."""
@@ -147,15 +203,50 @@ class StatePartitions(Generic[MachineT, RecordT]):
                 raise
 
     def _apply(self, _: MetadataImage, delta: MetadataDelta) -> None:
-        """Lead the partitions of the topic when it is created: with nothing in them."""
-        for topic in delta.created:
-            if topic.name == self._topic.name:
-                for hosted in self._partitions.of_topic(topic.name):
-                    led = LedState(self._topic, hosted, self._doors, tell=self._tell)
-                    led.lead(self._topic.new_machine(), end=Offset(0))
-                    self._led[hosted.number] = led
+        """Follow the topic's replicas on this node: those that are new have nothing in them."""
+        rows = [*delta.created, *delta.changed]
+        if any(topic.name == self._topic.name for topic in rows) or delta.deleted:
+            self._follow()
+
+    def _follow(self) -> None:
+        here: dict[int, HostedPartition] = {}
+        if self._exists:
+            here = {one.number: one for one in self._partitions.of_topic(self._topic.name)}
+        for number, replica in list(self._replicas.items()):
+            if here.get(number) is replica.hosted:
+                replica.look()
+            else:
+                del self._replicas[number]
+                replica.close()
+        for number, hosted in here.items():
+            if number not in self._replicas:
+                replica = self._replicas[number] = self._replica(hosted)
+                log = hosted.log
+                replica.begin(fresh=log.log_end == 0 and not log.upkeep.exists)
+
+    def _replica(self, hosted: HostedPartition) -> StateReplica[MachineT, RecordT]:
+        return StateReplica(self._topic, hosted, self._doors, tell=self._tell)
 
     def _tell(self, names: frozenset[str]) -> None:
         for name in sorted(names):
             for listener in self._listeners:
                 listener(name)
+
+
+async def _ready(replica: StateReplica[MachineT, RecordT]) -> None:
+    """Wait until a machine leads.
+
+    Raises:
+        DirectoryRefused, StorageFailed: why it never will.
+    """
+    if replica.led is None and replica.failure is None:
+        waiting: Future[None] = get_running_loop().create_future()
+        replica.ready = partial(_set, waiting)
+        await waiting
+    if replica.failure is not None:
+        raise replica.failure
+
+
+def _set(waiting: "Future[None]") -> None:
+    if not waiting.done():  # who waits may have gone
+        waiting.set_result(None)

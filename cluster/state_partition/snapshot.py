@@ -14,7 +14,7 @@ from logstore.paths import STATE, by_offset, parse_offset, partition_directory
 from logstore.recovery_report import Finding
 from logstore.replace_file import CRC_BYTES, read_file, replace_file, unseal
 from model.errors import DirectoryExit, DirectoryRefused, MalformedError
-from model.ids import Offset, PartitionId, TopicId
+from model.ids import Offset, PartitionId, Position, TopicId
 from model.ports import Disk
 
 MAGIC: Final = b"TLSTATES"
@@ -185,6 +185,40 @@ def load(disk: Disk, partition: PartitionId, *, log_start: Offset, log_end: Offs
         raise DirectoryRefused(DirectoryExit.FAILED, f"{detail}: {_MISSING}")
     kept = (*below[:1], reach) if found is not None else ()
     return Loaded(found, kept, tuple(damaged))
+
+
+def discard_above(disk: Disk, partition: PartitionId, end: Offset) -> None:
+    """Remove the snapshots of more than the log holds. Durable when this returns. Blocks.
+
+    Raises:
+        OSError: the node must stop.
+    """
+    directory = partition_directory(partition)
+    gone = [offset for offset in offsets(disk, partition) if offset > end]
+    for offset in gone:
+        disk.unlink(f"{directory}/{by_offset(offset, STATE)}")
+    if gone:
+        # SYNC: the log may grow past them again, with other records.
+        disk.sync_directory(directory)
+
+
+def read_part(
+    disk: Disk, partition: PartitionId, offset: Offset, *, position: int, bytes_max: int
+) -> tuple[int, bytes] | None:
+    """Return a snapshot file's size and a range of its bytes; None: it is not there. Blocks.
+
+    Raises:
+        OSError: the node must stop.
+    """
+    try:
+        file = disk.open(f"{partition_directory(partition)}/{by_offset(offset, STATE)}")
+    except FileNotFoundError:
+        return None
+    try:
+        size = file.size()
+        return size, file.pread(max(0, min(bytes_max, size - position)), Position(position))
+    finally:
+        file.close()
 
 
 def offsets(disk: Disk, partition: PartitionId) -> list[Offset]:

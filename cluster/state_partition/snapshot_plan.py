@@ -40,6 +40,16 @@ class SnapshotPlan(Generic[RecordT]):
         self._writing = False
 
     @property
+    def kept(self) -> tuple[Offset, ...]:
+        """Offsets of the snapshots that are durable, oldest first."""
+        return self._kept
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a state waits for its commit, or is being written."""
+        return self._frozen is not None
+
+    @property
     def newest(self) -> Offset | None:
         """Offset of the newest snapshot that is durable."""
         return self._kept[-1] if self._kept else None
@@ -57,6 +67,11 @@ class SnapshotPlan(Generic[RecordT]):
     def took(self, frozen: Frozen[RecordT]) -> None:
         """Keep a frozen state until it is committed."""
         self._frozen = frozen
+
+    def forget(self) -> None:
+        """Give up what was frozen and is not committed: its leadership is over."""
+        if not self._writing:
+            self._frozen = None
 
     def due(self, high_watermark: Offset) -> Frozen[RecordT] | None:
         """Return what is to be written now, once."""

@@ -25,7 +25,8 @@ from tests.chaos.checks.reads import Reads
 from tests.chaos.checks.report import Report
 from tests.chaos.checks.shares import Shares
 from tests.chaos.checks.shown import Edge
-from tests.chaos.history import AnyEvent, HistoryError, read_in_order
+from tests.chaos.history import AnyEvent, HistoryError
+from tests.chaos.history_reading import read_in_order
 
 STUCK_S: Final = 60.0
 """No progress for so long after everything had healed is an anomaly."""

@@ -7,8 +7,7 @@ what it was told after it has come, so that a killed client has left out nothing
 """
 
 import os
-from collections.abc import Callable, Iterator
-from heapq import merge
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic_ns
 from typing import Final, TypeAlias
@@ -16,8 +15,6 @@ from typing import Final, TypeAlias
 import msgspec
 
 NS_PER_US: Final = 1_000
-CHUNK_BYTES: Final = 1 << 18
-"""Read of a file at once: a file costs so much memory, however long it is."""
 
 At: TypeAlias = str
 """Topic and partition: `orders/3`."""
@@ -315,13 +312,7 @@ AnyEvent: TypeAlias = (
     | Closed
     | Exited
 )
-_BEFORE: Final = frozenset(
-    {Send, Begin, Ask, Find, Gave, Commit, Look, Reset, Fault, Lossy, Killed, Producer}
-)
-"""What is about to be done. At equal times it counts as earlier than what was told: nothing is
-ever claimed to have followed what it may have accompanied."""
 _ENCODER: Final = msgspec.json.Encoder()
-_DECODER: Final[msgspec.json.Decoder[AnyEvent]] = msgspec.json.Decoder(AnyEvent)
 
 
 class HistoryError(ValueError):
@@ -359,54 +350,3 @@ class History:
 def write_all(path: Path, events: list[AnyEvent]) -> None:
     """Write a client's whole history at once."""
     path.write_bytes(b"".join(_ENCODER.encode(event) + b"\n" for event in events))
-
-
-def read_in_order(folder: Path) -> Iterator[tuple[str, AnyEvent]]:
-    """Yield every client's events in the order of their times, each with the client's name.
-
-    Holds a chunk of each file. A last line that was cut off by a kill is left out: it was being
-    written, so nothing had been sent, or nobody was told.
-
-    Raises:
-        HistoryError: a line is no event, times of a file fall back, or there is no file.
-    """
-    paths = sorted(folder.glob("*.jsonl"))
-    if not paths:
-        raise HistoryError(f"{folder} has no file *.jsonl; name the folder of a recorded run")
-    streams = [_read(path) for path in paths]
-    if len(streams) == 1:
-        entries = streams[0]
-    else:
-        entries = merge(*streams, key=lambda entry: entry[0])
-    for _, client, event in entries:
-        yield client, event
-
-
-def _read(path: Path) -> Iterator[tuple[int, str, AnyEvent]]:
-    """Yield a file's events, each with the key by which files are merged."""
-    client = path.stem
-    last = -1
-    with path.open("rb") as file:
-        left = b""
-        while chunk := file.read(CHUNK_BYTES):
-            lines, newline, left = (left + chunk).rpartition(b"\n")
-            if not newline:
-                continue
-            for event in _decode(path, lines):
-                if event.t < last:
-                    raise HistoryError(f"{path}: {event} comes after t={last}; times never fall")
-                last = event.t
-                yield last * 2 + (type(event) not in _BEFORE), client, event
-
-
-def _decode(path: Path, lines: bytes) -> list[AnyEvent]:
-    try:
-        return _DECODER.decode_lines(lines)
-    except msgspec.DecodeError as broken:
-        for line in lines.splitlines():
-            try:
-                _DECODER.decode(line)
-            except msgspec.DecodeError as why:
-                shown = line[:200].decode(errors="replace")
-                raise HistoryError(f"{path}: {why}: {shown}") from broken
-        raise HistoryError(f"{path}: {broken}") from broken

@@ -26,10 +26,10 @@ from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 from unittest.mock import patch
 
+from api.cluster_settings import ClusterSection
 from api.settings import NodeSettings
 from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
-from cluster.settings import ClusterSettings
 from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.led_state import LedState
 from cluster.state_partition.layout import CONSUMER_OFFSETS
@@ -52,7 +52,7 @@ SETTINGS: Final = NodeSettings(
         tail_bytes=KIB,
         reserve_bytes=0,
     ),
-    cluster=ClusterSettings(state_snapshot_records=12, quorum_snapshot_entries=20),
+    cluster=ClusterSection(state_snapshot_records=12, quorum_snapshot_entries=20),
 )
 CLIENTS: Final = 3
 """Programs of each group."""
@@ -235,9 +235,10 @@ class World:
                 self.books.append(led._partition.number, end, records)
             return end
 
-        def begun(led: Any, machine: GroupMachine, *, end: Offset, **kept: Any) -> None:
-            self.books.led(led._partition.number, end, machine.snapshot())
-            lead(led, machine, end=end, **kept)
+        def begun(led: Any, machine: GroupMachine, *, end: Offset) -> None:
+            with self.judging():
+                self.books.led(led._partition.number, end, machine.snapshot())
+            lead(led, machine, end=end)
 
         with patch.object(LedState, "append", noted), patch.object(LedState, "lead", begun):
             yield

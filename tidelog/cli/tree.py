@@ -33,6 +33,7 @@ CLIENT: Final = {
     "consume": Entry("tidelog.cli.consume", "Read records: from a place, over a time range, on."),
     "tail": Entry("tidelog.cli.tail", "Follow the end of a topic, a line for each record."),
     "group": Entry("tidelog.cli.group", "Show consumer groups, send them elsewhere, delete them."),
+    "cluster": Entry("tidelog.cli.cluster", "Show the nodes of the cluster, and how it is."),
     "get": Entry("tidelog.cli.get", "Show one record in full."),
     "check": Entry("tidelog.cli.check", "Health of a node, with the exit codes of Nagios."),
     "doctor": Entry("tidelog.cli.doctor", "One block to paste: versions and what is reachable."),
@@ -48,7 +49,7 @@ SERVER: Final = {
     "dump": "Print a file of a data directory.",
 }
 COMING: Final = (
-    "local", "sim", "stream", "replay", "cluster", "partition", "broker", "quorum",
+    "local", "sim", "stream", "replay", "partition", "broker", "quorum",
     "user", "acl", "report", "bench", "txn", "queue", "profile",
 )  # fmt: skip
 EXAMPLES: Final = (

@@ -54,10 +54,9 @@ class Appends:
             text = (
                 f"{client}:{n} began once {written.floor_of(n)} was acknowledged, and got {offset}"
             )
-            self._report.tell("send-below-ack", event.at, text, (client,))
-        self._placing.place(written, (offset, n, count), ACKED, client)
-        if last > log.acked_floor:
-            log.acked_floor = last
+            self._report.tell("send-below-ack", event.at, text, client)
+        self._placing.place(written, (offset, n, count), flag=ACKED, client=client)
+        log.acked_floor = max(log.acked_floor, last)
         if event.epoch is not None:
             log.epochs[event.epoch] = max(last + 1, log.epochs.get(event.epoch, 0))
 
@@ -69,7 +68,7 @@ class Appends:
         for n in range(event.n, event.n + event.count):
             if written.cells[n] & READ:
                 text = f"{client}:{n} had been read, and was then answered as not done: {event.why}"
-                self._report.tell("read-of-failed", event.at, text, (client,))
+                self._report.tell("read-of-failed", event.at, text, client)
 
     def _unknown(self, client: str, event: Unknown) -> None:
         self._known.written(client, event.at).settle(event.n, event.count, UNKNOWN)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tests.chaos.checks.holds import Holds
 from tests.chaos.checks.known import Known
-from tests.chaos.checks.shares import Share, Shares
+from tests.chaos.checks.shares import Hold, Share, Shares
 from tests.chaos.history import Commit, Committed, HistoryError, Look, Looked
 
 
@@ -21,8 +21,12 @@ class Pending(NamedTuple):
     acked: int | None
     acked_by: str
     resets: int
-    later: str
-    """Who had been given the partition after the member that commits."""
+    hold: Hold | None = None
+    """Of the member that commits."""
+    before: Hold | None = None
+    """The last other hold that had had a commit acknowledged."""
+    later: str = ""
+    """Who had had the partition since."""
 
 
 class Commits:
@@ -42,21 +46,28 @@ class Commits:
             Looked: self._looked,
         }
 
-    def _pending(self, client: str, share: Share, offset: int | None) -> Pending:
+    def _pending(self, client: str, share: Share, offset: int) -> Pending:
         hold = self._holds.hold(client, share.at)
-        is_stale = hold is not None and hold.share is share and share.turn > hold.turn
-        later = share.owner if is_stale and share.owner != client else ""
-        return Pending(share, offset, share.acked, share.acked_by, share.resets, later)
+        row = Pending(share, offset, share.acked, share.acked_by, share.resets)
+        if hold is None or hold.share is not share:
+            return row
+        later = hold.superseded_by
+        is_newer = hold.epoch is not None and hold.epoch < share.epoch
+        if is_newer and share.epoch_of != client:
+            later = share.epoch_of
+        before = None if share.valid is hold else share.valid
+        return row._replace(hold=hold, before=before, later=later)
 
     def _commit(self, client: str, event: Commit) -> None:
         rows = self._commits[client, event.id] = {}
         for at, offset in event.places.items():
             share = self._shares.share(event.group, at)
             rows[at] = self._pending(client, share, offset)
-            reached = share.reached()
-            if reached is not None and reached < offset and not share.resetting:
-                text = f"{client} commits {offset}; the group was given all up to {reached} only"
-                self._report.tell("group-gap", str(share), text, (client,))
+            hold = rows[at].hold
+            position = None if hold is None else hold.position
+            if position is not None and position < offset and not share.resetting:
+                text = f"{client} commits {offset}, and was given all up to {position} only"
+                self._report.tell("group-gap", str(share), text, client)
             share.most = max(share.most, offset)
 
     def _committed(self, client: str, event: Committed) -> None:
@@ -70,21 +81,31 @@ class Commits:
                 self._report.counts["commits refused"] += 1
                 continue
             self._report.counts["commits acknowledged"] += 1
-            share, offset = row.share, row.offset or 0
-            if share.resets != row.resets or share.resetting:
-                continue
-            if row.later:
-                text = f"{client} committed {offset} though {row.later} had been given it since"
-                self._report.tell("stale-owner", str(share), text, (client, row.later))
-            if row.acked is not None and offset < row.acked:
-                text = f"{client} committed {offset}; {row.acked_by} knew {row.acked} committed"
-                self._report.tell("commit-back", str(share), text, (client, row.acked_by))
-            share.raise_acked(offset, client)
+            self._taken(client, row)
+
+    def _taken(self, client: str, row: Pending) -> None:
+        """Judge a commit that was acknowledged."""
+        share, offset, hold = row.share, row.offset or 0, row.hold
+        if row.later:
+            text = f"{client} committed {offset} though {row.later} had had it since"
+            self._report.tell("stale-owner", str(share), text, client, row.later)
+        if row.before is not None and not row.later:
+            row.before.superseded_by = client
+        if share.resets != row.resets or share.resetting:
+            return
+        if row.acked is not None and offset < row.acked:
+            text = f"{client} committed {offset}; {row.acked_by} knew {row.acked} committed"
+            self._report.tell("commit-back", str(share), text, client, row.acked_by)
+        if hold is not None and share.valid is not hold:
+            self._holds.confirm(hold)
+            share.valid = hold
+        share.raise_acked(offset, client)
 
     def _look(self, client: str, event: Look) -> None:
         shares = [self._shares.share(event.group, at) for at in event.places]
         self._looks[client, event.id] = {
-            share.at: self._pending(client, share, None) for share in shares
+            share.at: Pending(share, None, share.acked, share.acked_by, share.resets)
+            for share in shares
         }
 
     def _looked(self, client: str, event: Looked) -> None:
@@ -99,10 +120,11 @@ class Commits:
             if row.acked is not None and (offset is None or offset < row.acked):
                 told = "nothing" if offset is None else offset
                 text = f"{client} was told {told}; {row.acked_by} knew {row.acked} committed"
-                self._report.tell("stale-commit", str(share), text, (client, row.acked_by))
+                self._report.tell("stale-commit", str(share), text, client, row.acked_by)
             if offset is None:
                 continue
             if offset > share.most and not share.resets:
                 text = f"{client} was told {offset}; nobody committed more than {share.most}"
-                self._report.tell("invented-commit", str(share), text, (client,))
+                self._report.tell("invented-commit", str(share), text, client)
+            share.most = max(share.most, offset)
             share.raise_acked(offset, client)

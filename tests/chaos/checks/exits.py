@@ -33,4 +33,4 @@ class Exits:
             self._wrong(client, event, f"it ended with {event.code} and without a word")
 
     def _wrong(self, client: str, event: Exited, text: str) -> None:
-        self._report.tell("wrong-exit", event.who, text, (client,))
+        self._report.tell("wrong-exit", event.who, text, client)

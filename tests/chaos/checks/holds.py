@@ -1,21 +1,13 @@
-"""Members: one owner in an epoch, and each begins where its predecessors' commits say."""
+"""Members: one owner in an epoch, and each begins where its predecessors' commits say.
+
+When a member hears that it has a partition says little of when it was given it: it may have stood
+still, and have lost it since. So where it began is judged once a commit of this hold is
+acknowledged: then it was the owner after all whose commits had been acknowledged before.
+"""
 
 from tests.chaos.checks.known import Known
-from tests.chaos.checks.shares import Share, Shares
+from tests.chaos.checks.shares import Hold, Share, Shares
 from tests.chaos.history import Assigned, Drained, Gap, Garbled, Gave, Passed, Read
-
-
-class Hold:
-    """A partition in a member's hands."""
-
-    __slots__ = ("position", "share", "turn")
-
-    def __init__(self, share: Share) -> None:
-        """Begin."""
-        self.share = share
-        self.turn = share.turn
-        self.position: int | None = None
-        """None: it begins at its first record."""
 
 
 class Holds:
@@ -23,6 +15,7 @@ class Holds:
 
     def __init__(self, known: Known, shares: Shares) -> None:
         """Take what is known."""
+        self._known = known
         self._report = known.report
         self._shares = shares
         self._holds: dict[str, dict[str, Hold]] = {}
@@ -50,49 +43,49 @@ class Holds:
             before = self._epochs.get((client, group), -1)
             if epoch < before:
                 text = f"{client} was told epoch {before}, and then {epoch}"
-                self._report.tell("group-epoch-back", group, text, (client,))
+                self._report.tell("group-epoch-back", group, text, client)
             self._epochs[client, group] = epoch
         for at, offset in event.places.items():
             share = self._shares.share(group, at)
             if epoch is not None:
                 self._one_owner(client, share, epoch)
-            share.turn += 1
-            share.owner = client
-            hold = self._holds.setdefault(client, {})[at] = Hold(share)
+            hold = self._holds.setdefault(client, {})[at] = Hold(client, share, epoch)
             if offset is not None:
-                self._begin(client, hold, offset)
+                self._begin(hold, offset)
 
     def _one_owner(self, client: str, share: Share, epoch: int) -> None:
         if epoch == share.epoch and share.epoch_of != client:
             text = f"{share.epoch_of} and {client} both were given it in epoch {epoch}"
-            self._report.tell("two-owners", str(share), text, (share.epoch_of, client))
+            self._report.tell("two-owners", str(share), text, share.epoch_of, client)
         if epoch > share.epoch:
             share.epoch, share.epoch_of = epoch, client
 
-    def _begin(self, client: str, hold: Hold, offset: int) -> None:
-        """Judge where a member begins: not before what is committed, nor past what was given."""
-        hold.position = offset
+    def _begin(self, hold: Hold, offset: int) -> None:
+        """Note where a member begins, and what was known of the group then."""
         share = hold.share
-        if share.resetting:
+        hold.position = hold.start = offset
+        hold.least, hold.least_of, hold.most = share.acked, share.acked_by, share.most
+
+    def confirm(self, hold: Hold) -> None:
+        """Judge where a hold began, now that a commit of it was acknowledged for the first time."""
+        share, client = hold.share, hold.client
+        if hold.position is None:
             return
-        if share.acked is not None and offset < share.acked:
-            text = f"{client} begins at {offset}; {share.acked_by} knew {share.acked} committed"
-            self._report.tell("stale-start", str(share), text, (client, share.acked_by))
-        reached = share.reached()
-        if reached is None or (share.resets and share.acked is None):
-            share.began = offset  # after a seek, what was given out before it may still arrive
-            return
-        if reached < offset:
-            text = f"{client} begins at {offset}; the group was given all up to {reached} only"
-            self._report.tell("group-gap", str(share), text, (client,))
-        share.began = min(share.began or 0, offset)
+        if share.began is None:
+            share.began = hold.start
+        if hold.least is None:
+            return  # by the group's policy: nothing was committed
+        if hold.start < hold.least:
+            text = f"{client} began at {hold.start}; {hold.least_of} knew {hold.least} committed"
+            self._report.tell("stale-start", str(share), text, client, hold.least_of)
+        if hold.start > hold.most:
+            text = f"{client} began at {hold.start}; nobody had committed more than {hold.most}"
+            self._report.tell("group-gap", str(share), text, client)
 
     def _gave(self, client: str, event: Gave) -> None:
         holds = self._holds.get(client, {})
         for at in event.places:
-            hold = holds.pop(at, None)
-            if hold is not None and hold.turn == hold.share.turn:
-                hold.share.owner = ""
+            holds.pop(at, None)
 
     def _given(self, client: str, at: str, run: tuple[int, int]) -> None:
         """Note what a member was given: [first, end)."""
@@ -101,7 +94,7 @@ class Holds:
             return
         first, end = run
         if hold.position is None:
-            self._begin(client, hold, first)
+            self._begin(hold, first)
         hold.position = end
         hold.share.given.add(first, end)
 
@@ -122,7 +115,10 @@ class Holds:
     def _led_on(self, client: str, at: str, offset: int) -> None:
         """Count what nothing lies in as given; whether nothing does, the reader's rules tell."""
         hold = self.hold(client, at)
-        if hold is not None and hold.position is not None and offset > hold.position:
+        if hold is not None and hold.position is None:
+            self._begin(hold, offset)
+            hold.most = max(hold.most, offset)  # it began before, nobody knows where
+        elif hold is not None and hold.position is not None and offset > hold.position:
             hold.share.given.add(hold.position, offset)
             hold.position = offset
 
@@ -130,7 +126,9 @@ class Holds:
         if event.group is None:
             return
         share = self._shares.share(event.group, event.at)
-        reached = share.reached() or 0
-        if reached < event.end:
+        start = self._known.log(event.at).start
+        reached = share.given.reach(start if share.began is None else share.began)
+        reached = share.given.reach(max(reached, start))  # what lay before is gone
+        if reached < event.end and not share.resetting:
             text = f"the log ends at {event.end}; the group was given all up to {reached} only"
-            self._report.tell("group-unseen", str(share), text, (client,))
+            self._report.tell("group-unseen", str(share), text, client)

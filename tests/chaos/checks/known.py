@@ -26,6 +26,7 @@ PLACE_SHIFT: Final = 4
 """A value's cell has what is known of it, and above that its offset + 1, or 0."""
 SENDS_KEPT: Final = 64
 """Sends that are settled and remembered, until as many more are."""
+ALL_FLAGS: Final = (1 << PLACE_SHIFT) - 1
 NO_TIME: Final = -(1 << 63)
 
 
@@ -51,8 +52,7 @@ class Times:
         if known != NO_TIME:
             return known
         page[index] = time
-        if time > self.greatest[number]:
-            self.greatest[number] = time
+        self.greatest[number] = max(self.greatest[number], time)
         return time
 
     def get(self, offset: int) -> int | None:
@@ -78,7 +78,8 @@ class Written:
     """What one producer has sent to one partition."""
 
     __slots__ = (
-        "cells", "fails", "floors", "forgiven", "log", "oldest", "producer", "sent_at", "starts", "times",
+        "cells", "fails", "floors", "forgiven", "log", "oldest", "producer", "sent_at",
+        "starts", "times",
     )  # fmt: skip
 
     def __init__(self, producer: "Sender", log: "Log") -> None:
@@ -176,7 +177,8 @@ class Log:
         """Rises with each lossy election, when it is ordered and when it is over."""
         self.losing = False
         """One is under way: nothing is claimed meanwhile."""
-        self.drained = False
+        self.drained: int | None = None
+        """Where it ended when all had been read."""
         self.forget()
 
     def forget(self) -> None:

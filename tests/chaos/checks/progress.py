@@ -10,7 +10,6 @@ from tests.chaos.checks.known import Known
 from tests.chaos.checks.reads import Reads
 from tests.chaos.history import (
     Ack,
-    AnyEvent,
     Ask,
     Closed,
     Commit,
@@ -27,7 +26,7 @@ from tests.chaos.history import (
 )
 
 NEVER: Final = 1 << 62
-KINDS: Final[dict[type[AnyEvent], str]] = {
+KINDS: Final[dict[object, str]] = {
     Ask: "asked for the edges",
     Find: "asked for a time",
     Commit: "committed",
@@ -151,4 +150,4 @@ class Progress:
 
     def _stuck(self, at: str, client: str, text: str) -> None:
         text = f"{text} {self._limit_us / 1e6:g} s after everything had healed"
-        self._report.tell("stuck", at, text, (client,))
+        self._report.tell("stuck", at, text, client)

@@ -62,7 +62,7 @@ class Queries:
             for time in {found.time, known} - {None}:
                 if time is not None and time < wanted:
                     text = f"{client} asked for {wanted} ms and was given {found.offset}, of {time}"
-                    self._report.tell("time-before", log.at, text, (client,))
+                    self._report.tell("time-before", log.at, text, client)
         end = found.hw if found.offset is None else found.offset
         if end is None:
             return
@@ -73,4 +73,4 @@ class Queries:
             text = (
                 f"{client} asked for {wanted} ms and was given {answer}; {first} is not before it"
             )
-            self._report.tell("time-skip", log.at, text, (client,))
+            self._report.tell("time-skip", log.at, text, client)

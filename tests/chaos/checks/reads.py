@@ -99,9 +99,9 @@ class Reads:
             written = None if sender is None else sender.to.get(at)
             if written is None or n + count > len(written.cells):
                 text = f"{producer}:{n + count - 1} was read at {end - 1} and not sent by then"
-                self._report.tell("phantom", at, text, (client, producer))
+                self._report.tell("phantom", at, text, client, producer)
                 continue
-            self._placing.place(written, (offset, n, count), READ, client)
+            self._placing.place(written, (offset, n, count), flag=READ, client=client)
             if written.fails:
                 self._not_failed(client, written, (offset, n, count))
         self._report.counts["records read"] += sum(run[3] for run in event.runs)
@@ -116,7 +116,7 @@ class Reads:
             if written.cells[each] & FAILED:
                 name = written.producer.name
                 text = f"{name}:{each} was not done for certain, and is at {offset + each - n}"
-                self._report.tell("read-of-failed", written.log.at, text, (client, name))
+                self._report.tell("read-of-failed", written.log.at, text, client, name)
 
     def _jump(self, client: str, place: Place, offset: int, *, inside: bool) -> None:
         """Go elsewhere than on: back is wrong; ahead, if there was something on the way."""
@@ -126,7 +126,7 @@ class Reads:
         if offset < position:
             rule = "int-nonmonotonic-poll" if inside else "nonmonotonic-poll"
             text = f"{client} stood at {position} and was given {offset}"
-            self._report.tell(rule, log.at, text, (client,))
+            self._report.tell(rule, log.at, text, client)
         elif not log.losing:
             log.passed.add(position, offset)
             log.skips.setdefault((position, offset), (client, inside))
@@ -135,22 +135,22 @@ class Reads:
         for epoch, run in zip(event.epochs or (), event.runs, strict=True):
             if epoch < place.epoch:
                 text = f"the record at {run[0]} is of epoch {epoch}, one before of {place.epoch}"
-                self._report.tell("epoch-back", event.at, text, (client, run[1]))
+                self._report.tell("epoch-back", event.at, text, client, run[1])
             place.epoch = epoch
 
     def _append_times(self, client: str, place: Place, event: Read) -> None:
         for time, (first, producer, n, count) in zip(event.appended or (), event.runs, strict=True):
             if time < place.appended:
                 text = f"{producer}:{n} at {first} has {time} ms, one before {place.appended}"
-                self._report.tell("append-time-back", event.at, text, (client,))
+                self._report.tell("append-time-back", event.at, text, client)
             place.appended = time
-            if place.log.losing:
+            if place.log.losing or n < self._known.written(producer, event.at).forgiven:
                 continue
             for offset in range(first, first + count):
                 known = place.log.append_times.set(offset, time)
                 if known != time:
                     text = f"{producer}:{n} at {offset} has {known} ms, and {time} ms"
-                    self._report.tell("append-time-changed", event.at, text, (client,))
+                    self._report.tell("append-time-changed", event.at, text, client)
 
     def _passed(self, client: str, event: Passed) -> None:
         place = self._place(client, event.at)
@@ -167,7 +167,7 @@ class Reads:
     def _diverged(self, client: str, event: Diverged) -> None:
         if not self._known.log(event.at).era:
             text = f"{client} was told to undo from {event.offset} on"
-            self._report.tell("divergence", event.at, text, (client,))
+            self._report.tell("divergence", event.at, text, client)
         self._go(client, event.at, event.offset)
 
     def _garbled(self, client: str, event: Garbled) -> None:
@@ -176,8 +176,8 @@ class Reads:
             self._jump(client, place, event.offset, inside=False)
         place.position = event.offset + 1
         text = f"{client} was given at {event.offset} what nobody has sent: {event.text}"
-        self._report.tell("garbled", event.at, text, (client,))
+        self._report.tell("garbled", event.at, text, client)
 
     def _drained(self, client: str, event: Drained) -> None:
         if event.group is None:
-            self._known.log(event.at).drained = True
+            self._known.log(event.at).drained = event.end

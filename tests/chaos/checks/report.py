@@ -1,7 +1,6 @@
 """What the checks have found: a bounded list of every anomaly, and the count of all."""
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from tests.chaos.checks.rules import RULES
@@ -37,7 +36,7 @@ class Report:
         self.counts: Counter[str] = Counter()
         self.found: Counter[str] = Counter()
 
-    def tell(self, rule: str, at: str, text: str, clients: Iterable[str]) -> None:
+    def tell(self, rule: str, at: str, text: str, *clients: str) -> None:
         """Add an anomaly; the clients that are named twice are told once."""
         self.found[rule] += 1
         if self.found[rule] <= OF_A_RULE_MAX:

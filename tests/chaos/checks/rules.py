@@ -31,7 +31,7 @@ RULES: Final = {
     "hw-back": Rule("a reader was shown a lower high watermark than before", "P12"),
     "lso-back": Rule("a reader was shown a lower last stable offset than before", "P24"),
     "log-start-back": Rule("a reader was shown a lower log start than before", "P38"),
-    "epoch-back": Rule("a leader epoch falls: along the log, in replies, or in a node's metadata", "P16"),
+    "epoch-back": Rule("leader epochs fall, along the log or in what a node tells", "P16"),
     "two-leaders": Rule("one leader epoch has two leaders", "P19"),
     "ack-not-shown": Rule(
         "a leader shows less than was visible, in its epoch or before, when it was asked", "P13"

@@ -9,12 +9,12 @@ from functools import partial
 import pytest
 
 from api.broker.place import Latest
+from api.cluster_settings import ClusterSection
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
 from cluster.controller.alter_config import AlterTopicConfig
 from cluster.controller.partitions import AddPartitions
 from cluster.controller.topics import CreateTopic
-from cluster.settings import ClusterSettings
 from cluster.shell.hosted_partition import HostedPartition
 from cluster.state_partition.layout import CONSUMER_OFFSETS, PARTITIONS, partition_of
 from cluster.state_partition.snapshot import offsets
@@ -26,7 +26,7 @@ from tests.broker_node import SETTINGS, BrokerNode, batch_of, broker_node
 from tests.group_state import commit, committed, left_by_power_cut, states, until
 
 EVERY = 20
-OFTEN = replace(SETTINGS, cluster=ClusterSettings(state_snapshot_records=EVERY))
+OFTEN = replace(SETTINGS, cluster=ClusterSection(state_snapshot_records=EVERY))
 GROUPS = ("billing", "orders-projection", "bücher", "a")
 
 

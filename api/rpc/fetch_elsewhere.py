@@ -1,0 +1,140 @@
+"""Fetch over partitions that several nodes lead: each is asked for its own, and all wait together.
+
+First everybody is looked at without waiting. Only if nobody has anything do all wait, until the
+first has something; what the others said before stands in their rows then.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+from api.broker.broker import Broker
+from api.broker.forward import Forwarding, passing
+from api.rpc.call import Call
+from api.rpc.details import record_error
+from api.rpc.step_messages import MESSAGE_BYTES_MAX
+from model.errors import ErrorCode, RequestError
+from model.ids import NodeId
+from tidelog.v1 import common_pb2, log_service_pb2
+
+FETCH: Final = "LogService/Fetch"
+
+_Request: TypeAlias = log_service_pb2.FetchRequest
+_Response: TypeAlias = log_service_pb2.FetchResponse
+Local: TypeAlias = Callable[[_Request, Call], Awaitable[_Response]]
+_Groups: TypeAlias = Mapping[NodeId | None, Sequence[int]]
+
+
+def leaders_of(
+    broker: Broker, cursors: Sequence[common_pb2.Cursor], call: Call
+) -> Mapping[NodeId | None, list[int]]:
+    """Return which cursors each node is to be asked for; None: this one.
+
+    Empty if all are this node's own to answer.
+    """
+    forwarding = broker.context.forwarding
+    if forwarding is None or call.brought_by is not None:
+        return {}
+    groups: dict[NodeId | None, list[int]] = {}
+    for slot, cursor in enumerate(cursors):
+        leader = forwarding.leader_elsewhere(broker.image, cursor.topic, cursor.partition)
+        groups.setdefault(leader, []).append(slot)
+    return {} if groups.keys() == {None} else groups
+
+
+class SpreadFetch:
+    """One fetch that several nodes answer. Loop only."""
+
+    def __init__(self, broker: Broker, request: _Request, call: Call, *, local: Local) -> None:
+        """`local` answers what is this node's own."""
+        assert broker.context.forwarding is not None, "FORWARD_IS_FORWARDED"
+        self._forwarding: Forwarding = broker.context.forwarding
+        self._request, self._call, self._local = request, call, local
+
+    async def answer(self, groups: _Groups, max_wait_ms: int) -> _Response:
+        """Return the rows of all, in the order of the request."""
+        rows: dict[int, log_service_pb2.FetchResult] = {}
+        async with asyncio.TaskGroup() as tasks:
+            for node, slots in groups.items():
+                tasks.create_task(self._ask(node, slots, rows, wait_ms=0))
+        if max_wait_ms and not any(map(_tells_something, rows.values())):
+            await self._wait(groups, rows, max_wait_ms)
+        return self._merged(rows)
+
+    async def _wait(
+        self, groups: _Groups, rows: dict[int, log_service_pb2.FetchResult], max_wait_ms: int
+    ) -> None:
+        """Wait for the first who has something, or for the time to pass."""
+        async with asyncio.TaskGroup() as tasks:
+            waiting: list[asyncio.Task[None]] = []
+
+            def ended(task: "asyncio.Task[None]") -> None:
+                if not task.cancelled() and any(map(_tells_something, rows.values())):
+                    for other in waiting:
+                        other.cancel()
+
+            for node, slots in groups.items():
+                task = tasks.create_task(self._ask(node, slots, rows, wait_ms=max_wait_ms))
+                waiting.append(task)
+                task.add_done_callback(ended)
+
+    async def _ask(
+        self,
+        node: NodeId | None,
+        slots: Sequence[int],
+        rows: dict[int, log_service_pb2.FetchResult],
+        *,
+        wait_ms: int,
+    ) -> None:
+        """Write what one node says into its rows."""
+        request = _Request()
+        request.CopyFrom(self._request)
+        request.ClearField("cursors")
+        for slot in slots:
+            request.cursors.add().CopyFrom(self._request.cursors[slot])
+        request.max_wait.FromMilliseconds(wait_ms)
+        try:
+            if node is None:
+                answer = await self._local(request, self._call)
+            else:
+                answer = await self._elsewhere(node, request, wait_ms=wait_ms)
+        except RequestError as refusal:
+            told = log_service_pb2.FetchResult(error=record_error(passing(refusal)))
+            rows.update(dict.fromkeys(slots, told))
+            return
+        rows.update(zip(slots, map(_passed, answer.results), strict=True))
+
+    async def _elsewhere(self, node: NodeId, request: _Request, *, wait_ms: int) -> _Response:
+        call = self._call
+        left_ms = wait_ms if call.remaining_ms is None else max(wait_ms, call.remaining_ms)
+        payload = request.SerializeToString()
+        return _Response.FromString(
+            await self._forwarding.call(
+                node, FETCH, call.principal, payload=payload, left_ms=left_ms
+            )
+        )
+
+    def _merged(self, rows: Mapping[int, log_service_pb2.FetchResult]) -> _Response:
+        """Return all rows; records that do not fit into one message are left for the next fetch."""
+        response, size_bytes = _Response(), 0
+        for slot, cursor in enumerate(self._request.cursors):
+            row = rows[slot]
+            size_bytes += row.ByteSize()
+            if size_bytes > MESSAGE_BYTES_MAX and row.HasField("records") and slot:
+                size_bytes -= row.ByteSize()
+                row.records.ClearField("batches")
+                row.records.next.CopyFrom(cursor)
+            response.results.add().CopyFrom(row)
+        return response
+
+
+def _tells_something(row: log_service_pb2.FetchResult) -> bool:
+    return not row.HasField("records") or bool(row.records.batches)
+
+
+def _passed(row: log_service_pb2.FetchResult) -> log_service_pb2.FetchResult:
+    """Return a row as the client is told it."""
+    if row.HasField("error") and row.error.reason == ErrorCode.NOT_LEADER.name:
+        moved = RequestError(ErrorCode.NOT_LEADER, row.error.message)
+        return log_service_pb2.FetchResult(error=record_error(passing(moved)))
+    return row

@@ -1,0 +1,227 @@
+"""A stream of answers that another node takes, part by part: both ends of it.
+
+    LogService/Subscribe#open   the request         -> a number for the stream
+    LogService/Subscribe#next   that number         -> a byte, then messages behind their lengths
+    LogService/Subscribe#close  that number         -> nothing
+
+Who serves it holds one message beyond what was taken, so it goes no faster than its reader. A
+stream that nobody has taken from for a while is given up: its reader is gone.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from itertools import count
+from struct import Struct
+from typing import Any, Final, Generic, NamedTuple, TypeVar
+
+from google.protobuf.message import Message
+
+from api.broker.forward import Forwarding
+from api.rpc.call import Call
+from api.rpc.mailbox import Mailbox
+from model.errors import ErrorCode, RequestError
+from model.ids import MonotonicMs, NodeId
+from model.ports import Clock, Spawn
+
+OPEN: Final = "#open"
+NEXT: Final = "#next"
+CLOSE: Final = "#close"
+TAKE_MS: Final = 1_000
+"""How long a reader waits for a part; an empty one says that the stream goes on."""
+UNTAKEN_MS: Final = 15_000
+STREAMS_MAX: Final = 10_000
+PART_BYTES_MAX: Final = 4 << 20
+"""A part is full once it has so much."""
+_ID: Final = Struct(">Q")
+_MORE: Final = b"\0"
+_LAST: Final = b"\1"
+_LENGTH: Final = Struct(">I")
+
+MessageT = TypeVar("MessageT", bound=Message)
+
+
+class _End(NamedTuple):
+    """The last of a stream."""
+
+    error: RequestError | None
+
+
+class _Served:
+    """One stream at the node that serves it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.waiting = Mailbox[bytes | _End](clock)
+        self.task: asyncio.Task[None] | None = None
+        self.closed = False
+        self.end: _End | None = None
+        self.cancel_timer: Callable[[], None] = lambda: None
+
+    async def send(self, message: Message) -> None:
+        """Hold a message until it is taken."""
+        await self.waiting.put(message.SerializeToString())
+
+    async def part(self) -> bytes:
+        """Return what there is, after a while at the latest.
+
+        Raises:
+            RequestError: the stream has ended with it.
+        """
+        parts, size = [_MORE], 0
+        found = self.end or await self.waiting.take(TAKE_MS)
+        while isinstance(found, bytes):
+            parts += [_LENGTH.pack(len(found)), found]
+            size += len(found)
+            if size >= PART_BYTES_MAX or self.waiting.is_empty:
+                return b"".join(parts)
+            found = self.waiting.take_now()
+        if found is None:
+            return _MORE
+        if found.error is None:
+            return b"".join((_LAST, *parts[1:]))
+        if size:  # told with the next part
+            self.end = found
+            return b"".join(parts)
+        raise found.error
+
+
+class PulledStreams:
+    """The streams that other nodes take from this one. Loop only."""
+
+    def __init__(self, spawn: Spawn, clock: Clock) -> None:
+        """None yet."""
+        self._spawn, self._clock = spawn, clock
+        self._numbers = count(1)
+        self._served: dict[tuple[NodeId, int], _Served] = {}
+
+    def open(self, serve: Callable[[Any, Any, Call], Any], request: Any, call: Call) -> bytes:
+        """Begin a stream for the node that has brought the call; return its number.
+
+        Raises:
+            RequestError: OVERLOADED.
+        """
+        assert call.brought_by is not None, "FORWARD_IS_FORWARDED"
+        if len(self._served) >= STREAMS_MAX:
+            raise RequestError(ErrorCode.OVERLOADED, f"{STREAMS_MAX} streams are read by others")
+        key = (call.brought_by, next(self._numbers))
+        served = self._served[key] = _Served(self._clock)
+        self._touch(key, served)
+        self._spawn.start(self._run(key, served, serve(request, served.send, call)), "pulled")
+        return _ID.pack(key[1])
+
+    async def next(self, node: NodeId, payload: bytes) -> bytes:
+        """Return the next part.
+
+        Raises:
+            RequestError: the stream has ended with it, or was given up.
+        """
+        key = (node, _number(payload))
+        served = self._served.get(key)
+        if served is None:
+            raise RequestError(ErrorCode.NODE_UNREACHABLE, "the stream was given up: open it again")
+        self._touch(key, served)
+        part = await served.part()
+        if part[:1] == _LAST:
+            self._drop(key)
+        else:
+            self._touch(key, served)
+        return part
+
+    def close(self, node: NodeId, payload: bytes) -> bytes:
+        """End a stream."""
+        self._drop((node, _number(payload)))
+        return b""
+
+    async def _run(self, key: tuple[NodeId, int], served: _Served, work: Any) -> None:
+        if served.closed:
+            work.close()
+            return
+        served.task = asyncio.current_task()
+        try:
+            await work
+        except RequestError as refusal:
+            await served.waiting.put(_End(refusal))
+        except asyncio.CancelledError:
+            if not served.closed:
+                raise
+        else:
+            await served.waiting.put(_End(None))
+        finally:
+            served.task = None
+
+    def _touch(self, key: tuple[NodeId, int], served: _Served) -> None:
+        served.cancel_timer()
+        until = MonotonicMs(self._clock.monotonic_ms() + UNTAKEN_MS)
+        served.cancel_timer = self._clock.call_at(until, lambda: self._drop(key))
+
+    def _drop(self, key: tuple[NodeId, int]) -> None:
+        served = self._served.pop(key, None)
+        if served is not None:
+            served.closed = True
+            served.cancel_timer()
+            if served.task is not None:
+                served.task.cancel()
+
+
+class Pulling(Generic[MessageT]):
+    """One stream of another node's answers, at its reader."""
+
+    def __init__(
+        self,
+        forwarding: Forwarding,
+        node: NodeId,
+        *,
+        name: str,
+        answer: type[MessageT],
+        call: Call,
+    ) -> None:
+        """Nothing is asked before `messages`."""
+        self._forwarding, self._node, self._name = forwarding, node, name
+        self._answer, self._call = answer, call
+
+    async def messages(self, request: Message, spawn: Spawn) -> AsyncGenerator[MessageT, None]:
+        """Yield its messages; closing this closes the stream there.
+
+        Raises:
+            RequestError: the stream has ended with it.
+        """
+        number = await self._called(OPEN, request.SerializeToString())
+        ended = False
+        try:
+            while not ended:
+                part = await self._called(NEXT, number)
+                ended = part[:1] == _LAST
+                at = 1
+                while at < len(part):
+                    (size,) = _LENGTH.unpack_from(part, at)
+                    at += _LENGTH.size
+                    yield self._answer.FromString(part[at : at + size])
+                    at += size
+        except RequestError:
+            ended = True  # there too
+            raise
+        finally:
+            if not ended:
+                spawn.start(self._close(number), "close a pulled stream")
+
+    async def _called(self, what: str, payload: bytes) -> bytes:
+        return await self._forwarding.call(
+            self._node,
+            self._name + what,
+            self._call.principal,
+            payload=payload,
+            left_ms=TAKE_MS,
+        )
+
+    async def _close(self, number: bytes) -> None:
+        try:
+            await self._called(CLOSE, number)
+        except RequestError:
+            return  # it is given up there in a while
+
+
+def _number(payload: bytes) -> int:
+    if len(payload) != _ID.size:
+        raise RequestError(ErrorCode.INVALID_REQUEST, "no number of a stream", field="stream")
+    number: int
+    (number,) = _ID.unpack(payload)
+    return number

@@ -1,0 +1,81 @@
+"""The rows of ResolveOffsets that other nodes have to answer: those of partitions they lead."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from api.broker.broker import Broker
+from api.broker.forward import Forwarding, passing
+from api.broker.place import AtTime, Place
+from api.rpc.call import Call
+from api.rpc.convert import timestamp
+from api.rpc.details import record_error
+from model.errors import ErrorCode, RequestError
+from model.ids import NodeId
+from model.limits import PRODUCE_WAIT_MS_MAX
+from tidelog.v1 import common_pb2, log_service_pb2
+
+RESOLVE: Final = "LogService/ResolveOffsets"
+
+
+async def resolved_elsewhere(
+    broker: Broker,
+    seek: common_pb2.Seek,
+    place: Place,
+    *,
+    call: Call,
+    rows: Sequence[log_service_pb2.Resolved],
+) -> None:
+    """Let leaders fill in the rows that were refused here as theirs.
+
+    `place`: what `seek` means on this node's clock; a time before now is taken once.
+    """
+    forwarding = broker.context.forwarding
+    if forwarding is None or call.brought_by is not None:
+        return
+    groups: dict[NodeId, list[log_service_pb2.Resolved]] = {}
+    for row in filter(_is_led_elsewhere, rows):
+        where = row.partition
+        leader = forwarding.leader_elsewhere(broker.image, where.topic, where.partition)
+        if leader is not None:
+            groups.setdefault(leader, []).append(row)
+    asked = common_pb2.Seek()
+    asked.CopyFrom(seek)
+    if isinstance(place, AtTime):
+        asked.time.CopyFrom(timestamp(place.time_ms))
+    async with asyncio.TaskGroup() as tasks:
+        for node, mine in groups.items():
+            tasks.create_task(_ask(forwarding, node, asked, call=call, rows=mine))
+
+
+async def _ask(
+    forwarding: Forwarding,
+    node: NodeId,
+    seek: common_pb2.Seek,
+    *,
+    call: Call,
+    rows: Sequence[log_service_pb2.Resolved],
+) -> None:
+    """Let one leader fill in its rows."""
+    request = log_service_pb2.ResolveOffsetsRequest(
+        partitions=[row.partition for row in rows], seek=seek
+    )
+    left_ms = call.remaining_ms or PRODUCE_WAIT_MS_MAX.value
+    try:
+        answer = await forwarding.call(
+            node, RESOLVE, call.principal, payload=request.SerializeToString(), left_ms=left_ms
+        )
+    except RequestError as refusal:
+        for row in rows:
+            row.error.CopyFrom(record_error(passing(refusal)))
+        return
+    told = log_service_pb2.ResolveOffsetsResponse.FromString(answer).resolved
+    for row, found in zip(rows, told, strict=True):
+        row.CopyFrom(found)
+        if _is_led_elsewhere(found):
+            moved = RequestError(ErrorCode.NOT_LEADER, found.error.message)
+            row.error.CopyFrom(record_error(passing(moved)))
+
+
+def _is_led_elsewhere(row: log_service_pb2.Resolved) -> bool:
+    return row.HasField("error") and row.error.reason == ErrorCode.NOT_LEADER.name

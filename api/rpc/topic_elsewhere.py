@@ -1,0 +1,116 @@
+"""What only the leaders of a topic's partitions can say or do: asked of each for its own."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Final, TypeAlias
+
+from google.protobuf.message import Message
+
+from api.broker.broker import Broker
+from api.broker.forward import passing
+from api.broker.place import AtTime, Place
+from api.rpc.call import Call
+from api.rpc.convert import timestamp, uuid_text
+from api.rpc.details import record_error
+from cluster.controller.image import TopicImage
+from model.errors import ErrorCode, RequestError
+from model.ids import NodeId
+from model.limits import PRODUCE_WAIT_MS_MAX
+from tidelog.v1 import topic_service_pb2
+
+_Ask: TypeAlias = Callable[[NodeId, list[int]], Coroutine[object, object, None]]
+
+GET: Final = "TopicService/GetTopic"
+TRIM: Final = "TopicService/TrimTopic"
+LOOK_MS: Final = 1_000
+"""For what a leader says of its partitions; without it they are told as they are known here."""
+
+
+async def partitions_elsewhere(
+    broker: Broker, topic: TopicImage, request: topic_service_pb2.GetTopicRequest, *, call: Call
+) -> Mapping[int, topic_service_pb2.Partition]:
+    """Return the partitions that other nodes lead, by number, as far as these answer."""
+    found: dict[int, topic_service_pb2.Partition] = {}
+
+    async def ask(node: NodeId, numbers: list[int]) -> None:
+        try:
+            answer = await _called(broker, node, GET, request=request, call=call, left_ms=LOOK_MS)
+        except RequestError:
+            return
+        told = topic_service_pb2.GetTopicResponse.FromString(answer).topic
+        if told.topic_id == uuid_text(topic.topic_id):
+            found.update((one.id, one) for one in told.partitions if one.id in numbers)
+
+    await _each(broker, topic.name, range(len(topic.partitions)), call=call, ask=ask)
+    return found
+
+
+async def trimmed_elsewhere(
+    broker: Broker,
+    request: topic_service_pb2.TrimTopicRequest,
+    before: Place,
+    *,
+    call: Call,
+    numbers: Iterable[int],
+) -> dict[int, topic_service_pb2.TrimTopicResponse.Trimmed]:
+    """Have other nodes trim what they lead; return the rows, by number.
+
+    `before`: what the request's place means on this node's clock.
+    """
+    rows: dict[int, topic_service_pb2.TrimTopicResponse.Trimmed] = {}
+
+    async def ask(node: NodeId, mine: list[int]) -> None:
+        wanted = topic_service_pb2.TrimTopicRequest()
+        wanted.CopyFrom(request)
+        wanted.ClearField("partitions")
+        wanted.partitions.extend(mine)
+        if isinstance(before, AtTime):
+            wanted.before.time.CopyFrom(timestamp(before.time_ms))
+        left_ms = call.remaining_ms or PRODUCE_WAIT_MS_MAX.value
+        try:
+            answer = await _called(broker, node, TRIM, request=wanted, call=call, left_ms=left_ms)
+        except RequestError as refusal:
+            for number in mine:
+                rows[number] = _refused(number, refusal)
+            return
+        for row in topic_service_pb2.TrimTopicResponse.FromString(answer).trimmed:
+            moved = row.HasField("error") and row.error.reason == ErrorCode.NOT_LEADER.name
+            rows[row.partition] = (
+                _refused(row.partition, RequestError(ErrorCode.NOT_LEADER, row.error.message))
+                if moved
+                else row
+            )
+
+    await _each(broker, request.name, numbers, call=call, ask=ask)
+    return rows
+
+
+def _refused(number: int, refusal: RequestError) -> topic_service_pb2.TrimTopicResponse.Trimmed:
+    error = record_error(passing(refusal))
+    return topic_service_pb2.TrimTopicResponse.Trimmed(partition=number, error=error)
+
+
+async def _each(
+    broker: Broker, topic: str, numbers: Iterable[int], *, call: Call, ask: _Ask
+) -> None:
+    """Ask every other node that leads some of these partitions, all at once."""
+    forwarding = broker.context.forwarding
+    if forwarding is None or call.brought_by is not None:
+        return
+    groups: dict[NodeId, list[int]] = {}
+    for number in numbers:
+        leader = forwarding.leader_elsewhere(broker.image, topic, number)
+        if leader is not None:
+            groups.setdefault(leader, []).append(number)
+    async with asyncio.TaskGroup() as tasks:
+        for node, mine in groups.items():
+            tasks.create_task(ask(node, mine))
+
+
+async def _called(
+    broker: Broker, node: NodeId, name: str, *, request: Message, call: Call, left_ms: int
+) -> bytes:
+    forwarding = broker.context.forwarding
+    assert forwarding is not None, "FORWARD_IS_FORWARDED"
+    payload = request.SerializeToString()
+    return await forwarding.call(node, name, call.principal, payload=payload, left_ms=left_ms)

@@ -1,0 +1,22 @@
+"""What else a node keeps of a partition beside its log, and what of the log may go for its sake."""
+
+from typing import Protocol
+
+from model.ids import Offset
+
+
+class LogCompanion(Protocol):
+    """The state of a partition of an internal topic. Loop only."""
+
+    @property
+    def held(self) -> bool:
+        """The replica is neither to follow nor to lead, until `HostedPartition.go_on`."""
+        ...
+
+    def leader_begins(self, log_start: Offset) -> None:
+        """Trim the log to where the leader's begins, or to less."""
+        ...
+
+    def cut(self) -> None:
+        """The log ends earlier than it did; or another one takes its place, or now exists."""
+        ...
