@@ -30,12 +30,10 @@ from tidelog.v1 import group_service_pb2 as wire
 from tidelog.wire_errors import Failure, failure_of_status, harmless
 
 LOGGER: Final = logging.getLogger("tidelog.client")
-LOST: Final = frozenset({"UNKNOWN_MEMBER", "STALE_MEMBER_EPOCH"})
-"""The membership is over: join anew."""
-ELSEWHERE: Final = frozenset({"NOT_COORDINATOR", "NOT_LEADER", "REBALANCE_IN_PROGRESS"})
+LOST: Final = frozenset({"UNKNOWN_MEMBER", "STALE_MEMBER_EPOCH"})  # it is over: join anew
+MOVED: Final = frozenset({"NOT_COORDINATOR", "NOT_LEADER"})  # another address is asked next
+ELSEWHERE: Final = MOVED | {"REBALANCE_IN_PROGRESS"}
 """Not retryable as it was; the next stream asks anew."""
-MOVED: Final = frozenset({"NOT_COORDINATOR", "NOT_LEADER"})
-"""Another node has what is asked for: the next stream goes to the next address."""
 LEAVE_S: Final = 5.0
 """How long a node has to end the call of a member that leaves."""
 

@@ -56,6 +56,9 @@ class RemoteReads(Protocol):
 class ReadAnywhere(ReadOn):
     """`ReadOn` that goes to other leaders too. It does not wait for what they have."""
 
+    remote: RemoteReads | None = None
+    """None: there are no other nodes."""
+
     async def __call__(
         self,
         principal: Principal,
@@ -66,7 +69,7 @@ class ReadAnywhere(ReadOn):
         max_wait_ms: int,
     ) -> list[Read]:
         """Return what became of each place; see `ReadOn`."""
-        remote = self._node.remote
+        remote = self.remote
         away = {
             slot: place
             for slot, place in enumerate(places)
@@ -102,11 +105,14 @@ class ReadAnywhere(ReadOn):
 class ResolveAnywhere(Resolve):
     """`Resolve` that asks other leaders too."""
 
+    remote: RemoteReads | None = None
+    """None: there are no other nodes."""
+
     async def __call__(
         self, principal: Principal, partition: HostedPartition, place: Place
     ) -> Resolved:
         """Find the place; see `Resolve`."""
-        remote = self._node.remote
+        remote = self.remote
         if remote is None or partition.leads:
             return await super().__call__(principal, partition, place)
         return await remote.resolve(principal, partition, place)

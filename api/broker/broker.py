@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from api.broker.anywhere import ReadAnywhere, ResolveAnywhere
+from api.broker.anywhere import ReadAnywhere, RemoteReads, ResolveAnywhere
 from api.broker.choose_partition import ChoosePartition
 from api.broker.cluster import Cluster
 from api.broker.configs import Configs
@@ -83,7 +83,8 @@ class Broker:
         self.group_figures = GroupFigures(context, groups_state, searches)
         self.members = Members(context, groups_state)
         self.group_seek = GroupSeek(context, groups_state, self.members, self.resolve)
-        resolve = ResolveAnywhere(context, searches)
+        resolve = self._resolve_anywhere = ResolveAnywhere(context, searches)
+        self._read_anywhere = ReadAnywhere(context, self.fetch, searches)
         doors = SessionDoors(
             node=context,
             state=groups_state,
@@ -91,7 +92,7 @@ class Broker:
             commits=self.group_commits,
             starts=Starts(context, groups_state, resolve),
             resolve=resolve,
-            read_on=ReadAnywhere(context, self.fetch, searches),
+            read_on=self._read_anywhere,
             turn=searches.turn,
             remind=context.clock.call_at,
         )
@@ -112,6 +113,10 @@ class Broker:
     def cluster_id(self) -> str:
         """The cluster's name."""
         return self.image.cluster_id
+
+    def read_elsewhere_by(self, remote: RemoteReads) -> None:
+        """Let members of groups read by this what other nodes lead."""
+        self._read_anywhere.remote = self._resolve_anywhere.remote = remote
 
     def partition(self, topic: str, number: int) -> HostedPartition:
         """Return a partition.

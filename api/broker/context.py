@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from api.broker.damage import Damage, Note
 from api.broker.forward import Forwarding
@@ -19,9 +19,6 @@ from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ids import AppendTimeMs, NodeId
 from model.ports import Clock, Rand, Spawn
 from model.record import BatchHeader
-
-if TYPE_CHECKING:
-    from api.broker.anywhere import RemoteReads
 
 ResultT = TypeVar("ResultT")
 
@@ -50,8 +47,6 @@ class BrokerContext:
     """Writes a line of the node's log."""
     forwarding: Forwarding | None = None
     """The way of calls to other nodes; None: there are none."""
-    remote: "RemoteReads | None" = None
-    """The way to what other nodes lead, for whoever must read whatever it is given."""
     controller: Callable[[], NodeId | None] | None = None
     """Returns who leads the controller quorum, as far as is known; None: this node, alone."""
     replicas_wanted: int | None = None

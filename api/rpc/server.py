@@ -166,6 +166,6 @@ def serve_other_nodes(broker: Broker, *, rand: Rand, note: Note) -> None:
     forwarding = broker.context.forwarding
     if forwarding is not None:
         guard = Guard(broker, rand=rand, note=note)
-        broker.context.remote = RemoteReads(broker, forwarding)
+        broker.read_elsewhere_by(RemoteReads(broker, forwarding))
         streams = PulledStreams(broker.context.spawn, broker.context.clock)
         forwarding.serve(ForwardedCalls(guard, handlers_of(broker, guard), streams))
