@@ -61,7 +61,7 @@ SET_ASIDE: Final = ".aside"
 
 
 class RoundWriter:
-    """Executes rounds. WRITER THREAD: nobody else touches it."""
+    """Executes rounds. Whoever runs the round has it: mostly the writer thread, one at a time."""
 
     def __init__(self, disk: Disk, *, journal_bytes: int, open_files_max: int) -> None:
         """Begin with no file open."""
@@ -90,6 +90,10 @@ class RoundWriter:
             self._failed = True
             raise StorageFailed(self._doing, error.errno or 5, "write") from error
         return result
+
+    def let_files_go(self) -> None:
+        """Hold no file of a partition open: nothing is written for a while."""
+        self._files.clear()
 
     def _run(self, work: Round, result: RoundResult) -> None:
         for name in work.forget:
