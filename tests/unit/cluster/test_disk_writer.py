@@ -48,6 +48,7 @@ from model.record import NewRecord
 
 PLACE = PartitionId(TopicId(bytes(range(16))), 0)
 FLOOR = AppendTimeMs(5_000)
+FLUSH_MS = 5_000
 WAIT_S_MAX = 30.0
 
 
@@ -252,7 +253,7 @@ THERE = "tidelog-writer-0"
 async def without_sync(disk: Disk) -> AsyncIterator[Bench]:
     """Yield a bench whose partition has its directory, and leaves syncing to checkpoints."""
     async with bench(disk) as one:
-        one.log.configure(PartitionSettings(flush=Flush.ASYNC))
+        one.log.configure(PartitionSettings(flush=Flush.ASYNC, flush_ms=FLUSH_MS))
         one.append()
         await one.writer.flushed()
         await one.writer.checkpoint_ended()
@@ -314,7 +315,7 @@ async def test_once_all_is_checkpointed_no_file_is_held_open(tmp_path: Path) -> 
 
     async with without_sync(PosixDisk(str(tmp_path))) as one:
         assert held()
-        one.clock.advance(CHECK_MS)  # at which the checkpoint is due
+        one.clock.advance(FLUSH_MS)
         await one.writer.checkpoint_ended()
         assert held()
         one.clock.advance(CHECK_MS)
