@@ -27,7 +27,7 @@ from cluster.shell.worker import Worker
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
 from logstore.round import CheckpointJob, CheckpointResult, Round, RoundResult
-from model.errors import ErrorCode, RequestError, StorageFailed
+from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, MonotonicMs
 from model.ports import Clock
 
@@ -186,8 +186,8 @@ class DiskWriter:
         """Write a light round; the thread is idle."""
         try:
             result = self._directory.run_round(work)
-        except StorageFailed as failed:
-            self._fail(failed)
+        except Exception as error:  # noqa: BLE001 - ends the directory, as from the thread
+            self._fail(error)
             return
         written = self._clock.monotonic_ms()
         if written - now > DETAIN_MS:

@@ -332,6 +332,22 @@ async def test_a_write_that_fails_on_the_loop_takes_the_directory_offline_too() 
         assert isinstance(one.failures[0], StorageFailed)
 
 
+async def test_whatever_goes_wrong_in_a_write_on_the_loop_ends_the_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with without_sync(SimDisk()) as one:
+        bug = AssertionError("ROUND_ENTRIES_COUNTED")
+
+        def broken(_: Round) -> RoundResult:
+            raise bug
+
+        monkeypatch.setattr(one.directory, "run_round", broken)
+        one.append()
+        await one.writer.flushed()
+        assert one.writer.offline
+        assert one.failures == [bug]
+
+
 async def test_a_checkpoint_that_is_asked_for_is_one_taken_afterwards() -> None:
     disk = SimDisk()
     async with bench(disk, floor=None) as one:
