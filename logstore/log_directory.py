@@ -211,11 +211,6 @@ class LogDirectory:
             self._offline = failed
             raise
 
-    def let_files_go(self) -> None:
-        """Hold no partition's file open for writing until the next round. Between two rounds."""
-        assert not self._rounds.in_flight, "ROUND_ONE_AT_A_TIME"
-        self._writer.let_files_go()
-
     def finish_round(self, result: RoundResult) -> list[PartitionLog]:
         """Move the positions that a round has brought forward; return whose they are."""
         return self._rounds.finish(result)

@@ -91,10 +91,6 @@ class RoundWriter:
             raise StorageFailed(self._doing, error.errno or 5, "write") from error
         return result
 
-    def let_files_go(self) -> None:
-        """Hold no file of a partition open: nothing is written for a while."""
-        self._files.clear()
-
     def _run(self, work: Round, result: RoundResult) -> None:
         for name in work.forget:
             self._files.pop(name, None)

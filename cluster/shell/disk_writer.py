@@ -247,8 +247,6 @@ class DiskWriter:
         self._begin_checkpoint()
         if self._directory.has_unsynced():
             self._watch()
-        elif not self._writing:
-            self._directory.let_files_go()
 
     def _looked(self, _: None) -> None:
         self._looking = False

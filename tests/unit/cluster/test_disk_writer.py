@@ -2,11 +2,9 @@
 
 import asyncio
 import errno
-import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from threading import Event, current_thread
 
@@ -19,7 +17,6 @@ from cluster.shell.disk_writer import AWAY_MS, CHECK_MS, DETAIN_MS, DiskWriter
 from cluster.shell.tick import Tick
 from cluster.shell.worker import Worker
 from logstore.batch import encode_batch
-from logstore.disk_posix import PosixDisk
 from logstore.identity import Identity
 from logstore.log_directory import LogDirectory, Opened
 from logstore.partition_log import PartitionLog
@@ -305,21 +302,6 @@ async def test_a_loop_that_had_to_wait_leaves_the_writing_to_the_thread_for_a_wh
         one.append()
         await one.came(lambda: one.log.written_end == 4)
         assert threads == [HERE, THERE, HERE]
-
-
-async def test_once_all_is_checkpointed_no_file_is_held_open(tmp_path: Path) -> None:
-    def held() -> int:
-        """Return how many partition files of the directory this process has open."""
-        links = (os.readlink(fd) for fd in Path("/proc/self/fd").iterdir() if fd.is_symlink())
-        return sum(link.startswith(f"{tmp_path}/partitions/") for link in links)
-
-    async with without_sync(PosixDisk(str(tmp_path))) as one:
-        assert held()
-        one.clock.advance(FLUSH_MS)
-        await one.writer.checkpoint_ended()
-        assert held()
-        one.clock.advance(CHECK_MS)
-        assert not held()
 
 
 async def test_a_write_that_fails_on_the_loop_takes_the_directory_offline_too() -> None:
