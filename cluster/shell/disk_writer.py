@@ -5,9 +5,9 @@ thread, which writes and syncs it; while that runs, the next round gathers. A li
 syncs nothing and only copies a few bytes into the page cache, the loop writes itself: waking a
 thread and being woken by it takes longer. Once the kernel makes it wait there, as it does when too
 much of the cache is not on the disk yet, the thread writes for a while (decision 0007 has the
-figures). The checkpointer makes
-partition files durable behind the journal, removes what retention and deletion freed, and looks
-after the free space. What to write is decided in `logstore`, which knows no thread.
+figures). The checkpointer makes partition files durable behind the journal, removes what retention
+and deletion freed, and looks after the free space. What to write is decided in `logstore`, which
+knows no thread.
 
 A failed write or sync takes the directory offline at once (P44): nothing is tried again, and the
 owner is told once.
