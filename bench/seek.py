@@ -11,10 +11,11 @@ servers have their defaults, and the log is in the page cache. Every answer is c
   log N(large) / log N(small) times the smallest, 2 for 10,000 batches beside 100. All else that a
   lookup costs is the same for each and only makes that easier.
 
-What bounds it: reading one batch of 1 MB, in Python, up to the record. Our bounds of event times
-are found by reading every record once: when the loop is idle, or by the first lookup that needs
-them. The row `first lookup` tells what is left of that to the first lookup after the load; no later
-one is counted with it.
+What bounds it: the request around the lookup. Of a batch of 1 MB we read and decode the one stretch
+of 32 records that can hold the answer; between which event times each stretch lies is found by
+reading every record once, when the loop is idle, or by the first lookup that needs them. The row
+`first lookup` tells what is left of that to the first lookup after the load; no later one is
+counted with it.
 
 Takes 4 minutes without the logs of growth, 9 with them, and 14 GB of disk (quick: 1.5 minutes).
 """

@@ -74,13 +74,22 @@ class FieldReader:
 
     def unpack(self, fields: struct.Struct) -> tuple[int, ...]:
         """Return fixed-width integers."""
-        values: tuple[int, ...] = fields.unpack_from(self._body, self._take(fields.size))
+        at = self._at
+        try:
+            values: tuple[int, ...] = fields.unpack_from(self._body, at)
+        except struct.error as short:
+            raise MalformedError(self._what, at, f"{fields.size} bytes needed") from short
+        self._at = at + fields.size
         return values
 
     def fixed(self, size: int) -> bytes:
         """Return that many bytes."""
-        at = self._take(size)
-        return self._body[at : at + size]
+        at = self._at
+        taken = self._body[at : at + size]
+        if len(taken) != size:
+            raise MalformedError(self._what, at, f"{size} bytes needed")
+        self._at = at + size
+        return taken
 
     def string(self) -> str:
         """Return a string."""
@@ -159,10 +168,3 @@ class FieldReader:
         if count * least_bytes > len(self._body) - self._at:
             raise MalformedError(self._what, self._at, f"a list of {count}")
         return tuple(item() for _ in range(count))
-
-    def _take(self, size: int) -> int:
-        at = self._at
-        if size > len(self._body) - at:
-            raise MalformedError(self._what, at, f"{size} bytes needed")
-        self._at = at + size
-        return at

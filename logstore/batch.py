@@ -149,14 +149,27 @@ def timestamp_slices(
         ExpandsBeyondError: too large to be read.
         MalformedError: the records are not what the header says.
     """
+    return (taken for _, taken in placed_timestamps(batch, every=every))
+
+
+def placed_timestamps(
+    batch: memoryview, *, every: int = SLICE_RECORDS
+) -> Iterator[tuple[int, list[tuple[Offset, int]]]]:
+    """Yield the same, each time with the byte of the expanded batch at which the first one begins.
+
+    Raises:
+        ExpandsBeyondError: too large to be read.
+        MalformedError: the records are not what the header says.
+    """
     header = BatchHeader(batch)
     parts: list[bytes] = []
     for part in decompress_slices(header.compression, header.records):
         parts.append(part)
-        yield []
+        yield HEADER_BYTES, []
     cursor = RecordCursor(header, b"".join(parts))
     while cursor.left:
-        yield cursor.take_times(every)
+        position = HEADER_BYTES + cursor.at
+        yield position, cursor.take_times(every)
     cursor.finish()
 
 

@@ -11,7 +11,7 @@ Invariants:
 
 from collections.abc import Sequence
 from itertools import repeat
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from logstore.varint import VARLONGS, decode_varint, decode_varlong, read_unsigned
 from model.errors import MalformedError
@@ -110,6 +110,26 @@ class RecordCursor:
         self._base_offset = header.base_offset
         self._base_timestamp = header.base_timestamp
         self._stamp = header.event_time_max if header.is_log_append_time else None
+
+    @classmethod
+    def within(cls, data: bytes, deltas: range, *, base: tuple[Offset, int]) -> "RecordCursor":
+        """Begin in the middle of a batch whose records have their own times and no gaps.
+
+        `data`: the bytes of the records with these offset deltas, and no others. `base`: offset
+        and timestamp from which the batch counts.
+        """
+        cursor = cls.__new__(cls)
+        cursor.left = len(deltas)
+        cursor._data, cursor._at = data, 0
+        cursor._delta, cursor._delta_max = deltas.start - 1, deltas.stop - 1
+        cursor._base_offset, cursor._base_timestamp = base
+        cursor._stamp = None
+        return cursor
+
+    @property
+    def at(self) -> int:
+        """The byte of the expanded records at which the next one begins."""
+        return self._at
 
     def finish(self) -> None:
         """Make sure that nothing follows the last record.
@@ -231,10 +251,10 @@ class RecordCursor:
             room -= len(headers)
         return rows
 
-    def _take_times(self, count: int) -> list[tuple[Offset, int]]:
+    def _take_times(self, count: int) -> list[tuple[Offset, int]]:  # noqa: C901 - hot
         data, at, delta, total = self._data, self._at, self._delta, len(self._data)
         base_offset, base_timestamp, stamp = self._base_offset, self._base_timestamp, self._stamp
-        times: list[tuple[Offset, int]] = []
+        times: list[tuple[int, int]] = []
         push = times.append
         for _ in range(count):
             start = self._at = at
@@ -247,9 +267,11 @@ class RecordCursor:
             end = at + (size >> 1)
             at += 1  # the attributes
             if (time := data[at]) > 0x7F:
-                time, at = read_unsigned(data, at)
-            else:
                 at += 1
+                if (time := time + (data[at] << 7) - 0x80) > 0x3FFF:
+                    time, at = read_unsigned(data, at - 1)
+                    at -= 1
+            at += 1
             time = base_timestamp + ((time >> 1) ^ -(time & 1))
             if (order := data[at]) > 0x7F:
                 at += 1
@@ -265,9 +287,9 @@ class RecordCursor:
                 raise MalformedError("records", start, "timestamp of more than 64 bits")
             delta = order >> 1
             at = end
-            push((Offset(base_offset + delta), time if stamp is None else stamp))
+            push((base_offset + delta, time if stamp is None else stamp))
         self._advance(at, delta)
-        return times
+        return cast("list[tuple[Offset, int]]", times)  # a call of Offset for each would cost
 
     def _advance(self, at: int, delta: int) -> None:
         if delta > self._delta_max:

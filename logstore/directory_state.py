@@ -10,6 +10,7 @@ from logstore.read_cache import ReadCache
 from logstore.round import Run
 from logstore.segment import Segment
 from logstore.settings import LogSettings
+from logstore.stretches import Stretches
 from model.ids import AppendTimeMs, MonotonicMs, PartitionId
 
 
@@ -23,6 +24,7 @@ class DirectoryState:
         self.settings = settings
         self.journal = journal
         self.cache = ReadCache(settings)
+        self.stretches = Stretches()
         self.partitions: dict[PartitionId, PartitionLog] = {}
         self.dirties: list[PartitionLog] = []
         """Have something for the next round; each once."""

@@ -2,24 +2,26 @@
 
 A segment or block whose bounds exclude an answer is passed by; of the others the records are read.
 A block of unknown bounds is read whole, and its exact bounds are learned, so that every block is
-read once for this reason. What a producer claims in a batch's header is never looked at.
+read once for this reason. Of a large batch that was read, the next search reads the one stretch
+that can hold its answer (`logstore.stretches`). What a producer claims in a batch's header is never
+looked at.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
 from logstore.block_scan import (
-    Choose,
+    GREATEST,
     Hit,
     Scan,
     Scanned,
+    Wanted,
     first_between,
-    greatest,
     last_below,
 )
 from logstore.event_bounds import INT64_MAX, INT64_MIN
 from logstore.index_load import load_index
-from logstore.offset_index import OffsetIndex
+from logstore.offset_index import OffsetIndex, Row
 from logstore.searchable import (
     Search,
     SearchableLog,
@@ -29,7 +31,9 @@ from logstore.searchable import (
     Visible,
     overlapping,
     read_block,
+    read_part,
 )
+from model.errors import MalformedError
 from model.ids import Offset, Position
 
 READ_BYTES_MAX: Final = 256 << 10
@@ -47,7 +51,7 @@ def first_event(
 
     `below`: and lies before this one.
     """
-    choose = first_between(time, below)
+    wanted = first_between(time, below)
     for segment in overlapping(log, visible):
         known = segment.event_bounds
         if known is not None and (known.latest < time or known.earliest >= below):
@@ -56,11 +60,11 @@ def first_event(
         row = part.index.next_reaching(part.first, time)
         while row is not None and row < part.stop:
             if part.index.row(row).bounds.earliest < below:
-                found = yield from part.scan_row(row, choose)
+                found = yield from part.scan_row(row, wanted)
                 if found.hit is not None:
                     return found.hit
             row = part.index.next_reaching(row + 1, time)
-        found = yield from part.scan_rest(choose)
+        found = yield from part.scan_rest(wanted)
         if found.hit is not None:
             return found.hit
     return None
@@ -68,18 +72,18 @@ def first_event(
 
 def last_event(log: SearchableLog, time: int, visible: Visible) -> Search[Hit | None]:
     """Find the visible record of the greatest offset whose event time lies before `time`."""
-    choose = last_below(time)
+    wanted = last_below(time)
     for segment in reversed(overlapping(log, visible)):
         known = segment.event_bounds
         if known is not None and known.earliest >= time:
             continue
         part = yield from _open(log, segment, visible)
-        found = yield from part.scan_rest(choose)
+        found = yield from part.scan_rest(wanted)
         if found.hit is not None:
             return found.hit
         row = part.index.last_below(part.stop - 1, time)
         while row is not None and row >= part.first:
-            found = yield from part.scan_row(row, choose, backward=True)
+            found = yield from part.scan_row(row, wanted)
             if found.hit is not None:
                 return found.hit
             row = part.index.last_below(row - 1, time)
@@ -125,9 +129,9 @@ def latest_event(log: SearchableLog, visible: Visible) -> Search[Hit | None]:
         yield from part.learn_all()
         latest = max(latest, part.index.latest_of(part.inner))
         for row in part.edges:
-            found = yield from part.scan_row(row, greatest)
+            found = yield from part.scan_row(row, GREATEST)
             latest = max(latest, found.hit.time) if found.hit else latest
-        found = yield from part.scan_rest(greatest)
+        found = yield from part.scan_rest(GREATEST)
         latest = max(latest, found.hit.time) if found.hit else latest
     return (yield from first_event(log, latest, visible))
 
@@ -208,36 +212,69 @@ class _Part:
             first += 1
         return range(first, max(first, self.stop - 1))
 
-    def scan_row(self, row: int, choose: Choose, *, backward: bool = False) -> Search[Scanned]:
-        """Read a block. Neighbours that must be read as well come with it."""
+    def scan_row(self, row: int, wanted: Wanted) -> Search[Scanned]:
+        """Read a block, or what can matter of it. Neighbours that must be read come with it."""
+        block = self.index.row(row)
+        if block.bounds.known:
+            found = yield from self._scan_stretches(block, wanted)
+            if found is not None:
+                return found
+        return (yield from self._scan_whole(row, wanted))
+
+    def _scan_stretches(self, block: Row, wanted: Wanted) -> Search[Scanned | None]:
+        """Read the stretches of a batch that may hold the answer; None: read the whole block."""
+        batch = self._segment.stretches(block.position)
+        if batch is None or not wanted.settles:
+            return None
+        if batch.size_bytes != block.end - block.position:
+            return None  # the index was made again, with other blocks: this one has more batches
+        for stretch in batch.that_meet(wanted.times, self._visible, backward=wanted.backward):
+            position = Position(block.position + stretch.position)
+            end = Position(block.position + stretch.end)
+            part = yield from read_part(self._segment, position, end, batch=block)
+            self.check_index()
+            if part is None:
+                return None
+            try:
+                hit = yield from self._scan.stretch(part, stretch, wanted, batch=batch)
+            except MalformedError:
+                return None
+            self.check_index()
+            if hit is not None:
+                return Scanned(block.bounds, hit)
+        return Scanned(block.bounds, None)
+
+    def _scan_whole(self, row: int, wanted: Wanted) -> Search[Scanned]:
         position, end = self.index.row(row)[1:3]
         if not self._block_at <= position < end <= self._block_at + len(self._block):
             run = range(row, row + 1)
             if not self.index.row(row).bounds.known:
-                run = self._run_before(row) if backward else self._run_after(row)
+                run = self._run_before(row) if wanted.backward else self._run_after(row)
             yield from self._read(self.index.row(run.start).position, self.index.end_of(run[-1]))
         block = self._block[position - self._block_at : end - self._block_at]
-        found = yield from self._scan.block(block, choose)
+        found = yield from self._scan.block(block, wanted.choose)
         self.check_index()
+        if found.stretches is not None:
+            self._segment.keep_stretches(position, found.stretches)
         if not self.index.row(row).bounds.known:
             self.index.set_bounds(row, found.bounds)
             self._segment.learned()
         return found
 
-    def scan_rest(self, choose: Choose) -> Search[Scanned]:
+    def scan_rest(self, wanted: Wanted) -> Search[Scanned]:
         """Read the batches behind the rows."""
         if self.has_rest:
             yield from self._read(self._rest, Position(self._segment.size_bytes))
         else:
             self._block = memoryview(b"")
-        return (yield from self._scan.block(self._block, choose))
+        return (yield from self._scan.block(self._block, wanted.choose))
 
     def learn_all(self) -> Search[int]:
         """Read every block whose bounds are not known; return how many that were."""
         learned = 0
         row = self.index.next_unknown(self.first)
         while row is not None and row < self.stop:
-            yield from self.scan_row(row, greatest)
+            yield from self.scan_row(row, GREATEST)
             learned += 1
             row = self.index.next_unknown(row + 1)
         return learned

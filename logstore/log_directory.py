@@ -220,7 +220,7 @@ class LogDirectory:
         return self._rounds.take(now, filing_may_wait=filing_may_wait)
 
     def run_round(self, work: Round) -> RoundResult:
-        """Write and sync a round. WRITER THREAD.
+        """Write and sync a round. WRITER THREAD; the loop too, if it is light and the thread idle.
 
         Raises:
             StorageFailed: the directory is offline from now on; nothing is tried again.

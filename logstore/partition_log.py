@@ -278,8 +278,9 @@ class PartitionLog:
     def segments(self) -> tuple[SegmentView, ...]:
         """Return the segments as they are now, oldest first: what is written of them."""
         end, interval = self.filed_end, self.index_interval_bytes
+        kept = self._owner.stretches
         return tuple(
-            SegmentView(self._disk, segment, interval_bytes=interval, end=end)
+            SegmentView(self._disk, segment, kept=kept, interval_bytes=interval, end=end)
             for segment in self.segment_list
             if segment.base_offset <= end
         )

@@ -61,7 +61,7 @@ SET_ASIDE: Final = ".aside"
 
 
 class RoundWriter:
-    """Executes rounds. WRITER THREAD: nobody else touches it."""
+    """Executes rounds. Whoever runs the round has it: mostly the writer thread, one at a time."""
 
     def __init__(self, disk: Disk, *, journal_bytes: int, open_files_max: int) -> None:
         """Begin with no file open."""

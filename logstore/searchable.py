@@ -4,6 +4,9 @@ A search is a generator that does no I/O. It yields steps; the driver carries ea
 what belongs to it:
 
     NeedBlock(segment, position, end)  a memoryview of those bytes of the segment's `.log`
+    NeedPart(segment, position, end, batch)
+                                       a memoryview of those bytes inside a batch; None if nobody
+                                       has verified the batch since the segment was opened
     NeedIndex(segment)                 the bytes of its `.index` file, or None if there is none
     NeedTimes(segment)                 its `Times`
     Slice()                            None, at once or after the event loop had a turn
@@ -24,8 +27,9 @@ from collections.abc import Generator, Sequence
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from logstore.event_bounds import Bounds
-from logstore.offset_index import OffsetIndex
+from logstore.offset_index import OffsetIndex, Row
 from logstore.removed import Removed
+from logstore.stretches import BatchStretches
 from logstore.times import Times
 from model.ids import AppendTimeMs, Offset, Position
 
@@ -84,6 +88,14 @@ class SearchableSegment(Protocol):
         """Note that the index knows more event times than its file; the segment may be gone."""
         ...
 
+    def stretches(self, position: Position) -> BatchStretches | None:
+        """Return what is remembered of the batch that begins there, None if nothing is."""
+        ...
+
+    def keep_stretches(self, position: Position, found: BatchStretches) -> None:
+        """Remember the stretches of a batch for the next search."""
+        ...
+
     def times(self) -> Times | None:
         """Return its live append times, or None if they are not in memory."""
         ...
@@ -120,6 +132,16 @@ class NeedBlock(NamedTuple):
     end: Position
 
 
+class NeedPart(NamedTuple):
+    """Bytes inside a batch of a segment's `.log`."""
+
+    segment: SearchableSegment
+    position: Position
+    end: Position
+    batch: tuple[Position, Position]
+    """Where the batch begins and ends: the checksum is over all of it."""
+
+
 class NeedIndex(NamedTuple):
     """A segment's `.index` file."""
 
@@ -136,7 +158,7 @@ class Slice(NamedTuple):
     """Nothing: a place to give the event loop a turn."""
 
 
-Step: TypeAlias = NeedBlock | NeedIndex | NeedTimes | Slice
+Step: TypeAlias = NeedBlock | NeedPart | NeedIndex | NeedTimes | Slice
 Reply: TypeAlias = memoryview | bytes | Times | None
 AnswerT = TypeVar("AnswerT")
 Search: TypeAlias = Generator[Step, Reply, AnswerT]
@@ -169,6 +191,16 @@ def read_block(segment: SearchableSegment, position: Position, end: Position) ->
     assert isinstance(block, memoryview), "SEARCH_IS_SENT_WHAT_IT_ASKED"
     assert len(block) == end - position, "SEARCH_IS_SENT_WHAT_IT_ASKED"
     return block
+
+
+def read_part(
+    segment: SearchableSegment, position: Position, end: Position, *, batch: Row
+) -> Search[memoryview | None]:
+    """Ask for bytes inside a batch that fills a row; None: all of it must be read."""
+    part = yield NeedPart(segment, position, end, (batch.position, batch.end))
+    assert part is None or isinstance(part, memoryview), "SEARCH_IS_SENT_WHAT_IT_ASKED"
+    assert part is None or len(part) == end - position, "SEARCH_IS_SENT_WHAT_IT_ASKED"
+    return part
 
 
 def read_times(segment: SearchableSegment) -> Search[Times]:

@@ -16,6 +16,7 @@ from logstore.offset_index import OffsetIndex, Witness
 from logstore.paths import INDEX, LOG, TIMES, by_offset
 from logstore.recovery_report import Finding
 from logstore.segment_loader import Loaded
+from logstore.stretches import SegmentStretches
 from logstore.times import ROW_BYTES, Times, TimesRow
 from logstore.verified import Verified
 from model.ids import AppendTimeMs, LeaderEpoch, Offset, Position
@@ -64,6 +65,7 @@ class Segment:
         "reader",
         "sealed",
         "size_bytes",
+        "stretches",
         "times",
         "times_bytes",
         "times_filed",
@@ -109,7 +111,7 @@ class Segment:
         self.damage: tuple[Finding, ...] = ()
         """Found and not reported yet: made-up append times, batches that cannot be served."""
         self.reader: File | None = None
-        self.verified = Verified()
+        self.verified, self.stretches = Verified(), SegmentStretches()
         self._block_offset = base_offset
         self._block_position = self._last_position = 0
         self._block_bounds: Bounds = NO_EVENT_TIME
@@ -343,6 +345,7 @@ class Segment:
         self.index, self.index_whole = None, False
         self.loaded, self.sealed = None, True
         self.verified = Verified()
+        self.stretches.forget()
 
     def unfiled_rows(self, below: Offset) -> bytes:
         """Return the `.times` rows that are not in the file and begin below an offset."""
@@ -386,6 +389,7 @@ class Segment:
         """Hold no file open: it goes."""
         self.generation += 1
         self.reader = None
+        self.stretches.forget()
 
     def _open_block(self) -> bool:
         return self.size_bytes > self._block_position

@@ -9,6 +9,7 @@ from logstore.read_plan import corrupt, source, verify
 from logstore.replace_file import read_file
 from logstore.segment import Segment
 from logstore.segment_loader import load
+from logstore.stretches import BatchStretches, Stretches
 from logstore.times import Times
 from model.errors import StorageFailed
 from model.ids import AppendTimeMs, Offset, Position
@@ -21,6 +22,7 @@ class SegmentView:
     __slots__ = (
         "_disk",
         "_generation",
+        "_kept",
         "_source",
         "base_offset",
         "end_offset",
@@ -32,9 +34,12 @@ class SegmentView:
         "size_bytes",
     )
 
-    def __init__(self, disk: Disk, live: Segment, *, interval_bytes: int, end: Offset) -> None:
+    def __init__(
+        self, disk: Disk, live: Segment, *, kept: Stretches, interval_bytes: int, end: Offset
+    ) -> None:
         """Look at a segment of which everything below `end` is written."""
         self._disk = disk
+        self._kept = kept
         self._generation = live.generation
         self._source = source(live, interval_bytes)
         self.live = live
@@ -71,6 +76,15 @@ class SegmentView:
         """Note that the index knows more event times than its file."""
         self.live.indexed_bytes = 0
 
+    def stretches(self, position: Position) -> BatchStretches | None:
+        """Return what is remembered of the batch that begins there."""
+        return self.live.stretches.find(position) if self.is_current else None
+
+    def keep_stretches(self, position: Position, found: BatchStretches) -> None:
+        """Remember a batch for the next search, unless the segment was cut meanwhile."""
+        if self.is_current:
+            self._kept.keep(self.live.stretches, position, found)
+
     def times(self) -> Times | None:
         """Return the live append times, or None if they are not in memory: `load_times`."""
         live = self.live
@@ -83,8 +97,7 @@ class SegmentView:
         Raises:
             RequestError: CORRUPT_LOG.
         """
-        reader = self.live.reader
-        data = None if reader is None else reader.pread_cached(end - position, position)
+        data = self.part_now(position, end)
         return None if data is None else self._verified(data, position)
 
     def block(self, position: Position, end: Position) -> memoryview:
@@ -94,16 +107,35 @@ class SegmentView:
             RequestError: CORRUPT_LOG.
             StorageFailed: the disk refused the read, or the segment was removed meanwhile.
         """
+        return self._verified(self.part(position, end), position)
+
+    def part_now(self, position: Position, end: Position) -> bytes | None:
+        """Return any bytes of the `.log` if no disk is needed, else None: `part`.
+
+        They are to be used only if `trusts` says so afterwards.
+        """
+        reader = self.live.reader
+        return None if reader is None else reader.pread_cached(end - position, position)
+
+    def part(self, position: Position, end: Position) -> bytes:
+        """Return any bytes of the `.log`; see `part_now`. READ POOL THREAD.
+
+        Raises:
+            StorageFailed: the disk refused the read, or the segment was removed meanwhile.
+        """
         live = self.live
         try:
             reader = live.reader
             if reader is None:
                 reader = self._disk.open(live.log_name)
                 live.reader = reader
-            data = reader.pread(end - position, position)
+            return reader.pread(end - position, position)
         except OSError as error:
             raise StorageFailed(live.log_name, error.errno or 0, "read") from error
-        return self._verified(data, position)
+
+    def trusts(self, position: Position, end: Position) -> bool:
+        """Tell whether all of these bytes were verified since the segment was opened (P6)."""
+        return self.live.verified.covers(position, end)
 
     def index_file(self) -> bytes | None:
         """Return the bytes of the `.index` file; None if there is none. READ POOL THREAD.

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,13 +55,20 @@ class Cli:
         return await asyncio.to_thread(run_here, arguments, self.environment, stdin)
 
     async def start(self, *arguments: str) -> asyncio.subprocess.Process:
-        """Start one command as a process."""
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tidelog", *arguments,
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE, cwd=ROOT,
-            env={**os.environ, **self.environment, "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+        """Start one command as a process, with a terminal's signals.
+
+        Under `nohup` this process is deaf to SIGHUP, and whoever it starts would stay so.
+        """
+        before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        try:
+            return await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "tidelog", *arguments,
+                stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE, cwd=ROOT,
+                env={**os.environ, **self.environment, "PYTHONPATH": str(ROOT)},
+            )  # fmt: skip
+        finally:
+            signal.signal(signal.SIGHUP, before)
 
 
 def run_here(arguments: tuple[str, ...], environment: Mapping[str, str], stdin: bytes) -> Ran:

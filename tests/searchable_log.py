@@ -18,6 +18,7 @@ from logstore.removed import NOTHING_REMOVED
 from logstore.searchable import (
     NeedBlock,
     NeedIndex,
+    NeedPart,
     NeedTimes,
     Reply,
     Search,
@@ -26,6 +27,7 @@ from logstore.searchable import (
     Slice,
     Step,
 )
+from logstore.stretches import BatchStretches, SegmentStretches, Stretches
 from logstore.times import Times
 from model.ids import AppendTimeMs, LeaderEpoch, Offset, Position
 from model.record import (
@@ -61,6 +63,8 @@ class Sent:
     """The records are not what the header says."""
     padding_bytes: int = 0
     """Makes the last record larger."""
+    value_bytes: int = 1
+    """Of each record."""
 
 
 class Kept(NamedTuple):
@@ -79,8 +83,9 @@ class Kept(NamedTuple):
 
 def encoded(sent: Sent, base_offset: int) -> bytes:
     """Return the bytes of a batch in the log."""
-    records = [NewRecord(time, None, b"v") for time in sent.times]
-    records[-1] = records[-1]._replace(value=b"v" * (1 + sent.padding_bytes))
+    value = b"v" * sent.value_bytes
+    records = [NewRecord(time, None, value) for time in sent.times]
+    records[-1] = records[-1]._replace(value=value + b"v" * sent.padding_bytes)
     batch = encode_batch(
         records,
         compression=sent.compression,
@@ -131,6 +136,8 @@ class MemorySegment:
     live_times: Times | None = None
     stored_times: Times = field(default_factory=lambda: Times(Offset(0)))
     learned_blocks: int = 0
+    kept: Stretches = field(default_factory=Stretches)
+    kept_stretches: SegmentStretches = field(default_factory=SegmentStretches)
 
     @property
     def size_bytes(self) -> int:
@@ -150,6 +157,12 @@ class MemorySegment:
     def learned(self) -> None:
         self.learned_blocks += 1
 
+    def stretches(self, position: Position) -> BatchStretches | None:
+        return self.kept_stretches.find(position)
+
+    def keep_stretches(self, position: Position, found: BatchStretches) -> None:
+        self.kept.keep(self.kept_stretches, position, found)
+
     def times(self) -> Times | None:
         return self.live_times
 
@@ -158,9 +171,15 @@ class MemoryLog:
     """A partition built from batches; also the oracle's list, in `records`."""
 
     def __init__(
-        self, batches: Sequence[Sent], *, interval_bytes: int = 4096, exact: bool = False
+        self,
+        batches: Sequence[Sent],
+        *,
+        interval_bytes: int = 4096,
+        exact: bool = False,
+        kept: Stretches | None = None,
     ) -> None:
         """Append all batches. `exact`: the node encoded them, so their bounds are known."""
+        self.kept = Stretches() if kept is None else kept
         self.log_start = Offset(0)
         self.log_end = Offset(0)
         self.index_interval_bytes = interval_bytes
@@ -201,7 +220,7 @@ class MemoryLog:
 
     def _roll(self) -> MemorySegment:
         self.seal()
-        segment = MemorySegment(self.log_end, self.log_end)
+        segment = MemorySegment(self.log_end, self.log_end, kept=self.kept)
         segment.live_index = OffsetIndex(self.log_end)
         segment.live_times = segment.stored_times = Times(self.log_end)
         self._builder = IndexBuilder(segment.live_index, self.index_interval_bytes)
@@ -222,6 +241,7 @@ class MemoryLog:
         kept = [header for header in batches if header.base_offset < offset]
         del segment.log[sum(header.size_bytes for header in kept) :]
         segment.stored_times.truncate(offset)
+        segment.kept_stretches.forget()
         builder.truncate(offset)
         ends = accumulate((header.size_bytes for header in kept), initial=0)
         for header, position in zip(kept, ends, strict=False):
@@ -313,13 +333,16 @@ class Drive:
     """Called with the number of each step, before it is carried out: the log may change."""
     steps: int = 0
     block_bytes: int = 0
+    part_bytes: int = 0
+    trusted: bool = True
+    """Batches count as verified once they were read."""
     reads: list[tuple[Offset, Position, Position]] = field(default_factory=list)
     index_files: int = 0
     asked: list[str] = field(default_factory=list)
 
     def run(self, search: Search[AnswerT]) -> AnswerT:
         """Carry out every step; return the answer."""
-        self.steps = self.block_bytes = self.index_files = 0
+        self.steps = self.block_bytes = self.part_bytes = self.index_files = 0
         self.reads.clear()
         self.asked.clear()
         try:
@@ -364,6 +387,10 @@ class Drive:
                 self.reads.append((segment.base_offset, position, end))
                 self.block_bytes += end - position
                 return memoryview(bytes(segment.log[position:end]))
+            case NeedPart(_, position, end, batch):
+                assert batch[0] < position < end <= batch[1] <= segment.size_bytes
+                self.part_bytes += end - position
+                return memoryview(bytes(segment.log[position:end])) if self.trusted else None
             case NeedIndex():
                 self.index_files += 1
                 return segment.index_file

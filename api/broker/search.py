@@ -15,6 +15,7 @@ from logstore.searchable import (
     AnswerT,
     NeedBlock,
     NeedIndex,
+    NeedPart,
     NeedTimes,
     Reply,
     Search,
@@ -23,7 +24,7 @@ from logstore.searchable import (
 )
 from logstore.segment_view import SegmentView
 from model.errors import ErrorCode, RequestError, StorageFailed
-from model.ids import Offset
+from model.ids import Offset, Position
 
 ResultT = TypeVar("ResultT")
 
@@ -89,6 +90,8 @@ class Searches:
                 if len(block) != end - position:
                     raise SegmentGone
                 return block
+            case NeedPart(SegmentView() as segment, position, end, batch):
+                return await self._part(segment, (position, end), batch)
             case NeedIndex(SegmentView() as segment):
                 return await self._node.in_thread(segment.index_file)
             case NeedTimes(SegmentView() as segment):
@@ -99,6 +102,21 @@ class Searches:
                 return times
             case _:
                 return None
+
+    async def _part(
+        self,
+        segment: SegmentView,
+        wanted: tuple[Position, Position],
+        batch: tuple[Position, Position],
+    ) -> memoryview | None:
+        """Return bytes inside a batch, or None if nobody has verified the batch."""
+        if not segment.is_current:
+            raise SegmentGone
+        part = segment.part_now(*wanted)
+        if part is None:
+            part = await self._in_thread(segment, partial(segment.part, *wanted))
+        whole = len(part) == wanted[1] - wanted[0]
+        return memoryview(part) if whole and segment.trusts(*batch) else None
 
     async def _in_thread(self, segment: SegmentView, job: Callable[[], ResultT]) -> ResultT:
         """Read in the pool; a segment that went meanwhile is no failed disk."""

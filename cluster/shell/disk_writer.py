@@ -1,9 +1,13 @@
 """The two threads of a log directory: one writes rounds, one makes checkpoints.
 
 The loop never waits for the disk. It takes a round at the end of a tick and hands it to the writer
-thread, which writes and syncs it; while that runs, the next round gathers. The checkpointer makes
-partition files durable behind the journal, removes what retention and deletion freed, and looks
-after the free space. What to write is decided in `logstore`, which knows no thread.
+thread, which writes and syncs it; while that runs, the next round gathers. A light round, which
+syncs nothing and only copies a few bytes into the page cache, the loop writes itself: waking a
+thread and being woken by it takes longer. Once the kernel makes it wait there, as it does when too
+much of the cache is not on the disk yet, the thread writes for a while (decision 0007 has the
+figures). The checkpointer makes partition files durable behind the journal, removes what retention
+and deletion freed, and looks after the free space. What to write is decided in `logstore`, which
+knows no thread.
 
 A failed write or sync takes the directory offline at once (P44): nothing is tried again, and the
 owner is told once.
@@ -15,13 +19,14 @@ Invariants:
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, TypeAlias
 
 from cluster.shell.tick import Tick
 from cluster.shell.worker import Worker
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
-from logstore.round import CheckpointJob, CheckpointResult, RoundResult
+from logstore.round import CheckpointJob, CheckpointResult, Round, RoundResult
 from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, MonotonicMs
 from model.ports import Clock
@@ -29,6 +34,10 @@ from model.ports import Clock
 Ended: TypeAlias = Callable[[RoundResult | None, Sequence[PartitionLog]], None]
 """What a finished round did, or None for a checkpoint; and whose positions it has moved."""
 
+DETAIN_MS: Final = 3
+"""A light round that took longer has waited for something: ms, by a clock of whole ones."""
+AWAY_MS: Final = 1_000
+"""For so long the thread writes light rounds too: the loop loses little, however slow the disk."""
 CHECK_MS: Final = MonotonicMs(1_000)
 """How often a checkpoint that falls due by time, and the free space, are looked at; ms."""
 
@@ -67,6 +76,7 @@ class DiskWriter:
         self._offline = False
         self._ending = False
         self._filing_due = False
+        self._away_until = MonotonicMs(0)
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._checkpoints_taken = 0
         self._checkpoints_done = 0
@@ -166,7 +176,23 @@ class DiskWriter:
             self._tell()
             return
         self._writing = True
-        self._writer.submit(lambda: self._directory.run_round(work), self._end_round, self._fail)
+        if work.is_light and now >= self._away_until and not self._checkpointing:
+            self._write_here(work, now)
+        else:
+            run = partial(self._directory.run_round, work)
+            self._writer.submit(run, self._end_round, self._fail)
+
+    def _write_here(self, work: Round, now: MonotonicMs) -> None:
+        """Write a light round; the thread is idle."""
+        try:
+            result = self._directory.run_round(work)
+        except Exception as error:  # noqa: BLE001 - ends the directory, as from the thread
+            self._fail(error)
+            return
+        written = self._clock.monotonic_ms()
+        if written - now > DETAIN_MS:
+            self._away_until = MonotonicMs(written + AWAY_MS)
+        self._end_round(result)
 
     def _end_round(self, result: RoundResult) -> None:
         assert self._writing, "ONE_ROUND_AT_A_TIME"

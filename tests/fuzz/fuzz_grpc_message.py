@@ -186,24 +186,33 @@ def samples() -> list[bytes]:
 
 def fuzz(data: bytes) -> None:
     """Parse the message and serve it; a refusal must fit into a status and a row."""
+    _answered(data)
+
+
+def expanded_bytes(data: bytes) -> int:
+    """Return how long the answer is: two bytes name a batch whose row says why it is refused."""
+    return len(_answered(data))
+
+
+def _answered(data: bytes) -> bytes:
+    """Return what the caller gets; nothing if there was no call."""
     if not data:
-        return
+        return b""
     sample, ask = CALLS[data[0] % len(CALLS)]
     request = type(sample)()
     try:
         request.ParseFromString(data[1:])
     except DecodeError:
-        return
+        return b""
     node = _node()
     try:
         answer = node.loop.run_until_complete(_ask(node, ask, request))
     except RequestError as refusal:
-        status(refusal).SerializeToString()
-        record_error(refusal).SerializeToString()
-        return
-    if answer is not None:
-        answer.SerializeToString()
+        return bytes(
+            status(refusal).SerializeToString() + record_error(refusal).SerializeToString()
+        )
     assert not node.running.failures, node.running.failures
+    return b"" if answer is None else bytes(answer.SerializeToString())
 
 
 async def _ask(node: _Node, ask: Ask, request: Message) -> Message | None:

@@ -24,6 +24,8 @@ from tidelog.v1 import config_service_pb2, log_service_pb2, topic_service_pb2
 from tidelog.wire_errors import DETAILS, DOMAIN, failure_of_row, failure_of_status
 
 TIME: Final = 1_700_000_000
+READS: Final = 4
+"""A row of a dozen bytes is parsed, read field by field, and becomes an object with times."""
 
 
 class _Ended:

@@ -4,18 +4,30 @@ The list of the model log is the oracle (`tests.searchable_log`); every batch go
 """
 
 import random
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TypeVar
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.sim.disk import SimDisk
+from logstore import stretches
 from logstore.event_bounds import Bounds
 from logstore.identity import Identity
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
-from logstore.searchable import NeedBlock, NeedIndex, NeedTimes, Reply, Search, SegmentGone, Step
+from logstore.searchable import (
+    NeedBlock,
+    NeedIndex,
+    NeedPart,
+    NeedTimes,
+    Reply,
+    Search,
+    SegmentGone,
+    Step,
+)
 from logstore.segment_view import SegmentView
 from logstore.settings import KIB, Flush, LogSettings, PartitionSettings
 from logstore.time_search import (
@@ -56,6 +68,14 @@ SMALL = LogSettings(
     loaded_segments_max=1,
     reserve_bytes=0,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_stretches() -> Iterator[None]:
+    """Let a stretch be one record, so that a batch of a few has several."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stretches, "STRETCH_RECORDS_MAX", 1)
+        yield
 
 
 class Store:
@@ -152,6 +172,11 @@ class Store:
                 if not view.is_current:
                     raise SegmentGone
                 return view.block(position, end)
+            case NeedPart(SegmentView() as view, position, end, batch):
+                if not view.is_current:
+                    raise SegmentGone
+                part = view.part(position, end)
+                return memoryview(part) if view.trusts(*batch) else None
             case NeedIndex(SegmentView() as view):
                 return view.index_file()
             case NeedTimes(SegmentView() as view):

@@ -6,22 +6,28 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
-from threading import Event
+from threading import Event, current_thread
 
 import pytest
 
 from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
-from cluster.shell.disk_writer import CHECK_MS, DiskWriter
+from cluster.shell.disk_writer import AWAY_MS, CHECK_MS, DETAIN_MS, DiskWriter
 from cluster.shell.tick import Tick
 from cluster.shell.worker import Worker
 from logstore.batch import encode_batch
 from logstore.identity import Identity
 from logstore.log_directory import LogDirectory, Opened
 from logstore.partition_log import PartitionLog
-from logstore.round import CheckpointJob, CheckpointResult, RoundResult
-from logstore.settings import LogSettings, PartitionSettings
+from logstore.round import (
+    LIGHT_BYTES_MAX,
+    CheckpointJob,
+    CheckpointResult,
+    Round,
+    RoundResult,
+)
+from logstore.settings import Flush, LogSettings, PartitionSettings
 from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ids import (
     AppendTimeMs,
@@ -34,14 +40,16 @@ from model.ids import (
     TopicId,
     WallMs,
 )
+from model.ports import Disk
 from model.record import NewRecord
 
 PLACE = PartitionId(TopicId(bytes(range(16))), 0)
 FLOOR = AppendTimeMs(5_000)
+FLUSH_MS = 5_000
 WAIT_S_MAX = 30.0
 
 
-def opened(disk: SimDisk) -> Opened:
+def opened(disk: Disk) -> Opened:
     return LogDirectory.open(
         disk,
         LogSettings(journal_file_bytes=64 << 10),
@@ -55,7 +63,7 @@ def opened(disk: SimDisk) -> Opened:
 class Bench:
     """A directory with one partition, and its writer."""
 
-    disk: SimDisk
+    disk: Disk
     directory: LogDirectory
     writer: DiskWriter
     log: PartitionLog
@@ -79,7 +87,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(disk: SimDisk, *, floor: AppendTimeMs | None = FLOOR) -> AsyncIterator[Bench]:
+async def bench(disk: Disk, *, floor: AppendTimeMs | None = FLOOR) -> AsyncIterator[Bench]:
     loop = asyncio.get_running_loop()
     directory = opened(disk).directory
     log = directory.partitions.get(PLACE) or directory.create(PLACE, PartitionSettings())
@@ -219,6 +227,107 @@ async def test_a_failed_write_is_told_once_and_nothing_is_tried_again() -> None:
         await asyncio.wait([asyncio.ensure_future(asyncio.Event().wait())], timeout=0)
         assert disk.faults.struck == 1
         assert one.log.flushed_end == 1
+
+
+def writing_threads(directory: LogDirectory, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return where each round from here on is written: the names of threads, in order."""
+    threads: list[str] = []
+    run = directory.run_round
+
+    def noted(work: Round) -> RoundResult:
+        threads.append(current_thread().name)
+        return run(work)
+
+    monkeypatch.setattr(directory, "run_round", noted)
+    return threads
+
+
+HERE = current_thread().name
+THERE = "tidelog-writer-0"
+
+
+@asynccontextmanager
+async def without_sync(disk: Disk) -> AsyncIterator[Bench]:
+    """Yield a bench whose partition has its directory, and leaves syncing to checkpoints."""
+    async with bench(disk) as one:
+        one.log.configure(PartitionSettings(flush=Flush.ASYNC, flush_ms=FLUSH_MS))
+        one.append()
+        await one.writer.flushed()
+        await one.writer.checkpoint_ended()
+        yield one
+
+
+async def test_the_loop_writes_a_few_bytes_itself_that_nobody_syncs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with without_sync(SimDisk()) as one:
+        threads = writing_threads(one.directory, monkeypatch)
+        one.append()
+        await one.came(lambda: one.log.written_end == 2)
+        one.append(bytes(LIGHT_BYTES_MAX))
+        await one.came(lambda: one.log.written_end == 3)
+        assert threads == [HERE, THERE]
+
+
+async def test_what_is_synced_is_never_written_by_the_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with bench(SimDisk()) as one:
+        await one.writer.flushed()
+        threads = writing_threads(one.directory, monkeypatch)
+        one.append()
+        await one.came(lambda: one.log.flushed_end == 1)
+        assert threads == [THERE]
+
+
+async def test_a_loop_that_had_to_wait_leaves_the_writing_to_the_thread_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with without_sync(SimDisk()) as one:
+        threads = writing_threads(one.directory, monkeypatch)
+        noted = one.directory.run_round
+
+        def slow(work: Round) -> RoundResult:
+            one.clock.advance(DETAIN_MS + 1)
+            return noted(work)
+
+        monkeypatch.setattr(one.directory, "run_round", slow)
+        one.append()
+        await one.came(lambda: one.log.written_end == 2)
+        monkeypatch.setattr(one.directory, "run_round", noted)
+        one.clock.advance(AWAY_MS - 1)
+        one.append()
+        await one.came(lambda: one.log.written_end == 3)
+        one.clock.advance(1)
+        one.append()
+        await one.came(lambda: one.log.written_end == 4)
+        assert threads == [HERE, THERE, HERE]
+
+
+async def test_a_write_that_fails_on_the_loop_takes_the_directory_offline_too() -> None:
+    disk = SimDisk()
+    async with without_sync(disk) as one:
+        disk.faults.add(Fault(Operation.WRITE, "partitions", errno.EIO))
+        one.append()
+        await one.writer.flushed()
+        assert one.writer.offline
+        assert isinstance(one.failures[0], StorageFailed)
+
+
+async def test_whatever_goes_wrong_in_a_write_on_the_loop_ends_the_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with without_sync(SimDisk()) as one:
+        bug = AssertionError("ROUND_ENTRIES_COUNTED")
+
+        def broken(_: Round) -> RoundResult:
+            raise bug
+
+        monkeypatch.setattr(one.directory, "run_round", broken)
+        one.append()
+        await one.writer.flushed()
+        assert one.writer.offline
+        assert one.failures == [bug]
 
 
 async def test_a_checkpoint_that_is_asked_for_is_one_taken_afterwards() -> None:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from logstore import block_scan
-from logstore.batch import SLICE_RECORDS, timestamp_slices
+from logstore.batch import SLICE_RECORDS, placed_timestamps
 from logstore.event_bounds import UNKNOWN, Bounds
 from logstore.event_search import READ_BYTES_MAX, next_possible
 from logstore.index_load import READ_BYTES
@@ -183,12 +183,12 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Count the records that are decoded; the test clears the list at each step."""
     counts: list[int] = []
 
-    def counted(batch: memoryview) -> Iterator[list[tuple[Offset, int]]]:
-        for taken in timestamp_slices(batch):
+    def counted(batch: memoryview, *, every: int) -> Iterator[tuple[int, list[tuple[Offset, int]]]]:
+        for position, taken in placed_timestamps(batch, every=every):
             counts.append(len(taken))
-            yield taken
+            yield position, taken
 
-    monkeypatch.setattr(block_scan, "timestamp_slices", counted)
+    monkeypatch.setattr(block_scan, "placed_timestamps", counted)
     return counts
 
 
