@@ -7,11 +7,15 @@ from consumer_groups.records import (
 )
 from tests.chaos.journal import (
     Assigned,
+    Broke,
     Committing,
     Cut,
     Delivered,
     Ended,
+    Killed,
     Lag,
+    Resumed,
+    Resuming,
     Silent,
 )
 from tests.chaos.tale import Tale, commits, epoch, leaves, only
@@ -74,6 +78,23 @@ def test_silence_that_is_noticed_too_late(tale: Tale) -> None:
 def test_silence_that_is_not_waited_for(tale: Tale) -> None:
     silent(tale, removed=13_900, served=13_950)
     only(tale, "one was given up 100 ms early (SESSION_ENDED)")
+
+
+def test_a_break_that_is_not_waited_for(tale: Tale) -> None:
+    tale.replaced(Cut(10_000, "one"), Killed(10_500, "one"))
+    only(tale, "one was given up 490 ms early (RESUME_ENDED)")
+
+
+def test_who_is_killed_while_its_stream_is_broken_has_had_none_since_then(tale: Tale) -> None:
+    tale.replaced(Cut(10_000, "one"), Killed(10_500, "one"))
+    tale.one.append(Broke(10_000, "one"))
+    assert tale.problems() == []
+
+
+def test_who_is_killed_after_it_has_resumed_has_its_time_from_there(tale: Tale) -> None:
+    tale.replaced(Cut(10_000, "one"), Killed(10_500, "one"))
+    tale.one += [Broke(10_000, "one"), Resuming(10_100, "one"), Resumed(10_200, "one")]
+    assert "one was given up 490 ms early (RESUME_ENDED)" in tale.problems()
 
 
 def test_who_is_thrown_out_for_nothing(tale: Tale) -> None:

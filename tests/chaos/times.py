@@ -134,11 +134,16 @@ class Clockwork:
                 )
 
     def _not_early(self, member: Membership, hold: Hold, ended: float) -> None:
-        """Nobody loses membership before its time is over."""
+        """Nobody loses membership before its time is over.
+
+        Who stops while its stream is broken has had no stream since the break.
+        """
+        stopped = min(one.at for one in member.strikes)
         if hold.how == "SESSION_ENDED":
-            least = min(one.at for one in member.strikes) + member.session_ms
+            least = stopped + member.session_ms
         else:
-            least = min(one.at for one in member.strikes) + RESUME_MS
+            broken = [since for since, back in member.breaks if since < stopped < back]
+            least = min([stopped, *broken]) + RESUME_MS
         if ended < least - CLOCK_MS:
             text = f"{hold.who} was given up {least - ended:.0f} ms early ({hold.how})"
             self.times.problems.append(text)
