@@ -105,9 +105,8 @@ class PartitionLog:
         self._is_dirty = False
         self.cut: Offset | None = None
         """Where `truncate` wants the log to end; None once that is done."""
-        self.cutting = False
-        """A round is doing it."""
-        self.deleted = False
+        self.cutting = self.deleted = False
+        """A round is cutting; the log is gone."""
         self.upkeep = Upkeep()
 
     def begin_at(self, segments: list[Segment], *, log_start: Offset, sequence: int) -> None:

@@ -42,7 +42,7 @@ HINTS: Final = {
     "NO_QUORUM": "Start the controllers that are down; look at: tidelog quorum status.",
     "OFFSET_NOT_AVAILABLE": "Wait a moment and try again.",
     "READ_NOT_CONFIRMED": "Try again, or read with consistency LEADER.",
-    "NODE_UNREACHABLE": "Wait and try again; if it lasts, look at: tidelog cluster health, and at the "
+    "NODE_UNREACHABLE": "Wait and try again; if it lasts, see: tidelog cluster health, and the "
     "addresses that nodes advertise to each other.",
     "NOT_ENOUGH_REPLICAS": "See which replica is missing with: tidelog cluster health; nothing was "
     "appended.",

@@ -92,8 +92,7 @@ class Process:
         self.jobs: deque[Callable[[], None]] = deque()
         """What threads would do; it waits while the disk is `slow`."""
         self.slow = False
-        self.alive = True
-        self.memory = 0
+        self.alive, self.memory = True, 0
         self.halts: list[str] = []
         self.failures: list[Exception] = []
         self.roles: list[bool] = []

@@ -181,7 +181,7 @@ async def test_a_leader_that_dies_leaves_the_outcome_open_or_nothing_done(nodes:
 
 
 async def test_a_node_takes_nothing_further_that_was_brought(nodes: Nodes) -> None:
-    """Two nodes that take each other for the leader must not pass a call to and fro."""
+    """Two nodes that take each other for the leader must not pass a call to and back."""
     remote = next(n for n in range(PARTITIONS) if nodes.row(TOPIC, n).leader == 2)
     forwarding = nodes.lives[3].context.forwarding
     assert forwarding is not None

@@ -23,6 +23,7 @@ from pathlib import Path
 from api.broker.acks import Acks, Produced
 from api.broker.fetch import Want
 from api.broker.place import AtTime, Latest
+from api.cluster_settings import ClusterSection
 from api.node.assemble import Node
 from api.node.log_events import EVENTS
 from api.node.system_spawn import SystemSpawn
@@ -30,7 +31,6 @@ from api.node.world import World
 from api.settings import NodeSettings
 from api.sim.clock import SimClock
 from cluster.controller.topics import CreateTopic, DeleteTopic
-from cluster.settings import ClusterSettings
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.batch import encode_batch
 from logstore.disk_posix import PosixDisk
@@ -62,7 +62,7 @@ SETTINGS = NodeSettings(
         scrub_interval_ms=DAY_MS // 2,
         reserve_bytes=0,
     ),
-    cluster=ClusterSettings(quorum_file_bytes=KIB, quorum_snapshot_entries=10),
+    cluster=ClusterSection(quorum_file_bytes=KIB, quorum_snapshot_entries=10),
 )
 TOPICS: dict[str, tuple[int, dict[str, str]]] = {
     "orders": (
