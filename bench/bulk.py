@@ -8,13 +8,14 @@ import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
 
 from bench.kafka_node import kafka
 from bench.machine import Missing, compiled, scratch
-from bench.rows import Row, paired
+from bench.rows import Row, compared, skipped
 from bench.server import Server, cpu_s
 from bench.tidelog_node import tidelog
 
@@ -74,7 +75,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
     try:
         client = compiled("bulk", "rdkafka")
     except Missing as missing:
-        yield Row(question="bulk", unit="", ours=None, skipped=str(missing))
+        yield skipped("bulk", str(missing))
         return
     for partitions, cases in CASES.items():
         with scratch() as root, ExitStack() as running:
@@ -88,7 +89,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
                 peer = kafka(Path(root, "kafka"), **{"num.partitions": str(partitions)})
                 servers.append(running.enter_context(peer))
             except Missing as missing:
-                yield Row(question="kafka", unit="", ours=None, skipped=str(missing))
+                yield skipped("kafka", str(missing))
             for case in cases:
                 yield from _case(client, servers, case, partitions=partitions, quick=quick)
 
@@ -146,25 +147,21 @@ def _rows(
         yield Row(question=what, unit="CPU us/record", ours=median(costs))
         return
     rate_min, cpu_max = TARGETS[verb, case.size_bytes]
-    ratio, spread = paired(rates, [run.rate for run in peer])
-    yield Row(
-        question=what,
-        unit="records/s",
-        ours=median(rates),
-        peer=median(run.rate for run in peer),
-        ratio=ratio,
-        spread=spread,
-        at_least=rate_min if case.codec == "none" else 1.0,
+    yield replace(
+        compared(
+            what,
+            unit="records/s",
+            ours=rates,
+            peer=[run.rate for run in peer],
+            at_least=rate_min if case.codec == "none" else 1.0,
+        ),
         gated=case == CASES[1][0] and partitions == 1,
     )
     peer_costs = [run.cpu_us for run in peer]
-    ratio, spread = paired(costs, peer_costs)
-    yield Row(
-        question=what,
+    yield compared(
+        what,
         unit="CPU us/record",
-        ours=median(costs),
-        peer=median(peer_costs),
-        ratio=ratio,
-        spread=spread,
+        ours=costs,
+        peer=peer_costs,
         at_most=cpu_max,
     )

@@ -35,7 +35,7 @@ from bench.requests import (
     of_redis,
 )
 from bench.requests import measure as ask
-from bench.rows import Row, paired
+from bench.rows import Row, compared, skipped
 from bench.tidelog_node import tidelog
 
 ONE: Final = Load(1, 1, 3_000)
@@ -71,7 +71,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
     try:
         compiled("small")
     except Missing as missing:
-        yield Row(question="durable", unit="", ours=None, skipped=str(missing))
+        yield skipped("durable", str(missing))
         return
     with scratch() as made, ExitStack() as running:
         root = Path(made)
@@ -81,7 +81,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
             try:
                 peers.append(_peer(name, root, running))
             except Missing as missing:
-                yield Row(question=name, unit="", ours=None, skipped=str(missing))
+                yield skipped(name, str(missing))
         yield _against_the_disk(ours, root, quick=quick)
         for load, targets in TARGETS.items():
             ask([ours, *peers], load, quick=quick)
@@ -111,14 +111,11 @@ def _against_the_disk(ours: Asked, root: Path, *, quick: bool) -> Row:
         syncs.append(_sync_us(root / "raw"))
         ask([ours], ONE, quick=True)
         waits.append(median(ours.figures["p50"]))
-    ratio, spread = paired(waits, syncs)
-    return Row(
-        question=f"{ONE}, synced, beside a raw fdatasync",
+    return compared(
+        f"{ONE}, synced, beside a raw fdatasync",
         unit="p50 us",
-        ours=median(waits),
-        peer=median(syncs),
-        ratio=ratio,
-        spread=spread,
+        ours=waits,
+        peer=syncs,
         at_most=1.3,
     )
 

@@ -31,7 +31,7 @@ from bench.kafka_node import kafka
 from bench.machine import Missing, compiled, scratch
 from bench.python_client import command, run
 from bench.requests import make_topics
-from bench.rows import Row, paired
+from bench.rows import Row, compared, skipped
 from bench.server import Running, cpu_s
 from bench.tidelog_node import tidelog
 
@@ -79,7 +79,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
             node = kafka(root / "kafka", **{"num.partitions": str(PARTITIONS)})
             servers.append(running.enter_context(node))
         except Missing as missing:
-            yield Row(question="kafka", unit="", ours=None, skipped=str(missing))
+            yield skipped("kafka", str(missing))
         yield from _commits(servers, root, quick=quick)
         yield _joins(servers, root, quick=quick)
         yield _killed(ours, root, quick=quick)
@@ -237,14 +237,11 @@ def _row(
     peers = [each for name, each in figures.items() if name != OURS]
     if not peers:
         return Row(question=question, unit=unit, ours=median(ours))
-    ratio, spread = paired(ours, peers[0])
-    return Row(
-        question=question,
+    return compared(
+        question,
         unit=unit,
-        ours=median(ours),
-        peer=median(peers[0]),
-        ratio=ratio,
-        spread=spread,
+        ours=ours,
+        peer=peers[0],
         at_least=at_least,
         at_most=at_most,
     )

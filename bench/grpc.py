@@ -17,13 +17,12 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 from typing import Final, NamedTuple
 
 from bench.bulk import CONSUMER, PRODUCER
 from bench.machine import Missing, compiled, scratch
 from bench.python_client import run
-from bench.rows import Row, paired
+from bench.rows import Row, compared, skipped
 from bench.server import Running, cpu_s
 from bench.tidelog_node import tidelog
 
@@ -65,7 +64,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
                     yield from question(node, quick=quick)
                 except Missing as missing:
                     name = question.__name__.strip("_")
-                    yield Row(question=f"gRPC, {name}", unit="", ours=None, skipped=str(missing))
+                    yield skipped(f"gRPC, {name}", str(missing))
 
 
 def _in_turn(client: Client, what: str, *, quick: bool) -> Runs:
@@ -157,13 +156,10 @@ def _row(
     at_least: float | None = None,
 ) -> Row:
     ours, peer = columns
-    ratio, spread = paired(ours, peer)
-    return Row(
-        question=question,
+    return compared(
+        question,
         unit=unit,
-        ours=median(ours),
-        peer=median(peer),
-        ratio=ratio,
-        spread=spread,
+        ours=ours,
+        peer=peer,
         at_least=at_least,
     )

@@ -35,7 +35,7 @@ from bench.machine import Missing, compiled, scratch
 from bench.python_client import command
 from bench.requests import STREAM, Load, kafka_request, make_topics, of_kafka
 from bench.requests import measure as ask
-from bench.rows import Row, paired
+from bench.rows import Row, compared, skipped
 from bench.server import Running
 from bench.tidelog_node import environment, tidelog
 
@@ -107,7 +107,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
         for client in (("bulk", "rdkafka"), ("small",), ("paced",)):
             compiled(*client)
     except Missing as missing:
-        yield Row(question="loop lag", unit="", ours=None, skipped=str(missing))
+        yield skipped("loop lag", str(missing))
         return
     with scratch() as made:
         root = Path(made)
@@ -276,13 +276,10 @@ def _row(load: str, seen: list[float], *, more: dict[str, float] | None = None) 
 
 
 def _slower(question: str, beside: list[float], alone: list[float]) -> Row:
-    ratio, spread = paired(beside, alone)
-    return Row(
-        question=question,
+    return compared(
+        question,
         unit="p99 ms",
-        ours=median(beside),
-        peer=median(alone),
-        ratio=ratio,
-        spread=spread,
+        ours=beside,
+        peer=alone,
         at_most=SLOWER_MAX,
     )

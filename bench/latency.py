@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from bench.kafka_node import kafka
 from bench.machine import Missing, compiled, scratch
-from bench.rows import Row, paired
+from bench.rows import Row, compared, skipped
 from bench.server import Server, cpu_s
 from bench.tidelog_node import tidelog
 
@@ -63,7 +63,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
     try:
         client = compiled("latency", "rdkafka", "pthread")
     except Missing as missing:
-        yield Row(question="latency", unit="", ours=None, skipped=str(missing))
+        yield skipped("latency", str(missing))
         return
     with scratch() as made, ExitStack() as running:
         root = Path(made)
@@ -75,7 +75,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
         try:
             servers["kafka"] = running.enter_context(kafka(root / "kafka"))
         except Missing as missing:
-            yield Row(question="kafka", unit="", ours=None, skipped=str(missing))
+            yield skipped("kafka", str(missing))
         runs = _in_turn(client, servers, quick=quick)
     for how in (UNSYNCED, SYNCED):
         yield from _rows(how, runs[how], runs.get("kafka"))
@@ -120,13 +120,10 @@ def _rows(how: str, ours: list[Run], peer: list[Run] | None) -> Iterator[Row]:
             yield Row(question=question, unit=unit, ours=median(mine))
             continue
         theirs = [getattr(run, figure) for run in peer]
-        ratio, spread = paired(mine, theirs)
-        yield Row(
-            question=question,
+        yield compared(
+            question,
             unit=unit,
-            ours=median(mine),
-            peer=median(theirs),
-            ratio=ratio,
-            spread=spread,
+            ours=mine,
+            peer=theirs,
             at_most=AT_MOST.get((how, figure)),
         )

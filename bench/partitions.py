@@ -26,7 +26,7 @@ from typing import Final, NamedTuple, TypeAlias
 from bench.kafka_node import CLEAN_STOP, kafka
 from bench.machine import Missing, compiled, scratch
 from bench.requests import TIMEOUT_MS, VALUE, make_topics
-from bench.rows import Row, paired
+from bench.rows import Row, compared, skipped
 from bench.server import Server, cpu_s, rss_mib
 from bench.tidelog_node import tidelog
 from logstore.batch import encode_batch
@@ -98,7 +98,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
     try:
         compiled("small")
     except Missing as missing:
-        yield Row(question="partitions", unit="", ours=None, skipped=str(missing))
+        yield skipped("partitions", str(missing))
         return
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the servers
@@ -115,7 +115,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
             for peer in peers:
                 _fill(peer, root, idle_s=0)
         except Missing as missing:
-            yield Row(question="kafka", unit="", ours=None, skipped=str(missing))
+            yield skipped("kafka", str(missing))
             peers = []
         _restart_in_turn([*nodes, *peers], quick=quick)
     one, few, many = nodes
@@ -252,28 +252,22 @@ def _restart_row(ours: Node, peer: Node | None) -> Row:
     if peer is None:
         return Row(question=question, unit=unit, ours=median(costs))
     peer_costs = [restart.cpu_s for restart in peer.restarts]
-    ratio, spread = paired(costs, peer_costs)
-    return Row(
-        question=question,
+    return compared(
+        question,
         unit=unit,
-        ours=median(costs),
-        peer=median(peer_costs),
-        ratio=ratio,
-        spread=spread,
+        ours=costs,
+        peer=peer_costs,
         at_most=CPU_MAX,
     )
 
 
 def _linear_row(few: Node, many: Node) -> Row:
     more, less = ([restart.cpu_s for restart in node.restarts] for node in (many, few))
-    ratio, spread = paired(more, less)
-    return Row(
-        question=f"restart, {many.partitions:,} beside {few.partitions:,}",
+    return compared(
+        f"restart, {many.partitions:,} beside {few.partitions:,}",
         unit="CPU s",
-        ours=median(more),
-        peer=median(less),
-        ratio=ratio,
-        spread=spread,
+        ours=more,
+        peer=less,
         at_most=LINEAR_MAX,
     )
 

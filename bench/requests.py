@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 from bench import nats_node, redis_node
 from bench.machine import compiled
-from bench.rows import Row, paired
+from bench.rows import Row, compared
 from bench.server import Server, cpu_s
 from logstore.batch import encode_batch
 from model.record import NewRecord
@@ -180,14 +180,11 @@ def judged(
             yield Row(question=name, unit=UNITS[target.figure], ours=median(mine))
             continue
         theirs = peer.figures[target.figure]
-        ratio, spread = paired(mine, theirs)
-        yield Row(
-            question=name,
+        yield compared(
+            name,
             unit=UNITS[target.figure],
-            ours=median(mine),
-            peer=median(theirs),
-            ratio=ratio,
-            spread=spread,
+            ours=mine,
+            peer=theirs,
             at_least=target.at_least,
             at_most=target.at_most,
         )

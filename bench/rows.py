@@ -47,6 +47,34 @@ def paired(ours: Sequence[float], peer: Sequence[float]) -> tuple[float, tuple[f
     return statistics.median(ratios), (min(ratios), max(ratios))
 
 
+def compared(
+    question: str,
+    *,
+    unit: str,
+    ours: Sequence[float],
+    peer: Sequence[float],
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> Row:
+    """Return the row of runs that were taken in turn, the first of ours with the peer's first."""
+    ratio, spread = paired(ours, peer)
+    return Row(
+        question=question,
+        unit=unit,
+        ours=statistics.median(ours),
+        peer=statistics.median(peer),
+        ratio=ratio,
+        spread=spread,
+        at_least=at_least,
+        at_most=at_most,
+    )
+
+
+def skipped(question: str, why: str) -> Row:
+    """Return the row of what cannot be measured here."""
+    return Row(question=question, unit="", ours=None, skipped=why)
+
+
 HEAD = f"{'what':46} {'ours':>10} {'peer':>10}  {'ratio':>6}  {'spread':>13}  target"
 
 

@@ -36,7 +36,7 @@ from typing import Final, NamedTuple
 import tidelog as sdk
 from bench.kafka_node import kafka
 from bench.machine import Missing, compiled, scratch
-from bench.rows import Row, paired
+from bench.rows import Row, compared, paired, skipped
 from bench.server import Server, cpu_s
 from bench.tidelog_node import tidelog
 from tidelog.types import EPOCH
@@ -82,7 +82,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
     try:
         client = compiled("seek", "rdkafka")
     except Missing as missing:
-        yield Row(question="seek", unit="", ours=None, skipped=str(missing))
+        yield skipped("seek", str(missing))
         return
     yield from _against_kafka(client, quick=quick)
     yield from _growth(client, quick=quick)
@@ -99,7 +99,7 @@ def _against_kafka(client: Path, *, quick: bool) -> Iterator[Row]:
         try:
             server = running.enter_context(kafka(root / "kafka"))
         except Missing as missing:
-            yield Row(question="kafka", unit="", ours=None, skipped=str(missing))
+            yield skipped("kafka", str(missing))
         else:
             peer = _loaded(client, server, "seek", size_bytes=size_bytes)
         lookups = QUICK_LOOKUPS if quick else LOOKUPS
@@ -175,14 +175,11 @@ def _lookups_row(size: str, ours: Sequence[float], peer: Sequence[float] | None 
     if peer is None:
         return Row(question=question, unit=unit, ours=median(rates))
     peer_rates = [1 / cost for cost in peer]
-    ratio, spread = paired(rates, peer_rates)
-    return Row(
-        question=question,
+    return compared(
+        question,
         unit=unit,
-        ours=median(rates),
-        peer=median(peer_rates),
-        ratio=ratio,
-        spread=spread,
+        ours=rates,
+        peer=peer_rates,
         at_least=4.0,
     )
 
@@ -191,14 +188,11 @@ def _windows_row(ours: Sequence[float], peer: Sequence[float] | None = None) -> 
     question, unit = f"window of {WIDTH:,} records by time", "CPU ms"
     if peer is None:
         return Row(question=question, unit=unit, ours=median(ours) * 1e3)
-    ratio, spread = paired(ours, peer)
-    return Row(
-        question=question,
+    return compared(
+        question,
         unit=unit,
-        ours=median(ours) * 1e3,
-        peer=median(peer) * 1e3,
-        ratio=ratio,
-        spread=spread,
+        ours=[cost * 1e3 for cost in ours],
+        peer=[cost * 1e3 for cost in peer],
         at_most=0.8,
     )
 
@@ -243,7 +237,7 @@ def _growth(client: Path, *, quick: bool) -> Iterator[Row]:
         free = shutil.disk_usage(made).free
         if not quick and free < FREE_BYTES_MIN:
             why = f"{free / GB:.0f} GB are free on the disk, {FREE_BYTES_MIN / GB:.0f} are needed"
-            yield Row(question="time lookup, 10 GB", unit="", ours=None, skipped=why)
+            yield skipped("time lookup, 10 GB", why)
             sizes = sizes[:-1]
         with tidelog(Path(made, "tidelog")) as node:
             logs = [_loaded(client, node, f"grown-{size}", size_bytes=size) for size in sizes]

@@ -15,7 +15,7 @@ from bench.nats_node import nats
 from bench.redis_node import redis
 from bench.requests import STREAM, Asked, Load, Target, judged, of_kafka, of_nats, of_redis
 from bench.requests import measure as ask
-from bench.rows import Row
+from bench.rows import Row, skipped
 from bench.tidelog_node import tidelog
 
 ONE: Final = Load(1, 1, 20_000)
@@ -46,7 +46,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
     try:
         compiled("small")
     except Missing as missing:
-        yield Row(question="small", unit="", ours=None, skipped=str(missing))
+        yield skipped("small", str(missing))
         return
     with scratch() as made, ExitStack() as running:
         root = Path(made)
@@ -57,7 +57,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
             try:
                 peers.append(_peer(name, root, running))
             except Missing as missing:
-                yield Row(question=name, unit="", ours=None, skipped=str(missing))
+                yield skipped(name, str(missing))
         for load, targets in TARGETS.items():
             ask([ours, *peers], load, quick=quick)
             yield from judged(f"{load}, not synced", ours, peers, targets=targets)

@@ -13,7 +13,7 @@ from typing import Final
 
 from bench.bulk import PRODUCER
 from bench.machine import Missing, compiled, scratch
-from bench.rows import Row
+from bench.rows import Row, skipped
 from bench.server import cpu_s
 from bench.tidelog_node import tidelog
 
@@ -37,7 +37,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
         try:
             client = compiled("bulk", "rdkafka")
         except Missing as missing:
-            yield Row(question="ready, 1 GiB", unit="s", ours=None, skipped=str(missing))
+            yield skipped("ready, 1 GiB", str(missing))
             return
         with tidelog(full, "topic_defaults.tidelog.flush=async") as node:
             what = ["produce", node.brokers, "full", "1", str(LOADED_RECORDS), str(LOADED_BYTES)]
