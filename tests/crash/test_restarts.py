@@ -141,6 +141,7 @@ def test_an_epoch_that_a_crash_took_does_not_come_back_once_the_log_is_longer() 
 def test_a_table_of_epochs_for_a_log_start_that_was_lost_is_not_believed() -> None:
     power = Power()
     power.committed(10, 10, epoch=1)
+    power.log.roll()
     power.committed(10, 10, epoch=2)
     power.on.checkpoint()
     name = f"{partition_directory(P)}/{EPOCHS}"
