@@ -1,4 +1,4 @@
-.PHONY: setup format check test floor wheel lock proto docs bench bench-all blind crash kill powercut fuzz days mutants interop groups-chaos seek-blind clients sim-groups sim-replication model-replication sim-raft restart
+.PHONY: setup format check test floor wheel lock proto docs bench bench-all blind crash kill powercut fuzz days mutants interop groups-chaos chaos seek-blind clients sim-groups sim-replication model-replication sim-raft restart local-story compose-story
 PY ?= $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 
 setup:  ; python3 dev.py setup
@@ -16,6 +16,7 @@ bench-all: ; $(PY) -m bench.harness --all $(ARGS)
 blind:    ; $(PY) -m tests.blind.run --ranges $(or $(N),1000) --seed $(or $(SEED),1)
 kill:     ; $(PY) -m tests.kill.run --kills $(or $(N),200) --seed $(or $(SEED),1)
 groups-chaos: ; $(PY) -m tests.chaos.run --seconds $(or $(SECONDS),600) --members $(or $(MEMBERS),50) --seed $(or $(SEED),1)
+chaos:    ; $(PY) -m tests.chaos.nodes_run --seed $(or $(SEED),1) $(ARGS)
 seek-blind: ; $(PY) -m tests.seek_blind.run --seeks $(or $(N),200) --seed $(or $(SEED),1)
 fuzz:     ; $(PY) -m tests.fuzz.run --seconds $(or $(SECONDS),600) --seed $(or $(SEED),1)
 crash:    ; $(PY) -m tests.crash.enumerate --states $(or $(N),50000) --seed $(or $(SEED),1)
@@ -29,3 +30,5 @@ sim-groups: ; $(PY) -m tests.sim.groups --seeds $(or $(N),500) --first $(or $(FI
 sim-replication: ; $(PY) -m tests.sim.replication --seeds $(or $(N),2000) --first $(or $(FIRST),0)
 model-replication: ; $(PY) -m tests.models.replication --states $(or $(N),5000000)
 restart:  ; $(PY) -m tests.restart.run $(ARGS)
+local-story: ; $(PY) -m tests.cluster.local_story $(ROWS) $(ARGS)
+compose-story: ; $(PY) -m tests.cluster.compose_story $(ROWS) $(ARGS)

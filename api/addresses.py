@@ -19,21 +19,16 @@ def check_address(name: str, text: str | None) -> None:
             raise ValueError(f"{name} = {text!r} is not HOST:PORT with a port to 65535") from wrong
 
 
-def check_reachable(bind: str | None, advertise: str | None) -> None:
+def check_told(advertise: str | None) -> None:
     """Accept only what Kafka clients can connect to once they are told it.
 
     Raises:
-        ValueError: naming the setting and what to set.
+        ValueError: naming the setting.
     """
     if advertise is not None:
         host, port = split_address(advertise)
         if port == 0 or is_every_address(host):
             raise ValueError(f"advertise = {advertise!r} is nowhere that a client can connect to")
-    elif bind is not None and is_every_address(split_address(bind)[0]):
-        raise ValueError(
-            f"bind = {bind!r} is every address of this machine: set advertise to the HOST:PORT "
-            "by which Kafka clients reach it"
-        )
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -52,12 +47,26 @@ def split_address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def is_address(host: str) -> bool:
+    """Tell whether a host is an IP address, and no name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def is_every_address(host: str) -> bool:
     """Tell whether a host stands for all addresses of a machine: nobody can connect to that."""
     try:
         return ip_address(host).is_unspecified
     except ValueError:
         return False
+
+
+def reached_by(host: str, machine: str) -> str:
+    """Return by which host others reach what is bound to one; `machine`: the name of this host."""
+    return machine if is_every_address(host) else host
 
 
 def is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Final, Protocol
 
@@ -17,14 +18,14 @@ from api.door import Address, Door
 from api.http.health import Health
 from api.node.assemble import Node
 from api.node.doors import Doors
-from api.node.endpoints import check_endpoints
+from api.node.endpoints import check_endpoints, doubtful
 from api.node.identity import numbered, secret_of
 from api.node.lifecycle import EXIT_REFUSED, Lifecycle
 from api.node.logging import EventLog, take_over_library_messages
 from api.node.refusals import Refusal, exposure, refusal_of
 from api.node.system_allocator import keep_freed_memory
 from api.node.system_clock import SystemClock
-from api.node.system_host import machine_name
+from api.node.system_host import looked_up, machine_name
 from api.node.system_limits import memory_limit_bytes, open_files_max
 from api.node.system_peers import SystemPeers
 from api.node.system_rand import SystemRand
@@ -158,7 +159,7 @@ class _Run:
         self._node: Node | None = None
         self._is_ready = False
         self._health = Health()
-        self._lifecycle = Lifecycle(self)
+        self._lifecycle = Lifecycle(self, stopping=self._health.stopping)
 
     async def main(self) -> int:
         """Start, serve, stop."""
@@ -204,7 +205,7 @@ class _Run:
         if settings.exposed():
             self._health.note("security", "open: no client is asked for a password")
             self._log("node_open", listeners=",".join(settings.exposed()))
-        self._health.note("controller", "this node, alone")
+        self._health.note("controller", partial(_controller, node))
         return node
 
     def _make_doors(self, node: Node) -> Sequence[Door]:
@@ -218,14 +219,12 @@ class _Run:
             replayed_entries=report.replayed_entries,
             scanned_bytes=report.scanned_bytes,
             dropped_bytes=report.dropped_bytes,
-            partitions=len(node.partitions),
+            partitions=len(node.directory.partitions),
         )
         for finding in report.dropped:
             self._log("recovery_dropped", **_fields(finding))
         for finding in report.repaired:
             self._log("recovery_repaired", **_fields(finding))
-        for partition in node.stray:
-            self._log("partition_stray", topic_id=partition.topic.hex(), partition=partition.number)
 
     # api.node.lifecycle.Watcher
 
@@ -236,7 +235,13 @@ class _Run:
         self._health.passed("listeners", "open")
         self._doors.opened(addresses)
         self._log("node_ready", **{door: f"{at.host}:{at.port}" for door, at in addresses.items()})
+        self._world.spawn.start(self._tell_doubts(), "advertised addresses")
         self._audience.ready(self._node, addresses, self._lifecycle.request_stop)
+
+    async def _tell_doubts(self) -> None:
+        """Say which addresses, of those that others are told, may lead nowhere."""
+        for doubt in await doubtful(self._loaded.settings, self._world.machine, looked_up):
+            self._log("address_in_doubt", **doubt._asdict())
 
     def failed(self, error: Exception) -> None:
         """The node cannot go on."""
@@ -247,6 +252,17 @@ class _Run:
             self._health.stopping()  # a bug, not the disk
         if self._is_ready:  # else the command line says the same, once
             self._log("node_failed", error=f"{type(error).__name__}: {error}")
+
+
+def _controller(node: Node) -> str:
+    """Return who decides on the metadata, for people."""
+    asked = node.broker.context.controller
+    if asked is None:
+        return "this node, alone"
+    if not node.has_joined:
+        return "not joined yet: this node waits for the controllers"
+    leader = asked()
+    return "nobody: there is no majority" if leader is None else f"node {leader}"
 
 
 def _fields(finding: Any) -> dict[str, str | int]:

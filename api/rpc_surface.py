@@ -90,6 +90,12 @@ SERVED: Final[frozenset[str]] = frozenset(
         "ConsumerGroupService/ListConsumerGroups",
         "ConsumerGroupService/DeleteConsumerGroup",
         "ClusterService/GetCluster",
+        "ClusterService/WatchCluster",
+        "ClusterService/TransferLeadership",
+        "ClusterService/ElectUncleanLeader",
+        "ClusterService/GetQuorum",
+        "ClusterService/AddVoter",
+        "ClusterService/RemoveVoter",
     }
 )
 """What this release answers with more than NOT_IMPLEMENTED."""

@@ -10,7 +10,13 @@ from enum import Enum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final
 
-from api.addresses import check_address, check_reachable, is_loopback, split_address
+from api.addresses import (
+    check_address,
+    check_told,
+    is_every_address,
+    is_loopback,
+    split_address,
+)
 from api.cluster_settings import ClusterSection, PeerListener
 from api.kafka_settings import KafkaSettings
 from consumer_groups.settings import GroupSettings
@@ -92,7 +98,7 @@ class NodeSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaListener:
-    """The listener for Kafka clients."""
+    """The listener for Kafka clients that reach this node by its own name or address."""
 
     bind: Annotated[
         str | None,
@@ -101,17 +107,59 @@ class KafkaListener:
     advertise: Annotated[
         str | None,
         Setting(
-            "HOST:PORT that Kafka clients are told; none: where it listens, if it is one address.",
+            "HOST:PORT that Kafka clients are told; none: where it listens, or, if that is every "
+            "address, the name of this machine.",
             high=300,
         ),
     ] = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no address."""
+        """Refuse what is no address, or none that a client can connect to."""
         check_bounds(self)
         check_address("bind", self.bind)
         check_address("advertise", self.advertise)
-        check_reachable(self.bind, self.advertise)
+        check_told(self.advertise)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExternalListener:
+    """A second listener for Kafka clients, which reach the nodes by other addresses.
+
+    Such as programs on the host of containers, or beyond a network's edge. Who comes in here is
+    told of every node the address of its external listener.
+    """
+
+    bind: Annotated[
+        str | None,
+        Setting("HOST:PORT to listen on; port 0 takes a free one; none switches it off.", high=300),
+    ] = None
+    advertise: Annotated[
+        str | None,
+        Setting(
+            "HOST:PORT that its Kafka clients are told; none: where it listens, if it is one "
+            "address.",
+            high=300,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no address, or leaves open what clients are to be told."""
+        check_bounds(self)
+        check_address("bind", self.bind)
+        check_address("advertise", self.advertise)
+        check_told(self.advertise)
+        if self.bind is None and self.advertise is not None:
+            raise ValueError(
+                f"advertise = {self.advertise!r}, and nobody listens: set bind as well, for "
+                'example to "0.0.0.0:19092"'
+            )
+        if self.bind is None or self.advertise is not None:
+            return
+        if is_every_address(split_address(self.bind)[0]):
+            raise ValueError(
+                f"bind = {self.bind!r} is every address of this machine: set advertise to the "
+                "HOST:PORT by which these clients reach it"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +284,7 @@ class NodeSettings:
 
     node: NodeSection = field(default_factory=NodeSection)
     kafka_listener: KafkaListener = field(default_factory=KafkaListener)
+    external_listener: ExternalListener = field(default_factory=ExternalListener)
     grpc_listener: GrpcListener = field(default_factory=GrpcListener)
     http_listener: HttpListener = field(default_factory=HttpListener)
     peer_listener: PeerListener = field(default_factory=PeerListener)
@@ -254,6 +303,7 @@ class NodeSettings:
         """Return host and port of each listener for clients that is on, by its door's name."""
         binds = {
             "kafka": self.kafka_listener.bind,
+            "external": self.external_listener.bind,
             "grpc": self.grpc_listener.bind,
             "http": self.http_listener.bind,
         }
@@ -274,6 +324,7 @@ class NodeSettings:
 SECTIONS: Final["Mapping[str, tuple[str, type[DataclassInstance]]]"] = {
     "node": ("node", NodeSection),
     "listeners.kafka": ("kafka_listener", KafkaListener),
+    "listeners.external": ("external_listener", ExternalListener),
     "listeners.grpc": ("grpc_listener", GrpcListener),
     "listeners.http": ("http_listener", HttpListener),
     "listeners.peer": ("peer_listener", PeerListener),

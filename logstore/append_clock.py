@@ -34,7 +34,15 @@ class AppendClock:
     first time read lies above it, and so above everything that was ever told closed.
     """
 
-    __slots__ = ("_last", "_monotonic", "_reserved", "_time_us", "in_doubt", "stepped_ms")
+    __slots__ = (
+        "_asked",
+        "_last",
+        "_monotonic",
+        "_reserved",
+        "_time_us",
+        "in_doubt",
+        "stepped_ms",
+    )
 
     def __init__(self, floor: AppendTimeMs, wall: WallMs, monotonic: MonotonicMs) -> None:
         """Start at the date, or just above the floor if the date lies below it."""
@@ -42,7 +50,7 @@ class AppendClock:
         self._time_us = start * _US_PER_MS
         self._monotonic = monotonic
         self._last = _tick(self._time_us)
-        self._reserved = floor
+        self._reserved = self._asked = floor
         self.stepped_ms = start - wall
         """How far the start is ahead of the date; worth a warning when it is more than a little."""
         self.in_doubt = self.stepped_ms > JUMP_MS
@@ -84,8 +92,13 @@ class AppendClock:
         return self._reserved - now < _RESERVE_LEFT_MS
 
     def reserve_until(self, now: AppendTimeMs) -> AppendTimeMs:
-        """Return the time to reserve: a floor for every later start."""
-        return AppendTimeMs(now + RESERVE_MS)
+        """Return the time to reserve: a floor for every later start.
+
+        Never less than before: the last one may be on its way to the disk, and `now` may be what
+        another node told, whose clock is behind.
+        """
+        self._asked = max(self._asked, AppendTimeMs(now + RESERVE_MS))
+        return self._asked
 
     def reserved(self, until: AppendTimeMs) -> None:
         """Note a reservation, once its journal entry is durable."""

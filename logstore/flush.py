@@ -16,9 +16,12 @@ from typing import Final, NamedTuple
 
 from logstore.journal_entry import APPEND_BYTES, HEAD_BYTES
 from logstore.partition_log import PartitionLog
+from logstore.producer_replay import Replay, Stretch
+from logstore.read_plan import source
 from logstore.round import Carrier, Cut, CutDone, FileWrite, Part, Run
 from logstore.segment import Segment
 from logstore.times import TimesRow, encode_row
+from model.ids import Offset
 
 SNAPSHOT_BYTES: Final = 1 << 20
 """Of the log, between two producer snapshots: what recovery reads headers of beyond the rest."""
@@ -107,6 +110,7 @@ class _Taking:
             log.cut,
             kept[-1].base_offset if kept else None,
             tuple(segment.base_offset for segment in gone),
+            _replay_of(log, log.cut, kept),
         )
         log.cutting = True
         self._entry(SMALL_ENTRY_BYTES)
@@ -253,6 +257,8 @@ def finish_filing(log: PartitionLog, runs: list[Run]) -> None:
         if run.carrier is _FILES:
             segment.written_times_bytes = segment.times_bytes
     log.filed_end = runs[-1].end_offset
+    filed = log.filed_end if log.cut is None else min(log.filed_end, log.cut)
+    log.producers.settle(filed, log.high_watermark)
     log.carriage.unfiled_entry = None
     log.drop_front()
 
@@ -263,6 +269,10 @@ def _finish_cut(log: PartitionLog, cut: Cut, done: CutDone | None) -> None:
     for segment in log.segment_list[kept:]:
         segment.remove()
     del log.segment_list[kept:]
+    if done is not None and done.producers is not None:
+        log.producers = done.producers
+    else:
+        log.producers.roll_back(cut.offset)
     if done is not None and cut.kept is not None:
         log.segment_list[-1].cut(
             cut.offset, done.size_bytes, done.times_bytes, last_append_time=done.last_append_time
@@ -279,6 +289,20 @@ def _finish_cut(log: PartitionLog, cut: Cut, done: CutDone | None) -> None:
         upkeep.snapshot_bytes += SNAPSHOT_BYTES  # the next checkpoint makes another
     log.cut, log.cutting = None, False
     log.drop_front()
+
+
+def _replay_of(log: PartitionLog, end: Offset, segments: list[Segment]) -> Replay | None:
+    """Return how a log that ends at `end` is read for its producers; None: memory knows them."""
+    if log.producers.reaches(end):
+        return None
+    stretches: list[Stretch] = []
+    for segment in segments:
+        segment.adopt()
+        origin = source(segment, log.index_interval_bytes)
+        rows = (segment.times, segment.times_whole)
+        stretches.append(Stretch(origin, segment.base_offset, segment.size_bytes, *rows))
+    first = log.segment_list[0].base_offset
+    return Replay(log.directory_name, first, end, tuple(stretches), log.producers.as_of(end))
 
 
 def _times_of(log: PartitionLog, run: Run) -> FileWrite:

@@ -48,6 +48,10 @@ class LeaderEpochs:
         """Every row, oldest first."""
         return tuple(self._rows)
 
+    def frozen(self) -> "LeaderEpochs":
+        """Return the table as it is now, for another thread."""
+        return LeaderEpochs(list(self._rows))
+
     @property
     def latest(self) -> LeaderEpoch | None:
         """The epoch of the newest record; None while there is none."""

@@ -140,7 +140,17 @@ class OffsetIndex:
 
     def floor(self, offset: Offset) -> Position:
         """Return where to start reading for an offset: a batch at or below it begins there."""
-        return Position(self._positions[self.row_of(offset)]) if len(self) else Position(0)
+        return self.block_of(offset)[0]
+
+    def block_of(self, offset: Offset) -> tuple[Position, Offset]:
+        """Return where to start reading for an offset, and what the batch there begins at.
+
+        Or at less: the offset of a block that was made up may be too high, and never too low.
+        """
+        if not len(self):
+            return Position(0), self.base_offset
+        row = self.row_of(offset)
+        return Position(self._positions[row]), Offset(self.base_offset + self._offsets[row])
 
     def set_bounds(self, row: int, bounds: Bounds) -> None:
         """Learn the exact bounds of a block, by whoever read all of its records."""

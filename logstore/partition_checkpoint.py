@@ -11,7 +11,7 @@ from logstore.flush import SNAPSHOT_BYTES
 from logstore.leader_epochs import LeaderEpochs
 from logstore.leader_epochs import encode as encode_epochs
 from logstore.partition_log import PartitionLog
-from logstore.paths import EPOCHS, PRODUCERS, by_offset
+from logstore.paths import DAMAGED, EPOCHS, PRODUCERS, by_offset
 from logstore.producer_snapshot import encode as encode_producers
 from logstore.round import FileWrite, PartitionCheckpoint
 from logstore.segment import Segment
@@ -20,7 +20,8 @@ from model.ids import AppendTimeMs, Offset
 INDEX_BYTES: Final = 16 << 20
 """Of the active segment, between two writes of its index: what a first read scans at most."""
 SNAPSHOTS_KEPT: Final = 2
-"""Beside the sound one. Neither is synced: of the older one more has reached the disk by now."""
+"""Beside the sound one and a committed one. None of them is synced: of the oldest most is on the
+disk by now."""
 
 
 def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckpoint:
@@ -58,14 +59,13 @@ def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckp
     if log.leader_epochs.changed or trimmed:
         name, table, sole = _epochs(log, end)
         (small if sole else caches).append((name, table))
-    at = end if log.cut is None else min(end, log.cut)
-    sound = (trimmed or log.upkeep.sound_snapshot is None) and _is_sole_copy(log, at)
+    sound = (trimmed or log.upkeep.sound_snapshot is None) and _is_sole_copy(log, end)
     least = 0 if sound else 1 if stopping else SNAPSHOT_BYTES
-    if snapshot := _snapshot(log, at, least=least):
+    if snapshot := _snapshot(log, end, least=least):
         # One that the segments, or a sound one with them, tell as well saves reading them: nobody
         # misses it.
         (small if sound else caches).extend(snapshot)
-        log.upkeep.sound_snapshot = at if sound else log.upkeep.sound_snapshot
+        log.upkeep.sound_snapshot = end if sound else log.upkeep.sound_snapshot
     part = PartitionCheckpoint(
         log.id,
         log.directory_name,
@@ -149,8 +149,8 @@ def _epochs(log: PartitionLog, end: Offset) -> tuple[str, bytes, bool]:
 def _is_sole_copy(log: PartitionLog, at: Offset) -> bool:
     """Tell whether a producer's batches below `at` lie in segments that are gone, or about to go.
 
-    They may where none of those that are remembered lies below `at`: more came since, or was cut
-    off, than the window holds.
+    They may where none of those that are remembered lies below `at`: more came since than the
+    window holds.
     """
     floor = log.segment_list[0].base_offset
     return floor > 0 and not all(
@@ -174,7 +174,9 @@ def _snapshot(log: PartitionLog, end: Offset, *, least: int) -> list[tuple[str, 
     if end not in log.upkeep.snapshots:
         insort(log.upkeep.snapshots, end)
     # What is accepted and not yet written may be lost, and a snapshot that reflects it with it.
-    known = log.producers if end == log.log_end else log.producers.as_of(end)
+    # Nor does a cut under way count: until the journal has it, a start finds the log as it was.
+    whole = end == log.log_end and log.cut is None
+    known = log.producers if whole else log.producers.as_of(end)
     return [(f"{log.directory_name}/{by_offset(end, PRODUCERS)}", encode_producers(known, end))]
 
 
@@ -188,14 +190,22 @@ def _unlink(log: PartitionLog, end: Offset) -> list[str]:
     unlink = [
         name
         for segment in log.upkeep.trimmed
-        for name in (segment.log_name, segment.times_name, segment.index_name)
+        for name in (
+            segment.log_name,
+            segment.times_name,
+            segment.index_name,
+            segment.log_name + DAMAGED,
+            segment.times_name + DAMAGED,
+        )
     ]
     log.upkeep.trimmed.clear()
     useful = [offset for offset in log.upkeep.snapshots if offset <= end]
     sound = log.upkeep.sound_snapshot
     older = [offset for offset in useful if sound is not None and offset < sound]
+    # A cut begins there: nothing that is committed is cut off, unless an election says so.
+    committed = max((offset for offset in useful if offset <= log.high_watermark), default=None)
     for offset in (*older, *useful[len(older) : -SNAPSHOTS_KEPT]):
-        if offset == sound:
+        if offset in {sound, committed}:
             continue
         unlink.append(f"{log.directory_name}/{by_offset(offset, PRODUCERS)}")
         log.upkeep.snapshots.remove(offset)

@@ -14,6 +14,7 @@ Invariants:
 import struct
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from logstore.carriage import Carriage
@@ -50,10 +51,9 @@ RUN_BYTES_MAX: Final = 16 << 20
 """A longer run is ended: rounds stay bounded."""
 _OFFSET: Final = struct.Struct(">q")
 _EPOCH: Final = struct.Struct(">i")
-_DELTA: Final = struct.Struct(">i")
+_DELTA: Final = _EPOCH
 _FIELDS: Final = struct.Struct(">hi16xqhii")
 """From byte 21 of a batch: attributes, last offset delta, then from 43 on the producer's fields."""
-_FIRST: Final = Offset(0)
 _TELLS_TIME: Final = CONTROL | LOG_APPEND_TIME
 # Bound here, for Python 3.11 looks a member of an Enum up in 0.2 us, twice for each run.
 _ASYNC: Final = Flush.ASYNC
@@ -78,7 +78,7 @@ class PartitionLog:
         disk: Disk,
         log_settings: LogSettings,
         owner: "Owner[PartitionLog]",
-        begin: Offset = _FIRST,
+        begin: Offset,
     ) -> None:
         """Begin empty, at an offset, known to no checkpoint."""
         self.id = partition
@@ -256,6 +256,7 @@ class PartitionLog:
         if offset >= self.tail.start:
             return self.tail.read(offset, max_bytes, end=end)
         segment = self.segment_of(offset)
+        segment.epochs = self.leader_epochs
         self._owner.reading(segment)
         return ReadPlan(
             self._disk,
@@ -276,13 +277,12 @@ class PartitionLog:
 
     def segments(self) -> tuple[SegmentView, ...]:
         """Return the segments as they are now, oldest first: what is written of them."""
-        end, interval = self.filed_end, self.index_interval_bytes
-        kept = self._owner.stretches
-        return tuple(
-            SegmentView(self._disk, segment, kept=kept, interval_bytes=interval, end=end)
-            for segment in self.segment_list
-            if segment.base_offset <= end
-        )
+        end, interval, kept = self.filed_end, self.index_interval_bytes, self._owner.stretches
+        found = [segment for segment in self.segment_list if segment.base_offset <= end]
+        for segment in found:
+            segment.epochs = self.leader_epochs
+        of_one = partial(SegmentView, self._disk, kept=kept, interval_bytes=interval, end=end)
+        return tuple(map(of_one, found))
 
     def segment_of(self, offset: Offset) -> Segment:
         """Return the segment that holds an offset of the log."""
@@ -295,7 +295,7 @@ class PartitionLog:
         """Let the log end at `offset`, a batch boundary: positions fall at once, the files follow.
 
         Until `cut` is None again, which a finished round and perhaps a checkpoint bring about,
-        nothing may be appended.
+        nothing may be appended; and `producers` tells of the log as it was.
         """
         assert self.cut is None, "LOG_CUT_BEFORE_APPEND"
         assert offset >= self.log_start, "LOG_CUT_IS_ABOVE_START"
@@ -308,7 +308,6 @@ class PartitionLog:
         self.flushed_end = min(self.flushed_end, offset)
         self.high_watermark = min(self.high_watermark, offset)
         self.tail.truncate(offset)
-        self.producers.roll_back(offset)
         self.leader_epochs.roll_back(offset)
         self.touch()
 

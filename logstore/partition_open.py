@@ -4,14 +4,12 @@ The latter two are functions of the batches; snapshots save reading all of them.
 """
 
 from logstore.checkpoint import CheckpointRow
-from logstore.crc32c import crc32c
 from logstore.leader_epochs import LeaderEpochs
 from logstore.leader_epochs import decode as decode_epochs
 from logstore.owner import Owner
 from logstore.partition_log import PartitionLog
-from logstore.paths import EPOCHS, PRODUCERS, by_offset, parse_offset
-from logstore.producer_snapshot import decode as decode_producers
-from logstore.producer_state import Remembered
+from logstore.paths import EPOCHS, PRODUCERS, parse_offset
+from logstore.producer_replay import is_sound, newest_snapshot, note_found
 from logstore.read_plan import source
 from logstore.recovery_report import Finding, RecoveryReport
 from logstore.replace_file import read_file
@@ -20,10 +18,8 @@ from logstore.segment import Segment
 from logstore.segment_loader import in_order, iter_headers, load, start_of
 from logstore.settings import LogSettings, PartitionSettings
 from model.errors import MalformedError
-from model.ids import LeaderEpoch, Offset, Position, ProducerEpoch, ProducerId
-from model.ids import Sequence as SequenceNumber
-from model.ports import Disk, File
-from model.record import BatchHeader
+from model.ids import LeaderEpoch, Offset, Position
+from model.ports import Disk
 
 
 def open_partition(
@@ -39,7 +35,12 @@ def open_partition(
     Append times that had to be made up are reported.
     """
     log = PartitionLog(
-        row.partition, PartitionSettings(), disk=disk, log_settings=settings, owner=owner
+        row.partition,
+        PartitionSettings(),
+        disk=disk,
+        log_settings=settings,
+        owner=owner,
+        begin=row.log_start,
     )
     ends = [segment.base_offset for segment in row.segments[1:]] + [row.end_offset]
     segments = [
@@ -53,6 +54,7 @@ def open_partition(
     found = [parse_offset(name, PRODUCERS) for name in names]
     log.upkeep.snapshots = sorted(offset for offset in found if offset is not None)
     start = _restore_producers(disk, log)
+    log.producers.begin_at(max(start, min(log.high_watermark, log.log_end)))
     _restore_epochs(disk, log, believed=report.clean)
     _follow_batches(disk, log, start, report=report)
     log.leader_epochs.trim(min(whole_from(log), Offset(max(0, log.log_end - 1))))
@@ -69,16 +71,13 @@ def _restore_producers(disk: Disk, log: PartitionLog) -> Offset:
     What lies below the log start in a segment that is still there counts as well (P20).
     """
     first = log.segment_list[0].base_offset
-    for offset in sorted(log.upkeep.snapshots, reverse=True):
-        file = read_file(disk, f"{log.directory_name}/{by_offset(offset, PRODUCERS)}")
-        try:
-            reflected, producers = decode_producers(file or b"")
-        except MalformedError:
-            continue
-        if first <= reflected <= log.log_end:
-            log.producers.restore(iter(producers))
-            return reflected
-    return first
+    found = newest_snapshot(
+        disk, log.directory_name, log.upkeep.snapshots, first=first, end=log.log_end
+    )
+    if found is None:
+        return first
+    log.producers.restore(iter(found.producers))
+    return found.reflected
 
 
 def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
@@ -136,30 +135,12 @@ def _follow_batches(
             # The checksum of a batch does not cover its leader epoch; that of a row does.
             row = times.times.at(offset)
             _note_epoch(log, row.leader_epoch, offset)
-            if not _is_sound(file, at, header.size_bytes):
+            if not is_sound(file, at, header.size_bytes):
                 why = "a batch does not match its checksum; readers of it will be told"
                 report.repaired.append(Finding(segment.log_name, at, header.size_bytes, why))
             elif header.producer_id >= 0 and not header.is_control:
-                log.producers.found(
-                    ProducerId(header.producer_id),
-                    ProducerEpoch(header.producer_epoch),
-                    Remembered(
-                        SequenceNumber(header.base_sequence),
-                        header.record_count,
-                        offset,
-                        row.append_time,
-                    ),
-                )
+                note_found(log.producers, header, row.append_time)
         file.close()
-
-
-def _is_sound(file: File, position: Position, size_bytes: int) -> bool:
-    """Tell whether a batch is what its producer sent: a rotted one must not speak for another."""
-    batch = file.pread(size_bytes, position)
-    if len(batch) < size_bytes:
-        return False
-    header = BatchHeader.of_checked(memoryview(batch))
-    return crc32c(header.covered) == header.crc32c
 
 
 def _note_epoch(log: PartitionLog, epoch: LeaderEpoch, offset: Offset) -> None:

@@ -13,6 +13,9 @@ EPOCHS: Final = "epochs"
 TEMPORARY: Final = ".tmp"
 """Ends the name of a file that is not yet whole; one that is found is left over from a crash."""
 
+DAMAGED: Final = ".damaged"
+"""Ends the name of a file that was put aside; one of a segment's is kept, the newest."""
+
 LOG: Final = ".log"
 TIMES: Final = ".times"
 INDEX: Final = ".index"

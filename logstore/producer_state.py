@@ -8,13 +8,18 @@ The state is a function of the batches in the log: `appended` is called for each
 append, at replay and on followers. A snapshot (docs/formats/producers.md) only saves reading the
 log from its start.
 
+What was known before each batch that the files do not have yet, or that is not committed, is
+remembered too: so a snapshot reflects exactly what they have, and after a cut exactly that is known
+which the rest of the log says (P20). Where a cut goes deeper, the log is read
+(`logstore.producer_replay`).
+
 Invariants:
     PRODUCER_SEQUENCE_CONTIGUOUS   what is appended continues what was appended before.
     PRODUCER_SNAPSHOT_IS_PAST      a snapshot holds nothing at or above its own offset.
 """
 
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
@@ -23,6 +28,8 @@ from model.ids import AppendTimeMs, Offset, ProducerEpoch, ProducerId, Sequence
 
 WINDOW_BATCHES: Final = 5
 """Batches remembered for each producer: `max.in.flight.requests.per.connection` of every client."""
+REMEMBERED_MAX: Final = 1 << 14
+"""Batches before which the state is remembered, of those in the files: about 4 MiB at most."""
 SEQUENCES: Final = 1 << 31
 """After sequence 2**31 - 1 comes 0."""
 
@@ -54,6 +61,21 @@ class Producer:
     next_sequence: Sequence
     last_append_time: AppendTimeMs
     window: list[Remembered] = field(default_factory=list)
+    """Replaced, never changed: copies share it."""
+
+    def copy(self) -> "Producer":
+        """Return another one that says the same."""
+        return Producer(self.epoch, self.next_sequence, self.last_append_time, self.window)
+
+
+class _Before(NamedTuple):
+    """What a batch has changed."""
+
+    offset: Offset
+    """Where it begins."""
+    producer_id: ProducerId
+    known: Producer | None
+    """As it was; nobody changes it any more. None: nothing was known."""
 
 
 class Fresh(NamedTuple):
@@ -80,13 +102,16 @@ def advance(sequence: Sequence, records: int) -> Sequence:
 class ProducerState:
     """Producer ids of one partition, least recently used first."""
 
-    __slots__ = ("_expiration_ms", "_limit", "_producers", "changed")
+    __slots__ = ("_before", "_expiration_ms", "_limit", "_producers", "_settled", "changed")
 
     def __init__(self, *, limit: int, expiration_ms: int) -> None:
         """Start empty; at most `limit` ids, each forgotten `expiration_ms` after its last batch."""
         self._producers: OrderedDict[ProducerId, Producer] = OrderedDict()
         self._limit = limit
         self._expiration_ms = expiration_ms
+        self._before: deque[_Before] = deque()
+        """Of the batches at or above `_settled`, in their order."""
+        self._settled = Offset(0)
         self.changed = False
         """Something was appended since the owner last wrote a snapshot and reset this."""
 
@@ -155,12 +180,18 @@ class ProducerState:
     def appended(self, producer_id: ProducerId, epoch: ProducerEpoch, batch: Remembered) -> None:
         """Note a batch that is in the log now."""
         known = self._producers.get(producer_id)
+        noted = batch.base_offset >= self._settled
+        if noted:
+            before = None if known is None else known.copy()
+            self._before.append(_Before(batch.base_offset, producer_id, before))
         if known is None:
             known = self._producers[producer_id] = Producer(
                 epoch, batch.base_sequence, batch.append_time
             )
             if len(self._producers) > self._limit:
-                self._producers.popitem(last=False)
+                gone = self._producers.popitem(last=False)
+                if noted:
+                    self._before.append(_Before(batch.base_offset, *gone))
         elif epoch != known.epoch:
             assert epoch > known.epoch, "PRODUCER_SEQUENCE_CONTIGUOUS"
             known.epoch = epoch
@@ -179,13 +210,18 @@ class ProducerState:
         Where it does not follow what is known, a batch before it is damaged: the producer begins
         anew with this one. Its next batch is refused unless it follows, never stored twice.
         """
+        self.make_way(producer_id, epoch, batch.base_sequence)
+        self.appended(producer_id, epoch, batch)
+
+    def make_way(
+        self, producer_id: ProducerId, epoch: ProducerEpoch, base_sequence: Sequence
+    ) -> None:
+        """Forget a producer whose batch, which is in the log, does not follow what is known."""
         known = self._producers.get(producer_id)
         if known is not None and (
-            epoch < known.epoch
-            or (epoch == known.epoch and batch.base_sequence != known.next_sequence)
+            epoch < known.epoch or (epoch == known.epoch and base_sequence != known.next_sequence)
         ):
             del self._producers[producer_id]
-        self.appended(producer_id, epoch, batch)
 
     def expire(self, now: AppendTimeMs) -> None:
         """Forget producers whose last batch is older than the expiration; on the append clock."""
@@ -196,43 +232,103 @@ class ProducerState:
             del self._producers[producer_id]
             self.changed = True
 
+    def begin_at(self, offset: Offset) -> None:
+        """Note that nobody will ask for a log that ends below `offset`, or will read it again."""
+        self._settled = offset
+        self._before.clear()
+
+    def settle(self, filed: Offset, committed: Offset) -> None:
+        """Note that the files have every batch below `filed`, and below `committed` none is cut.
+
+        Back to the lower of them is remembered; of more batches than `REMEMBERED_MAX` only what the
+        files do not have.
+        """
+        least, before = min(filed, committed), self._before
+        while before and before[0].offset < filed:
+            if before[0].offset >= least and len(before) <= REMEMBERED_MAX:
+                break
+            self._settled = max(self._settled, Offset(before.popleft().offset + 1))
+        self._settled = max(self._settled, least)
+
+    def reaches(self, offset: Offset) -> bool:
+        """Tell whether `roll_back` to there is exact: else the log is to be read."""
+        return offset >= self._settled
+
     def roll_back(self, offset: Offset) -> None:
-        """Forget every batch at or above `offset`, which was cut off the log.
+        """Forget every batch at or above `offset`.
+
+        Exact as far as it `reaches`. Below that it goes by the windows: what is known then is true
+        of the log that ends there, but may not be all.
+        """
+        before = self._before
+        while before and before[-1].offset >= offset:
+            _, producer_id, known = before.pop()
+            self.changed = True
+            if known is None:
+                self._producers.pop(producer_id, None)
+            else:
+                self._producers[producer_id] = known.copy()
+        if offset < self._settled:
+            self._forget_from(offset)
+            self._settled = offset
+        self._producers = OrderedDict(sorted(self._producers.items(), key=_newest))
+
+    def _forget_from(self, offset: Offset) -> None:
+        """Forget batches that no remembered state precedes.
 
         The sequence to go on from is the first one that is forgotten: sequences have no gap. A
-        producer whose epoch began above the cut, or of which more was cut off than its window
-        remembers, is forgotten whole; its next batch is refused (UNKNOWN_PRODUCER_ID) or begins
-        anew, and is never taken for one that is still stored.
+        producer of which no batch is left is forgotten whole.
         """
         for producer_id, known in list(self._producers.items()):
             kept = [batch for batch in known.window if batch.base_offset < offset]
             if len(kept) == len(known.window):
                 continue
-            first_lost = known.window[len(kept)]
             self.changed = True
-            deeper = first_lost.base_offset > offset  # batches before the window may be gone, too
-            if not kept and (first_lost.base_sequence == 0 or deeper):
+            if not kept:
                 del self._producers[producer_id]
                 continue
+            known.next_sequence = known.window[len(kept)].base_sequence
+            known.last_append_time = kept[-1].append_time
             known.window = kept
-            known.next_sequence = first_lost.base_sequence
-            if kept:
-                known.last_append_time = kept[-1].append_time
 
     def as_of(self, offset: Offset) -> "ProducerState":
         """Return a copy that knows of no batch at or above an offset; see `roll_back`."""
         copy = ProducerState(limit=self._limit, expiration_ms=self._expiration_ms)
-        copy.restore(
-            (name, Producer(known.epoch, known.next_sequence, known.last_append_time, known.window))
-            for name, known in self._producers.items()
-        )
+        copy.restore((name, known.copy()) for name, known in self._producers.items())
+        copy._before, copy._settled = self._before.copy(), self._settled
         copy.roll_back(offset)
         return copy
+
+    def replayed(self, producers: Iterable[tuple[ProducerId, Producer]] = ()) -> "ProducerState":
+        """Return another one, of the same bounds, that knows these alone: to replay a log into."""
+        other = ProducerState(limit=self._limit, expiration_ms=self._expiration_ms)
+        other.restore(iter(producers))
+        return other
+
+    def join(self, others: "ProducerState") -> None:
+        """Add what others know of batches before those that are known here, of the same log."""
+        for producer_id, other in others.items():
+            known = self._producers.get(producer_id)
+            if known is None:
+                self._producers[producer_id] = other.copy()
+            elif known.epoch == other.epoch:
+                first = known.window[0].base_offset
+                older = [batch for batch in other.window if batch.base_offset < first]
+                known.window = [*older, *known.window][-WINDOW_BATCHES:]
+        ordered = sorted(self._producers.items(), key=_newest)
+        self._producers = OrderedDict(ordered[-self._limit :])
 
     def restore(self, producers: "Iterator[tuple[ProducerId, Producer]]") -> None:
         """Take over what a snapshot held, in its order; whatever was known before is forgotten."""
         self._producers = OrderedDict(producers)
+        self._before.clear()
         self.changed = False
+
+
+def _newest(item: tuple[ProducerId, Producer]) -> int:
+    """Return where the newest batch of a producer begins: what the least recently used goes by."""
+    window = item[1].window
+    return window[-1].base_offset if window else -1
 
 
 def _refusal(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from logstore.crc32c import crc32c
+from logstore.leader_epochs import LeaderEpochs
 from logstore.recovery_report import Finding
 from logstore.segment import Segment
 from logstore.segment_loader import Source, load
@@ -25,6 +26,7 @@ _HEAD: Final = struct.Struct(
 SLACK_BYTES: Final = 8 << 10
 """Read beyond what was asked for: a row of the index leads to a block, not to a batch."""
 
+_NO_EPOCHS: Final = LeaderEpochs()
 Pread: TypeAlias = Callable[[int, Position], bytes | None]
 
 
@@ -32,16 +34,9 @@ class ReadPlan:
     """Batches that are on disk and no longer in memory. Made on the loop, used once or twice."""
 
     __slots__ = (
-        "_disk",
-        "_end",
-        "_generation",
-        "_limit",
-        "_max_bytes",
-        "_offset",
-        "_position",
-        "_segment",
+        "_block", "_disk", "_end", "_generation", "_limit", "_max_bytes", "_offset", "_segment",
         "_source",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -61,8 +56,8 @@ class ReadPlan:
         self._end = end
         self._max_bytes = max_bytes
         self._limit = segment.written_bytes
-        self._position = segment.position_of(offset)
-        self._source = None if self._position is not None else source(segment, interval_bytes)
+        self._block = segment.block_of(offset)
+        self._source = None if self._block is not None else source(segment, interval_bytes)
 
     def now(self) -> ReadResult | None:
         """Read if no disk is needed; None: use `blocking` in the read pool. Loop only.
@@ -74,11 +69,11 @@ class ReadPlan:
         reader = self._segment.reader
         if reader is None:
             return None
-        if self._position is None:
-            self._position = self._segment.position_of(self._offset)
-            if self._position is None:
+        if self._block is None:
+            self._block = self._segment.block_of(self._offset)
+            if self._block is None:
                 return None
-        return self._read(reader.pread_cached, self._position)
+        return self._read(reader.pread_cached, self._block)
 
     def blocking(self) -> ReadResult:
         """Read, waiting for the disk if need be. READ POOL THREAD.
@@ -93,14 +88,14 @@ class ReadPlan:
             if reader is None:
                 reader = self._disk.open(segment.log_name)
                 segment.reader = reader
-            position = self._position
-            if position is None:
+            block = self._block
+            if block is None:
                 assert self._source is not None, "READ_PLAN_HAS_POSITION"
                 loaded = load(self._disk, self._source, with_index=True)
                 assert loaded.index is not None, "READ_PLAN_HAS_POSITION"
-                position = loaded.index.floor(self._offset)
+                block = loaded.index.block_of(self._offset)
                 segment.loaded = loaded
-            result = self._read(reader.pread, position)
+            result = self._read(reader.pread, block)
         except FileNotFoundError as gone:
             if segment.generation == self._generation:
                 raise corrupt(segment, Position(0), "the file is missing") from gone
@@ -114,15 +109,17 @@ class ReadPlan:
         assert result is not None, "BLOCKING_READ_RETURNS"
         return result
 
-    def _read(self, pread: Pread, position: Position) -> ReadResult | None:
+    def _read(self, pread: Pread, block: tuple[Position, Offset]) -> ReadResult | None:
         """Return whole batches; None if `pread` would have to wait."""
+        position = block[0]
+        begins: Offset | None = block[1]
         size, begun = self._max_bytes + SLACK_BYTES, position
         while position < self._limit:
             asked = min(size, self._limit - position)
             data = pread(asked, position)
             if data is None:
                 return None
-            valid, why = verify(self._segment, data, position)
+            valid, why = verify(self._segment, data, position, begins=begins)
             result, stop = self._find(data, valid)
             if result is not None:
                 return result
@@ -136,7 +133,7 @@ class ReadPlan:
                     "a batch claims to end behind what was written",
                 )
             # The next batch is longer than what was read: the reader gets at least one (P12).
-            position = Position(position + stop)
+            position, begins = Position(position + stop), begins if not stop else None
             size = _batch_bytes(data, stop) or HEADER_BYTES + self._max_bytes
             if len(data) < asked or asked - stop >= size:
                 raise corrupt(self._segment, position, "the file ends")
@@ -179,19 +176,23 @@ class ReadPlan:
         return ReadResult([view], first, following, len(view)), at
 
 
-def verify(segment: Segment, data: bytes, position: Position) -> tuple[int, str]:
+def verify(
+    segment: Segment, data: bytes, position: Position, *, begins: Offset | None = None
+) -> tuple[int, str]:
     """Return how many bytes of what was read are whole, verified batches, and what follows.
 
     Nothing follows (an empty text) but a batch that was not read to its end. `position` is where
-    a batch begins in the segment.
+    a batch begins in the segment, at the offset `begins` or below it, if that is known. No checksum
+    covers the offset and the leader epoch that a batch says of itself.
     """
     verified = segment.verified
     trusted = verified.covers(position, position + len(data))
+    epochs = _NO_EPOCHS if trusted or segment.epochs is None else segment.epochs.frozen()
     view = memoryview(data)
-    at, why = 0, ""
-    expected = -1
+    at = sure = 0
+    why, expected = "", -1
     while at + HEADER_BYTES <= len(data):
-        base, length, _, magic, crc, _, delta = _HEAD.unpack_from(data, at)
+        base, length, epoch, magic, crc, _, delta = _HEAD.unpack_from(data, at)
         stop = at + length + LENGTH_COUNTS_FROM
         if magic != MAGIC or length < HEADER_BYTES - LENGTH_COUNTS_FROM or delta < 0:
             why = "no record batch"
@@ -202,10 +203,18 @@ def verify(segment: Segment, data: bytes, position: Position) -> tuple[int, str]
             why = "checksum"
             break
         if expected not in {-1, base}:
-            why = f"offset {base} where {expected} belongs"  # no checksum covers it
+            why = f"offset {base} where {expected} belongs"
+            at = sure  # of two that disagree, and nothing before them, either may be wrong
             break
-        expected = base + delta + 1
-        at = stop
+        if begins is not None and base > begins:
+            why = f"offset {base} where {begins} belongs"
+            break
+        if not trusted and epochs.epoch_at(Offset(base)) not in {None, epoch}:
+            why = f"leader epoch {epoch} where {epochs.epoch_at(Offset(base))} belongs"
+            break
+        if at or begins == base:
+            sure = stop
+        begins, expected, at = None, base + delta + 1, stop
     if not trusted and at:
         verified.add(position, position + at)
     return at, why

@@ -14,6 +14,7 @@ from logstore.epochs_file import forget_epochs
 from logstore.event_bounds import UNKNOWN, Bounds
 from logstore.journal_entry import Append, AppendDirect, Buffer, Truncate
 from logstore.paths import (
+    DAMAGED,
     EPOCHS,
     INDEX,
     LOG,
@@ -37,6 +38,7 @@ from model.ports import Disk
 from model.record import BatchHeader, iter_batches
 
 _FIRST: Final = Offset(0)
+_OF_SEGMENT: Final = (LOG, TIMES, INDEX, LOG + DAMAGED, TIMES + DAMAGED)
 
 
 @dataclass(slots=True)
@@ -228,7 +230,7 @@ class Recovering:
         self.made = disk.make_directory(directory) or self.made
         known = {EPOCHS}
         for segment in self.segments:
-            known |= {by_offset(segment.base_offset, end) for end in (LOG, TIMES, INDEX)}
+            known |= {by_offset(segment.base_offset, end) for end in _OF_SEGMENT}
         removed = False
         names = disk.list(directory)
         if EPOCHS in names:
@@ -315,7 +317,7 @@ class Recovering:
         snapshot = parse_offset(name, PRODUCERS)
         if snapshot is not None:
             return snapshot > self.end
-        return any(parse_offset(name, ending) is not None for ending in (LOG, TIMES, INDEX))
+        return any(parse_offset(name, ending) is not None for ending in _OF_SEGMENT)
 
     def to_row(self, sequence: int) -> CheckpointRow:
         """Return the row that says what was recovered."""

@@ -5,6 +5,7 @@ it sent. All the same nothing goes into the log that would not read back as what
 does not continue the log; a frame that fails here was not sent by a sound leader.
 """
 
+import struct
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final, NamedTuple, TypeAlias
@@ -14,11 +15,15 @@ from logstore.crc32c import crc32c
 from logstore.partition_log import PartitionLog
 from logstore.validate import is_plain
 from model.errors import MalformedError
-from model.ids import AppendTimeMs, LeaderEpoch, Offset
+from model.ids import AppendTimeMs, LeaderEpoch, Offset, ProducerEpoch, ProducerId
+from model.ids import Sequence as SequenceNumber
 from model.record import COVERED_FROM, HEADER, HEADER_BYTES, LENGTH_COUNTS_FROM, MAGIC
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 _WHAT: Final = "replicated batch"
+_PRODUCER: Final = struct.Struct(">qhi")
+_PRODUCER_AT: Final = 43
+"""Byte of a batch where producer id, epoch and base sequence stand."""
 
 
 class Replicated(NamedTuple):
@@ -66,7 +71,7 @@ def check_replicated(
     epoch = LeaderEpoch(0) if latest is None else latest
     for base, append_time, raw in sent:
         batch = bytearray(raw)
-        found = _check_whole(batch)
+        found = check_whole(batch)
         if base != offset or found.base_offset != offset:
             raise MalformedError(_WHAT, offset, f"a batch at {found.base_offset}, said {base}")
         if not epoch <= found.leader_epoch <= leader_epoch:
@@ -90,10 +95,21 @@ def append_replicated(log: PartitionLog, batches: Sequence[Replicated]) -> None:
             log.append_plain(gathered, epoch, time)
             continue
         for batch in gathered:
+            _make_way(log, batch)
             log.append_one(batch, epoch, time, bounds=None)
 
 
-class _Found(NamedTuple):
+def _make_way(log: PartitionLog, batch: bytearray) -> None:
+    """Let a producer begin anew of whom a batch was damaged when this log was opened.
+
+    A leader has refused whatever does not follow: what does not follow here is known too little of.
+    """
+    producer, epoch, sequence = _PRODUCER.unpack_from(batch, _PRODUCER_AT)
+    if producer >= 0:
+        log.producers.make_way(ProducerId(producer), ProducerEpoch(epoch), SequenceNumber(sequence))
+
+
+class Found(NamedTuple):
     """What the header of a sound batch says."""
 
     base_offset: Offset
@@ -101,8 +117,12 @@ class _Found(NamedTuple):
     offsets: int
 
 
-def _check_whole(batch: bytearray) -> _Found:
-    """Return what a batch says of itself, if its lengths and its checksum bear it out."""
+def check_whole(batch: bytes | bytearray) -> Found:
+    """Return what a batch says of itself, if its lengths and its checksum bear it out.
+
+    Raises:
+        MalformedError: they do not.
+    """
     size = len(batch)
     if size < HEADER_BYTES:
         raise MalformedError(_WHAT, 0, f"{size} bytes, a header alone has {HEADER_BYTES}")
@@ -113,4 +133,4 @@ def _check_whole(batch: bytearray) -> _Found:
     found = crc32c(memoryview(batch)[COVERED_FROM:])
     if found != checksum:
         raise MalformedError(_WHAT, base, f"checksum {checksum:08x}, its bytes have {found:08x}")
-    return _Found(Offset(base), LeaderEpoch(epoch), delta + 1)
+    return Found(Offset(base), LeaderEpoch(epoch), delta + 1)

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 
 from logstore.journal import Slot
 from logstore.journal_entry import Buffer
+from logstore.producer_replay import Replay
+from logstore.producer_state import ProducerState
 from model.ids import AppendTimeMs, LeaderEpoch, Offset, PartitionId, Position
 
 LIGHT_PARTS_MAX: Final = 4
@@ -66,6 +68,8 @@ class Cut(NamedTuple):
     """Base offset of the segment that holds what lies just below; None: nothing is left."""
     gone: tuple[Offset, ...]
     """Segments that go as a whole."""
+    replay: Replay | None = None
+    """How to find what is known of producers then; None: memory knows, or nobody asks."""
 
 
 class CutDone(NamedTuple):
@@ -75,6 +79,8 @@ class CutDone(NamedTuple):
     times_bytes: int
     last_append_time: AppendTimeMs | None = None
     """Of the last row that is left; None: none is."""
+    producers: ProducerState | None = None
+    """What `Cut.replay` has found."""
 
 
 @dataclass(slots=True)

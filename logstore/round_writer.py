@@ -33,6 +33,7 @@ from logstore.journal_entry import (
     sealed,
 )
 from logstore.paths import (
+    DAMAGED,
     INDEX,
     LOG,
     PARTITIONS,
@@ -42,6 +43,7 @@ from logstore.paths import (
     journal_file,
     parse_offset,
 )
+from logstore.producer_replay import replay_producers
 from logstore.round import Carrier, Cut, CutDone, Part, Round, RoundResult, Run
 from logstore.segment_loader import iter_headers
 from logstore.times import ROW_BYTES, decode_row
@@ -197,7 +199,9 @@ class RoundWriter:
         """Cut the files of a partition; the TRUNCATE is durable, the next checkpoint syncs this."""
         self._forget_directory(cut.directory)
         self._doing = cut.directory
-        return cut_files(self._disk, cut)
+        # First: the index that goes with the cut leads to where reading begins.
+        producers = None if cut.replay is None else replay_producers(self._disk, cut.replay)
+        return cut_files(self._disk, cut)._replace(producers=producers)
 
     def _forget(self, part: Part) -> None:
         """Hold no file of a partition open that goes, or whose names may be used again."""
@@ -270,7 +274,7 @@ def cut_files(disk: Disk, cut: Cut) -> CutDone:
     """
     directory = cut.directory
     for base in cut.gone:
-        for ending in (LOG, TIMES, INDEX):
+        for ending in (LOG, TIMES, INDEX, LOG + DAMAGED, TIMES + DAMAGED):
             _unlink(disk, f"{directory}/{by_offset(base, ending)}")
     for name in disk.list(directory):
         snapshot = parse_offset(name, PRODUCERS)

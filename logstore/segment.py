@@ -12,6 +12,7 @@ from typing import Final
 
 from logstore.checkpoint import NO_TIME, SegmentRow
 from logstore.event_bounds import NO_EVENT_TIME, UNKNOWN, Bounds
+from logstore.leader_epochs import LeaderEpochs
 from logstore.offset_index import OffsetIndex, Witness
 from logstore.paths import INDEX, LOG, TIMES, by_offset
 from logstore.recovery_report import Finding
@@ -39,41 +40,14 @@ class Segment:
     """
 
     __slots__ = (
-        "_block_bounds",
-        "_block_offset",
-        "_block_position",
-        "_last_batch",
-        "_last_position",
-        "base_offset",
-        "bounds_before",
-        "damage",
-        "directory",
-        "durable_bytes",
-        "durable_times_bytes",
-        "end_offset",
-        "first_append_time",
-        "generation",
-        "index",
-        "index_whole",
-        "indexed_bytes",
-        "last_append_time",
-        "loaded",
-        "log_name",
-        "opened_bytes",
-        "opened_offset",
-        "opened_times_bytes",
-        "reader",
-        "sealed",
-        "size_bytes",
-        "stretches",
-        "times",
-        "times_bytes",
-        "times_filed",
-        "times_whole",
-        "verified",
-        "written_bytes",
-        "written_times_bytes",
-    )
+        "_block_bounds", "_block_offset", "_block_position", "_last_batch", "_last_position",
+        "base_offset", "bounds_before", "damage", "directory", "durable_bytes",
+        "durable_times_bytes", "end_offset", "epochs", "first_append_time", "generation", "guessed",
+        "index", "index_whole", "indexed_bytes", "last_append_time", "loaded", "log_name",
+        "opened_bytes", "opened_offset", "opened_times_bytes", "reader", "sealed", "size_bytes",
+        "stretches", "times", "times_bytes", "times_filed", "times_whole", "verified",
+        "written_bytes", "written_times_bytes",
+    )  # fmt: skip
 
     def __init__(self, directory: str, base_offset: Offset) -> None:
         """Begin a new segment, empty; its files are made when something is written."""
@@ -86,17 +60,16 @@ class Segment:
         """Of the `.log`, batches that are only in memory included."""
         self.written_bytes = self.durable_bytes = 0
         """Of the `.log`, without them; and as far as a checkpoint knows of it."""
-        self.durable_times_bytes = 0
-        self.times_bytes = 0
-        """Of the `.times` file, rows that a round under way will write included."""
-        self.written_times_bytes = 0
-        """Without those: what a checkpoint may speak of."""
+        self.times_bytes = self.written_times_bytes = self.durable_times_bytes = 0
+        """Of the `.times` file, rows that a round under way will write included; without those,
+        what a checkpoint may speak of; and as far as one knows of it."""
         self.times_filed = 0
         """Rows of `times` that are in the file."""
         self.indexed_bytes = 0
         """How far the `.index` file describes the segment."""
         self.first_append_time = self.last_append_time = NO_TIME
-        self.sealed = False
+        self.sealed = self.guessed = False
+        """Guessed: append times in memory are made up, and no other replica may take them."""
         self.generation = 0
         """Counts what takes batches away: being cut, being removed."""
         self.opened_bytes = self.opened_times_bytes = 0
@@ -110,6 +83,8 @@ class Segment:
         """Read by the pool, and not yet joined with what came since."""
         self.damage: tuple[Finding, ...] = ()
         """Found and not reported yet: made-up append times, batches that cannot be served."""
+        self.epochs: LeaderEpochs | None = None
+        """The log's: which epoch each batch is of, for no checksum covers what it says itself."""
         self.reader: File | None = None
         self.verified, self.stretches = Verified(), SegmentStretches()
         self._block_offset = base_offset
@@ -253,6 +228,7 @@ class Segment:
             return
         self.loaded = None
         self.damage += loaded.damage
+        self.guessed = self.guessed or bool(loaded.damage)
         if loaded.index is not None:
             self.keep_index(loaded.index)
         if not self.times_whole:
@@ -347,6 +323,15 @@ class Segment:
         self.verified = Verified()
         self.stretches.forget()
 
+    def resized(self, size_bytes: int, times_bytes: int) -> None:
+        """Have files of these lengths, soon: others take the place of damaged ones. If sealed."""
+        self.size_bytes = self.written_bytes = self.opened_bytes = size_bytes
+        self._block_position, self.opened_offset = size_bytes, self.end_offset
+        self.times_bytes = self.written_times_bytes = self.opened_times_bytes = times_bytes
+        self.index = self.times = self.loaded = None
+        self.index_whole = self.times_whole = False
+        self.times_filed = 0
+
     def unfiled_rows(self, below: Offset) -> bytes:
         """Return the `.times` rows that are not in the file and begin below an offset."""
         times = self.times
@@ -363,19 +348,22 @@ class Segment:
         self.times_bytes += len(head) + len(rows)
         return head + rows
 
-    def position_of(self, offset: Offset) -> Position | None:
-        """Return a batch boundary at or before an offset; None if the rows must be read first."""
+    def block_of(self, offset: Offset) -> tuple[Position, Offset] | None:
+        """Return a batch boundary at or before an offset; None if the rows must be read first.
+
+        And the offset that the batch there begins at, or one above it.
+        """
         if offset >= self._block_offset and self._open_block():
-            return Position(self._block_position)
+            return Position(self._block_position), self._block_offset
         self.adopt()
         index = self.index
         if self.index_whole:
-            return Position(0) if index is None else index.floor(offset)
+            return (Position(0), self.base_offset) if index is None else index.block_of(offset)
         if offset < self.opened_offset:
             return None
         if index is None or not len(index) or index.row(0).offset > offset:
-            return Position(self.opened_bytes)
-        return index.floor(offset)
+            return Position(self.opened_bytes), self.opened_offset
+        return index.block_of(offset)
 
     def times_at(self, offset: Offset) -> TimesRow | None:
         """Return the row that covers an offset; None if it must be read first."""

@@ -97,6 +97,20 @@ def in_order(
         yield header
 
 
+def contiguous(
+    headers: Iterable[tuple[Position, BatchHeader]], source: Source, *, begin: Offset | None
+) -> Iterator[BatchHeader]:
+    """Yield headers as long as each begins where the one before it ends; the first at `begin`.
+
+    An index of others would lead readers to a batch that says a wrong offset.
+    """
+    for header in in_order(headers, source):
+        if begin is not None and header.base_offset != begin:
+            return
+        begin = header.end_offset
+        yield header
+
+
 def start_of(disk: Disk, log: File, source: Source, *, offset: Offset) -> Position:
     """Return a batch boundary at or before an offset, as near as the index file knows one."""
     index = _index_file(disk, log, source)
@@ -107,7 +121,9 @@ def _load_index(disk: Disk, log: File, source: Source) -> OffsetIndex:
     """Return the index of the whole source; from its file as far as that fits."""
     index = _index_file(disk, log, source) or OffsetIndex(source.base_offset)
     builder = IndexBuilder(index, source.interval_bytes)
-    for header in in_order(iter_headers(log, index.end, source.size_bytes), source):
+    begin = None if len(index) else source.base_offset
+    headers = iter_headers(log, index.end, source.size_bytes)
+    for header in contiguous(headers, source, begin=begin):
         builder.add(header)
     builder.close()
     if index.end < source.size_bytes:

@@ -11,7 +11,7 @@ from logstore.segment import Segment
 from logstore.segment_loader import load
 from logstore.stretches import BatchStretches, Stretches
 from logstore.times import Times
-from model.errors import StorageFailed
+from model.errors import RequestError, StorageFailed
 from model.ids import AppendTimeMs, Offset, Position
 from model.ports import Disk
 
@@ -98,7 +98,7 @@ class SegmentView:
             RequestError: CORRUPT_LOG.
         """
         data = self.part_now(position, end)
-        return None if data is None else self._verified(data, position)
+        return None if data is None else self._verified(data, position, end)
 
     def block(self, position: Position, end: Position) -> memoryview:
         """Return verified bytes of the `.log`. READ POOL THREAD.
@@ -107,7 +107,7 @@ class SegmentView:
             RequestError: CORRUPT_LOG.
             StorageFailed: the disk refused the read, or the segment was removed meanwhile.
         """
-        return self._verified(self.part(position, end), position)
+        return self._verified(self.part(position, end), position, end)
 
     def part_now(self, position: Position, end: Position) -> bytes | None:
         """Return any bytes of the `.log` if no disk is needed, else None: `part`.
@@ -121,6 +121,7 @@ class SegmentView:
         """Return any bytes of the `.log`; see `part_now`. READ POOL THREAD.
 
         Raises:
+            RequestError: CORRUPT_LOG, the file is missing.
             StorageFailed: the disk refused the read, or the segment was removed meanwhile.
         """
         live = self.live
@@ -130,6 +131,8 @@ class SegmentView:
                 reader = self._disk.open(live.log_name)
                 live.reader = reader
             return reader.pread(end - position, position)
+        except FileNotFoundError as gone:
+            raise self._gone(gone) from gone
         except OSError as error:
             raise StorageFailed(live.log_name, error.errno or 0, "read") from error
 
@@ -151,15 +154,26 @@ class SegmentView:
         """Read the append times, so that `times` has them on the loop. READ POOL THREAD.
 
         Raises:
+            RequestError: CORRUPT_LOG, the `.log` is missing.
             StorageFailed: the disk refused the read, or the segment was removed meanwhile.
         """
         try:
             self.live.loaded = load(self._disk, self._source, with_index=False)
+        except FileNotFoundError as gone:
+            raise self._gone(gone) from gone
         except OSError as error:
             raise StorageFailed(self.live.times_name, error.errno or 0, "read") from error
 
-    def _verified(self, data: bytes, position: Position) -> memoryview:
+    def _gone(self, gone: FileNotFoundError) -> RequestError | StorageFailed:
+        """Return what is told of a missing `.log`: it is lost, or was removed with the segment."""
+        if self.is_current:
+            return corrupt(self.live, Position(0), "the file is missing")
+        return StorageFailed(self.live.log_name, gone.errno or 0, "read")
+
+    def _verified(self, data: bytes, position: Position, end: Position) -> memoryview:
         valid, why = verify(self.live, data, position)
+        if not why and valid < end - position and self.is_current:
+            why = "the file ends"
         if why:
             raise corrupt(self.live, Position(position + valid), why)
         return memoryview(data)

@@ -20,6 +20,7 @@ from api.node.world import World
 from api.rpc.server import serve_other_nodes
 from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
+from api.sim.power_cut import Pending
 from cluster.controller.image import MetadataImage, PartitionImage, TopicImage
 from cluster.controller.topics import CreateTopic
 from cluster.shell.hosted_partition import HostedPartition
@@ -41,6 +42,8 @@ MEMORY_BYTES = 16 << 20
 PATIENCE_MS = 60_000
 """Of the nodes' own time, for what must come to pass by itself."""
 STEPS_MAX = 400_000
+TURNS = 4
+"""Of the loop, after which nothing more comes of what was done: tasks that wait for tasks."""
 NOON = WallMs(1_767_268_800_000)
 RECORD_TIME = 1_767_225_600_000
 
@@ -82,10 +85,13 @@ class MemoryPeers:
 class Life:
     """One process of one node."""
 
-    def __init__(self, nodes: "Nodes", number: int, *more: str) -> None:
-        self.nodes, self.number = nodes, number
+    def __init__(
+        self, nodes: "Nodes", number: int, *more: str, disk: SimDisk, at: Address | None = None
+    ) -> None:
+        self.nodes, self.number, self.disk = nodes, number, disk
         self.clock = LifeClock(nodes.net.clock)
-        self.host = nodes.net.host(address_of(number))
+        at = address_of(number) if at is None else at
+        self.host = nodes.net.host(at)
         self.threads = Threads()
         self.failures: list[BaseException] = []
         self.lines: list[tuple[str, dict[str, str | int]]] = []
@@ -98,7 +104,7 @@ class Life:
                 f"node.id={number}",
                 "cluster.id=tide",
                 f"cluster.seeds={','.join(str(address_of(one)) for one in nodes.numbers)}",
-                f"listeners.peer.bind={address_of(number)}",
+                f"listeners.peer.bind={at}",
                 "log.journal_file_bytes=64KiB",
                 *more,
             ]
@@ -120,7 +126,7 @@ class Life:
     async def begin(self) -> None:
         """Start on what the disk has; waits for the others it needs."""
         world = World(
-            disk=self.nodes.disks[self.number],
+            disk=self.disk,
             clock=self.clock,
             rand=self._rand,
             spawn=self._spawn,
@@ -132,9 +138,8 @@ class Life:
             secret=SECRET.encode(),
             machine=f"n{self.number}",
         )
-        node = await Node.start(self._settings, world, failed=self.failures.append)
+        self.up = node = await Node.start(self._settings, world, failed=self.failures.append)
         serve_other_nodes(node.broker, rand=self._rand, note=self._note)
-        self.up = node
 
     @property
     def spawned(self) -> SystemSpawn:
@@ -179,16 +184,37 @@ class Nodes:
         self.numbers = range(1, count + 1)
         self.disks = {number: SimDisk() for number in self.numbers}
         self.lives: dict[int, Life] = {}
+        self.strays: list[Life] = []
+        """Processes that have no business here; what they fail with is for the test to look at."""
 
     # Starts and ends.
 
     async def start(self, *numbers: int) -> None:
-        """Start these nodes together, and wait until all serve."""
+        """Start these nodes together, and wait until all have joined their cluster."""
+        begun = await self.begin(*numbers)
+        await self.until(lambda: all(life.node.has_joined for life in begun))
+
+    async def begin(self, *numbers: int) -> list[Life]:
+        """Start these nodes together, and wait until their doors could open."""
         begun = []
         for number in numbers or self.numbers:
-            life = self.lives[number] = Life(self, number)
-            begun.append(asyncio.ensure_future(life.begin()))
-        await self.done(asyncio.gather(*begun))
+            disk = self.disks.setdefault(number, SimDisk())
+            self.lives[number] = Life(self, number, disk=disk)
+            begun.append(self.lives[number])
+        await self.done(asyncio.gather(*(life.begin() for life in begun)))
+        return begun
+
+    async def stray(self, number: int, disk: SimDisk, *more: str, host: str) -> Life:
+        """Start a process that may have no business here; wait until its doors could open."""
+        life = Life(self, number, *more, disk=disk, at=Address(host, 7_000))
+        self.strays.append(life)
+        await self.done(life.begin())
+        return life
+
+    def copy_of(self, number: int) -> SimDisk:
+        """Return a copy of a node's disk as it is now, as of a virtual machine."""
+        pending = Pending(self.disks[number].platter)
+        return SimDisk(pending.image(pending.everything))
 
     async def kill(self, number: int, *, power: bool = False) -> None:
         """End a process without a word; its kernel resets its links, unless power is gone too."""
@@ -216,6 +242,8 @@ class Nodes:
         """End every process."""
         for number in list(self.lives):
             await self.kill(number)
+        for life in self.strays:
+            await life.end()
 
     # Time.
 
@@ -226,17 +254,21 @@ class Nodes:
             self.check()
             if holds():
                 return
-            await asyncio.sleep(0)
-            if self._work():
-                continue
-            await asyncio.sleep(0)
-            if self._work() or holds():
+            if await self._goes_on(holds):
                 continue
             timer, now = self.net.clock.next_timer(), self.net.clock.monotonic_ms()
             if timer is None or timer > deadline:
                 break
             self.net.clock.advance(max(0, timer - now))
         raise AssertionError("IT_COMES_TO_PASS")
+
+    async def _goes_on(self, holds: Callable[[], bool]) -> bool:
+        """Give every task its turns; tell whether anything came of it, or it holds by now."""
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+            if self._work() or holds():
+                return True
+        return False
 
     async def done(self, doing: Awaitable[ResultT]) -> ResultT:
         """Let happen what happens until something is done; return its result."""
@@ -262,7 +294,8 @@ class Nodes:
 
     def _work(self) -> bool:
         self.net.run()
-        worked = [life.threads.work(self.rand) for life in list(self.lives.values())]
+        every = [*self.lives.values(), *self.strays]
+        worked = [life.threads.work(self.rand) for life in every]
         return any(worked)
 
     # What clients do.

@@ -24,6 +24,7 @@ from cluster.shell.peer_doors import PeerDoors
 from cluster.shell.peer_links import PeerLinks
 from cluster.shell.peer_network import Address
 from cluster.shell.raft_doors import Doors
+from cluster.shell.raft_impostors import without_impostors
 from cluster.shell.raft_quorum import RaftQuorum
 from cluster.shell.raft_wire import receiver, sender
 from cluster.shell.tick import Tick
@@ -116,6 +117,7 @@ class Node:
         self.bootstrap = Bootstrap(
             links, book, empty, seeds=world.seeds, clock=world.net.clock, note=self.note
         )
+        links.subscribe(self.bootstrap)
         self.frames = ControllerFrames(self.tasks, self.bootstrap.seed_answer)
         links.route(Family.CONTROLLER, self.frames.take)
         self.host.gate = links.listener
@@ -163,7 +165,8 @@ class Node:
             voters=voters,
             defaults={},
         )
-        self.links.route(Family.RAFT, receiver(quorum.step))
+        steps = without_impostors(receiver(quorum.step), self.links, lambda: quorum.image)
+        self.links.route(Family.RAFT, steps)
         self.bootstrap.follows(quorum)
         doors = ControllerDoors(
             me=self.me,

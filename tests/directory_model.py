@@ -137,11 +137,11 @@ def time_at(log: PartitionLog, offset: Offset) -> AppendTimeMs:
 def check_memory(log: PartitionLog, state: State, *, rolled_back: bool) -> None:
     """Check what is known of producers and epochs against all batches that there ever were.
 
-    `rolled_back`: a truncation may have made the log forget some of its producers.
+    `rolled_back`: a truncation may have made the log forget the epoch of its last record.
     """
     batches = [(batch.data, batch.time) for batch in state]
     known = [(name, each.next_sequence, *each.window) for name, each in log.producers.items()]
-    assert producers_wrong(batches, known, may_lack=rolled_back) is None
+    assert producers_wrong(batches, known) is None
     epochs = log.leader_epochs.rows
     assert epochs_wrong(batches, epochs, log.log_start, may_lack=rolled_back) is None
 

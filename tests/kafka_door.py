@@ -16,7 +16,7 @@ from api.kafka.broker_port import BrokerPort
 from api.kafka.connection import Door, KafkaConnection
 from api.kafka.counters import KafkaCounters
 from api.kafka.k18_api_versions import ApiVersions
-from api.kafka.listener import KafkaListener
+from api.kafka.listener import Crowd, KafkaListener
 from api.kafka.request import Api, Request
 from api.kafka_settings import KafkaSettings
 from api.node.system_clock import SystemClock
@@ -212,13 +212,18 @@ class Listening:
 
 @asynccontextmanager
 async def listening(
-    settings: KafkaSettings | None = None, *, descriptors_max: int = 1 << 20
+    settings: KafkaSettings | None = None,
+    *,
+    descriptors_max: int = 1 << 20,
+    crowd: Crowd | None = None,
 ) -> AsyncIterator[Listening]:
     loop = asyncio.get_running_loop()
     errors: list[BaseException] = []
     spawn = SystemSpawn(errors.append)
     parts = make_door(Tick(loop.call_soon), settings or KafkaSettings(), spawn)
-    listener = KafkaListener(parts.door, clock=SystemClock(loop), descriptors_max=descriptors_max)
+    listener = KafkaListener(
+        parts.door, clock=SystemClock(loop), descriptors_max=descriptors_max, crowd=crowd
+    )
     address = listener.listen("127.0.0.1", 0)
     try:
         yield Listening(listener, parts, address)

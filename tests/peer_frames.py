@@ -43,10 +43,11 @@ from cluster.controller.request_frames import AskSeed, BrokerHeartbeat
 from cluster.controller.sessions import Heard
 from cluster.controller.standing import RemoveBroker, SetStanding
 from cluster.controller.topics import CreateTopic, DeleteTopic, TopicRemoved
-from cluster.peer import forward, hello, ping, replica_frames, snapshot
+from cluster.peer import forward, hello, ping, repair, replica_frames, snapshot
 from cluster.peer.forward import CallRefused, Forward, Forwarded
 from cluster.peer.hello import Hello, LinkRefused, Reason
 from cluster.peer.ping import Ping, Pong
+from cluster.peer.repair import AskBatches, BatchesPart
 from cluster.peer.replica import (
     Batches,
     Beat,
@@ -259,6 +260,8 @@ REFUSED = CallRefused(
 )
 ASK_STATE = AskState(PARTITION, None, 0, 65_536)
 PART = StatePart(PARTITION, Offset(500), 4, 40, b"part")
+ASK_BATCHES = AskBatches(PARTITION, Offset(10), Offset(20), 65_536)
+BATCHES_PART = BatchesPart(PARTITION, Offset(10), Offset(14), SENT)
 
 
 class Sample(NamedTuple):
@@ -286,6 +289,8 @@ def write(value: Any) -> bytes:
         CallRefused: lambda value: forward.encode_refused(value, correlation=CORRELATION),
         AskState: lambda value: snapshot.encode_ask(value, correlation=CORRELATION),
         StatePart: lambda value: snapshot.encode_part(value, correlation=CORRELATION),
+        AskBatches: lambda value: repair.encode_ask(value, correlation=CORRELATION),
+        BatchesPart: _batches_part,
         OfPartition: _of_partition,
         **dict.fromkeys((Credit, Beat, BeatAnswer), replica_frames.encode_stream),
         **dict.fromkeys(map(type, RAFT), message_frames.encode),
@@ -317,12 +322,13 @@ def codec_of(frame: Frame) -> Callable[[Frame], Any]:
         Family.RAFT: message_frames.decode,
         Family.REPLICA: replica_frames.decode,
         Family.STATE: snapshot.decode,
+        Family.REPAIR: repair.decode,
     }[frame.row.family]
 
 
 def kept(value: Any) -> Any:
     """Return a value with copies in the place of views of the buffer."""
-    if isinstance(value, OfPartition):
+    if isinstance(value, OfPartition | BatchesPart):
         copies = [batch._replace(raw=bytes(batch.raw)) for batch in value.batches]
         return value._replace(batches=tuple(copies))
     if isinstance(value, Forward | Forwarded):
@@ -361,6 +367,8 @@ def samples() -> list[Sample]:
         *OF_STREAM,
         ASK_STATE,
         PART,
+        ASK_BATCHES,
+        BATCHES_PART,
     ]
     made = [(value, write(value)) for value in values]
     made.sort(key=lambda sample: sample[1][0])
@@ -372,6 +380,10 @@ def of_family(*families: Family) -> list[bytes]:
     return [
         sample.frame for sample in samples() if TABLE[FrameType(sample.frame[0])].family in families
     ]
+
+
+def _batches_part(value: BatchesPart) -> bytes:
+    return b"".join(map(bytes, repair.encode_part(value, correlation=CORRELATION)))
 
 
 def _of_partition(value: OfPartition) -> bytes:

@@ -250,7 +250,13 @@ class _Controller:
         self._process = process
 
     def alter_isr(self, rows: Sequence[IsrProposal]) -> None:
-        self._process.cluster.proposed.extend((self._process.node, row) for row in rows)
+        cluster = self._process.cluster
+        for row in rows:
+            named = tuple(
+                (node, RegistrationEpoch(cluster.registered[node]) if epoch is None else epoch)
+                for node, epoch in row.followers
+            )
+            cluster.proposed.append((self._process.node, row._replace(followers=named)))
 
     def answer_for(self, rows: Sequence[RowVersion]) -> None:
         self._process.cluster.answered.extend(rows)

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 from cluster.controller.configs import TopicSettings
 from cluster.controller.image import MetadataDelta, MetadataImage, PartitionImage
 from cluster.controller.port import Listener
+from cluster.controller.quorum_status import QuorumStatus
 from cluster.controller.request import Request
 from cluster.peer.snapshot import AskState, StatePart, decode, encode_ask, encode_part
 from cluster.peer.table import parse
@@ -63,6 +64,10 @@ class Quorum:
 
     def subscribe(self, listener: Listener) -> None:
         self.listeners.append(listener)
+
+    @property
+    def status(self) -> QuorumStatus:
+        raise AssertionError
 
     async def change_voters(self, add: tuple[NodeId, ...], remove: tuple[NodeId, ...]) -> None:
         raise AssertionError((add, remove))

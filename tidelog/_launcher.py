@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import click
 
-SERVER_VERBS: Final = ("dev", "serve", "verify", "dump")
+SERVER_VERBS: Final = ("dev", "serve", "local", "verify", "dump")
 EXIT_USAGE: Final = 2
 EXIT_REFUSED: Final = 10  # a node may not run like this
 _ONLY_IN_SERVER: Final = "grpc_health"
@@ -54,6 +54,10 @@ def server_command(verb: str) -> "click.Command":
             from api.cli.serve import serve  # noqa: PLC0415
 
             command = serve
+        case "local":
+            from api.cli.local import local  # noqa: PLC0415
+
+            command = local
         case "verify":
             from api.cli.verify import verify  # noqa: PLC0415
 

@@ -96,3 +96,32 @@ UPDATE_CONFIG: Final = _call(  # without an etag it sets what it has set
 GET_CLUSTER: Final = _call(
     "ClusterService/GetCluster", cluster.GetClusterRequest, cluster.GetClusterResponse
 )
+WATCH_CLUSTER: Final = _call(
+    "ClusterService/WatchCluster", cluster.WatchClusterRequest, cluster.WatchClusterResponse
+)
+TRANSFER_LEADERSHIP: Final = _call(  # who leads already goes on leading
+    "ClusterService/TransferLeadership",
+    cluster.TransferLeadershipRequest,
+    cluster.TransferLeadershipResponse,
+)
+ELECT_UNCLEAN_LEADER: Final = _call(
+    "ClusterService/ElectUncleanLeader",
+    cluster.ElectUncleanLeaderRequest,
+    cluster.ElectUncleanLeaderResponse,
+    effect=Effect.SECOND,
+)
+GET_QUORUM: Final = _call(
+    "ClusterService/GetQuorum", cluster.GetQuorumRequest, cluster.GetQuorumResponse
+)
+ADD_VOTER: Final = _call(
+    "ClusterService/AddVoter",
+    cluster.AddVoterRequest,
+    cluster.AddVoterResponse,
+    effect=Effect.SECOND,
+)
+REMOVE_VOTER: Final = _call(
+    "ClusterService/RemoveVoter",
+    cluster.RemoveVoterRequest,
+    cluster.RemoveVoterResponse,
+    effect=Effect.SECOND,
+)

@@ -3,6 +3,9 @@
 One stream at a time, to any node, carries the batches of all partitions; answers come back in the
 order of the requests within a partition. What is in flight when a stream breaks goes out again on
 the next one, unchanged, on another node if there is one: `Lane` says what and in which order.
+
+A node may answer, and yet reach no leader: cut off from the others, it refuses for as long as that
+lasts. So a partition that is only refused makes the stream go to another node after a while.
 """
 
 import asyncio
@@ -16,7 +19,7 @@ from google.protobuf.duration_pb2 import Duration
 from tidelog.batch import NOBODY, encode_body, seal
 from tidelog.calls import INIT_PRODUCER, PRODUCE_STREAM
 from tidelog.connection import Connection, Node
-from tidelog.errors import CONNECTION_LOST, OutcomeUnknown, TidelogError, error_of
+from tidelog.errors import CONNECTION_LOST, TIMED_OUT, OutcomeUnknown, TidelogError, error_of
 from tidelog.lane import TOO_LARGE, Identity, Lane, Settled
 from tidelog.outgoing import Batch, Stored
 from tidelog.places import time_ms_of
@@ -37,8 +40,17 @@ MESSAGE_BYTES_MAX: Final = 6 << 20
 """Of one batch: with the others of its request it still fits what a node takes."""
 SERVER_WAIT_S: Final = 30
 """How long a node waits for acks before it answers REQUEST_TIMED_OUT."""
-ANSWER_TIMEOUT_S: Final = SERVER_WAIT_S + 10.0
-"""A node that answers nothing for so long is left."""
+STAMPED_WAIT_S: Final = 8
+"""The same for batches that bear a stamp, which may be sent again whatever became of them."""
+GRACE_S: Final = 10.0
+"""A node that answers nothing for so much longer is left."""
+STUCK_S: Final = 3.0
+"""A partition that is only refused for so long is tried through another node (P51).
+
+Most leaders that die are replaced sooner; until then every node refuses.
+"""
+LEAVE_S: Final = 1.0
+"""A node that is left for another one may take so long for each answer that it owes."""
 IDLE_S: Final = 10.0
 """A stream with nothing to send is ended; the next batch begins another one."""
 
@@ -70,6 +82,7 @@ class Sender:
         self._connection = connection
         self._acks = acks
         self._idempotent = idempotent
+        self._server_wait_s = STAMPED_WAIT_S if idempotent else SERVER_WAIT_S
         self._compression = compression
         self._settled = settled
         self._too_large = too_large
@@ -83,6 +96,10 @@ class Sender:
         self._ended_here = False
         """It was ended from this side: then no answer is missing, and no node has failed."""
         self._progress = False
+        self._refused_since: dict[Key, float] = {}
+        """Partitions that this stream's node has only refused since then."""
+        self._stuck: TidelogError | None = None
+        """Why another node is to be tried."""
         self._next_id = 0
         self._deadline: asyncio.Timeout | None = None
 
@@ -135,6 +152,8 @@ class Sender:
         error = failure.error
         sent = node is not None
         self._unanswered.clear()
+        self._refused_since.clear()
+        self._stuck = None
         if not error.retryable:
             self.fail(error)
             return
@@ -163,7 +182,8 @@ class Sender:
             assert isinstance(status, grpc.aio.AioRpcError)
             failure = failure_of_status(status, node.address)
         except* Stalled:
-            failure = Failure(_lost(f"{node.address} answers nothing"), other_node=True)
+            why = self._stuck.text if self._stuck else "answers nothing"
+            failure = Failure(_lost(f"{node.address}: {why}"), other_node=True)
         except* TidelogError as refused:
             error = refused.exceptions[0]
             assert isinstance(error, TidelogError)
@@ -172,11 +192,13 @@ class Sender:
             call.cancel()
         if failure is None and (self._unanswered or not self._ended_here):
             failure = Failure(_lost(f"{node.address} ended the stream"), other_node=True)
+        if failure is None and self._stuck is not None:
+            failure = Failure(self._stuck, other_node=True)
         return failure
 
     async def _write(self, call: "ProduceCall") -> None:
         """Send what is ready, until there is nothing for a while."""
-        while not self._over:
+        while not self._over and self._stuck is None:
             self._wake.clear()
             await self._identify()
             request = self._request()
@@ -220,7 +242,9 @@ class Sender:
         """Allow the node so long for the next answer, if it owes one."""
         deadline = self._deadline
         if deadline is not None and self._unanswered and deadline.when() is None:
-            deadline.reschedule(asyncio.get_running_loop().time() + ANSWER_TIMEOUT_S)
+            leaves = self._stuck is not None and self._idempotent
+            patience_s = LEAVE_S if leaves else self._server_wait_s + GRACE_S
+            deadline.reschedule(asyncio.get_running_loop().time() + patience_s)
 
     async def _identify(self) -> None:
         """Get a producer id if a batch needs one."""
@@ -258,7 +282,7 @@ class Sender:
         produce = log.ProduceRequest(
             batches=messages,
             acks=self._acks,
-            timeout=Duration(seconds=SERVER_WAIT_S),
+            timeout=Duration(seconds=self._server_wait_s),
         )
         return log.ProduceStreamRequest(correlation_id=self._next_id, produce=produce)
 
@@ -310,7 +334,22 @@ class Sender:
             self._tell(key, lane.answered(batch, result))
             if lane.paused and not lane.in_flight:
                 self._pause(key, lane, retry_after_s)
+            self._look_whether_stuck(key, lane, result)
         self._wake.set()
+
+    def _look_whether_stuck(self, key: Key, lane: Lane, result: Stored | TidelogError) -> None:
+        """Note whether the node gets anything stored in a partition; if not, why it is left.
+
+        Nothing more is written to it then, and what it owes is waited for: most of that is refused
+        at once, and so known not to be stored. Batches that bear a stamp are not waited for long.
+        """
+        if isinstance(result, Stored) or not lane:
+            self._refused_since.pop(key, None)
+        elif lane.paused and len(self._connection.addresses) > 1:
+            now_s = self._connection.clock.monotonic()
+            since_s = self._refused_since.setdefault(key, now_s)
+            if now_s - since_s >= STUCK_S or result.reason == TIMED_OUT:
+                self._stuck = result
 
     def _pause(self, key: Key, lane: Lane, retry_after_s: float | None) -> None:
         """Let a partition rest before it sends again."""

@@ -20,6 +20,7 @@ from tidelog import topics as _topics
 from tidelog.auth import Auth
 from tidelog.checkpoint import Checkpoint
 from tidelog.client import DEFAULT_CODEC, DEFAULT_URL
+from tidelog.cluster_types import QuorumInfo, UncleanElection
 from tidelog.codecs import Codec
 from tidelog.consumer_settings import BATCH_RECORDS, BATCH_WAIT
 from tidelog.group_types import CommitMode, GroupInfo, GroupOffset, OffsetChange, SeekPlan, SeekTarget
@@ -599,3 +600,61 @@ class Cluster:
     def get(self) -> ClusterInfo:
         """Return the map: brokers, controller, health, as the node that answers knows them."""
         return self._portal.run(self._inner.get())
+
+    def watch(self) -> Iterator[ClusterInfo]:
+        """Yield the map, and again whenever it has changed, without an end.
+
+        It goes on at another node when one goes; changes in between are told as one.
+
+        Raises:
+            TidelogError: no node tells, within the retry budget.
+        """
+        return self._portal.iterate(self._inner.watch())
+
+    def transfer_leadership(self, topic: str, partition: int, *, to: int | None=None) -> None:
+        """Let another in-sync replica lead a partition; nothing is lost by it.
+
+        `to`: a node; None: the preferred replica, which is the first in the list of replicas.
+
+        Raises:
+            NotFound: no such topic or partition.
+            TidelogError: NO_ELIGIBLE_LEADER: the node is not in sync or does not run.
+        """
+        self._portal.run(self._inner.transfer_leadership(topic, partition, to=to))
+
+    def elect_unclean_leader(self, topic: str, partition: int, *, replica: int, dry_run: bool=False) -> UncleanElection:
+        """Let any replica lead a partition that has no leader: what it does not have is lost.
+
+        For when those will not come back that have everything. Readers who were further are told
+        (`LogDiverged`). `dry_run`: only tell what would be lost.
+
+        Raises:
+            InvalidRequest: POLICY_VIOLATION: it has a leader.
+            TidelogError: NO_ELIGIBLE_LEADER: the node has no replica of it, or does not run.
+        """
+        return self._portal.run(self._inner.elect_unclean_leader(topic, partition, replica=replica, dry_run=dry_run))
+
+    def quorum(self) -> QuorumInfo:
+        """Return who votes on metadata, who learns, who leads, and how far each is."""
+        return self._portal.run(self._inner.quorum())
+
+    def add_voter(self, node: int, *, directory_id: str='') -> None:
+        """Give a registered node a vote in the controller quorum, once it has learned the log.
+
+        `directory_id`: the UUID that it must have; empty: whichever it has registered with.
+
+        Raises:
+            NotFound: no such node.
+            AlreadyExists: it votes already.
+            TidelogError: QUORUM_CHANGE_IN_PROGRESS, or another reason why not now.
+        """
+        self._portal.run(self._inner.add_voter(node, directory_id=directory_id))
+
+    def remove_voter(self, node: int, *, directory_id: str='') -> None:
+        """Take a node's vote in the controller quorum; refused if the others could decide nothing.
+
+        Raises:
+            NotFound: it has no vote.
+            TidelogError: POLICY_VIOLATION, QUORUM_CHANGE_IN_PROGRESS, or why not now.
+        """
+        self._portal.run(self._inner.remove_voter(node, directory_id=directory_id))

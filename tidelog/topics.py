@@ -275,6 +275,7 @@ def _partition(one: wire.Partition) -> Partition:
         log_start_offset=one.log_start_offset if one.HasField("log_start_offset") else None,
         high_watermark=one.high_watermark if one.HasField("high_watermark") else None,
         size_bytes=one.size_bytes if one.HasField("size_bytes") else None,
+        eligible_leaders=tuple(one.eligible_leader_ids),
     )
 
 

@@ -235,6 +235,8 @@ class Partition:
     """None, likewise below: the leader did not answer."""
     high_watermark: int | None
     size_bytes: int | None
+    eligible_leaders: tuple[int, ...] = ()
+    """Not in sync, yet complete enough to lead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +279,16 @@ class Broker:
     state: Literal["unknown", "starting", "running", "draining", "drained", "fenced", "offline"]
     endpoints: Mapping[str, str]
     """Name of the listener to host:port."""
+    directory_ids: tuple[str, ...] = ()
+    """UUIDs of its log directories; number and directory together are its identity."""
+    leaders: int = 0
+    """Partitions that it leads."""
+    replicas: int = 0
+    """Partitions that it has a copy of."""
+    disk_used_bytes: int | None = None
+    """None, likewise below: the node did not say."""
+    disk_total_bytes: int | None = None
+    start_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +300,14 @@ class ClusterInfo:
     brokers: tuple[Broker, ...]
     status: Literal["unknown", "healthy", "degraded", "unhealthy"]
     reasons: tuple[str, ...]
+    """Why it is not healthy, in sentences."""
     feature_level: int
+    leaderless: tuple[TopicPartition, ...] = ()
+    """Partitions that cannot be read or written."""
+    under_replicated: tuple[TopicPartition, ...] = ()
+    """Not all of their replicas are in sync."""
+    under_min_isr: tuple[TopicPartition, ...] = ()
+    """Fewer than min.insync.replicas are: acks=all is refused."""
 
 
 def datetime_of(time_ms: int) -> datetime:

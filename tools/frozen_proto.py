@@ -1,8 +1,8 @@
-"""What is frozen of the public API: `proto/frozen/step1.binpb`, and whether the API still keeps it.
+"""What is frozen of the public API: `proto/frozen/api.binpb`, and whether the API still keeps it.
 
 `python -m tools.frozen_proto` lists what was broken; `--freeze` takes in what has been added since,
 and refuses while anything is broken. The image is a FileDescriptorSet, so that `buf breaking proto
---against proto/frozen/step1.binpb` reads it too. It holds the calls that a step has made real, and
+--against proto/frozen/api.binpb` reads it too. It holds the calls that a step has made real, and
 every message and enum that such a call can carry; what all steps share stands in `common.proto`.
 """
 
@@ -27,7 +27,7 @@ from google.protobuf.descriptor_pb2 import (
 from api.rpc_surface import STEPS, Step
 
 ROOT: Final = Path(__file__).parent.parent
-FROZEN: Final = ROOT / "proto/frozen/step1.binpb"
+FROZEN: Final = ROOT / "proto/frozen/api.binpb"
 SHARED: Final = "tidelog/v1/common.proto"
 OURS: Final = "tidelog/v1/"
 
@@ -227,7 +227,7 @@ def main(arguments: list[str], *, path: Path = FROZEN) -> int:
     for line in lines:
         sys.stdout.write(f"{line}; a client relies on it: put it back\n")
     if arguments and not lines:
-        fresh = image(Step.ONE_NODE)
+        fresh = image(Step.CLUSTER)
         path.write_bytes(fresh.SerializeToString(deterministic=True))
         added = len(facts(fresh)) - len(facts(frozen))
         sys.stdout.write(

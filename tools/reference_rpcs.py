@@ -23,7 +23,7 @@ stands in [errors.md](errors.md). *Step* is the part of Tidelog that brings a ca
 this release does with it: `served`, or `NOT_IMPLEMENTED`, which is also what a field or enum value
 of a later step is answered with when it is set. The calls of step 1 and everything that they carry
 are frozen: fields, values and calls may join them, none changes its number, type or name, and none
-goes (`proto/frozen/step1.binpb`, which a test holds every change against). *Safe* calls change
+goes (`proto/frozen/api.binpb`, which a test holds every change against). *Safe* calls change
 nothing and may be repeated freely. Beside these, the same port serves
 `grpc.health.v1.Health` and reflection."""
 

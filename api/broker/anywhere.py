@@ -8,10 +8,16 @@ is nothing to read, and nothing is wrong.
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from api.broker.context import BrokerContext
+from api.broker.distant import DistantPartition
+from api.broker.every_partition import EveryPartition
+from api.broker.fetch import Fetch
 from api.broker.forward import passing
 from api.broker.place import Place
 from api.broker.read_on import Read, ReadFrom, ReadOn, Step
+from api.broker.readable import Readable
 from api.broker.resolve import Resolve, Resolved
+from api.broker.search import Searches
 from cluster.shell.controller_doors import pause
 from cluster.shell.hosted_partition import HostedPartition
 from model.errors import ErrorCode, RequestError
@@ -20,6 +26,8 @@ from model.principal import Principal
 
 AGAIN_MS: Final = 100
 """Until leaders are asked again that could not answer."""
+IDLE_MS: Final = 10
+"""Until they are asked again that had nothing: a replica here may be behind for long."""
 PASSING: Final = frozenset(
     {
         ErrorCode.LEADER_NOT_AVAILABLE,
@@ -42,9 +50,7 @@ class RemoteReads(Protocol):
         """Return what each leader says of these places, in order, without waiting for more."""
         ...
 
-    async def resolve(
-        self, principal: Principal, partition: HostedPartition, place: Place
-    ) -> Resolved:
+    async def resolve(self, principal: Principal, partition: Readable, place: Place) -> Resolved:
         """Return where a place lies, as the leader says.
 
         Raises:
@@ -52,12 +58,30 @@ class RemoteReads(Protocol):
         """
         ...
 
+    async def resolve_all(
+        self, principal: Principal, partitions: Sequence[Readable], place: Place
+    ) -> list[Resolved | RequestError]:
+        """Return the same of many, in order; each leader is asked once."""
+        ...
+
+    async def ends(
+        self, partitions: Sequence[DistantPartition]
+    ) -> Sequence[Resolved | RequestError]:
+        """Return how far some partitions go; asked by the node itself."""
+        ...
+
 
 class ReadAnywhere(ReadOn):
     """`ReadOn` that goes to other leaders too. It does not wait for what they have."""
 
-    remote: RemoteReads | None = None
-    """None: there are no other nodes."""
+    def __init__(
+        self, context: BrokerContext, fetch: Fetch, searches: Searches, *, every: EveryPartition
+    ) -> None:
+        """Read here; elsewhere once `remote` is set. What leaders tell is noted in `every`."""
+        super().__init__(context, fetch, searches)
+        self._every = every
+        self.remote: RemoteReads | None = None
+        """None: there are no other nodes."""
 
     async def __call__(
         self,
@@ -97,25 +121,38 @@ class ReadAnywhere(ReadOn):
             if isinstance(one, RequestError) and passing(one).code in PASSING:
                 found[slot] = _nothing(place)
                 passed = True
-        if passed:
-            await pause(self._node.clock, AGAIN_MS)
+            elif isinstance(one, Step):
+                self._note(one)
+        if passed or not any(map(_tells_something, found.values())):
+            await pause(self._node.clock, AGAIN_MS if passed else IDLE_MS)
         return [found[slot] for slot in range(len(places))]
+
+    def _note(self, step: Step) -> None:
+        """Remember how far a leader has come: a replica here would hear of it later."""
+        partition = step.partition
+        if isinstance(partition, DistantPartition):
+            partition.told(step.log_start, step.high_watermark, step.last_stable_offset)
+        self._every.told(partition, step.high_watermark)
 
 
 class ResolveAnywhere(Resolve):
     """`Resolve` that asks other leaders too."""
 
-    remote: RemoteReads | None = None
-    """None: there are no other nodes."""
+    def __init__(self, context: BrokerContext, searches: Searches, every: EveryPartition) -> None:
+        """Look here; elsewhere once `remote` is set. What leaders tell is noted in `every`."""
+        super().__init__(context, searches)
+        self._every = every
+        self.remote: RemoteReads | None = None
+        """None: there are no other nodes."""
 
-    async def __call__(
-        self, principal: Principal, partition: HostedPartition, place: Place
-    ) -> Resolved:
+    async def __call__(self, principal: Principal, partition: Readable, place: Place) -> Resolved:
         """Find the place; see `Resolve`."""
         remote = self.remote
-        if remote is None or partition.leads:
+        if remote is None or (isinstance(partition, HostedPartition) and partition.leads):
             return await super().__call__(principal, partition, place)
-        return await remote.resolve(principal, partition, place)
+        found = await remote.resolve(principal, partition, place)
+        self._every.told(partition, found.high_watermark)
+        return found
 
 
 def _nothing(place: ReadFrom) -> Step:
@@ -131,3 +168,7 @@ def _nothing(place: ReadFrom) -> Step:
         partition.last_stable_offset,
         AppendTimeMs(0),
     )
+
+
+def _tells_something(read: Read) -> bool:
+    return not isinstance(read, Step) or read.next_offset > read.start_offset

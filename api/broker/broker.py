@@ -10,6 +10,7 @@ from api.broker.consume import Consume
 from api.broker.consume_actions import SessionDoors
 from api.broker.consume_starts import Starts
 from api.broker.context import BrokerContext
+from api.broker.every_partition import EveryPartition
 from api.broker.fetch import Fetch
 from api.broker.group_commits import GroupCommits
 from api.broker.group_configs import GroupConfigs
@@ -20,10 +21,13 @@ from api.broker.group_state import GroupState
 from api.broker.group_upkeep import GroupUpkeep
 from api.broker.groups import Groups
 from api.broker.last_look import LastLook
+from api.broker.leaderships import Leaderships
+from api.broker.lossy_elections import LossyElections
 from api.broker.members import Members
 from api.broker.produce import Produce
 from api.broker.produce_records import ProduceRecords
 from api.broker.producer_ids import InitProducer
+from api.broker.quorum import Quorum
 from api.broker.read_on import ReadOn
 from api.broker.resolve import Resolve
 from api.broker.search import Searches
@@ -73,26 +77,31 @@ class Broker:
         self.choose_partition = ChoosePartition()
         self.configs = Configs(context, self.topics, topic_defaults)
         self.cluster = Cluster(context)
-        self.groups = Groups(context, groups_state)
-        self.group_lag = GroupLag(context, groups_state, searches)
-        self.group_commits = GroupCommits(context, groups_state)
+        self.quorum = Quorum(context)
+        self.leaderships = Leaderships(context)
+        self.lossy_elections = LossyElections(context)
+        every = self.every = EveryPartition(context)
+        resolve = self._resolve_anywhere = ResolveAnywhere(context, searches, every)
+        read_on = self._read_anywhere = ReadAnywhere(context, self.fetch, searches, every=every)
+        self.groups = Groups(context, every, groups_state)
+        self.group_lag = GroupLag(context, every, groups_state, searches, read_on)
+        self.group_commits = GroupCommits(context, every, groups_state, resolve)
         self.group_configs = GroupConfigs(context, group_defaults)
         self.group_upkeep = GroupUpkeep(
             context, groups_state, self.group_configs, turn=searches.turn
         )
         self.group_figures = GroupFigures(context, groups_state, searches)
         self.members = Members(context, groups_state)
-        self.group_seek = GroupSeek(context, groups_state, self.members, self.resolve)
-        resolve = self._resolve_anywhere = ResolveAnywhere(context, searches)
-        self._read_anywhere = ReadAnywhere(context, self.fetch, searches)
+        self.group_seek = GroupSeek(context, every, groups_state, self.members, resolve)
         doors = SessionDoors(
             node=context,
+            partitions=every,
             state=groups_state,
             members=self.members,
             commits=self.group_commits,
-            starts=Starts(context, groups_state, resolve),
+            starts=Starts(context, every, groups_state, resolve),
             resolve=resolve,
-            read_on=self._read_anywhere,
+            read_on=read_on,
             turn=searches.turn,
             remind=context.clock.call_at,
         )
@@ -117,6 +126,15 @@ class Broker:
     def read_elsewhere_by(self, remote: RemoteReads) -> None:
         """Let members of groups read by this what other nodes lead."""
         self._read_anywhere.remote = self._resolve_anywhere.remote = remote
+        self.every.watched.ends = remote.ends
+
+    def coordinator_of(self, group: str) -> NodeId | None:
+        """Return which node coordinates a group; None: none does now.
+
+        Before the first group there is nothing to coordinate, and any node may begin.
+        """
+        state = self.groups_state
+        return state.leader_of(group) if state.exists else self.node_id
 
     def partition(self, topic: str, number: int) -> HostedPartition:
         """Return a partition.

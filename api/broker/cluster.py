@@ -1,18 +1,15 @@
 """The map of the cluster as this node knows it."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from api.broker.context import BrokerContext
-from cluster.controller.image import BrokerImage, PartitionImage, TopicImage
+from api.broker.health import PartitionFaults, Verdict, faults_of, verdict
+from cluster.controller.feature_level import SUPPORTED
+from cluster.controller.image import BrokerImage, Endpoint, MetadataImage
 from model.ids import Index, NodeId, WallMs
 from model.principal import Principal
 
-Place = tuple[str, int]
-"""A topic's name and a partition's number."""
-FEATURE_LEVEL: Final = 1
-"""Of everything that this program writes to disk and wire; there is no other yet (P66)."""
 DAMAGE_TOLD_MAX: Final = 10
 
 
@@ -35,17 +32,13 @@ class ClusterMap(NamedTuple):
     cluster_id: str
     controller: NodeId | None
     """None: nobody is known to lead the quorum."""
-    answers: NodeId
-    """The node whose view this is."""
     brokers: Sequence[BrokerRow]
     applied: Index
-    leaderless: Sequence[Place]
-    under_replicated: Sequence[Place]
-    under_min_isr: Sequence[Place]
-    offline: str | None
-    """What took this node's log directory offline; None while it works."""
-    damage: Sequence[str]
-    """Places on this node's disk that cannot be read."""
+    health: Verdict
+    feature_level: int
+    """In force."""
+    feature_level_max: int
+    """The highest that every broker knows."""
 
 
 class Cluster:
@@ -55,47 +48,68 @@ class Cluster:
         """Look at this node's image."""
         self._node = context
         self._started = context.clock.wall_ms()
+        self._seen: tuple[MetadataImage, PartitionFaults] | None = None
+        """What was looked at last: who watches asks again and again."""
 
     def __call__(
-        self, principal: Principal, endpoints: Mapping[str, tuple[str, int]]
+        self,
+        principal: Principal,
+        endpoints: Mapping[str, tuple[str, int]],
+        others: Sequence[str] = (),
     ) -> ClusterMap:
-        """Return the map. `endpoints`: where this node's own doors are, by listener."""
+        """Return the map.
+
+        Args:
+            principal: Who asks.
+            endpoints: Where this node's own doors are, by listener.
+            others: What is wrong on other nodes, as they have told.
+        """
         del principal
         image = self._node.quorum.image
-        partitions = [(topic, one) for topic in image.topics.values() for one in topic.partitions]
-        leaders = Counter(one.leader for _, one in partitions)
-        replicas = Counter(node for _, one in partitions for node in one.replicas)
-        here = {name: _address(*place) for name, place in endpoints.items()}
-        failed = self._node.directory.offline
+        faults = self._faults(image)
+        controller = self._controller()
+        here = {name: address_of(Endpoint(name, *at)) for name, at in endpoints.items()}
+        brokers = [
+            BrokerRow(
+                broker,
+                {end.listener: address_of(end) for end in broker.endpoints}
+                | (here if node == self._node.node else {}),
+                faults.leaders.get(node, 0),
+                faults.replicas.get(node, 0),
+                self._disk() if node == self._node.node else None,
+                self._started if node == self._node.node else None,
+            )
+            for node, broker in sorted(image.brokers.items())
+        ]
+        levels = [row.broker.levels.greatest for row in brokers]
         return ClusterMap(
             cluster_id=image.cluster_id,
-            controller=self._controller(),
-            answers=self._node.node,
-            brokers=[
-                BrokerRow(
-                    broker,
-                    {end.listener: _address(end.host, end.port) for end in broker.endpoints}
-                    | (here if node == self._node.node else {}),
-                    leaders[node],
-                    replicas[node],
-                    self._disk() if node == self._node.node else None,
-                    self._started if node == self._node.node else None,
-                )
-                for node, broker in sorted(image.brokers.items())
-            ],
+            controller=controller,
+            brokers=brokers,
             applied=image.applied,
-            leaderless=[_place(*at) for at in partitions if at[1].leader is None],
-            under_replicated=[
-                _place(*at) for at in partitions if len(at[1].isr) < len(at[1].replicas)
-            ],
-            under_min_isr=[
-                _place(*at)
-                for at in partitions
-                if len(at[1].isr) < at[0].settings.min_insync_replicas
-            ],
-            offline=None if failed is None else str(failed),
-            damage=[str(place) for place in self._node.damage.places[:DAMAGE_TOLD_MAX]],
+            health=verdict(
+                image,
+                self._node.quorum.status,
+                faults,
+                controller=controller,
+                own=(*self.own_troubles(), *others),
+            ),
+            feature_level=image.feature_level,
+            feature_level_max=min(levels, default=SUPPORTED.greatest),
         )
+
+    def own_troubles(self) -> list[str]:
+        """Return what is wrong with this node's own disk, in sentences."""
+        failed = self._node.directory.offline
+        where = f"node {self._node.node}"
+        told = [] if failed is None else [f"the log directory of {where} is offline: {failed}"]
+        places = self._node.damage.places[:DAMAGE_TOLD_MAX]
+        return told + [f"damaged on the disk of {where}: {place}" for place in places]
+
+    def _faults(self, image: MetadataImage) -> PartitionFaults:
+        if self._seen is None or self._seen[0] is not image:
+            self._seen = (image, faults_of(image))
+        return self._seen[1]
 
     def _controller(self) -> NodeId | None:
         asked = self._node.controller
@@ -106,9 +120,7 @@ class Cluster:
         return used, self._node.directory.disk_bytes
 
 
-def _place(topic: TopicImage, partition: PartitionImage) -> Place:
-    return topic.name, partition.number
-
-
-def _address(host: str, port: int) -> str:
+def address_of(endpoint: Endpoint) -> str:
+    """Return host and port as people write them."""
+    host, port = endpoint.host, endpoint.port
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -44,13 +44,23 @@ class Consume:
         """
         rand = self.doors.node.rand
         stream = StreamNumber(int.from_bytes(rand.randbytes(STREAM_BYTES), "big") & STREAM_MASK)
-        if opening.rejoin is None:
-            member = await self._join(principal, opening, stream)
-        else:
-            member = await self._resume(opening, opening.rejoin, stream)
+        try:
+            member = await self._member(principal, opening, stream)
+        except RequestError as refusal:
+            if refusal.code is not ErrorCode.UNKNOWN_TOPIC or self.doors.node.forwarding is None:
+                raise
+            await self.doors.node.quorum.read_barrier()  # others may know of it already
+            member = await self._member(principal, opening, stream)
         session = ConsumeSession(self.doors, principal, opening=opening, member=member)
         self.doors.members.attach(session, member)
         return session
+
+    async def _member(
+        self, principal: Principal, opening: Opening, stream: StreamNumber
+    ) -> MemberView:
+        if opening.rejoin is None:
+            return await self._join(principal, opening, stream)
+        return await self._resume(opening, opening.rejoin, stream)
 
     async def _join(
         self, principal: Principal, opening: Opening, stream: StreamNumber
@@ -108,6 +118,10 @@ class Consume:
         except asyncio.CancelledError:
             doors.members.lost(opening.group, rejoin.member_id, stream)
             raise
+        for place, stand in rejoin.stands.items():  # so far it has read: so far may it commit
+            partition = doors.partitions.by_id(place)
+            if partition is not None and not partition.serves:
+                doors.partitions.told(partition, stand.offset)
         return joined.member
 
 

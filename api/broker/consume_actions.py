@@ -25,6 +25,8 @@ from api.broker.consume_events import (
 from api.broker.consume_places import Held
 from api.broker.consume_starts import Starts
 from api.broker.context import BrokerContext
+from api.broker.coordinator_moved import MOVED
+from api.broker.every_partition import EveryPartition
 from api.broker.group_commits import GroupCommits, NamedCursor
 from api.broker.group_state import GroupState
 from api.broker.members import Members
@@ -41,10 +43,13 @@ from model.limits import REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX
 from model.principal import Principal
 
 COMMITS_UNANSWERED_MAX: Final = REQUESTS_IN_FLIGHT_PER_CONNECTION_MAX.value
-LOSES_MEMBERSHIP: Final = frozenset(
-    {ErrorCode.UNKNOWN_MEMBER, ErrorCode.STALE_MEMBER_EPOCH, ErrorCode.FENCED_INSTANCE}
-)
-"""A commit that is refused so ends the stream; other refusals stand in the rows of its answer."""
+ENDS_STREAM: Final = MOVED | {
+    ErrorCode.UNKNOWN_MEMBER,
+    ErrorCode.STALE_MEMBER_EPOCH,
+    ErrorCode.FENCED_INSTANCE,
+}
+"""A commit that is refused so ends the stream: the membership is lost, or goes on elsewhere, where
+the commit is made again. Other refusals stand in the rows of its answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,7 @@ class SessionDoors:
     """What every session of a node works with."""
 
     node: BrokerContext
+    partitions: EveryPartition
     state: GroupState
     members: Members
     commits: GroupCommits
@@ -140,7 +146,7 @@ class Said:
                 self._group, self._by, commit.cursors, meant=self._meant
             )
         except RequestError as refusal:
-            if refusal.code in LOSES_MEMBERSHIP:
+            if refusal.code in ENDS_STREAM:
                 raise
             results = [refusal] * len(commit.cursors)
         self._answers.append(Committed(commit.correlation_id, commit.cursors, results))
@@ -177,7 +183,7 @@ class Said:
     async def _place(self, held: Held, asked: GoTo) -> Bounds:
         partition = held.bounds.partition
         if asked.to is None:
-            return await self._doors.starts.of_group(self._group, partition)
+            return await self._doors.starts.of_group(self._principal, self._group, partition)
         place = await self._doors.resolve(self._principal, partition, asked.to)
         offset = place.high_watermark if place.offset is None else place.offset
         return Bounds(partition, offset)

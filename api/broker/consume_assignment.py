@@ -7,10 +7,10 @@ from dataclasses import replace
 from api.broker.consume_events import Assigned, Event, Joined, Named, Opening, Revoke, Stand
 from api.broker.consume_places import Held, Places
 from api.broker.consume_starts import Starts, stand_of
+from api.broker.every_partition import EveryPartition
 from api.broker.members import Members
+from api.broker.readable import Readable
 from api.broker.subscribe import Bounds
-from cluster.shell.hosted_partition import HostedPartition
-from cluster.shell.partitions import Partitions
 from consumer_groups.records import Owned
 from consumer_groups.requests import ByStream
 from consumer_groups.views import MemberView
@@ -24,7 +24,7 @@ class Assignment:
 
     def __init__(
         self,
-        partitions: Partitions,
+        partitions: EveryPartition,
         starts: Starts,
         time_left_ms: Callable[[Owned], int],
         *,
@@ -43,7 +43,7 @@ class Assignment:
         self._epoch: int | None = None
         self._told: MemberView | None = None
         self._given: MemberView | None = None
-        self._wanted: dict[Owned, HostedPartition] = {}
+        self._wanted: dict[Owned, Readable] = {}
         """Given, and nobody knows yet where it begins there."""
         self._found: dict[Owned, Bounds] = {}
         """Given, with where it begins, and not told yet."""
@@ -94,7 +94,7 @@ class Assignment:
             RequestError: a place cannot be found or committed.
         """
         wanted = dict(self._wanted)
-        holds = {partition.log.id: owned for owned, partition in wanted.items()}
+        holds = {partition.id: owned for owned, partition in wanted.items()}
         places = self._starts(
             self._principal,
             self._opening.group,
@@ -105,7 +105,7 @@ class Assignment:
         )
         async for found in places:
             for place in found:
-                owned = holds[place.partition.log.id]
+                owned = holds[place.partition.id]
                 if self._wanted.pop(owned, None) is not None:  # else it was taken meanwhile
                     self._found[owned] = place
             tell()
@@ -119,7 +119,7 @@ class Assignment:
         for owned in member.owned:
             if self.places.of(owned) is not None:
                 continue
-            partition, stand = self._hosted(owned.partition), stands.get(owned.partition)
+            partition, stand = self._found_by(owned.partition), stands.get(owned.partition)
             if owned in found:
                 self._found[owned] = found[owned]
             elif partition is not None and stand is not None and owned.since_epoch <= known:
@@ -135,7 +135,7 @@ class Assignment:
                 (partition.topic.name, partition.number): hold
                 for hold in (*member.owned, *member.revoking)
                 if hold.since_epoch <= rejoin.member_epoch
-                and (partition := self._hosted(hold.partition)) is not None
+                and (partition := self._found_by(hold.partition)) is not None
             }
 
     def meant(self, name: Named) -> Owned | None:
@@ -186,7 +186,7 @@ class Assignment:
                     taken.append(held)
         asked = [hold for hold in member.revoking if hold not in self._asked]
         self._asked = revoking
-        found = [(hold, self._hosted(hold.partition)) for hold in asked]
+        found = [(hold, self._found_by(hold.partition)) for hold in asked]
         wanted = [partition for _, partition in found if partition is not None]
         gone = [(held.owned, held.bounds.partition) for held in taken]
         for hold, partition in (*gone, *found):
@@ -200,6 +200,6 @@ class Assignment:
             events.append(Revoke(wanted, min(self._time_left_ms(hold) for hold in asked)))
         return events
 
-    def _hosted(self, partition: PartitionId) -> HostedPartition | None:
+    def _found_by(self, partition: PartitionId) -> Readable | None:
         """Return a partition; None when its topic is gone, which the coordinator will follow."""
         return self._partitions.by_id(partition)

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple, TypeAlias
 from api.broker.group_commits import NamedCursor
 from api.broker.place import Earliest, Place
 from api.broker.read_on import Diverged, Gap, Step
+from api.broker.readable import Readable
 from api.broker.subscribe import Bounds, CaughtUp, FellBehind
-from cluster.shell.hosted_partition import HostedPartition
 from consumer_groups.records import GroupEpoch, MemberId
 from model.errors import RequestError
 from model.ids import GroupId, LeaderEpoch, Offset, PartitionId, TopicName
@@ -128,7 +128,7 @@ class Assigned(NamedTuple):
 class Revoke(NamedTuple):
     """It is to hand these over; nothing more of them is delivered."""
 
-    partitions: Sequence[HostedPartition]
+    partitions: Sequence[Readable]
     time_left_ms: int
     """0: they have been taken, or their topic is gone."""
 

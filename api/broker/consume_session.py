@@ -21,6 +21,7 @@ from api.broker.consume_events import (
     Opening,
 )
 from api.broker.consume_places import Held, Spent, diverged_at, within_credit
+from api.broker.coordinator_moved import MOVED, coordinator_moved
 from api.broker.place import Earliest
 from api.broker.read_on import Diverged, Gap, ReadFrom, Step
 from api.broker.subscribe import HEARTBEAT_MS as SILENCE_MS
@@ -56,7 +57,7 @@ class ConsumeSession:
         self._start = opening.start
         self._member = member
         self._assignment = Assignment(
-            doors.node.partitions,
+            doors.partitions,
             doors.starts,
             self._time_left_ms,
             members=doors.members,
@@ -124,7 +125,7 @@ class ConsumeSession:
     def end(self, why: RequestError) -> None:
         """End the stream with an error, once what was said before is delivered."""
         if self._why is None:
-            self._why = why
+            self._why = coordinator_moved(self._group) if why.code in MOVED else why
             self._over()
         self._ring()
 

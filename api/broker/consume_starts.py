@@ -14,12 +14,14 @@ from weakref import WeakValueDictionary
 
 from api.broker.consume_events import Stand
 from api.broker.context import BrokerContext
+from api.broker.distant import DistantPartition
+from api.broker.every_partition import EveryPartition
 from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
 from api.broker.place import Earliest, Place
+from api.broker.readable import Readable
 from api.broker.resolve import Resolve
 from api.broker.subscribe import Bounds
-from cluster.shell.hosted_partition import HostedPartition
 from consumer_groups.native.begin import has_begun
 from consumer_groups.records import MemberId, OffsetCommitted
 from consumer_groups.requests import Begin, ByStream, Cursor
@@ -36,6 +38,7 @@ class Starts:
     """The use case; one for each node. Loop only."""
 
     node: BrokerContext
+    partitions: EveryPartition
     state: GroupState
     resolve: Resolve
     beginning: "WeakValueDictionary[Key, asyncio.Lock]" = field(
@@ -47,7 +50,7 @@ class Starts:
         self,
         principal: Principal,
         group: GroupId,
-        partitions: Sequence[HostedPartition],
+        partitions: Sequence[Readable],
         *,
         committer: ByStream,
         start: Place,
@@ -61,7 +64,7 @@ class Starts:
         Raises:
             RequestError: the start is no place in one of them; what the state partition refuses.
         """
-        for topic, several in groupby(partitions, key=lambda one: one.log.id.topic):
+        for topic, several in groupby(partitions, key=lambda one: one.id.topic):
             of_topic = list(several)
             committed = await self._committed(group, topic)
             if not (isinstance(start, Earliest) or has_begun(committed.values())):
@@ -70,32 +73,32 @@ class Starts:
                     committed = await self._begun(
                         principal, group, of_topic, committer=committer, start=start, alike=alike
                     )
-            yield [_place(one, committed.get(one.log.id)) for one in of_topic]
+            yield [await self._place(principal, one, committed.get(one.id)) for one in of_topic]
 
-    async def of_group(self, group: GroupId, partition: HostedPartition) -> Bounds:
+    async def of_group(self, principal: Principal, group: GroupId, partition: Readable) -> Bounds:
         """Return where a group stands in a partition; the beginning where nothing is committed."""
-        committed = await self._committed(group, partition.log.id.topic)
-        return _place(partition, committed.get(partition.log.id))
+        committed = await self._committed(group, partition.id.topic)
+        return await self._place(principal, partition, committed.get(partition.id))
 
     async def _begun(
         self,
         principal: Principal,
         group: GroupId,
-        partitions: Sequence[HostedPartition],
+        partitions: Sequence[Readable],
         *,
         committer: ByStream,
         start: Place,
         alike: Alike,
     ) -> Mapping[PartitionId, OffsetCommitted]:
         """Return what is committed in a topic, after the group has begun there if it had not."""
-        topic = partitions[0].log.id.topic
+        topic = partitions[0].id.topic
         committed = await self._committed(group, topic)
         if has_begun(committed.values()):  # while another member was waited for
             return committed
         cursors = [
-            Cursor(partition=one.log.id, offset=await self._resolved(principal, one, start))
-            for one in self.node.partitions.of_topic_id(topic)
-            if one.log.id not in committed
+            Cursor(partition=one.id, offset=await self._resolved(principal, one, start))
+            for one in self.partitions.of_topic_id(topic)
+            if one.id not in committed
         ]
         request = Begin(
             group=group, by=committer, topic=topic, cursors=tuple(cursors), alike=frozenset()
@@ -117,19 +120,20 @@ class Starts:
         rows = await self.state.read(group, lambda machine: machine.offsets(group, {topic}))
         return {row.partition: row.committed for row in rows if row.committed is not None}
 
-    async def _resolved(
-        self, principal: Principal, partition: HostedPartition, start: Place
-    ) -> Offset:
+    async def _resolved(self, principal: Principal, partition: Readable, start: Place) -> Offset:
         found = await self.resolve(principal, partition, start)
         return found.high_watermark if found.offset is None else found.offset
 
-
-def _place(partition: HostedPartition, committed: OffsetCommitted | None) -> Bounds:
-    if committed is None:
+    async def _place(
+        self, principal: Principal, partition: Readable, committed: OffsetCommitted | None
+    ) -> Bounds:
+        if committed is not None:
+            return Bounds(partition, committed.offset, last_epoch=committed.leader_epoch)
+        if isinstance(partition, DistantPartition):  # only its leader knows where it begins
+            return Bounds(partition, await self._resolved(principal, partition, Earliest()))
         return Bounds(partition, partition.log_start)
-    return Bounds(partition, committed.offset, last_epoch=committed.leader_epoch)
 
 
-def stand_of(partition: HostedPartition, stand: Stand) -> Bounds:
+def stand_of(partition: Readable, stand: Stand) -> Bounds:
     """Return where a reader said that it stands."""
     return Bounds(partition, stand.offset, last_epoch=stand.last_epoch)

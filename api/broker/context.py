@@ -6,9 +6,11 @@ from typing import TypeVar
 
 from api.broker.damage import Damage, Note
 from api.broker.forward import Forwarding
+from api.broker.joining import Joining
 from api.broker.memory import MemoryBudget
 from cluster.controller.port import QuorumPort
 from cluster.shell.disk_writer import DiskWriter
+from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.partitions import Partitions
 from cluster.shell.tick import Tick
 from cluster.shell.worker import Worker
@@ -42,6 +44,8 @@ class BrokerContext:
     """What goes out and was not taken yet."""
     partitions: Partitions
     quorum: QuorumPort
+    joining: Joining
+    """Whether the node is a part of its cluster by now."""
     damage: Damage
     note: Note
     """Writes a line of the node's log."""
@@ -111,14 +115,18 @@ class BrokerContext:
         """Give every record of a batch the append time: the topic wants LogAppendTime."""
         BatchHeader.of_checked(memoryview(batch)).stamp_log_append_time(now, crc32c)
 
-    def refusal_of_read(self, error: Exception) -> RequestError:
+    def refusal_of_read(
+        self, error: Exception, partition: HostedPartition | None = None
+    ) -> RequestError:
         """Return what a reader is told of an error; a disk that refuses reads ends the node (P44).
+
+        `partition`: where it was met; damage is repaired from other nodes, if there are any.
 
         Raises:
             Exception: `error`, where it is neither a refusal nor the disk's.
         """
         if isinstance(error, RequestError):
-            return error
+            return error if partition is None else self.damage.refusal(partition, error)
         if not isinstance(error, StorageFailed):
             raise error
         self.writer.fail(error)

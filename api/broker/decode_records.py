@@ -7,8 +7,8 @@ does not decode is still served whole to readers that take batches as they are (
 from collections.abc import AsyncIterator
 
 from api.broker.append_runs import StoredBatch
+from api.broker.readable import Readable
 from api.broker.turns import Turns
-from cluster.shell.hosted_partition import HostedPartition
 from logstore.batch import decode_slices
 from logstore.compression import ExpandsBeyondError
 from model.errors import ErrorCode, MalformedError, RequestError
@@ -16,7 +16,7 @@ from model.record import Record
 
 
 async def decoded(
-    partition: HostedPartition, batch: StoredBatch, turns: Turns
+    partition: Readable, batch: StoredBatch, turns: Turns
 ) -> AsyncIterator[list[Record]]:
     """Yield the records of a batch, some at a time.
 
@@ -71,7 +71,7 @@ def several_keys() -> RequestError:
 
 
 def _unreadable(
-    code: ErrorCode, partition: HostedPartition, batch: StoredBatch, *, why: MalformedError
+    code: ErrorCode, partition: Readable, batch: StoredBatch, *, why: MalformedError
 ) -> RequestError:
     place = f"{partition.topic.name}/{partition.number}"
     return RequestError(

@@ -287,7 +287,8 @@ class _Running:
             try:
                 size_max = min(want.max_bytes, room)
                 found = self._read_one(partition, want, size_max, first=first)
-            except RequestError as refusal:
+            except RequestError as met:
+                refusal = self._node.refusal_of_read(met, partition)
                 self._results[slot] = _refused(refusal, partition, want.offset)
                 continue
             if isinstance(found, ReadPlan):
@@ -344,7 +345,7 @@ class _Running:
         self._one_less(then)
 
     def _failed(self, asked: _Asked, then: Callable[[], None], error: Exception) -> None:
-        error = self._node.refusal_of_read(error)
+        error = self._node.refusal_of_read(error, asked.partition)
         if not self._ended:
             self._results[asked.slot] = _refused(error, asked.partition, asked.offset)
         self._one_less(then)

@@ -22,6 +22,8 @@ from cluster.peer.forward import (
 from cluster.peer.hello import Hello
 from cluster.peer.table import Frame
 from cluster.shell.peer_asks import Encode
+from cluster.shell.peer_links import LinkEvents
+from cluster.shell.peer_loss import Loss
 from model.errors import ErrorCode, MalformedError, RequestError
 from model.ids import NodeId, TopicName
 from model.ports import Spawn
@@ -33,6 +35,8 @@ GRACE_MS: Final = 2_000
 Serve: TypeAlias = Callable[[NodeId, Forward], Awaitable[bytes]]
 """Answers a call that a node has brought, or raises RequestError."""
 Answer: TypeAlias = Callable[[bytes], None]
+Gone: TypeAlias = Callable[[NodeId], None]
+"""Is told of a node that has brought calls, and brings none any more."""
 
 
 class ForwardLinks(Protocol):
@@ -43,7 +47,7 @@ class ForwardLinks(Protocol):
         ...
 
 
-class Forwarding:
+class Forwarding(LinkEvents):
     """See the module. Loop only."""
 
     def __init__(self, node: NodeId, links: ForwardLinks, spawn: Spawn) -> None:
@@ -52,10 +56,16 @@ class Forwarding:
         self._links = links
         self._spawn = spawn
         self._serve: Serve | None = None
+        self._gone: Gone | None = None
 
-    def serve(self, serve: Serve) -> None:
+    def serve(self, serve: Serve, gone: Gone) -> None:
         """Answer what other nodes bring from now on."""
-        self._serve = serve
+        self._serve, self._gone = serve, gone
+
+    def went(self, peer: Hello, number: int, loss: Loss) -> None:
+        """A node brings nothing any more: `links.subscribe(forwarding)`."""
+        if self._gone is not None:
+            self._gone(peer.node)
 
     def leader_elsewhere(self, image: MetadataImage, topic: str, number: int) -> NodeId | None:
         """Return the other node that leads a partition; None: this one does, or nobody."""

@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from api.broker.context import BrokerContext
+from api.broker.every_partition import EveryPartition
 from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
+from api.broker.place import Latest
+from api.broker.resolve import Resolve
 from consumer_groups.records import GroupEpoch, Owned
 from consumer_groups.requests import Actor, Commit, Cursor
 from model.errors import ErrorCode, RequestError
 from model.ids import GroupId, LeaderEpoch, Offset, PartitionId
 from model.names import check_topic_name
+from model.principal import Principal
 
 NEVER: Final = GroupEpoch(-1)
 """Epoch of a hold that a member was not told of: it has none of so early."""
@@ -33,7 +37,9 @@ class GroupCommits:
     """The use case; one for each node. Loop only."""
 
     node: BrokerContext
+    partitions: EveryPartition
     state: GroupState
+    resolve: Resolve
 
     async def __call__(
         self,
@@ -75,6 +81,20 @@ class GroupCommits:
         answers = iter(decided)
         return [row if row is not None else next(answers).error for row in rows]
 
+    async def ask_ends(self, principal: Principal, cursors: Sequence[NamedCursor]) -> None:
+        """Let leaders tell how far those partitions go of which less is known here.
+
+        For commits from outside: a member's are decided in their order, so nothing is awaited
+        before, and what it has read was told here. Whatever cannot be learned stays unknown.
+        """
+        for cursor in cursors:
+            try:
+                partition = self.partitions.get(cursor.topic, cursor.number)
+                if not partition.serves and cursor.offset > self.partitions.end_of(partition):
+                    await self.resolve(principal, partition, Latest())
+            except RequestError:
+                continue  # its row is refused for what is known
+
     def _found(
         self, cursor: NamedCursor, meant: Callable[[NamedCursor], Owned | None] | None
     ) -> Cursor:
@@ -85,13 +105,13 @@ class GroupCommits:
         """
         hold = None if meant is None else meant(cursor)
         if hold is None:
-            partition = self.node.partitions.get(check_topic_name(cursor.topic), cursor.number)
+            partition = self.partitions.get(check_topic_name(cursor.topic), cursor.number)
         else:
-            partition = self.node.partitions.get_by_id(hold.partition.topic, cursor.number)
+            partition = self.partitions.get_by_id(hold.partition.topic, cursor.number)
         since_epoch = None if meant is None else NEVER
         if hold is not None:
             since_epoch = hold.since_epoch
-        end = partition.high_watermark
+        end = self.partitions.end_of(partition)
         if cursor.offset > end:
             raise RequestError(
                 ErrorCode.OFFSET_OUT_OF_RANGE,

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeAlias
 
 from api.broker.context import BrokerContext
+from api.broker.every_partition import EveryPartition
 from api.broker.group_commits import NamedCursor
 from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
 from api.broker.members import Members
-from api.broker.place import AtOffset, Place
-from api.broker.resolve import Resolve
-from cluster.shell.hosted_partition import HostedPartition
+from api.broker.place import AtOffset, Latest, Place
+from api.broker.readable import Readable
+from api.broker.resolve import Resolve, Resolved
 from consumer_groups.machine import GroupMachine
 from consumer_groups.records import GroupEpoch, GroupRecord
 from consumer_groups.requests import Move, Seek
@@ -67,7 +68,7 @@ class SeekGroup:
 
     group: GroupId
     target: Target
-    partitions: Sequence[HostedPartition] | None = None
+    partitions: Sequence[Readable] | None = None
     """None: every partition with a commit, of this group or of the one to go to."""
     force: bool = False
     validate_only: bool = False
@@ -76,7 +77,7 @@ class SeekGroup:
 class Change(NamedTuple):
     """One partition's move; `error` where it cannot be done, in a plan only."""
 
-    partition: HostedPartition
+    partition: Readable
     row: SeekRow | None
     error: RequestError | None = None
 
@@ -90,6 +91,13 @@ class Sought(NamedTuple):
     """Live members that are fenced by it."""
 
 
+class _Shifted(NamedTuple):
+    """What was decided."""
+
+    plan: SeekPlan
+    changes: Sequence[Change]
+
+
 Standing: TypeAlias = Mapping[PartitionId, tuple[Offset, LeaderEpoch | None]]
 
 
@@ -98,6 +106,7 @@ class GroupSeek:
     """The use case; one for each node. Loop only."""
 
     node: BrokerContext
+    every: EveryPartition
     state: GroupState
     members: Members
     resolve: Resolve
@@ -126,7 +135,7 @@ class GroupSeek:
         if partitions is None:
             partitions = self._named_by(asked.target, standing)
             if isinstance(asked.target, ToPlace):
-                every = frozenset(partition.log.id for partition in partitions)
+                every = frozenset(partition.id for partition in partitions)
         moves: list[Move] = []
         errors: dict[PartitionId, RequestError] = {}
         for partition in partitions:
@@ -135,7 +144,7 @@ class GroupSeek:
             except RequestError as refusal:
                 if not asked.validate_only:
                     raise
-                errors[partition.log.id] = refusal
+                errors[partition.id] = refusal
         if not moves and errors:
             return await self._only_errors(asked, partitions, errors)
         request = _request(principal, asked, moves, every=every)
@@ -148,28 +157,41 @@ class GroupSeek:
         if plan is None:
             return None
         rows = {row.partition: row for row in plan.rows}
-        changes = [Change(one, rows.get(one.log.id), errors.get(one.log.id)) for one in partitions]
+        changes = [Change(one, rows.get(one.id), errors.get(one.id)) for one in partitions]
         return self._sought(asked, plan, changes)
 
     async def _shifted(self, principal: Principal, asked: SeekGroup, by: int) -> Sought:
-        """Move from where the group stands: worked out with the decision, nothing in between."""
+        """Move from where the group stands: worked out with the decision, nothing in between.
+
+        How far a log goes that another node leads is asked before; a partition in which the group
+        has begun meanwhile is asked about, and all is decided again.
+        """
+        logs: dict[PartitionId, Resolved] = {}
 
         def decide(
             machine: GroupMachine, now: AppendTimeMs
-        ) -> Result[GroupRecord, tuple[SeekPlan | None, Sequence[HostedPartition]]]:
+        ) -> Result[GroupRecord, _Shifted | Sequence[Readable]]:
             partitions, standing = asked.partitions, _stands(machine, asked)
             if partitions is None:
                 partitions = self._named_by(asked.target, standing)
-            moves = [_shift(partition, standing, by) for partition in partitions]
+            unknown = [one for one in partitions if not one.serves and one.id not in logs]
+            if unknown:
+                return Result((), unknown)
+            moves = [_shift(one, standing, by, log=logs.get(one.id, one)) for one in partitions]
             request = _request(principal, asked, moves)
-            topics = ImageTopics(self.node.quorum.image)
-            decided = machine.seek(request, now=now, topics=topics)
-            return Result(decided.records, (decided.response, partitions))
+            decided = machine.seek(request, now=now, topics=ImageTopics(self.node.quorum.image))
+            plan = decided.response
+            assert plan is not None, "SEEK_IS_OF_NOW"
+            changes = [Change(one, row) for one, row in zip(partitions, plan.rows, strict=True)]
+            return Result(decided.records, _Shifted(plan, changes))
 
-        plan, partitions = await self.state.call(asked.group, decide)
-        assert plan is not None, "SEEK_IS_OF_NOW"
-        changes = [Change(one, row) for one, row in zip(partitions, plan.rows, strict=True)]
-        return self._sought(asked, plan, changes)
+        for _ in range(TRIES_MAX):
+            found = await self.state.call(asked.group, decide)
+            if isinstance(found, _Shifted):
+                return self._sought(asked, *found)
+            for partition in found:
+                logs[partition.id] = await self.resolve(principal, partition, Latest())
+        raise _moves_on(asked.group)
 
     def _sought(self, asked: SeekGroup, plan: SeekPlan, changes: Sequence[Change]) -> Sought:
         """Return what was done, and tell the members that are fenced by it."""
@@ -180,7 +202,7 @@ class GroupSeek:
     async def _only_errors(
         self,
         asked: SeekGroup,
-        partitions: Sequence[HostedPartition],
+        partitions: Sequence[Readable],
         errors: Mapping[PartitionId, RequestError],
     ) -> Sought:
         """Return a plan in which nothing can be moved."""
@@ -189,7 +211,7 @@ class GroupSeek:
             group,
             lambda machine: None if machine.revision(group) is None else machine.group(group),
         )
-        changes = [Change(one, None, errors[one.log.id]) for one in partitions]
+        changes = [Change(one, None, errors[one.id]) for one in partitions]
         if found is None:
             return Sought(changes, GroupEpoch(0), 0)
         return Sought(changes, found.summary.epoch, found.summary.member_count)
@@ -201,7 +223,7 @@ class GroupSeek:
                 return await self._committed(other)
             case ToCursors(cursors):
                 return {
-                    self._named(one).log.id: (
+                    self._named(one).id: (
                         one.offset,
                         one.leader_epoch,
                     )
@@ -215,7 +237,7 @@ class GroupSeek:
     async def _committed(self, group: GroupId) -> Standing:
         return await self.state.read(group, lambda machine: _standing(machine, group))
 
-    def _named_by(self, target: Target, standing: Standing) -> list[HostedPartition]:
+    def _named_by(self, target: Target, standing: Standing) -> list[Readable]:
         """Return the partitions of a request that names none.
 
         Raises:
@@ -223,19 +245,19 @@ class GroupSeek:
         """
         if isinstance(target, ToCursors):
             return [self._named(one) for one in target.cursors]
-        found: list[HostedPartition] = []
+        found: list[Readable] = []
         for partition in standing:
             if partition.topic in self.node.quorum.image.topics_by_id:  # else it was just deleted
-                found.append(self.node.partitions.get_by_id(*partition))
+                found.append(self.every.get_by_id(*partition))
         return sorted(found, key=lambda one: (one.topic.name, one.number))
 
-    def _named(self, cursor: NamedCursor) -> HostedPartition:
-        return self.node.partitions.get(check_topic_name(cursor.topic), cursor.number)
+    def _named(self, cursor: NamedCursor) -> Readable:
+        return self.every.get(check_topic_name(cursor.topic), cursor.number)
 
     async def _move(
         self,
         principal: Principal,
-        partition: HostedPartition,
+        partition: Readable,
         asked: SeekGroup,
         *,
         standing: Standing,
@@ -249,16 +271,20 @@ class GroupSeek:
             case ToPlace(place):
                 found = await self.resolve(principal, partition, place)
                 after = found.high_watermark if found.offset is None else found.offset
-                return _to(partition, after, truncated=found.truncated)
-            case ToGroup(other) if partition.log.id not in standing:
+                return _to(partition, after, found, truncated=found.truncated)
+            case ToGroup(other) if partition.id not in standing:
                 raise _nothing_committed(other, partition)
             case _:
-                wanted, epoch = standing[partition.log.id]
+                wanted, epoch = standing[partition.id]
         found = await self.resolve(principal, partition, AtOffset(wanted))
         after = wanted if found.offset is None else found.offset
         same = after == wanted
         return _to(
-            partition, after, truncated=found.truncated, leader_epoch=epoch if same else None
+            partition,
+            after,
+            found,
+            truncated=found.truncated,
+            leader_epoch=epoch if same else None,
         )
 
 
@@ -282,13 +308,13 @@ def _stands(machine: GroupMachine, asked: SeekGroup) -> Standing:
     return _standing(machine, asked.group)
 
 
-def _shift(partition: HostedPartition, standing: Standing, by: int) -> Move:
+def _shift(partition: Readable, standing: Standing, by: int, *, log: Readable | Resolved) -> Move:
     """Return the move by so many offsets, held within the log."""
-    start, end = partition.log_start, partition.high_watermark
-    stands, _ = standing.get(partition.log.id, (start, None))
+    start, end = log.log_start, log.high_watermark
+    stands, _ = standing.get(partition.id, (start, None))
     wanted = stands + by
     after = Offset(min(max(wanted, start), end))
-    return _to(partition, after, truncated=0 <= wanted < start)
+    return _to(partition, after, log, truncated=0 <= wanted < start)
 
 
 def _request(
@@ -309,22 +335,23 @@ def _request(
 
 
 def _to(
-    partition: HostedPartition,
+    partition: Readable,
     after: Offset,
+    log: Readable | Resolved,
     *,
     truncated: bool,
     leader_epoch: LeaderEpoch | None = None,
 ) -> Move:
     return Move(
-        partition=partition.log.id,
+        partition=partition.id,
         after=after,
-        log_start=partition.log_start,
+        log_start=log.log_start,
         truncated=truncated,
         leader_epoch=leader_epoch,
     )
 
 
-def _nothing_committed(group: GroupId, partition: HostedPartition) -> RequestError:
+def _nothing_committed(group: GroupId, partition: Readable) -> RequestError:
     name = f"{partition.topic.name}/{partition.number}"
     return RequestError(
         ErrorCode.INVALID_REQUEST,

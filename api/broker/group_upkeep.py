@@ -18,7 +18,7 @@ from api.broker.group_topics import ImageTopics
 from cluster.controller.image import MetadataDelta, MetadataImage
 from consumer_groups.machine import EXPIRED_AT_ONCE_MAX, GroupMachine
 from consumer_groups.records import GroupRecord
-from model.errors import RequestError
+from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, GroupId, TopicId, TopicName
 from model.result import Result
 
@@ -55,6 +55,8 @@ class GroupUpkeep:
     def start(self) -> None:
         """Begin, with the groups whose topics may have changed before a stop."""
         self._node.quorum.subscribe(self._changed)
+        if self._node.forwarding is not None:  # else there is nobody to take groups over from
+            self._state.follow_roles(began=self._began)
         self._to_distribute |= self._node.quorum.image.topics.keys()
         self._run()
 
@@ -66,6 +68,12 @@ class GroupUpkeep:
         """Do what falls due once in a while: expire groups; repeat what could not be done."""
         self._all = True
         self._run()
+
+    def _began(self, number: int) -> None:
+        """Look at all that whoever coordinated a partition's groups before may have left undone."""
+        del number
+        self._to_distribute |= self._node.quorum.image.topics.keys()
+        self.tend()
 
     def _changed(self, _: MetadataImage, delta: MetadataDelta) -> None:
         self._to_distribute |= {topic.name for topic in (*delta.created, *delta.changed)}
@@ -176,8 +184,9 @@ class GroupUpkeep:
             try:
                 await self._state.call(group, partial(decide, group))
             except RequestError as refusal:
-                refused.add(group)
-                self._refused(group, refusal)
+                if refusal.code is not ErrorCode.NOT_COORDINATOR:  # else another node looks
+                    refused.add(group)
+                    self._refused(group, refusal)
             finally:
                 room.release()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from api.broker.context import BrokerContext
+from api.broker.every_partition import EveryPartition
 from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
 from consumer_groups.machine import GroupMachine
@@ -30,6 +31,7 @@ class Groups:
     """The use case; one for each node. Loop only."""
 
     node: BrokerContext
+    partitions: EveryPartition
     state: GroupState
 
     async def get(self, principal: Principal, group: GroupId) -> GroupView:
@@ -42,8 +44,13 @@ class Groups:
         return await self.state.read(group, lambda machine: machine.group(group))
 
     async def page(self, principal: Principal, *, prefix: str, after: str, limit: int) -> GroupPage:
-        """Return the first groups behind a name, without their members."""
+        """Return the first groups behind a name that this node coordinates, without their members.
+
+        Raises:
+            RequestError: COORDINATOR_LOADING, it does not know all of them yet.
+        """
         del principal
+        self.state.check_all_led()
         parts = await self.state.read_each(
             lambda machine: machine.list(prefix=prefix, after=after, limit=limit + 1)
         )
@@ -87,7 +94,7 @@ class Groups:
         partitions: list[PartitionId] = []
         for topic, number in named:
             try:
-                partitions.append(self.node.partitions.get(check_topic_name(topic), number).log.id)
+                partitions.append(self.partitions.get(check_topic_name(topic), number).id)
                 rows.append(None)
             except RequestError as refusal:
                 rows.append(refusal)

@@ -1,19 +1,23 @@
 """Members of groups that this node coordinates: their streams, and when their time runs out.
 
 Sessions, streams and timers are this process's alone; whatever has to survive is a record. A member
-that the log knows and that has no stream here is given time to come back, as after a restart. What
+that the log knows and that has no stream here is given time to come back: after a restart, and when
+this node takes a group over, counted from the moment when it can answer. Where it loses a group,
+its streams end at once, since who coordinates next may give their partitions to others. What
 falls due is decided by the machine, which may know better: the member may have come back meanwhile.
 
 Invariants:
     MEMBER_HAS_ONE_SESSION    of several streams of a member, the newest alone is served.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from api.broker.context import BrokerContext
+from api.broker.coordinator_moved import coordinator_moved
 from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
+from cluster.state_partition.layout import partition_of
 from consumer_groups.deadlines import Deadlines, Due, ResumeEnded, RevokeOverdue, SessionEnded
 from consumer_groups.machine import GroupMachine
 from consumer_groups.records import LeaveReason, MemberId, Owned, StreamNumber
@@ -94,6 +98,7 @@ class Members:
         """Nothing is due before: the node has stood still."""
         self._stopped = False
         state.subscribe(self._committed)
+        state.follow_roles(began=self._began, ended=self._ended)
 
     async def start(self) -> None:
         """Watch over the members that the log knows; their time counts from here.
@@ -106,9 +111,7 @@ class Members:
         self._revisions.clear()
         now = self._node.clock.monotonic_ms()
         for members in await self._state.read_each(lambda machine: list(machine.members())):
-            for group, member in members:
-                self._known.setdefault(group, {})[member.member_id] = member.stream
-                self._deadlines.restore(group, member, now=now)
+            self._restore(members, now)
         self._arm()
 
     def stop(self) -> None:
@@ -201,6 +204,38 @@ class Members:
                 request, now=now, topics=ImageTopics(self._node.quorum.image)
             ),
         )
+
+    # Whom this node coordinates.
+
+    def _began(self, number: int) -> None:
+        if not self._stopped:
+            self._node.spawn.start(self._take_over(number), "members of a partition")
+
+    def _ended(self, number: int) -> None:
+        """End the streams of a partition's groups; watch over their members no longer."""
+        for group in [one for one in self._known if partition_of(one) == number]:
+            for session in self._sessions_of(group):
+                session.end(coordinator_moved(group))
+            for member_id in self._known.pop(group):
+                self._sessions.pop((group, member_id), None)
+                self._deadlines.forget(group, member_id)
+            self._revisions.pop(group, None)
+
+    async def _take_over(self, number: int) -> None:
+        """Give every member of a partition's groups time to come back, counted from now."""
+        try:
+            members = await self._state.read_in(number, lambda machine: list(machine.members()))
+        except RequestError:
+            return  # lost again before it could answer
+        self._restore(members, self._node.clock.monotonic_ms())
+        self._arm()
+
+    def _restore(self, members: Sequence[tuple[GroupId, MemberView]], now: MonotonicMs) -> None:
+        for group, member in members:
+            known = self._known.setdefault(group, {})
+            if known.get(member.member_id) != member.stream:  # else it has come already
+                known[member.member_id] = member.stream
+                self._deadlines.restore(group, member, now=now)
 
     # What was committed.
 

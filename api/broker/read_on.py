@@ -3,6 +3,9 @@
 What a Kafka fetch leaves to its client is decided here: records that were removed before they were
 read are a `Gap`, records that were cut off after they were read are `Diverged`, and each batch
 comes with its append time.
+
+Invariants:
+    READ_HERE_IS_HOSTED    only a partition with a replica here is read here.
 """
 
 from collections.abc import Sequence
@@ -11,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 from api.broker.append_runs import StoredBatch, append_runs
 from api.broker.context import BrokerContext
 from api.broker.fetch import Fetch, Fetched, Want
+from api.broker.readable import Readable
 from api.broker.search import Searches
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.searchable import SegmentGone
@@ -22,7 +26,7 @@ from model.principal import Principal
 class ReadFrom(NamedTuple):
     """Where a reader stands in one partition."""
 
-    partition: HostedPartition
+    partition: Readable
     offset: Offset
     max_bytes: int
     last_epoch: LeaderEpoch | None = None
@@ -32,7 +36,7 @@ class ReadFrom(NamedTuple):
 class Step(NamedTuple):
     """One partition moved on to `next_offset`; without batches it is a sign of life."""
 
-    partition: HostedPartition
+    partition: Readable
     start_offset: Offset
     """Where the reader stood; the first batch may begin below."""
     batches: Sequence[StoredBatch]
@@ -57,7 +61,7 @@ class Step(NamedTuple):
 class Gap(NamedTuple):
     """Records were removed before they were read."""
 
-    partition: HostedPartition
+    partition: Readable
     expected_offset: Offset
     next_offset: Offset
 
@@ -65,7 +69,7 @@ class Gap(NamedTuple):
 class Diverged(NamedTuple):
     """Records that were read are no longer in the log (P18)."""
 
-    partition: HostedPartition
+    partition: Readable
     offset: Offset
     """The first that is not what was read."""
     leader_epoch: LeaderEpoch
@@ -122,7 +126,7 @@ class ReadOn:
 
     async def _step(self, place: ReadFrom, found: Fetched) -> Step:
         """Give each batch its append time."""
-        partition, next_offset = place.partition, found.next_offset
+        partition, next_offset = replica_here(place.partition), found.next_offset
         batches: Sequence[StoredBatch] = ()
         if found.size_bytes:
             search = append_runs(partition.log, found.buffers, start=place.offset, end=next_offset)
@@ -146,14 +150,20 @@ class ReadOn:
 def _want(place: ReadFrom | RequestError) -> Want:
     if isinstance(place, RequestError):
         return Want(place, Offset(0), 0)
-    return Want(place.partition, place.offset, place.max_bytes)
+    return Want(replica_here(place.partition), place.offset, place.max_bytes)
+
+
+def replica_here(partition: Readable) -> HostedPartition:
+    """Return the replica that is read: those elsewhere go another way (`anywhere`)."""
+    assert isinstance(partition, HostedPartition), "READ_HERE_IS_HOSTED"
+    return partition
 
 
 def _diverged(place: ReadFrom | RequestError) -> Diverged | None:
     """Tell where a reader and the log part, if they do (KIP-320)."""
     if isinstance(place, RequestError) or place.last_epoch is None or not place.partition.serves:
         return None  # or this node has no say: the fetch is refused
-    log = place.partition.log
+    log = replica_here(place.partition).log
     common = log.leader_epochs.end_of(place.last_epoch, log.log_end)
     if common is None or common.start >= place.offset:
         return None

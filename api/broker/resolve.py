@@ -14,6 +14,7 @@ from api.broker.place import (
     MaxTimestamp,
     Place,
 )
+from api.broker.readable import Readable
 from api.broker.search import Searches
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.time_search import Found, max_timestamp, offset_for_time
@@ -49,9 +50,7 @@ class Resolve:
         self._node = context
         self._searches = searches
 
-    async def __call__(
-        self, principal: Principal, partition: HostedPartition, place: Place
-    ) -> Resolved:
+    async def __call__(self, principal: Principal, partition: Readable, place: Place) -> Resolved:
         """Find the place among the committed records.
 
         Raises:
@@ -59,6 +58,8 @@ class Resolve:
                 NOT_LEADER, LEADER_NOT_AVAILABLE, OFFSET_NOT_AVAILABLE.
         """
         del principal
+        if not isinstance(partition, HostedPartition):
+            raise partition.not_serving()
         partition.check_serves()
         match place:
             case AtTime(time_ms, clock):

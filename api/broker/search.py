@@ -66,6 +66,9 @@ class Searches:
         except StopIteration as answer:
             found: AnswerT = answer.value
             return found
+        except RequestError as met:
+            partition = self._node.partitions.by_log(log)
+            raise self._node.refusal_of_read(met, partition) from met
 
     async def _filed(self, log: PartitionLog, end: Offset) -> None:
         """Return once the files have everything below `end`: searches look nowhere else."""

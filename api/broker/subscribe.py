@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
 from api.broker.context import BrokerContext
-from api.broker.read_on import Diverged, Gap, ReadFrom, ReadOn, Step
+from api.broker.read_on import Diverged, Gap, ReadFrom, ReadOn, Step, replica_here
+from api.broker.readable import Readable
 from api.broker.search import Searches
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.event_bounds import INT64_MIN
@@ -38,7 +39,7 @@ BOUND_POLL_MS: Final = 100
 class Bounds:
     """What is read of one partition; one such object is one reader's place in it."""
 
-    partition: HostedPartition
+    partition: Readable
     start: Offset
     stop: Offset | None = None
     """Exclusive; None: never, or not known yet."""
@@ -149,7 +150,7 @@ class Subscribe:
             for one in wanted.bounds
         ]
         state = _State(wanted, places, self._node.clock.monotonic_ms())
-        state.known = {one.partition for one in places}
+        state.known = {replica_here(one.partition) for one in places}
         if wanted.times is not None and wanted.times.clock is ClockKind.APPEND:
             state.open_ended = {one for one in places if one.stop is None}
         yield Opened(wanted.bounds, wanted.times)
@@ -212,7 +213,7 @@ class Subscribe:
         earliest = INT64_MIN if times.start_ms is None else times.start_ms
         below = NEVER if times.end_ms is None else times.end_ms
         for place in places:
-            partition, start = place.partition, place.start
+            partition, start = replica_here(place.partition), place.start
             visible = Visible(start, place.end)
             try:
                 search = next_possible(partition.log, visible, earliest=earliest, below=below)
@@ -251,7 +252,7 @@ class Subscribe:
                 raise _namesake(topic)
             grown += [Bounds(one, one.log_start) for one in fresh]
         state.places += [Bounds(one.partition, one.start) for one in grown]
-        state.known.update(one.partition for one in grown)
+        state.known.update(replica_here(one.partition) for one in grown)
         return grown
 
     async def _close_ends(self, state: _State) -> None:
@@ -260,9 +261,10 @@ class Subscribe:
         if not state.open_ended or times is None or times.end_ms is None:
             return
         for place in [one for one in state.places if one in state.open_ended]:
-            if place.partition.closed_time(self._node.closed_time()) < times.end_ms:
+            partition = replica_here(place.partition)
+            if partition.closed_time(self._node.closed_time()) < times.end_ms:
                 continue  # a search could not tell more
-            bounds = await self.resolve_range(place.partition, times)
+            bounds = await self.resolve_range(partition, times)
             if bounds.stop is not None:
                 place.stop = max(bounds.stop, place.start)
                 state.open_ended.discard(place)
@@ -290,7 +292,7 @@ def _switched(state: _State, reading: list[Bounds]) -> CaughtUp | FellBehind | N
 def is_live(reading: Sequence[Bounds], *, before: bool) -> bool:
     """Tell whether a reader has reached the end; or, if it had, is not in history again."""
     if before:
-        return all(one.start >= min(one.end, one.partition.log.tail.start) for one in reading)
+        return all(one.start >= min(one.end, one.partition.tail_start) for one in reading)
     return all(one.start >= one.end for one in reading)
 
 

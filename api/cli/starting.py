@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,7 +63,8 @@ def tell_ready(
         whole.write_text(json.dumps(ports) + "\n", encoding="utf-8")
         whole.replace(ports_file)
     if ready_fd is not None:
-        os.write(ready_fd, (json.dumps(ports) + "\n").encode())
+        with suppress(BrokenPipeError):  # whoever wanted to know has gone; the node serves others
+            os.write(ready_fd, (json.dumps(ports) + "\n").encode())
         os.close(ready_fd)
 
 

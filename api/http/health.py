@@ -4,6 +4,7 @@ If readiness waited for others, a rolling restart would block itself: each node 
 ones that wait for it.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 CHECKS: Final = ("recovery", "metadata", "storage", "listeners")
@@ -23,7 +24,7 @@ class Health:
     def __init__(self) -> None:
         """Begin with nothing done."""
         self._checks = {name: Check(passed=False, detail="not yet") for name in CHECKS}
-        self._notes: dict[str, str] = {}
+        self._notes: dict[str, Callable[[], str]] = {}
         self._stopping = False
 
     def passed(self, name: str, detail: str = "done") -> None:
@@ -34,9 +35,12 @@ class Health:
         """Note that one of `CHECKS` is not: the node is not ready from here on."""
         self._set(name, Check(passed=False, detail=detail))
 
-    def note(self, name: str, detail: str) -> None:
-        """Show something with the checks that decides nothing: the controller, an open door."""
-        self._notes[name] = detail
+    def note(self, name: str, detail: str | Callable[[], str]) -> None:
+        """Show something with the checks that decides nothing: the controller, an open door.
+
+        `detail` may change: then it is asked for each time.
+        """
+        self._notes[name] = detail if callable(detail) else lambda: detail
 
     def stopping(self) -> None:
         """Send no new clients here: the node is about to end."""
@@ -55,7 +59,7 @@ class Health:
         ]
         if self._stopping:
             rows.append("[-] running: the node is stopping")
-        return rows + [f"[i] {name}: {detail}" for name, detail in self._notes.items()]
+        return rows + [f"[i] {name}: {detail()}" for name, detail in self._notes.items()]
 
     def why_not(self) -> str:
         """Return the first thing that is not as it should be; empty if the node is ready."""

@@ -41,6 +41,12 @@ FAMILIES: Final = {
     "tidelog_metadata_applied_index": Family(
         "gauge", (), "Newest entry of the metadata log that this node has applied."
     ),
+    "tidelog_unclean_elections_total": Family(
+        "counter",
+        (),
+        "Elections since the start by which this node leads a partition that may lack acknowledged "
+        "records.",
+    ),
     "tidelog_topic_records_in_total": Family(
         "counter", _TOPIC, "Records appended since the topic was created."
     ),
@@ -89,6 +95,9 @@ FAMILIES: Final = {
     ),
     "tidelog_storage_damage_found_total": Family(
         "counter", (), "Damaged places found since the start, those that are gone included."
+    ),
+    "tidelog_storage_segments_mended_total": Family(
+        "counter", (), "Segments that are whole again, by other replicas, since the start."
     ),
     "tidelog_storage_scrubbed_bytes_total": Family(
         "counter", (), "Read again by the scrub since the start."
@@ -207,6 +216,7 @@ def _node(view: NodeView, samples: dict[str, list[Sample]]) -> None:
         "tidelog_uptime_seconds": view.uptime_ms / 1000,
         "tidelog_topics": len(image.topics),
         "tidelog_metadata_applied_index": image.applied,
+        "tidelog_unclean_elections_total": view.broker.lossy_elections.count,
         "tidelog_buffers_bytes": view.broker.context.memory.taken_bytes,
         "tidelog_answer_buffers_bytes": view.broker.context.answers.taken_bytes,
         "tidelog_tasks": view.tasks(),
@@ -240,6 +250,7 @@ def _storage(
     plain: dict[str, float] = {
         "tidelog_storage_damaged_places": len(damage.places),
         "tidelog_storage_damage_found_total": damage.found,
+        "tidelog_storage_segments_mended_total": damage.healed,
         "tidelog_storage_scrubbed_bytes_total": scrubber.read_bytes if scrubber else 0,
         "tidelog_storage_scrub_passes_total": scrubber.passes if scrubber else 0,
         "tidelog_partitions": len(partitions),

@@ -51,6 +51,10 @@ class BrokerPort(Protocol):
         """Tell clients of a listener to come here, from now on."""
         ...
 
+    def coordinator_of(self, group: str) -> NodeId | None:
+        """Return which node coordinates a group; None: none does now."""
+        ...
+
     def partition(self, topic: str, number: int) -> HostedPartition:
         """Return a partition. Raises RequestError: UNKNOWN_TOPIC, UNKNOWN_PARTITION, NOT_LEADER."""
         ...

@@ -1,13 +1,31 @@
 """The Kafka listener as one of the node's doors."""
 
+from dataclasses import dataclass
+
+from api.addresses import reached_by
 from api.door import Address, DoorTaken
 from api.kafka.connection import Door as Shared
-from api.kafka.listener import KafkaListener
+from api.kafka.listener import Crowd, KafkaListener
 from model.ports import Clock
 
-NAME = "kafka"
 GRACE_MS = 3_000
 """What clients have to read the answers that are due when the node stops, ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What clients of a listener are told of where it is."""
+
+    machine: str
+    """Name of this host."""
+    advertise: Address | None = None
+    """What the settings say."""
+
+    def of(self, bound: Address) -> Address:
+        """Return it for a listener that is bound to an address, with the port that it has."""
+        if self.advertise is not None:
+            return self.advertise
+        return bound._replace(host=reached_by(bound.host, self.machine))
 
 
 class KafkaDoor:
@@ -18,20 +36,23 @@ class KafkaDoor:
         shared: Shared,
         bind: Address,
         *,
-        advertise: Address | None,
+        told: Told,
         clock: Clock,
         descriptors_max: int,
+        crowd: Crowd | None = None,
     ) -> None:
-        """`advertise`: what clients are told; None: where the listener really is."""
+        """`crowd`: clients of all doors for Kafka of this node; None: there is no other door."""
         self._shared = shared
         self._bind = bind
-        self._advertise = advertise
-        self._listener = KafkaListener(shared, clock=clock, descriptors_max=descriptors_max)
+        self._told = told
+        self._listener = KafkaListener(
+            shared, clock=clock, descriptors_max=descriptors_max, crowd=crowd
+        )
 
     @property
     def name(self) -> str:
         """What the banner and the ports file call it."""
-        return NAME
+        return self._shared.name
 
     async def start(self) -> Address:
         """Bind and serve; clients are told where from then on.
@@ -42,9 +63,8 @@ class KafkaDoor:
         try:
             address = Address(*self._listener.listen(*self._bind))
         except OSError as error:
-            raise DoorTaken(NAME, self._bind, error.strerror or str(error)) from error
-        told = self._advertise or address
-        self._shared.broker.advertise(self._shared.name, *told)
+            raise DoorTaken(self.name, self._bind, error.strerror or str(error)) from error
+        self._shared.broker.advertise(self.name, *self._told.of(address))
         return address
 
     async def drain(self) -> None:

@@ -2,9 +2,12 @@
 
 An empty list means all topics in v0 and none since; null means all since v1. Topics by id are
 answered from v12 on: v10 and v11 have the field, but clients must leave it zero (KIP-516).
+
+A node that has not joined its cluster knows neither brokers nor topics, and says that there are
+none: clients take such an answer for none, keep what they know, and ask another broker.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence, Set
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,8 +15,9 @@ from api.errors import KafkaContext, kafka_number
 from api.kafka.frame import UUID_ZERO
 from api.kafka.request import Api, Request
 from api.kafka.schema import Message, read_request, write_response
+from api.kafka.whereabouts import address_of
 from api.kafka_settings import SMALL_REQUEST_BYTES_MAX
-from cluster.controller.image import BrokerImage, MetadataImage, PartitionImage, TopicImage
+from cluster.controller.image import MetadataImage, PartitionImage, TopicImage
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId, TopicId, TopicName
 from model.names import check_topic_name
@@ -83,14 +87,19 @@ def _respond(
     refusals: Mapping[str, ErrorCode] = MappingProxyType({}),
 ) -> None:
     image, version = broker.image, request.version
+    has_joined = bool(broker.cluster_id)
     asked = message["topics"]
-    if asked is None or (not asked and version == 0):
+    if not has_joined:
+        topics = []
+    elif asked is None or (not asked and version == 0):
         topics = [_topic(image.topics[name]) for name in sorted(image.topics)]
     else:
         topics = [_asked(image, version, topic, refusals=refusals) for topic in asked]
+    brokers = list(_brokers(broker, request.connection.door.name)) if has_joined else []
+    _without_unreachable(topics, {row["node_id"] for row in brokers})
     body = {
         "throttle_time": 0,
-        "brokers": list(_brokers(broker, request.connection.door.name)),
+        "brokers": brokers,
         "cluster_id": broker.cluster_id,
         "controller_id": broker.node_id,
         "topics": topics,
@@ -101,30 +110,27 @@ def _respond(
 
 
 def _brokers(broker: "BrokerPort", listener: str) -> Iterator[Message]:
-    """Yield every broker that has an address for clients of this listener."""
-    host, port = broker.kafka_endpoint(listener)
+    """Yield every broker that has an address for clients of this listener; this node first."""
     registered = broker.image.brokers
-    own = registered.get(broker.node_id)
-    yield {
-        "node_id": broker.node_id,
-        "host": host,
-        "port": port,
-        "rack": None if own is None else own.rack,
-    }
-    for node in sorted(registered):
-        if node != broker.node_id:
-            yield from _other(registered[node], listener)
+    for node in (broker.node_id, *sorted(registered.keys() - {broker.node_id})):
+        address = address_of(broker, node, listener)
+        if address is not None:
+            host, port = address
+            known = registered.get(node)
+            rack = None if known is None else known.rack
+            yield {"node_id": node, "host": host, "port": port, "rack": rack}
 
 
-def _other(broker: BrokerImage, listener: str) -> Iterator[Message]:
-    for endpoint in broker.endpoints:
-        if endpoint.listener == listener:
-            yield {
-                "node_id": broker.node,
-                "host": endpoint.host,
-                "port": endpoint.port,
-                "rack": broker.rack,
-            }
+def _without_unreachable(topics: Sequence[Message], reachable: Set[NodeId]) -> None:
+    """Leave no partition with a leader that is no broker of the answer: clients would hang on it.
+
+    So it is with a leader whose node lacks the listener that the client came in by.
+    """
+    for topic in topics:
+        for partition in topic["partitions"]:
+            if partition["leader_id"] not in reachable:
+                partition["leader_id"] = NO_LEADER
+                partition["error_code"] = kafka_number(ErrorCode.LEADER_NOT_AVAILABLE)
 
 
 def _asked(

@@ -9,6 +9,7 @@ descriptors new clients are refused, so that the log still has some (P59).
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from api.kafka.connection import Door, KafkaConnection
 from api.kafka_settings import SWEEP_MS
@@ -29,16 +30,41 @@ class _Watched:
         self.since = since
 
 
+@dataclass(slots=True)
+class Crowd:
+    """The clients of all Kafka listeners of a node, which the limits count together."""
+
+    size: int = 0
+    by_host: Counter[str] = field(default_factory=Counter)
+
+    def enter(self, host: str) -> None:
+        """One more."""
+        self.size += 1
+        self.by_host[host] += 1
+
+    def leave(self, host: str) -> None:
+        """One less."""
+        self.size -= 1
+        self.by_host[host] -= 1
+        if not self.by_host[host]:
+            del self.by_host[host]
+
+
 class KafkaListener:
     """One address that Kafka clients connect to. Loop only."""
 
-    def __init__(self, door: Door, *, clock: Clock, descriptors_max: int) -> None:
-        """`descriptors_max`: the process's limit of open files."""
+    def __init__(
+        self, door: Door, *, clock: Clock, descriptors_max: int, crowd: Crowd | None = None
+    ) -> None:
+        """`descriptors_max`: the process's limit of open files.
+
+        `crowd`: clients of all listeners of the node; None: this is the only one.
+        """
         self._door = door
         self._clock = clock
         self._descriptors_max = descriptors_max * FILE_DESCRIPTORS_PERCENT_MAX.value // 100
         self._connections: dict[KafkaConnection, _Watched] = {}
-        self._by_host: Counter[str] = Counter()
+        self._crowd = Crowd() if crowd is None else crowd
         self._acceptor: Acceptor | None = None
         self._cancel_sweep: Callable[[], None] | None = None
         self._empty = asyncio.Event()
@@ -80,9 +106,9 @@ class KafkaListener:
         settings, counters = self._door.settings, self._door.counters
         if descriptor >= self._descriptors_max:
             counters.refused_descriptors += 1
-        elif len(self._connections) >= settings.connections_max:
+        elif self._crowd.size >= settings.connections_max:
             counters.refused_full += 1
-        elif self._by_host[host] >= settings.connections_per_address_max:
+        elif self._crowd.by_host[host] >= settings.connections_per_address_max:
             counters.refused_address_full += 1
         else:
             connection = KafkaConnection(self._door, self)
@@ -98,11 +124,11 @@ class KafkaListener:
 
     def _watch(self, connection: KafkaConnection, host: str) -> None:
         self._connections[connection] = _Watched(host, self._clock.monotonic_ms())
-        self._by_host[host] += 1
+        self._crowd.enter(host)
         self._empty.clear()
         counters = self._door.counters
         counters.accepted += 1
-        counters.connections = len(self._connections)
+        counters.connections = self._crowd.size
 
     # api.kafka.connection.Watcher
 
@@ -111,10 +137,8 @@ class KafkaListener:
         watched = self._connections.pop(connection, None)
         if watched is None:
             return
-        self._by_host[watched.host] -= 1
-        if not self._by_host[watched.host]:
-            del self._by_host[watched.host]
-        self._door.counters.connections = len(self._connections)
+        self._crowd.leave(watched.host)
+        self._door.counters.connections = self._crowd.size
         if not self._connections:
             self._empty.set()
 

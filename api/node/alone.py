@@ -11,6 +11,7 @@ from cluster.shell.raft_doors import Doors
 from cluster.shell.raft_quorum import RaftQuorum
 from cluster.shell.worker import Worker
 from logstore.log_directory import Opened
+from model.ids import TopicId
 
 
 class Alone:
@@ -31,9 +32,17 @@ class Alone:
         return self._quorum
 
     @property
+    def deleted(self) -> frozenset[TopicId]:
+        """None but those that the image names: nobody else tells that they are gone."""
+        return frozenset()
+
+    @property
     def others(self) -> None:
         """Nobody."""
         return
+
+    def open(self) -> None:
+        """Nobody comes."""
 
     async def enter(self) -> None:
         """Open the metadata, form the cluster if there is none, register."""

@@ -1,8 +1,10 @@
 """The composition root of one node: the only place that constructs implementations.
 
-Order at start: the log directory is recovered, the metadata log opened, the node registered, its
-partitions hosted; then doors may open. Order at stop: doors drain, what was accepted is written,
-a checkpoint covers it, the directory is marked clean.
+Order at start: the log directory is recovered, and the use cases are made; then doors may open. The
+metadata log is opened, the node registered, its partitions hosted: before the doors where the node
+is its whole cluster, else behind them, for it may have to wait for others. Order at stop: what it
+leads is handed over, doors drain, what was accepted is written, a checkpoint covers it, the
+directory is marked clean.
 """
 
 import asyncio
@@ -13,14 +15,15 @@ from typing import Final
 from api.broker.broker import Broker
 from api.broker.context import BrokerContext
 from api.broker.damage import Damage
-from api.broker.group_state import GroupState
 from api.broker.housekeeping import Housekeeping
+from api.broker.joining import Joining
 from api.broker.memory import MemoryBudget
 from api.broker.scrubber import Scrubber
 from api.loop_lag import LoopLag
 from api.node.alone import Alone
 from api.node.cluster_node import ClusterNode
 from api.node.hosting import Hosting
+from api.node.late_quorum import LateQuorum
 from api.node.membership import Membership
 from api.node.opening import open_directory
 from api.node.parts import Parts
@@ -62,26 +65,47 @@ class Node:
         """Directories of partitions that the metadata does not have."""
         self.lag = LoopLag(loop.call_soon, loop.time)
         self.tick = Tick(self.lag.call_soon)
-        self.directory: LogDirectory = opened.directory
-        self._world = world
-        self._failed = failed
+        self._world, self._failed, self._opened = world, failed, opened
         self._read_pool = world.workers(
             "read", loop.call_soon_threadsafe, threads=settings.limits.read_threads
         )
         self._metadata = world.workers("metadata", loop.call_soon_threadsafe)
         self._state = world.workers("state", loop.call_soon_threadsafe)
+        self.node_id = NodeId(settings.node.id)
+        answers_bytes = world.memory_bytes // ANSWERS_SHARE
+        self.memory = MemoryBudget(world.memory_bytes - answers_bytes, "wait for the disk")
+        self.answers = MemoryBudget(answers_bytes, "are on their way to readers")
+        self._keep_logs(settings, world)
+        self._membership = self._member(settings, world)
+        self._joining = Joining(self.node_id, world.clock)
+        self._join_task: asyncio.Task[object] | None = None
+        self._is_leaving = False
+        self._quorum = LateQuorum()
+        self._hosting = Hosting(
+            self._quorum,
+            self.partitions,
+            opened=opened,
+            writer=self.writer,
+            spawn=world.spawn,
+            note=world.note,
+        )
+        self._serve(settings, world)
+
+    def _keep_logs(self, settings: NodeSettings, world: World) -> None:
+        """Make what appends, writes and hosts the partitions of the directory."""
+        call_soon = asyncio.get_running_loop().call_soon_threadsafe
+        self.directory: LogDirectory = self._opened.directory
         self.append_clock = AppendClock(
-            opened.clock_floor, world.clock.wall_ms(), world.clock.monotonic_ms()
+            self._opened.clock_floor, world.clock.wall_ms(), world.clock.monotonic_ms()
         )
         self.writer = DiskWriter(
             self.directory,
             clock=world.clock,
             tick=self.tick,
-            worker=lambda name: world.workers(name, loop.call_soon_threadsafe),
+            worker=lambda name: world.workers(name, call_soon),
             ended=self._written,
             failed=self._storage_failed,
         )
-        self.node_id = NodeId(settings.node.id)
         self.partitions = Partitions(
             self.node_id,
             directory=self.directory,
@@ -90,27 +114,50 @@ class Node:
             changed=self.writer.ask,
             dropped=self._dropped,
         )
-        answers_bytes = world.memory_bytes // ANSWERS_SHARE
-        self.memory = MemoryBudget(world.memory_bytes - answers_bytes, "wait for the disk")
-        self.answers = MemoryBudget(answers_bytes, "are on their way to readers")
-        self._opened = opened
-        self._membership = self._member(settings, world)
-        self._broker: Broker | None = None
-        self._groups: GroupState | None = None
-        self._housekeeping: Housekeeping | None = None
-        self.scrubber: Scrubber | None = None
-        """Reads closed segments again; there once the node has started."""
+
+    def _serve(self, settings: NodeSettings, world: World) -> None:
+        """Make the use cases, and what the node does by itself once it has joined."""
+        others = self._membership.others
+        context = self._make_context(settings, world)
+        if others is not None:
+            context.damage.mend_by(others.mending)
+        groups = self._groups = plug_groups(
+            context,
+            disk=world.disk,
+            worker=self._state,
+            settings=settings,
+            failed=self._storage_failed,
+            others=others,
+        )
+        self.broker = Broker(
+            context,
+            settings.topics,
+            settings.topic_defaults,
+            groups_state=groups,
+            group_defaults=settings.groups,
+        )
+        """The use cases."""
+        self._housekeeping = Housekeeping(
+            context,
+            self.broker.searches,
+            period_ms=HOUSEKEEPING_MS,
+            groups=self.broker.group_upkeep.tend,
+        )
+        self.scrubber = Scrubber(context, settings.log, disk=world.disk, rand=world.rand)
+        """Reads closed segments again, once the node has joined."""
 
     @classmethod
     async def start(
         cls, settings: NodeSettings, world: World, *, failed: Callable[[BaseException], None]
     ) -> "Node":
-        """Recover, open the metadata, host the partitions; doors may open when this returns.
+        """Recover; doors may open when this returns. A node that is alone has joined by then.
 
-        `failed` is told of what ends the node while it runs.
+        `failed` is told of what ends the node while it runs; among others also that this
+        node does not belong to it (DirectoryRefused).
 
         Raises:
             DirectoryRefused: in use, another's, damaged, or of a newer format: nothing was changed.
+            DoorTaken: the address for other nodes cannot be had.
             StorageFailed: the disk refused.
         """
         opening = world.workers("opening", asyncio.get_running_loop().call_soon_threadsafe)
@@ -119,20 +166,19 @@ class Node:
         finally:
             opening.close()
         node = cls(settings, world, opened=opened, failed=failed)
-        joined = False
+        begun = False
         try:
-            await node._join()
-            joined = True
+            await node._begin()
+            begun = True
         finally:
-            if not joined:
+            if not begun:
                 await node._give_up()
         return node
 
     @property
-    def broker(self) -> Broker:
-        """The use cases; there once the node has started."""
-        assert self._broker is not None, "NODE_HAS_STARTED"
-        return self._broker
+    def has_joined(self) -> bool:
+        """Whether the node is registered, and hosts what the metadata give it."""
+        return self._joining.is_over
 
     def _member(self, settings: NodeSettings, world: World) -> Membership:
         """Return what this node is to its cluster."""
@@ -154,28 +200,15 @@ class Node:
         )
         return ClusterNode(parts, world.peers)
 
-    async def _join(self) -> None:
-        """Enter the cluster, host what is to be hosted, make the use cases."""
-        membership = self._membership
-        await membership.enter()
-        quorum = membership.quorum
-        hosting = Hosting(
-            quorum,
-            self.partitions,
-            opened=self._opened,
-            writer=self.writer,
-            spawn=self._world.spawn,
-            note=self._world.note,
-        )
-        self.stray = hosting.begin()
-        membership.begin()
-        others = membership.others
-        context = BrokerContext(
+    def _make_context(self, settings: NodeSettings, world: World) -> BrokerContext:
+        """Return what use cases share."""
+        others = self._membership.others
+        return BrokerContext(
             node=self.node_id,
-            clock=self._world.clock,
-            rand=self._world.rand,
+            clock=world.clock,
+            rand=world.rand,
             tick=self.tick,
-            spawn=self._world.spawn,
+            spawn=world.spawn,
             append_clock=self.append_clock,
             directory=self.directory,
             writer=self.writer,
@@ -183,49 +216,51 @@ class Node:
             memory=self.memory,
             answers=self.answers,
             partitions=self.partitions,
-            quorum=quorum,
-            damage=Damage(self.partitions, self._world.note),
-            note=self._world.note,
+            quorum=self._quorum,
+            joining=self._joining,
+            damage=Damage(self.partitions, world.note),
+            note=world.note,
             forwarding=None if others is None else others.forwarding,
             controller=None if others is None else others.controller,
-            replicas_wanted=self.settings.cluster.replicas_wanted,
+            replicas_wanted=settings.cluster.replicas_wanted,
         )
-        context.damage.recovered(self.report.repaired)
-        await self._serve(context)
-        await self.writer.flushed()
 
-    async def _serve(self, context: BrokerContext) -> None:
-        """Restore the coordinators, make the use cases, begin what the node does by itself."""
-        groups = self._groups = plug_groups(
-            context,
-            disk=self._world.disk,
-            worker=self._state,
-            settings=self.settings,
-            failed=self._storage_failed,
-            others=self._membership.others,
-        )
-        self.report.repaired += await groups.restore()
-        self._broker = Broker(
-            context,
-            self.settings.topics,
-            self.settings.topic_defaults,
-            groups_state=groups,
-            group_defaults=self.settings.groups,
-        )
-        self._housekeeping = Housekeeping(
-            context,
-            self._broker.searches,
-            period_ms=HOUSEKEEPING_MS,
-            groups=self._broker.group_upkeep.tend,
-        )
+    async def _begin(self) -> None:
+        """Join: at once if nobody is to be waited for, else meanwhile."""
+        self._membership.open()
+        if self._membership.others is None:
+            await self._join()
+        else:
+            self.partitions.wait_for_metadata()
+            self._world.spawn.start(self._join_meanwhile(), "join the cluster")
+
+    async def _join_meanwhile(self) -> None:
+        if not self._is_leaving:
+            self._join_task = asyncio.current_task()
+            await self._join()
+
+    async def _join(self) -> None:
+        """Enter the cluster, host what is to be hosted, begin what the node does by itself."""
+        membership, broker = self._membership, self.broker
+        await membership.enter()
+        self._quorum.found(membership.quorum)
+        self.stray = self._hosting.begin(membership.deleted)
+        for partition in self.stray:
+            self._world.note(
+                "partition_stray", topic_id=partition.topic.hex(), partition=partition.number
+            )
+        membership.begin()
+        broker.context.damage.recovered(self.report.repaired)
+        self.report.repaired += await self._groups.restore()
         self._housekeeping.start()
-        self.scrubber = Scrubber(
-            context, self.settings.log, disk=self._world.disk, rand=self._world.rand
-        )
         self.scrubber.start()
-        await self._broker.group_figures.start()
-        await self._broker.members.start()
-        self._broker.group_upkeep.start()
+        await broker.group_figures.start()
+        await broker.members.start()
+        broker.group_upkeep.start()
+        await self.writer.flushed()
+        self._joining.end()
+        if membership.others is not None:
+            self._world.note("cluster_joined", partitions=len(self.partitions))
 
     def _written(self, result: RoundResult | None, logs: Sequence[PartitionLog]) -> None:
         """Answer whom a round or a checkpoint sets free; give back a round's memory."""
@@ -237,7 +272,7 @@ class Node:
             if partition is not None:
                 for ack in partition.persisted(now):
                     ack.tell(None)
-                if result is not None and self._housekeeping is not None:
+                if result is not None:
                     self._housekeeping.appended(partition)
         if result is not None:
             self._membership.round_ended()
@@ -257,37 +292,44 @@ class Node:
 
     def _storage_failed(self, error: Exception) -> None:
         self._world.note("storage_failed", error=str(error))
-        if self._broker is not None:
-            self._broker.produce.fail(error)
-            self._broker.groups_state.fail(error)
+        self.broker.produce.fail(error)
+        self.broker.groups_state.fail(error)
         self._failed(error)
 
     async def leave(self) -> None:
-        """Hand over to other nodes what this one leads, before its doors close; it still serves."""
+        """Hand over to other nodes what this one leads, before its doors close; it still serves.
+
+        A node that has not joined gives that up: there is nothing to hand over.
+        """
+        self._is_leaving = True
+        if self._join_task is not None and not self._join_task.done():
+            self._join_task.cancel()
+            await asyncio.wait([self._join_task])
         await self._membership.leave()
 
     async def settle(self) -> None:
         """Wait until everything that has arrived is written and answered, or never will be."""
-        if self._broker is not None:
-            self._broker.produce.accept()
+        self.broker.produce.accept()
         await self.writer.flushed()
 
     async def stop(self, *, clean: bool) -> None:
-        """End background work and threads; mark the directory clean if everything went well."""
+        """End background work and threads; mark the directory clean if everything went well.
+
+        One that was not clean, or was found damaged, stays so until the controller has heard of it:
+        what it lost before this start must count in elections.
+        """
+        if not self.has_joined:
+            clean = clean and self._opened.clean and not self.report.repaired
         self._world.note("node_stopping", clean=str(clean).lower())
-        if self._housekeeping is not None:
-            self._housekeeping.stop()
-        if self.scrubber is not None:
-            self.scrubber.stop()
-        if self._broker is not None:
-            self._broker.members.stop()
-            self._broker.group_upkeep.stop()
+        self._housekeeping.stop()
+        self.scrubber.stop()
+        self.broker.members.stop()
+        self.broker.group_upkeep.stop()
         await self._membership.depart()
         await self._membership.stop()
         await self.settle()  # what the metadata still committed is written as well
-        if self._groups is not None:
-            await self._groups.at_rest()
-            await self.settle()  # of a snapshot that became durable only now
+        await self._groups.at_rest()
+        await self.settle()  # of a snapshot that became durable only now
         await self.writer.at_rest()
         floor = self.append_clock.floor if clean else None
         self.writer.close(floor)

@@ -2,10 +2,13 @@
 
 At the start the node lets others in, then finds the quorum: by its own metadata, or, with an empty
 directory, by its seeds. It registers, hosts what the metadata give it, and speaks with the other
-replicas. At the end it goes the same way back: what it leads is handed over, nothing comes in any
-more, the last word is said, and only then do quorum and links end.
+replicas. All of that may have to wait for other nodes, for as long as it takes. At the end it goes
+the same way back: what it leads is handed over, nothing comes in any more, the last word is said,
+and only then do quorum and links end.
 """
 
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Final
 
@@ -13,12 +16,13 @@ from api.addresses import split_address
 from api.broker.forward import Forwarding
 from api.node.endpoints import endpoints_of
 from api.node.membership import Others
+from api.node.mending import Mending
 from api.node.opening import remember
 from api.node.parts import Parts
 from api.node.peers import Peers
 from api.node.world import PeerNet
 from cluster.controller.bootstrap import Empty, Founder
-from cluster.controller.image import NO_EPOCH, Endpoint, LogEnd, MetadataDelta, MetadataImage
+from cluster.controller.image import Endpoint, MetadataDelta, MetadataImage
 from cluster.controller.port import QuorumPort
 from cluster.peer.hello import Hello
 from cluster.peer.table import Family, Frame
@@ -34,14 +38,17 @@ from cluster.shell.peer_network import Address
 from cluster.shell.peer_pairs import PeerPairs
 from cluster.shell.peer_states import PeerStates
 from cluster.shell.raft_doors import Doors, storage_failed
+from cluster.shell.raft_impostors import without_impostors
 from cluster.shell.raft_quorum import RaftQuorum
 from cluster.shell.raft_wire import receiver, sender
 from cluster.shell.replica_port import ReplicaDoors
 from cluster.shell.replica_streams import ReplicaStreams
 from model.errors import DirectoryExit, DirectoryRefused, RequestError
-from model.ids import NodeId, Offset, PartitionId, RegistrationEpoch
+from model.ids import NodeId, PartitionId, RegistrationEpoch, TopicId
 
-HAND_OVER_MS: Final = 8_000
+CATCH_UP_MS: Final = 4_000
+"""For replicas that have just been started, if a partition rests on this node meanwhile."""
+HAND_OVER_MS: Final = 6_000
 """For what this node leads; what nobody takes by then is without a leader for a moment."""
 
 
@@ -59,23 +66,35 @@ class ClusterNode:
         self._raft: RaftQuorum | None = None
         self._controller: ControllerShell | None = None
         self._streams: ReplicaStreams | None = None
+        self._let_in_at: tuple[Endpoint, ...] = ()
+        self._is_registered = False
+        self._role_listeners: list[Callable[[HostedPartition], None]] = []
+        self._deleted: set[TopicId] = set()
         self._pairs_up: dict[NodeId, None] = {}
         """Nodes to which a replica stream may begin."""
         seeds = parts.settings.cluster.seed_list
         self._bootstrap = Bootstrap(
             links,
-            QuorumBook(self._world.disk, parts.metadata.run, self._me),
+            QuorumBook(
+                self._world.disk,
+                parts.metadata.run,
+                self._me,
+                has_asked=self._identity.registration_epoch > 0,
+            ),
             Empty(self._identity.cluster_id, Founder(*self._me)),
             seeds=[Address(*split_address(seed)) for seed in seeds],
             clock=self._world.clock,
             note=self._world.note,
         )
+        links.subscribe(self._bootstrap)
         self._frames = ControllerFrames(self._world.spawn, self._bootstrap.seed_answer)
         links.route(Family.CONTROLLER, self._frames.take)
         links.route(Family.REPLICA, self._replica)
         self._forwarding = Forwarding(self._me.node, links, self._world.spawn)
         links.route(Family.CALL, self._forwarding.take)
+        links.subscribe(self._forwarding)
         self._state = PeerStates(links, self._world.spawn)
+        self._mending = Mending(parts, links)
 
     @property
     def quorum(self) -> QuorumPort:
@@ -83,27 +102,37 @@ class ClusterNode:
         return self._shell.quorum
 
     @property
+    def deleted(self) -> AbstractSet[TopicId]:
+        """Topics that its metadata said were deleted, whatever the image has forgotten since."""
+        return self._deleted
+
+    @property
     def others(self) -> Others:
-        """What use cases have of other nodes; there once the node has entered."""
-        streams, raft = self._streams, self._raft
-        assert streams is not None and raft is not None, "NODE_HAS_ENTERED"
+        """What use cases have of other nodes."""
         return Others(
             forwarding=self._forwarding,
             state=self._state,
-            streams=streams,
-            controller=lambda: raft.leader,
+            mending=self._mending,
+            tell_roles=self._role_listeners.append,
+            controller=lambda: None if self._raft is None else self._raft.leader,
         )
 
+    def open(self) -> None:
+        """Let others in; until this node knows a quorum, all they hear is that it is empty.
+
+        Raises:
+            DoorTaken: the address for other nodes cannot be had.
+        """
+        self._let_in_at = (Endpoint(PEER_LISTENER, *self._peers.listen()),)
+
     async def enter(self) -> None:
-        """Let others in, find the quorum, register.
+        """Find the quorum, register.
 
         Raises:
             DirectoryRefused: this node does not belong here.
-            DoorTaken: the address for other nodes cannot be had.
             StorageFailed: the disk refused.
         """
         parts, world, settings = self._parts, self._world, self._parts.settings
-        address = self._peers.listen()
         try:
             voters = await self._bootstrap.voters()
         except OSError as error:
@@ -122,25 +151,26 @@ class ClusterNode:
             voters=voters,
             defaults=settings.topic_defaults,
         )
-        links.route(Family.RAFT, receiver(raft.step))
+        steps = without_impostors(receiver(raft.step), links, lambda: raft.image)
+        links.route(Family.RAFT, steps)
         self._bootstrap.follows(raft)
         shell = self._controller = self._make_controller(raft)
         self._streams = self._make_streams(shell)
         self._frames.serve(shell.service)
+        self._deleted |= raft.image.deleted
+        raft.subscribe(self._note_deleted)
         world.spawn.start(raft.run(), "metadata quorum")
         registered = await shell.client.register(
             Starting(
                 remembered=self._identity.registration_epoch,
-                clean=parts.opened.clean,
-                endpoints=(
-                    *endpoints_of(settings, world.machine),
-                    Endpoint(PEER_LISTENER, *address),
-                ),
+                clean=self._mending.clean,
+                endpoints=(*endpoints_of(settings, world.machine), *self._let_in_at),
                 rack=settings.node.rack,
                 version=world.version,
             )
         )
-        self._streams.registration_epoch = registered.registration_epoch
+        self._is_registered = True
+        self._streams.registered(registered.registration_epoch)
         raft.subscribe(self._applied)
 
     def begin(self) -> None:
@@ -157,7 +187,11 @@ class ClusterNode:
 
     async def leave(self) -> None:
         """Hand over what this node leads, partitions first: the controller decides on them."""
-        left = await self._shell.client.leave(patience_ms=HAND_OVER_MS)
+        if not self._is_registered:
+            return
+        client = self._shell.client
+        await client.until_not_missed(patience_ms=CATCH_UP_MS)
+        left = await client.leave(patience_ms=HAND_OVER_MS)
         self._world.note("cluster_left", leads=left)
         raft = self._raft
         if raft is None or not raft.leads:
@@ -173,8 +207,8 @@ class ClusterNode:
 
     async def depart(self) -> None:
         """Say the last word: from then on no other node counts on this one."""
-        if self._controller is not None:
-            await self._controller.client.last_word()
+        if self._is_registered:
+            await self._shell.client.last_word()
         if self._streams is not None:
             self._streams.stop()
 
@@ -219,7 +253,7 @@ class ClusterNode:
             self._peers.deaths,
             defaults=parts.settings.topic_defaults,
             isr_refused=self._isr_refused,
-            end_of=self._end_of,
+            end_of=self._mending.end_of,
         )
 
     def _make_streams(self, shell: ControllerShell) -> ReplicaStreams:
@@ -239,7 +273,9 @@ class ClusterNode:
             let_go=parts.memory.give_back,
             storage_failed=parts.storage_failed,
             halted=self._halted,
+            damaged=self._mending.damaged,
         )
+        self._mending.begin(shell.quorum)
         streams = ReplicaStreams(doors, parts.partitions)
         streams.subscribe(self._role_changed)
         for node in self._pairs_up:
@@ -269,18 +305,15 @@ class ClusterNode:
         del image
         for broker in delta.brokers:
             if broker.incarnation == self._peers.me.incarnation and self._streams is not None:
-                self._streams.registration_epoch = broker.registration_epoch
+                self._streams.registered(broker.registration_epoch)
+
+    def _note_deleted(self, image: MetadataImage, delta: MetadataDelta) -> None:
+        del image
+        self._deleted.update(delta.deleted)
 
     def _isr_refused(self, partition: PartitionId, based_on: int) -> None:
         if self._streams is not None:
             self._streams.isr_refused(partition, based_on)
-
-    def _end_of(self, partition: PartitionId) -> LogEnd:
-        log = self._parts.opened.directory.partitions.get(partition)
-        if log is None:
-            return LogEnd(NO_EPOCH, Offset(0))
-        latest = log.leader_epochs.latest
-        return LogEnd(NO_EPOCH if latest is None else latest, log.log_end)
 
     async def _remember(self, epoch: RegistrationEpoch) -> None:
         known = self._identity._replace(registration_epoch=epoch)
@@ -300,3 +333,5 @@ class ClusterNode:
             partition=partition.number,
             leader_epoch=partition.leader_epoch,
         )
+        for listener in self._role_listeners:
+            listener(partition)

@@ -1,11 +1,10 @@
 """The doors that a node opens: one for each listener that its settings switch on."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
 
-from api.addresses import split_address
+from api.addresses import reached_by, split_address
 from api.door import Address, Door
 from api.http.door import HttpDoor
 from api.http.health import Health
@@ -13,17 +12,17 @@ from api.http.view import NodeView
 from api.kafka.apis import load_schemas, served_apis
 from api.kafka.connection import Door as KafkaShared
 from api.kafka.counters import KafkaCounters
-from api.kafka.door import KafkaDoor
+from api.kafka.door import KafkaDoor, Told
+from api.kafka.listener import Crowd
 from api.kafka.request import Api
 from api.node.assemble import Node
+from api.node.endpoints import EXTERNAL, GRPC, KAFKA
 from api.node.logging import EventLog
 from api.node.system_limits import descriptors_max
 from api.node.world import World
 from api.rpc.server import GrpcDoor, serve_other_nodes
-from api.settings import NodeSettings
+from api.settings import ExternalListener, KafkaListener, NodeSettings
 from model.counters import Counters
-
-KAFKA: Final = "kafka"
 
 
 @dataclass(slots=True)
@@ -70,39 +69,52 @@ class Doors:
             )
             counted[grpc.name] = grpc.counters
             doors.append(grpc)
-        if settings.kafka_listener.bind is not None:
-            doors.append(self._kafka(node, counters, bind=settings.kafka_listener.bind))
-        return doors
+        return [*doors, *self._kafka(node, counters)]
 
     def opened(self, addresses: Mapping[str, Address]) -> None:
         """Note where the doors really are; get ready for the first requests."""
         if self.view is not None:
             self.view.addresses = dict(addresses)
+            if GRPC in addresses:  # bound to all addresses, it is found by the machine's name
+                host, port = addresses[GRPC]
+                self.view.broker.advertise(GRPC, reached_by(host, self.world.machine), port)
         self.warm_up()
 
-    def _kafka(self, node: Node, counters: KafkaCounters, *, bind: str) -> Door:
+    def _kafka(self, node: Node, counters: KafkaCounters) -> Iterator[Door]:
+        """Yield the doors for Kafka clients, which share what all clients together may have."""
+        listeners: dict[str, KafkaListener | ExternalListener] = {
+            KAFKA: self.settings.kafka_listener,
+            EXTERNAL: self.settings.external_listener,
+        }
         apis: Mapping[int, Api] = served_apis(self.settings.kafka)
-        shared = KafkaShared(
-            name=KAFKA,
-            broker=node.broker,
-            apis=apis,
-            settings=self.settings.kafka,
-            counters=counters,
-            tick=node.tick,
-            memory=node.memory,
-            answers=node.answers,
-            spawn=self.world.spawn,
-            note=self.log,
-        )
-        told = self.settings.kafka_listener.advertise
-        self.warm_up = partial(self._load_schemas, node, apis)
-        return KafkaDoor(
-            shared,
-            Address(*split_address(bind)),
-            advertise=None if told is None else Address(*split_address(told)),
-            clock=self.world.clock,
-            descriptors_max=descriptors_max(),
-        )
+        crowd = Crowd()
+        for name, listener in listeners.items():
+            if listener.bind is None:
+                continue
+            self.warm_up = partial(self._load_schemas, node, apis)
+            shared = KafkaShared(
+                name=name,
+                broker=node.broker,
+                apis=apis,
+                settings=self.settings.kafka,
+                counters=counters,
+                tick=node.tick,
+                memory=node.memory,
+                answers=node.answers,
+                spawn=self.world.spawn,
+                note=self.log,
+            )
+            told = listener.advertise
+            yield KafkaDoor(
+                shared,
+                Address(*split_address(listener.bind)),
+                told=Told(
+                    self.world.machine, None if told is None else Address(*split_address(told))
+                ),
+                clock=self.world.clock,
+                descriptors_max=descriptors_max(),
+                crowd=crowd,
+            )
 
     def _load_schemas(self, node: Node, apis: Mapping[int, Api]) -> None:
         loading = node.broker.context.in_thread(partial(load_schemas, apis))

@@ -1,6 +1,7 @@
 """What the committed metadata do to a node: topics come and go, and their files with them."""
 
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 from functools import partial
 
 from api.broker.damage import Note
@@ -28,7 +29,7 @@ class Hosting:
         spawn: Spawn,
         note: Note,
     ) -> None:
-        """Nothing is hosted before `begin`."""
+        """Follow the metadata from the first image on; nothing is hosted before `begin`."""
         self._quorum = quorum
         self._partitions = partitions
         self._directory: LogDirectory = opened.directory
@@ -37,21 +38,23 @@ class Hosting:
         self._spawn = spawn
         self._note = note
         self._watches_removals = False
+        quorum.subscribe(self._apply)
 
-    def begin(self) -> tuple[PartitionId, ...]:
-        """Host what is to be hosted, and follow the metadata from here on.
+    def begin(self, deleted: AbstractSet[TopicId]) -> tuple[PartitionId, ...]:
+        """Host what the first image says; at once when it is there.
 
+        `deleted`: topics that other nodes may have seen off already while this one was down.
         Returns the partitions that have a directory and are not in the metadata.
         """
         image = self._quorum.image
+        gone = image.deleted | deleted
         self._partitions.load(image.topics_by_id.values())
         for partition in list(self._directory.partitions):
-            if partition.topic in image.deleted:
+            if partition.topic in gone:
                 self._directory.delete(partition)
         # A crash soon after its topic was made leaves a partition nothing but a directory.
         found = (*self._on_disk, *self._directory.partitions)
-        known = image.topics_by_id.keys() | image.deleted
-        self._quorum.subscribe(self._apply)
+        known = image.topics_by_id.keys() | gone
         self._watch_removals()
         return tuple(partition for partition in found if partition.topic not in known)
 

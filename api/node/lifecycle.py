@@ -36,9 +36,14 @@ class Watcher(Protocol):
 class Lifecycle:
     """One run of one node, on the running loop."""
 
-    def __init__(self, watcher: Watcher) -> None:
-        """Tell `watcher` what happens."""
+    def __init__(self, watcher: Watcher, *, stopping: Callable[[], None] = lambda: None) -> None:
+        """Tell `watcher` what happens.
+
+        `stopping` is called as soon as the end is near, before anything is handed over: nobody new
+        is to be sent here.
+        """
         self._watcher = watcher
+        self._stopping = stopping
         self._stop = asyncio.Event()
         self._exit_code = EXIT_OK
         self._starting: asyncio.Timeout | None = None
@@ -108,6 +113,7 @@ class Lifecycle:
     def _end_soon(self) -> None:
         """Stop; a start that still waits, for other nodes of its cluster, is broken off."""
         self._stop.set()
+        self._stopping()
         if self._starting is not None:
             self._starting.reschedule(asyncio.get_running_loop().time())
 

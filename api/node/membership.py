@@ -1,14 +1,16 @@
 """What a node is to its cluster: the whole of it, or one among several."""
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
+from api.broker.damage import Mending
 from api.broker.forward import Forwarding
 from cluster.controller.port import QuorumPort
+from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.peer_states import PeerStates
-from cluster.shell.replica_streams import ReplicaStreams
-from model.ids import NodeId
+from model.ids import NodeId, TopicId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,10 +21,12 @@ class Others:
     """The way of calls to them."""
     state: PeerStates
     """The way of snapshots of internal topics."""
+    mending: Mending
+    """Repairs what is damaged here from other nodes."""
     controller: Callable[[], NodeId | None]
     """Returns who leads the controller quorum, as far as is known."""
-    streams: ReplicaStreams
-    """Tells of partitions that this node leads, or does not any more."""
+    tell_roles: Callable[[Callable[[HostedPartition], None]], None]
+    """Have somebody told of partitions that this node leads, or does not any more."""
 
 
 class Membership(Protocol):
@@ -34,8 +38,21 @@ class Membership(Protocol):
         ...
 
     @property
+    def deleted(self) -> AbstractSet[TopicId]:
+        """Topics that this node's own metadata say were deleted, since as far back as they go."""
+        ...
+
+    @property
     def others(self) -> Others | None:
-        """What use cases have of other nodes; None: there are none."""
+        """What use cases have of other nodes, from the beginning; None: there are none."""
+        ...
+
+    def open(self) -> None:
+        """Let other nodes in.
+
+        Raises:
+            DoorTaken: the address for them cannot be had.
+        """
         ...
 
     async def enter(self) -> None:
@@ -56,7 +73,10 @@ class Membership(Protocol):
         ...
 
     async def leave(self) -> None:
-        """Hand over to others what this node leads, while it goes on serving."""
+        """Hand over to others what this node leads, while it goes on serving.
+
+        One that is not registered leads nothing.
+        """
         ...
 
     async def depart(self) -> None:

@@ -56,6 +56,6 @@ def plug_groups(
     )
     state = StatePartitions(topic, context.partitions, quorum=context.quorum, doors=doors)
     if others is not None:
-        others.streams.subscribe(state.role_changed)
+        others.tell_roles(state.role_changed)
         others.state.serve(state.serve)
     return state

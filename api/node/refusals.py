@@ -32,10 +32,11 @@ def refusal_of(error: BaseException, *, data_dir: str) -> Refusal | None:
             return Refusal(error.detail, _directory_hint(error, data_dir), int(error.exit_code))
         case DoorTaken(door=door, address=address):
             where = f"{address.host}:{address.port + 10_000 if address.port < 50_000 else 0}"
+            option = f"{_OPTIONS[door]} of tidelog dev, " if door in _OPTIONS else ""
             return Refusal(
                 str(error),
-                f"stop the program that has the port, or take another: {_OPTIONS.get(door, '')} "
-                f"of tidelog dev, -X listeners.{door}.bind={where}",
+                "stop the program that has the port, or take another: "
+                f"{option}-X listeners.{door}.bind={where}",
                 EXIT_REFUSED,
             )
         case StorageFailed():

@@ -1,10 +1,11 @@
 """One call as the services see it: who asks, and until when an answer is of use."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import unquote
 
+from api.rpc.leader_trailers import Leaders
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId
 from model.limits import PRODUCE_WAIT_MS_MAX
@@ -26,7 +27,16 @@ class Call:
     remaining_ms: int | None
     """What is left of its deadline at the beginning; None: it has none."""
     brought_by: NodeId | None = None
-    """The node that has brought it here; None: a client did, and it may go on to another node."""
+    """The node that has brought it here; None: a client did."""
+    stays: bool = False
+    """Its client wants it answered here, or to be told which node to ask (tidelog-no-forward)."""
+    leaders: Leaders = field(default_factory=Leaders)
+    """Whom its client could have asked itself."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether it may be taken to another node: once, and not against its client's will."""
+        return self.brought_by is None and not self.stays
 
     def wait_ms(self, asked_ms: int | None) -> int:
         """Return how long to wait: what is asked for, else the deadline; clamped to 30 s."""
@@ -56,6 +66,11 @@ def read_metadata(metadata: Mapping[str, str | bytes], peer: str, cluster_id: st
         )
     client_id = check_client_name(str(metadata.get(CLIENT_ID, "")))
     return replace(ANONYMOUS, host=host_of(peer), client_id=client_id)
+
+
+def stays(metadata: Mapping[str, str | bytes]) -> bool:
+    """Tell whether a call's metadata, once read, forbid to take it to another node."""
+    return metadata.get(NO_FORWARD) == "1"
 
 
 def host_of(peer: str) -> str:

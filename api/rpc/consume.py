@@ -1,6 +1,7 @@
 """Consume: one member's life over one stream; what it says is heard while it is told.
 
-A call that ends without Leave is a broken stream, whatever ended it: the member may resume.
+A call that ends without Leave is a broken stream, whatever ended it: the member may resume. Where
+another node coordinates the group, the stream is taken there; while nobody does, it waits a moment.
 """
 
 import asyncio
@@ -28,10 +29,13 @@ from api.broker.consume_events import (
     Revoke,
     Stand,
 )
-from api.broker.consume_session import STEP_BYTES, ConsumeSession
+from api.broker.consume_session import HEARTBEAT_MS, STEP_BYTES, ConsumeSession
+from api.broker.coordinator_moved import coordinator_moved
 from api.broker.place import Earliest, Place
 from api.rpc.call import Call
+from api.rpc.consume_elsewhere import WAITED_FOR, ConsumeElsewhere
 from api.rpc.convert import check_isolation, not_built, refuse, wants_records
+from api.rpc.coordinated import coordinator_of, note_coordinator
 from api.rpc.credit_cost import cost_of
 from api.rpc.durations import duration, optional_ms
 from api.rpc.fetch import epoch_of
@@ -47,6 +51,7 @@ from api.rpc.guard import Guard
 from api.rpc.places import place_of
 from api.rpc.selection import check_items, check_many
 from api.rpc.sending import Sending
+from cluster.shell.controller_doors import pause
 from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ids import Offset, PartitionId
 from model.names import check_group_name, check_instance_id, check_topic_name
@@ -54,6 +59,10 @@ from tidelog.v1 import common_pb2, group_service_pb2
 
 _Request: TypeAlias = group_service_pb2.ConsumeRequest
 _Response: TypeAlias = group_service_pb2.ConsumeResponse
+WAIT_MS: Final = HEARTBEAT_MS
+"""For a group to have a coordinator: so long a stream may be silent."""
+AGAIN_MS: Final = 100
+"""Until it is looked again who that is."""
 LAST_WORD_S: Final = 5
 """How long a client may take to read what lies before the end of its membership."""
 
@@ -83,8 +92,45 @@ class ConsumeCall:
         if first is None or not first.HasField("join"):
             refuse("action", "the first message is Join")
         decode = wants_records(first.join.encoding)
-        opening = _Joining(self._broker, first.join, decode=decode).opening()
-        session = await self._broker.consume(call.principal, opening)
+        session = await self._begun(first, requests, call, send=send, decode=decode)
+        if session is not None:
+            await self._serve(session, requests, send, decode=decode)
+
+    async def _begun(
+        self, first: _Request, requests: Requests, call: Call, *, send: Send, decode: bool
+    ) -> ConsumeSession | None:
+        """Return the session of a member here; None: another node has served it to its end.
+
+        Raises:
+            RequestError: as the call; COORDINATOR_NOT_AVAILABLE, nobody coordinates the group for
+                as long as a stream may be silent.
+        """
+        broker, clock = self._broker, self._broker.context.clock
+        forwarding = broker.context.forwarding if call.goes_on else None
+        until = clock.monotonic_ms() + WAIT_MS
+        while True:
+            opening = _Joining(broker, first.join, decode=decode).opening()
+            lost: RequestError | None
+            try:
+                return await broker.consume(call.principal, opening)
+            except RequestError as refusal:
+                if forwarding is None or refusal.code not in WAITED_FOR:
+                    raise
+                lost = refusal
+            if (node := coordinator_of(lost)) is not None:
+                note_coordinator(call, lost, node)
+                elsewhere = ConsumeElsewhere(broker, forwarding, call, send=send)
+                lost = await elsewhere.run(node, first, requests)
+                if lost is None:
+                    return None
+            if clock.monotonic_ms() >= until:
+                raise coordinator_moved(opening.group) from lost
+            await pause(clock, AGAIN_MS)
+
+    async def _serve(
+        self, session: ConsumeSession, requests: Requests, send: Send, *, decode: bool
+    ) -> None:
+        """Serve a member here."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 hearing = _Hearing(self._broker, session, tasks)
@@ -141,12 +187,12 @@ class _Joining:
             if one.offset < 0:
                 refuse("join.cursors.offset", f"{one.offset} is negative")
             try:
-                partition = self._broker.partition(check_topic_name(one.topic), one.partition)
+                partition = self._broker.every.get(check_topic_name(one.topic), one.partition)
             except RequestError as gone:
                 if gone.code not in {ErrorCode.UNKNOWN_TOPIC, ErrorCode.UNKNOWN_PARTITION}:
                     raise
                 continue  # so the member has it no more, and is told
-            stands[partition.log.id] = Stand(Offset(one.offset), epoch_of(one))
+            stands[partition.id] = Stand(Offset(one.offset), epoch_of(one))
         return Rejoin(member_id, epoch, stands)
 
     def _start(self) -> Place:

@@ -145,7 +145,16 @@ def topic_id(text: str) -> TopicId:
     Raises:
         RequestError: INVALID_REQUEST.
     """
+    return TopicId(uuid_bytes("topic_id", text))
+
+
+def uuid_bytes(field: str, text: str) -> bytes:
+    """Return the 16 bytes of a UUID, with or without its dashes.
+
+    Raises:
+        RequestError: INVALID_REQUEST.
+    """
     digits = text.replace("-", "")
     if not _HEX_128.fullmatch(digits):
-        refuse("topic_id", f'"{text[:50]}" is no UUID')
-    return TopicId(bytes.fromhex(digits))
+        refuse(field, f'"{text[:50]}" is no UUID')
+    return bytes.fromhex(digits)

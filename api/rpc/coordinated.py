@@ -45,10 +45,11 @@ class _Coordinated:
         try:
             return await self._serve(request, call)
         except RequestError as refusal:
-            node = _coordinator(refusal)
+            node = coordinator_of(refusal)
             forwarding = self._broker.context.forwarding
-            if node is None or forwarding is None or call.brought_by is not None:
+            if node is None or forwarding is None or not call.goes_on:
                 raise
+            note_coordinator(call, refusal, node)
         payload = request.SerializeToString()
         left_ms = call.remaining_ms or PRODUCE_WAIT_MS_MAX.value
         try:
@@ -63,7 +64,14 @@ class _Coordinated:
         return self._answer.FromString(answer)
 
 
-def _coordinator(refusal: RequestError) -> NodeId | None:
+def note_coordinator(call: Call, refusal: RequestError, node: NodeId) -> None:
+    """Remember for a call's client which node coordinates the group, as a refusal names it."""
+    told = refusal.metadata
+    call.leaders.note(told["topic"], int(told["partition"]), node)
+
+
+def coordinator_of(refusal: RequestError) -> NodeId | None:
+    """Return the node that a refusal names as the coordinator; None: it names none."""
     leader = refusal.metadata.get(LEADER, "")
     if refusal.code is not ErrorCode.NOT_COORDINATOR or not leader.isdecimal():
         return None

@@ -33,12 +33,14 @@ def leaders_of(
     Empty if all are this node's own to answer.
     """
     forwarding = broker.context.forwarding
-    if forwarding is None or call.brought_by is not None:
+    if forwarding is None or not call.goes_on:
         return {}
     groups: dict[NodeId | None, list[int]] = {}
     for slot, cursor in enumerate(cursors):
         leader = forwarding.leader_elsewhere(broker.image, cursor.topic, cursor.partition)
         groups.setdefault(leader, []).append(slot)
+        if leader is not None:
+            call.leaders.note(cursor.topic, cursor.partition, leader)
     return {} if groups.keys() == {None} else groups
 
 

@@ -1,15 +1,16 @@
 """Calls that other nodes bring: served by the same handlers, and brought no further."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
-from api.rpc import pulled
+from api.rpc import pulled, spoken
 from api.rpc.call import Call
 from api.rpc.guard import Guard
-from api.rpc.handlers import Handler, ServerStream, Unary
+from api.rpc.handlers import Bidirectional, Handler, ServerStream, Unary
 from api.rpc.pulled import PulledStreams
 from api.rpc.surface import methods
 from cluster.peer.forward import Forward
@@ -34,28 +35,36 @@ class ForwardedCalls:
         """Return the answer's bytes.
 
         Raises:
-            RequestError: the call's own refusal; NOT_IMPLEMENTED, no such call here; INTERNAL.
+            RequestError: the call's own refusal; NOT_IMPLEMENTED, no such call here; INTERNAL;
+                NO_QUORUM, this node has not joined the cluster yet.
         """
+        if not self._guard.joining.is_over:
+            await self._guard.joining.over(call.left_ms)
         name, mark, what = call.name.partition("#")
         handler = self._handlers.get(name)
-        if isinstance(handler, ServerStream):
+        if isinstance(handler, ServerStream | Bidirectional):
             return await self._of_stream(handler, node, call, what=f"{mark}{what}")
         if not isinstance(handler, Unary) or mark:
             raise _not_taken(call.name)
         request = self._read(name, node, call)
         facts = Call(call.name, call.principal, call.left_ms, node)
+        answer = await self._guarded(call.name, handler.serve, request, facts)
+        serialized: bytes = answer.SerializeToString()
+        return serialized
+
+    async def _guarded(self, name: str, serve: Callable[..., Awaitable[Any]], *given: Any) -> Any:
+        """Serve a call as its door would: whatever goes wrong is a refusal, and nobody else's."""
         try:
-            answer = await handler.serve(request, facts)
+            return await serve(*given)
         except RequestError:
             raise
         except StorageFailed as failed:
             raise RequestError(ErrorCode.STORAGE_ERROR, str(failed)) from failed
         except Exception as bug:
-            raise self._guard.bug(call.name, bug) from bug
-        return answer.SerializeToString()
+            raise self._guard.bug(name, bug) from bug
 
     async def _of_stream(
-        self, handler: ServerStream, node: NodeId, call: Forward, *, what: str
+        self, handler: ServerStream | Bidirectional, node: NodeId, call: Forward, *, what: str
     ) -> bytes:
         """Begin a stream, go on with it, or end it."""
         name = call.name.partition("#")[0]
@@ -63,19 +72,28 @@ class ForwardedCalls:
             case pulled.OPEN:
                 request = self._read(name, node, call)
                 facts = Call(name, call.principal, None, node)
-                return self._streams.open(handler.serve, request, facts)
+                serve = partial(self._guarded, name, handler.serve)
+                if isinstance(handler, Bidirectional):
+                    return self._streams.open_both(serve, request, facts)
+                return self._streams.open(serve, request, facts)
             case pulled.NEXT:
                 return await self._streams.next(node, bytes(call.payload))
+            case spoken.SAY:
+                read = partial(self._message, name, node)
+                return await self._streams.say(node, bytes(call.payload), read)
             case pulled.CLOSE:
                 return self._streams.close(node, bytes(call.payload))
             case _:
                 raise _not_taken(call.name)
 
+    def _read(self, name: str, node: NodeId, call: Forward) -> Any:
+        return self._message(name, node, bytes(call.payload))
+
     @staticmethod
-    def _read(name: str, node: NodeId, call: Forward) -> Any:
+    def _message(name: str, node: NodeId, payload: bytes) -> Any:
         request: Any = GetMessageClass(_METHODS[name].input_type)()
         try:
-            request.ParseFromString(call.payload)
+            request.ParseFromString(payload)
         except DecodeError as wrong:
             detail = f"{name}: what node {node} has brought cannot be read"
             raise RequestError(ErrorCode.INVALID_REQUEST, detail, field=name) from wrong

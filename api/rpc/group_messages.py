@@ -5,9 +5,9 @@ from typing import Final
 
 from api.broker.broker import Broker
 from api.broker.group_commits import NamedCursor
+from api.broker.readable import Readable
 from api.rpc.convert import refuse
 from api.rpc.details import record_error
-from cluster.shell.hosted_partition import HostedPartition
 from consumer_groups.records import GroupEpoch, GroupKind, MemberId
 from consumer_groups.views import GroupState, GroupSummary, MemberView
 from model.errors import RequestError
@@ -47,7 +47,7 @@ def names(partitions: Iterable[common_pb2.TopicPartition]) -> list[tuple[str, in
     return [(one.topic, one.partition) for one in partitions]
 
 
-def topic_partition(partition: HostedPartition) -> common_pb2.TopicPartition:
+def topic_partition(partition: Readable) -> common_pb2.TopicPartition:
     """Return a partition's name."""
     return common_pb2.TopicPartition(topic=partition.topic.name, partition=partition.number)
 

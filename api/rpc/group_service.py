@@ -13,6 +13,7 @@ from api.broker.group_seek import (
     ToGroup,
     ToPlace,
 )
+from api.broker.readable import Readable
 from api.rpc.call import Call
 from api.rpc.consume import ConsumeCall
 from api.rpc.convert import not_built, refuse
@@ -27,11 +28,11 @@ from api.rpc.group_messages import (
     results,
     topic_partition,
 )
+from api.rpc.groups_elsewhere import groups_elsewhere, merged
 from api.rpc.guard import Guard
 from api.rpc.handlers import Bidirectional, Handler, Unary
 from api.rpc.places import place_of
-from api.rpc.selection import check_items, check_many, select_all
-from cluster.shell.hosted_partition import HostedPartition
+from api.rpc.selection import check_items, check_many, select_every
 from consumer_groups.requests import Actor, ByEpoch, FromOutside
 from model.limits import PAGE_ITEMS_DEFAULT, PAGE_ITEMS_MAX
 from model.names import check_group_name, check_topic_name
@@ -71,6 +72,7 @@ class GroupService:
         if request.HasField("member"):
             actor = ByEpoch(*claim(request.member))
         cursors = named_cursors(request.cursors)
+        await self._broker.group_commits.ask_ends(call.principal, cursors)
         errors = await self._broker.group_commits(group, actor, cursors)
         named = [(one.topic, one.number) for one in cursors]
         return group_service_pb2.CommitOffsetsResponse(results=results(named, errors))
@@ -92,7 +94,7 @@ class GroupService:
         asked = SeekGroup(
             group=check_group_name(request.group),
             target=self._target(request),
-            partitions=await self._chosen(request),
+            partitions=self._chosen(request),
             force=request.force,
             validate_only=request.validate_only,
         )
@@ -132,16 +134,18 @@ class GroupService:
             refuse("page_size", f"{request.page_size} is outside 0 to {PAGE_ITEMS_MAX.value}")
         if request.page_token:
             check_group_name(request.page_token)
+        limit = request.page_size or PAGE_ITEMS_DEFAULT.value
         page = await self._broker.groups.page(
             call.principal,
             prefix=request.name_prefix,
             after=request.page_token,
-            limit=request.page_size or PAGE_ITEMS_DEFAULT.value,
+            limit=limit,
         )
-        return group_service_pb2.ListConsumerGroupsResponse(
+        here = group_service_pb2.ListConsumerGroupsResponse(
             groups=[group_message(one, self._broker.node_id) for one in page.groups],
             next_page_token=page.groups[-1].group if page.more else "",
         )
+        return merged([here, *await groups_elsewhere(self._broker, request, call)], limit)
 
     async def delete_consumer_group(
         self, request: group_service_pb2.DeleteConsumerGroupRequest, call: Call
@@ -175,9 +179,7 @@ class GroupService:
             case None:
                 refuse("target", "it is missing: say where the group is to go")
 
-    async def _chosen(
-        self, request: group_service_pb2.SeekOffsetsRequest
-    ) -> Sequence[HostedPartition] | None:
+    def _chosen(self, request: group_service_pb2.SeekOffsetsRequest) -> Sequence[Readable] | None:
         """Return the partitions that a request names; None: it names none.
 
         Raises:
@@ -187,7 +189,7 @@ class GroupService:
             return None
         if request.HasField("cursors"):
             refuse("cursors", "they name their partitions: leave topics and partitions out")
-        return await select_all(self._broker, request.topics, request.partitions)
+        return select_every(self._broker, request.topics, request.partitions)
 
 
 def _offset(row: GroupOffset) -> group_service_pb2.GroupOffset:

@@ -10,12 +10,15 @@ from collections.abc import Awaitable, Callable
 from traceback import extract_tb
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
+from google.protobuf.message import Message
 from grpc import aio
 
 from api.broker.broker import Broker
+from api.broker.joining import Joining
 from api.errors import grpc_status
-from api.rpc.call import Call, read_metadata
+from api.rpc.call import Call, read_metadata, stays
 from api.rpc.details import text_of, trailers
+from api.rpc.leader_trailers import Trailers, name_endpoints, with_endpoint
 from model.counters import Counters
 from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ports import Rand
@@ -60,6 +63,11 @@ class Guard:
         self._idle.set()
         self._waiting: set[asyncio.Timeout] = set()
 
+    @property
+    def joining(self) -> Joining:
+        """Whether there is anything to serve yet."""
+        return self._broker.context.joining
+
     def drain(self) -> None:
         """Refuse new calls, and end those that wait for something to come: SHUTTING_DOWN."""
         if self._draining.is_set():
@@ -81,8 +89,12 @@ class Guard:
         counters.calls += 1
         counters.running += 1
         self._idle.clear()
+        call: Call | None = None
         try:
-            return await act(self._enter(name, context))
+            if not self.joining.is_over:
+                await self._joined(context.time_remaining())
+            call = self._enter(name, context)
+            return self._answered(await act(call), call, context)
         except RequestError as refused:
             error = refused
         except StorageFailed as failed:
@@ -97,8 +109,34 @@ class Guard:
             if not counters.running:
                 self._idle.set()
         counters.refused += 1
-        await context.abort(grpc_status(error.code), text_of(error), trailers(error))
+        if call is not None and call.stays:
+            error = with_endpoint(self._broker.image, error)
+        told: tuple[tuple[str, str | bytes], ...] = (*trailers(error), *self._where(call))
+        await context.abort(grpc_status(error.code), text_of(error), told)
         return None
+
+    def sending(self, context: Context, call: Call) -> Callable[[Any], Awaitable[None]]:
+        """Return what sends a message of a stream."""
+        if not call.stays:
+            return context.write
+
+        async def send(message: Any) -> None:
+            name_endpoints(self._broker.image, message)
+            await context.write(message)
+
+        return send
+
+    def _where(self, call: Call | None) -> Trailers:
+        known = call is not None and call.leaders.are_known
+        return call.leaders.trailers(self._broker.image) if call is not None and known else ()
+
+    def _answered(self, answer: AnswerT, call: Call, context: Context) -> AnswerT:
+        """Tell with an answer which leaders there are to be asked."""
+        if call.leaders.are_known:
+            context.set_trailing_metadata(self._where(call))
+        if call.stays and isinstance(answer, Message):
+            name_endpoints(self._broker.image, answer)
+        return answer
 
     async def interruptible(self, work: Awaitable[AnswerT]) -> AnswerT:
         """Await what may take for ever; a node that stops breaks it off.
@@ -120,13 +158,23 @@ class Guard:
         finally:
             self._waiting.discard(scope)
 
+    async def _joined(self, left_s: float | None) -> None:
+        """Wait for a node that is about to join its cluster.
+
+        Raises:
+            RequestError: NO_QUORUM, SHUTTING_DOWN: *not done*.
+        """
+        left_ms = None if left_s is None else int(left_s * 1_000)
+        await self.interruptible(self.joining.over(left_ms))
+
     def _enter(self, name: str, context: Context) -> Call:
         if self._draining.is_set():
             raise shutting_down()
         metadata = dict(context.invocation_metadata() or ())
         principal = read_metadata(metadata, context.peer(), self._broker.cluster_id)
         remaining: float | None = context.time_remaining()
-        return Call(name, principal, None if remaining is None else int(remaining * 1000))
+        left_ms = None if remaining is None else int(remaining * 1000)
+        return Call(name, principal, left_ms, stays=stays(metadata))
 
     def bug(self, name: str, bug: Exception) -> RequestError:
         """Log what no client is to see, and return what it is told instead."""

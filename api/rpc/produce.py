@@ -4,10 +4,11 @@ Offering ends when every batch has its place in the order of its partition, or i
 come later. So whoever offers requests one after the other keeps their order.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
-from api.broker.acks import Acks
+from api.broker.acks import Acks, Produced
 from api.broker.broker import Broker
 from api.broker.decode_records import only_key
 from api.rpc.call import Call
@@ -107,7 +108,7 @@ class Producing:
             return
         partition = hosted(self._broker, batch.topic, number)
         offered.chosen(slot, number)
-        done = partial(offered.done, slot)
+        done = partial(elsewhere.done, slot)
         if payload is not None:
             self._broker.produce(
                 terms.call.principal,
@@ -118,7 +119,7 @@ class Producing:
                 done=done,
             )
         else:
-            await self._offer_plain(batch, partition, terms, offered=offered, slot=slot)
+            await self._offer_plain(batch, partition, terms, done=done)
 
     async def _offer_plain(
         self,
@@ -126,8 +127,7 @@ class Producing:
         partition: HostedPartition,
         terms: _Terms,
         *,
-        offered: Offered,
-        slot: int,
+        done: Callable[[Produced | RequestError], None],
     ) -> None:
         now = self._broker.context.clock.wall_ms()
         records = new_records(batch.records, now, one_key=not batch.HasField("partition"))
@@ -137,7 +137,7 @@ class Producing:
             (records, _stamp(batch)),
             acks=terms.acks,
             timeout_ms=terms.timeout_ms,
-            done=partial(offered.done, slot),
+            done=done,
         )
 
     async def _choose(self, batch: log_service_pb2.ProduceBatch, payload: bytes | None) -> int:

@@ -103,7 +103,7 @@ class ProduceElsewhere:
         """Take none yet; what a node has brought goes no further."""
         self._broker, self._request, self._call = broker, request, call
         self._offered = offered
-        self._forwarding = broker.context.forwarding if call.brought_by is None else None
+        self._forwarding = broker.context.forwarding if call.goes_on else None
         self._groups: dict[NodeId, list[tuple[int, int]]] = {}
 
     def takes(self, slot: int, number: int) -> bool:
@@ -114,12 +114,18 @@ class ProduceElsewhere:
         leader = self._forwarding.leader_elsewhere(self._broker.image, topic, number)
         if leader is None:
             return False
+        self._call.leaders.note(topic, number, leader)
         self._groups.setdefault(leader, []).append((slot, number))
         return True
 
     def told(self, refusal: RequestError) -> RequestError:
         """Return what the client is told of a refusal."""
         return refusal if self._forwarding is None else passing(refusal)
+
+    def done(self, slot: int, outcome: Produced | RequestError) -> None:
+        """Take the outcome of a batch that was offered here, also one that comes later."""
+        told = self.told(outcome) if isinstance(outcome, RequestError) else outcome
+        self._offered.done(slot, told)
 
     def send(self, timeout_ms: int) -> None:
         """Send what was taken."""

@@ -4,8 +4,9 @@
     LogService/Subscribe#next   that number         -> a byte, then messages behind their lengths
     LogService/Subscribe#close  that number         -> nothing
 
-Who serves it holds one message beyond what was taken, so it goes no faster than its reader. A
-stream that nobody has taken from for a while is given up: its reader is gone.
+Who serves it holds one message beyond what was taken, so it goes no faster than its reader. Where
+requests go on, they are said beside it (`spoken`). A stream of which nothing is heard for a while,
+or whose reader's node is not connected any more, is given up.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from google.protobuf.message import Message
 from api.broker.forward import Forwarding
 from api.rpc.call import Call
 from api.rpc.mailbox import Mailbox
+from api.rpc.spoken import ALIVE, LAST, NOT_YET, REQUEST, SAY, TAKEN, Spoken, kind_of
 from model.errors import ErrorCode, RequestError
 from model.ids import MonotonicMs, NodeId
 from model.ports import Clock, Spawn
@@ -49,8 +51,9 @@ class _End(NamedTuple):
 class _Served:
     """One stream at the node that serves it."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, spoken: Spoken | None) -> None:
         self.waiting = Mailbox[bytes | _End](clock)
+        self.spoken = spoken
         self.task: asyncio.Task[None] | None = None
         self.closed = False
         self.end: _End | None = None
@@ -99,11 +102,26 @@ class PulledStreams:
         Raises:
             RequestError: OVERLOADED.
         """
+        return self._open(serve, request, call, spoken=None)
+
+    def open_both(self, serve: Callable[[Any, Any, Call], Any], first: Any, call: Call) -> bytes:
+        """Begin a stream whose requests go on; raises as `open`."""
+        spoken = Spoken(self._clock, first)
+        return self._open(serve, spoken, call, spoken=spoken)
+
+    def _open(
+        self,
+        serve: Callable[[Any, Any, Call], Any],
+        request: Any,
+        call: Call,
+        *,
+        spoken: Spoken | None,
+    ) -> bytes:
         assert call.brought_by is not None, "FORWARD_IS_FORWARDED"
         if len(self._served) >= STREAMS_MAX:
             raise RequestError(ErrorCode.OVERLOADED, f"{STREAMS_MAX} streams are read by others")
         key = (call.brought_by, next(self._numbers))
-        served = self._served[key] = _Served(self._clock)
+        served = self._served[key] = _Served(self._clock, spoken)
         self._touch(key, served)
         self._spawn.start(self._run(key, served, serve(request, served.send, call)), "pulled")
         return _ID.pack(key[1])
@@ -115,16 +133,35 @@ class PulledStreams:
             RequestError: the stream has ended with it, or was given up.
         """
         key = (node, _number(payload))
-        served = self._served.get(key)
-        if served is None:
-            raise RequestError(ErrorCode.NODE_UNREACHABLE, "the stream was given up: open it again")
-        self._touch(key, served)
+        served = self._found(key)
         part = await served.part()
         if part[:1] == _LAST:
             self._drop(key)
         else:
             self._touch(key, served)
         return part
+
+    async def say(self, node: NodeId, payload: bytes, read: Callable[[bytes], Any]) -> bytes:
+        """Take what is said over a stream; tell whether it was taken.
+
+        Raises:
+            RequestError: INVALID_REQUEST; the stream was given up.
+        """
+        said = payload[_ID.size :]
+        served = self._found((node, _number(payload[: _ID.size])))
+        kind, spoken = kind_of(said), served.spoken
+        if spoken is None:
+            raise RequestError(ErrorCode.INVALID_REQUEST, "nothing is said there", field="stream")
+        if kind == REQUEST and not await spoken.take(read(said[1:]), wait_ms=TAKE_MS):
+            return NOT_YET
+        if kind == LAST:
+            spoken.end()
+        return TAKEN
+
+    def lost(self, node: NodeId) -> None:
+        """End every stream of a node that is not connected any more."""
+        for key in [key for key in self._served if key[0] == node]:
+            self._drop(key)
 
     def close(self, node: NodeId, payload: bytes) -> bytes:
         """End a stream."""
@@ -147,6 +184,13 @@ class PulledStreams:
             await served.waiting.put(_End(None))
         finally:
             served.task = None
+
+    def _found(self, key: tuple[NodeId, int]) -> _Served:
+        served = self._served.get(key)
+        if served is None:
+            raise RequestError(ErrorCode.NODE_UNREACHABLE, "the stream was given up: open it again")
+        self._touch(key, served)
+        return served
 
     def _touch(self, key: tuple[NodeId, int], served: _Served) -> None:
         served.cancel_timer()
@@ -177,6 +221,7 @@ class Pulling(Generic[MessageT]):
         """Nothing is asked before `messages`."""
         self._forwarding, self._node, self._name = forwarding, node, name
         self._answer, self._call = answer, call
+        self._number = b""
 
     async def messages(self, request: Message, spawn: Spawn) -> AsyncGenerator[MessageT, None]:
         """Yield its messages; closing this closes the stream there.
@@ -184,7 +229,7 @@ class Pulling(Generic[MessageT]):
         Raises:
             RequestError: the stream has ended with it.
         """
-        number = await self._called(OPEN, request.SerializeToString())
+        number = self._number = await self._called(OPEN, request.SerializeToString())
         ended = False
         try:
             while not ended:
@@ -202,6 +247,26 @@ class Pulling(Generic[MessageT]):
         finally:
             if not ended:
                 spawn.start(self._close(number), "close a pulled stream")
+
+    async def say(self, request: Message) -> None:
+        """Say more over the stream, once what was said before was taken; one at a time.
+
+        While its messages are read.
+
+        Raises:
+            RequestError: the stream has ended with it, or nobody knows whether it was taken.
+        """
+        said = b"".join((self._number, REQUEST, request.SerializeToString()))
+        while await self._called(SAY, said) == NOT_YET:
+            pass
+
+    async def be_heard(self) -> None:
+        """Say that this reader is there, though it says and takes nothing; raises as `say`."""
+        await self._called(SAY, self._number + ALIVE)
+
+    async def finish(self) -> None:
+        """Say that nothing more is said; raises as `say`."""
+        await self._called(SAY, self._number + LAST)
 
     async def _called(self, what: str, payload: bytes) -> bytes:
         return await self._forwarding.call(

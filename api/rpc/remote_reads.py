@@ -1,13 +1,14 @@
 """What other leaders hold, for use cases of this node: asked by the calls that clients make."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Final, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from api.broker.append_runs import StoredBatch
 from api.broker.broker import Broker
+from api.broker.distant import DistantPartition
 from api.broker.forward import Forwarding
 from api.broker.place import (
     AfterEarliest,
@@ -16,20 +17,22 @@ from api.broker.place import (
     AtTime,
     BeforeLatest,
     Earliest,
+    Latest,
     Place,
 )
 from api.broker.read_on import Diverged, Gap, Read, ReadFrom, Step
+from api.broker.readable import Readable
 from api.broker.resolve import Resolved
 from api.rpc.convert import CLOCKS_OUT, timestamp
 from api.rpc.fetch_elsewhere import FETCH
 from api.rpc.resolve_elsewhere import RESOLVE
-from cluster.shell.hosted_partition import HostedPartition
 from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, LeaderEpoch, NodeId, Offset
-from model.principal import Principal
+from model.principal import INTERNAL, Principal
 from model.record import BatchHeader, iter_batches
 from tidelog.v1 import common_pb2, log_service_pb2
 
+FoundT = TypeVar("FoundT")
 READ_MS: Final = 2_000
 """For what a leader has at hand."""
 
@@ -45,61 +48,76 @@ class RemoteReads:
         self, principal: Principal, places: Sequence[ReadFrom], *, max_bytes: int
     ) -> list[Read]:
         """Return what each leader says of these places, in order."""
-        found: dict[int, Read] = {}
-        groups: dict[NodeId, list[int]] = {}
-        for slot, place in enumerate(places):
-            leader = self._leader(place.partition)
-            if leader is None:
-                found[slot] = place.partition.not_serving()
-            else:
-                groups.setdefault(leader, []).append(slot)
 
-        async def ask(node: NodeId, slots: list[int]) -> None:
+        async def ask(node: NodeId, slots: list[int]) -> list[Read]:
             mine = [places[slot] for slot in slots]
-            try:
-                rows = await self._fetched(node, principal, mine, max_bytes=max_bytes)
-            except RequestError as refusal:
-                found.update(dict.fromkeys(slots, refusal))
-            else:
-                told = map(_read, mine, rows)
-                found.update(zip(slots, told, strict=True))
+            rows = await self._fetched(node, principal, mine, max_bytes=max_bytes)
+            return list(map(_read, mine, rows))
 
-        async with asyncio.TaskGroup() as tasks:
-            for node, slots in groups.items():
-                tasks.create_task(ask(node, slots))
-        return [found[slot] for slot in range(len(places))]
+        return await self._of_leaders([place.partition for place in places], ask)
 
-    async def resolve(
-        self, principal: Principal, partition: HostedPartition, place: Place
-    ) -> Resolved:
+    async def resolve(self, principal: Principal, partition: Readable, place: Place) -> Resolved:
         """Return where a place lies, as the leader says.
 
         Raises:
             RequestError: its refusal, or that of the way to it.
         """
-        leader = self._leader(partition)
-        if leader is None:
-            raise partition.not_serving()
-        request = log_service_pb2.ResolveOffsetsRequest(seek=_seek(place))
-        request.partitions.add(topic=partition.topic.name, partition=partition.number)
-        answer = await self._forwarding.call(
-            leader, RESOLVE, principal, payload=request.SerializeToString(), left_ms=READ_MS
-        )
-        (row,) = log_service_pb2.ResolveOffsetsResponse.FromString(answer).resolved
-        if row.HasField("error"):
-            raise _error(row.error)
-        return Resolved(
-            Offset(row.offset) if row.HasField("offset") else None,
-            _ms(row.time) if row.HasField("time") else None,
-            row.truncated,
-            Offset(row.log_start_offset),
-            Offset(row.high_watermark),
-            Offset(row.last_stable_offset),
-            LeaderEpoch(row.leader_epoch),
-            AppendTimeMs(_ms(row.closed_time)),
-        )
+        (found,) = await self.resolve_all(principal, [partition], place)
+        if isinstance(found, RequestError):
+            raise found
+        return found
 
-    def _leader(self, partition: HostedPartition) -> NodeId | None:
+    async def resolve_all(
+        self, principal: Principal, partitions: Sequence[Readable], place: Place
+    ) -> list[Resolved | RequestError]:
+        """Return the same of many, in order; each leader is asked once."""
+
+        async def ask(node: NodeId, slots: list[int]) -> list[Resolved | RequestError]:
+            request = log_service_pb2.ResolveOffsetsRequest(seek=_seek(place))
+            for slot in slots:
+                one = partitions[slot]
+                request.partitions.add(topic=one.topic.name, partition=one.number)
+            answer = await self._forwarding.call(
+                node, RESOLVE, principal, payload=request.SerializeToString(), left_ms=READ_MS
+            )
+            rows = log_service_pb2.ResolveOffsetsResponse.FromString(answer).resolved
+            return [_resolved(row) for row in rows]
+
+        return await self._of_leaders(partitions, ask)
+
+    async def ends(
+        self, partitions: Sequence[DistantPartition]
+    ) -> Sequence[Resolved | RequestError]:
+        """Return how far some partitions go; asked by the node itself."""
+        return await self.resolve_all(INTERNAL, partitions, Latest())
+
+    async def _of_leaders(
+        self,
+        partitions: Sequence[Readable],
+        ask: Callable[[NodeId, list[int]], Awaitable[list[FoundT]]],
+    ) -> list[FoundT | RequestError]:
+        """Ask each leader once for what it leads; return what they say in the order of these."""
+        found: dict[int, FoundT | RequestError] = {}
+        groups: dict[NodeId, list[int]] = {}
+        for slot, partition in enumerate(partitions):
+            leader = self._leader(partition)
+            if leader is None:
+                found[slot] = partition.not_serving()
+            else:
+                groups.setdefault(leader, []).append(slot)
+
+        async def asked(node: NodeId, slots: list[int]) -> None:
+            try:
+                found.update(zip(slots, await ask(node, slots), strict=True))
+            except RequestError as refusal:
+                found.update(dict.fromkeys(slots, refusal))
+
+        async with asyncio.TaskGroup() as tasks:
+            for node, slots in groups.items():
+                tasks.create_task(asked(node, slots))
+        return [found[slot] for slot in range(len(partitions))]
+
+    def _leader(self, partition: Readable) -> NodeId | None:
         image, topic = self._broker.image, partition.topic.name
         return self._forwarding.leader_elsewhere(image, topic, partition.number)
 
@@ -161,6 +179,21 @@ def _step(place: ReadFrom, records: common_pb2.PartitionRecords) -> Step:
         Offset(records.high_watermark),
         Offset(records.last_stable_offset),
         AppendTimeMs(_ms(records.closed_time)),
+    )
+
+
+def _resolved(row: log_service_pb2.Resolved) -> Resolved | RequestError:
+    if row.HasField("error"):
+        return _error(row.error)
+    return Resolved(
+        Offset(row.offset) if row.HasField("offset") else None,
+        _ms(row.time) if row.HasField("time") else None,
+        row.truncated,
+        Offset(row.log_start_offset),
+        Offset(row.high_watermark),
+        Offset(row.last_stable_offset),
+        LeaderEpoch(row.leader_epoch),
+        AppendTimeMs(_ms(row.closed_time)),
     )
 
 

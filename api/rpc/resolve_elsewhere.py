@@ -31,13 +31,14 @@ async def resolved_elsewhere(
     `place`: what `seek` means on this node's clock; a time before now is taken once.
     """
     forwarding = broker.context.forwarding
-    if forwarding is None or call.brought_by is not None:
+    if forwarding is None or not call.goes_on:
         return
     groups: dict[NodeId, list[log_service_pb2.Resolved]] = {}
     for row in filter(_is_led_elsewhere, rows):
         where = row.partition
         leader = forwarding.leader_elsewhere(broker.image, where.topic, where.partition)
         if leader is not None:
+            call.leaders.note(where.topic, where.partition, leader)
             groups.setdefault(leader, []).append(row)
     asked = common_pb2.Seek()
     asked.CopyFrom(seek)

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from api.broker.broker import Broker
+from api.broker.readable import Readable
 from api.rpc.convert import refuse
 from cluster.controller.image import TopicImage
 from cluster.controller.unknown_topic import unknown_name
 from cluster.shell.hosted_partition import HostedPartition
 from model.errors import RequestError
-from model.ids import TopicId
+from model.ids import PartitionId, TopicId
 from model.limits import CALL_ITEMS_MAX
 from model.names import check_topic_name
 from tidelog.v1 import common_pb2
@@ -105,6 +106,26 @@ async def select(
         await turns.give_way()
     check_items("topics", len(rows))
     return rows
+
+
+def select_every(
+    broker: Broker, topics: Sequence[str], partitions: Sequence[common_pb2.TopicPartition]
+) -> list[Readable]:
+    """Return every partition that is named, once, wherever it is, in the order of the call.
+
+    Raises:
+        RequestError: INVALID_REQUEST, INVALID_TOPIC_NAME, UNKNOWN_TOPIC, UNKNOWN_PARTITION.
+    """
+    check_items("topics", len(topics) + len(partitions))
+    found: dict[PartitionId, Readable] = {}
+    for topic in topics:
+        for one in broker.every.of_topic_id(topic_of(broker, topic).topic_id):
+            found.setdefault(one.id, one)
+    for named in partitions:
+        one = broker.every.get(check_topic_name(named.topic), named.partition)
+        found.setdefault(one.id, one)
+    check_items("topics", len(found))
+    return list(found.values())
 
 
 async def select_all(

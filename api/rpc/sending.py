@@ -6,11 +6,11 @@ from typing import Generic, TypeAlias, TypeVar
 
 from api.broker.broker import Broker
 from api.broker.read_on import Diverged, Gap, Step
+from api.broker.readable import Readable
 from api.broker.subscribe import Bounds, CaughtUp, FellBehind
 from api.rpc.convert import timestamp
 from api.rpc.fetch import diverged_message, epoch_of, gap_message
 from api.rpc.step_messages import Filling, Part, cursor, record_parts, stored_parts
-from cluster.shell.hosted_partition import HostedPartition
 from model.record import TimeRange
 from tidelog.v1 import common_pb2, group_service_pb2, log_service_pb2
 
@@ -42,7 +42,7 @@ class Sending(Generic[ResponseT]):
         self._decode = decode
         self._max_bytes = max_bytes
         self._times = times
-        self._places: dict[HostedPartition, common_pb2.Cursor] = {}
+        self._places: dict[Readable, common_pb2.Cursor] = {}
         self._message: ResponseT = response()
         self._filling = Filling(self._next_part)
 
@@ -52,7 +52,7 @@ class Sending(Generic[ResponseT]):
         self._places[place.partition] = start
         return start
 
-    def forget(self, partition: HostedPartition) -> None:
+    def forget(self, partition: Readable) -> None:
         """Go on in a partition no more."""
         self._places.pop(partition, None)
 

@@ -156,7 +156,7 @@ def handlers_of(broker: Broker, guard: Guard) -> dict[str, Handler]:
         LogService(broker, guard).handlers()
         | TopicService(broker).handlers()
         | ConfigService(broker).handlers()
-        | ClusterService(broker).handlers()
+        | ClusterService(broker, guard).handlers()
         | coordinated(broker, GroupService(broker, guard).handlers())
     )
 
@@ -168,4 +168,4 @@ def serve_other_nodes(broker: Broker, *, rand: Rand, note: Note) -> None:
         guard = Guard(broker, rand=rand, note=note)
         broker.read_elsewhere_by(RemoteReads(broker, forwarding))
         streams = PulledStreams(broker.context.spawn, broker.context.clock)
-        forwarding.serve(ForwardedCalls(guard, handlers_of(broker, guard), streams))
+        forwarding.serve(ForwardedCalls(guard, handlers_of(broker, guard), streams), streams.lost)

@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 from api.broker.append_runs import StoredBatch
 from api.broker.decode_records import decoded
 from api.broker.read_on import Step
+from api.broker.readable import Readable
 from api.broker.turns import Turns
 from api.rpc.convert import timestamp
-from cluster.shell.hosted_partition import HostedPartition
 from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, LeaderEpoch
 from model.limits import GRPC_ANSWER_BYTES_MAX
@@ -67,7 +67,7 @@ class Part(NamedTuple):
     """What follows cannot be read; `next` of the message stands before it."""
 
 
-def cursor(partition: HostedPartition, offset: int, epoch: LeaderEpoch | None) -> common_pb2.Cursor:
+def cursor(partition: Readable, offset: int, epoch: LeaderEpoch | None) -> common_pb2.Cursor:
     """Return where a reader stands."""
     return common_pb2.Cursor(
         topic=partition.topic.name,
@@ -256,7 +256,7 @@ def _size(record: Record) -> int:
     return size
 
 
-def _never_fits(partition: HostedPartition, record: Record) -> RequestError:
+def _never_fits(partition: Readable, record: Record) -> RequestError:
     place = f"{partition.topic.name}/{partition.number}"
     return RequestError(
         ErrorCode.RECORD_TOO_LARGE,

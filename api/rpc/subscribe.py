@@ -64,7 +64,7 @@ class SubscribeCall:
             try:
                 await self._guard.interruptible(self._run(request, send, call))
             except RequestError as refusal:
-                if call.brought_by is not None or self._broker.context.forwarding is None:
+                if not call.goes_on or self._broker.context.forwarding is None:
                     raise
                 raise passing(refusal) from refusal
 

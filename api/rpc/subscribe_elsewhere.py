@@ -171,6 +171,8 @@ class SpreadSubscribe:
                     topic=place.topic,
                     partition=str(place.number),
                 )
+            if leader != me:
+                self._call.leaders.note(place.topic, place.number, leader)
             groups.setdefault(None if leader == me else leader, []).append(place)
         return [_Part(node, places) for node, places in groups.items()]
 
@@ -341,6 +343,6 @@ def _absolute(broker: Broker, request: _Request) -> _Request:
 
 def is_elsewhere(broker: Broker, request: _Request, call: Call) -> bool:
     """Tell whether some of what a request names is led by other nodes, or by nobody now."""
-    if broker.context.forwarding is None or call.brought_by is not None:
+    if broker.context.forwarding is None or not call.goes_on:
         return False
     return any(one != broker.node_id for one in places_of(broker.image, request).values())

@@ -121,7 +121,9 @@ def _server_stream(guard: Guard, name: str, handler: ServerStream) -> Callable[.
     serve = handler.serve
 
     async def call(request: Any, context: Context) -> None:
-        await guard.run(name, context, lambda call: serve(request, context.write, call))
+        await guard.run(
+            name, context, lambda call: serve(request, guard.sending(context, call), call)
+        )
 
     return call
 
@@ -131,7 +133,9 @@ def _bidirectional(guard: Guard, name: str, handler: Bidirectional) -> Callable[
 
     async def call(requests: Any, context: Context) -> None:
         iterator = aiter(requests)
-        await guard.run(name, context, lambda call: serve(iterator, context.write, call))
+        await guard.run(
+            name, context, lambda call: serve(iterator, guard.sending(context, call), call)
+        )
 
     return call
 

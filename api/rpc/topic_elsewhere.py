@@ -95,12 +95,13 @@ async def _each(
 ) -> None:
     """Ask every other node that leads some of these partitions, all at once."""
     forwarding = broker.context.forwarding
-    if forwarding is None or call.brought_by is not None:
+    if forwarding is None or not call.goes_on:
         return
     groups: dict[NodeId, list[int]] = {}
     for number in numbers:
         leader = forwarding.leader_elsewhere(broker.image, topic, number)
         if leader is not None:
+            call.leaders.note(topic, number, leader)
             groups.setdefault(leader, []).append(number)
     async with asyncio.TaskGroup() as tasks:
         for node, mine in groups.items():

@@ -16,7 +16,7 @@ from api.door import Address, Door
 from api.kafka.apis import served_apis
 from api.kafka.connection import Door as KafkaShared
 from api.kafka.counters import KafkaCounters
-from api.kafka.door import KafkaDoor
+from api.kafka.door import KafkaDoor, Told
 from api.node.assemble import Node
 from api.node.system_clock import SystemClock
 from api.node.system_limits import descriptors_max
@@ -144,7 +144,7 @@ class TestingNode:
             note=world.note,
         )
         self._kafka = KafkaDoor(
-            shared, LOOPBACK, advertise=None, clock=SystemClock(get_running_loop()),
+            shared, LOOPBACK, told=Told(LOOPBACK.host), clock=SystemClock(get_running_loop()),
             descriptors_max=descriptors_max(),
         )  # fmt: skip
         self.kafka_address = await self._kafka.start()

@@ -13,19 +13,22 @@ that was acknowledged. The shell of the leader therefore, for each row that it l
 marks or lost copies: syncs its log up to the high watermark, then sends this.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from cluster.controller.election import altered, answered_for
-from cluster.controller.image import PartitionImage
+from cluster.controller.image import BrokerImage, PartitionImage
 from cluster.controller.partition_changes import Rows
 from cluster.controller.records import MetadataRecord
 from cluster.controller.request import Circumstances, Request
 from cluster.controller.state import MetadataState
 from model.ids import LeaderEpoch, NodeId, RegistrationEpoch, TopicId
 from model.result import Result
+
+_NO_REGISTRATION: Final = RegistrationEpoch(0)
+"""They begin with 1."""
 
 
 class IsrVerdict(Enum):
@@ -65,8 +68,20 @@ class IsrProposal(NamedTuple):
     """Count these followers in sync, beside the leader, and nobody else."""
 
     version: RowVersion
-    followers: tuple[tuple[NodeId, RegistrationEpoch], ...]
-    """Each with the registration epoch under which it reported what makes it a member."""
+    followers: tuple[tuple[NodeId, RegistrationEpoch | None], ...]
+    """Each with the registration epoch under which it reported what makes it a member.
+
+    None: it is one, and has not spoken to this leader. Then it stays as whom the metadata have
+    registered, and the leader's node says so (`naming`): no controller takes a row without.
+    """
+
+    def naming(self, brokers: Mapping[NodeId, BrokerImage]) -> "IsrProposal":
+        """Return the proposal with every follower's registration, those left open from metadata."""
+        followers = tuple(
+            (node, _registration(brokers.get(node)) if epoch is None else epoch)
+            for node, epoch in self.followers
+        )
+        return self._replace(followers=followers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +164,7 @@ def _decide(
 
 
 def _may_be_member(
-    state: MetadataState, row: PartitionImage, member: tuple[NodeId, RegistrationEpoch]
+    state: MetadataState, row: PartitionImage, member: tuple[NodeId, RegistrationEpoch | None]
 ) -> bool:
     """Tell whether a follower may be counted in sync: who is in already may stay while it stops."""
     node, epoch = member
@@ -157,3 +172,8 @@ def _may_be_member(
     if broker is None or node not in row.replicas or broker.registration_epoch != epoch:
         return False
     return broker.standing.may_join or (broker.standing.is_up and node in row.isr)
+
+
+def _registration(broker: BrokerImage | None) -> RegistrationEpoch:
+    """Return the newest of a node; one that nobody has, so that it is refused, if it is gone."""
+    return _NO_REGISTRATION if broker is None else broker.registration_epoch

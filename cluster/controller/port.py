@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias, TypeVar
 
 from cluster.controller.image import MetadataDelta, MetadataImage
+from cluster.controller.quorum_status import QuorumStatus
 from cluster.controller.request import Request
 from model.ids import NodeId
 
@@ -19,6 +20,11 @@ class QuorumPort(Protocol):
     @property
     def image(self) -> MetadataImage:
         """The newest committed metadata that this node knows."""
+        ...
+
+    @property
+    def status(self) -> QuorumStatus:
+        """Who votes, who leads, and who is heard, as far as this node knows."""
         ...
 
     async def propose(self, request: Request[AnswerT]) -> AnswerT:

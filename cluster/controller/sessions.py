@@ -11,11 +11,13 @@ of the active controller keeps one object for as long as it leads:
 - on the links that it makes, to the addresses of registrations: `link_lost` when one is reset,
   `link_refused` at each attempt to reach it again that was refused at once (one that got no answer
   proves nothing), `link_up` with what the other end says it is;
+- where such a link reached another process at the very address of the registration: `succeeded`;
 - whenever `next_due` says, and after each refused attempt: proposes to fence whom `due` names.
 
 A node is dead after `session_ms` of silence, or by proof: its link was reset, and reaching it again
 was refused over `refused_ms`, as it is when the process is gone, or another process answers at its
-address. A pause or a cut proves nothing.
+address. A pause or a cut proves nothing. So after a restart of all nodes none waits for sessions of
+processes that were there before.
 """
 
 from collections.abc import Iterable
@@ -54,6 +56,8 @@ class Session:
     """When reaching it again was refused first since then."""
     dead: bool = False
     """By proof."""
+    succeeded: bool = False
+    """Another process answers at its address, and is about to register."""
 
 
 class Sessions:
@@ -126,6 +130,16 @@ class Sessions:
             session.dead = session.lost and incarnation != session.incarnation
             session.lost, session.refused_from = False, None
 
+    def succeeded(self, node: NodeId, incarnation: bytes) -> None:
+        """Another process answers where this one had let others in: it does not any more.
+
+        A controller that has just become active knows nothing of a link that was there before. Who
+        answers registers at once, which changes more than to fence would: it is only let in.
+        """
+        session = self._held.get(node)
+        if session is not None and session.incarnation == incarnation:
+            session.succeeded = True
+
     def ended(self, node: NodeId) -> None:
         """Hold no session any more: the node was fenced, has stopped, or was removed."""
         self._held.pop(node, None)
@@ -150,7 +164,10 @@ class Sessions:
 
     def live(self, now: MonotonicMs) -> frozenset[NodeId]:
         """Return whose session is held: what `Circumstances.live` is for a registration."""
-        return frozenset(self._held) - {node for node, _ in self.due(now)}
+        dead = {node for node, _ in self.due(now)}
+        return frozenset(
+            node for node, one in self._held.items() if node not in dead and not one.succeeded
+        )
 
 
 def _session(broker: BrokerImage, now: MonotonicMs) -> Session:

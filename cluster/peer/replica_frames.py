@@ -198,7 +198,7 @@ def _read_batches(reader: BodyReader) -> tuple[Batches, tuple[SentBatch, ...]]:
     reader.check(sound, "a node, epoch, offset or time below 0", back=_BATCHES.size)
     reader.check(start <= end, f"batches from {start} to {end}", back=_BATCHES.size)
     rows = reader.rows(count, lambda: reader.unpack(_ROW), least_bytes=_ROW.size)
-    _check_rows(reader, rows, (start, end))
+    check_rows(reader, rows, (start, end))
     sizes = sum(size for _, _, size in rows)
     reader.check(sizes == reader.left, f"batches of {sizes} bytes in {reader.left}")
     message = Batches(
@@ -215,7 +215,7 @@ def _read_batches(reader: BodyReader) -> tuple[Batches, tuple[SentBatch, ...]]:
     )
 
 
-def _check_rows(reader: BodyReader, rows: Sequence[tuple[int, ...]], span: tuple[int, int]) -> None:
+def check_rows(reader: BodyReader, rows: Sequence[tuple[int, ...]], span: tuple[int, int]) -> None:
     """Refuse rows that are not the batches of [start, end): offsets rise, times never fall."""
     start, end = span
     back = len(rows) * _ROW.size

@@ -51,6 +51,7 @@ class Family(Enum):
     CONTROLLER = "controller"
     REPLICA = "replica"
     STATE = "state snapshot"
+    REPAIR = "repair"
 
 
 class Manner(Enum):
@@ -129,6 +130,8 @@ class FrameType(IntEnum):
     BEAT_ANSWER = 88
     ASK_STATE = 96
     STATE_PART = 97
+    ASK_BATCHES = 98
+    BATCHES_PART = 99
 
 
 class Row(NamedTuple):
@@ -247,6 +250,8 @@ TABLE: Final[Mapping[FrameType, Row]] = MappingProxyType(
         FrameType.BEAT_ANSWER: _replica(8),
         FrameType.ASK_STATE: Row(Family.STATE, Manner.ASKS, 40, 40),
         FrameType.STATE_PART: Row(Family.STATE, Manner.ANSWERS, 44, _BODY_MAX),
+        FrameType.ASK_BATCHES: Row(Family.REPAIR, Manner.ASKS, 40, 40),
+        FrameType.BATCHES_PART: Row(Family.REPAIR, Manner.ANSWERS, 60, _BODY_MAX),
     }
 )
 

@@ -58,6 +58,11 @@ class Leader:
         """Whether an entry of this term is committed."""
         return self._member.log.committed >= self._own_index
 
+    def hears(self, member: Voter) -> bool:
+        """Tell whether a member was heard within an election timeout; oneself always is."""
+        known = self._followers.get(member)
+        return known is None or known.silent_ticks <= self._member.limits.election_ticks
+
     def begin(self) -> Become | None:
         """Append the entry that begins the term; before it the quorum, in an empty log."""
         member = self._member
@@ -73,6 +78,8 @@ class Leader:
         """Show that one is there; resign if no majority was heard for an election timeout."""
         limits = self._member.limits
         self._ticks += 1
+        for follower in self._followers.values():
+            follower.silent_ticks += 1
         if self._ticks % limits.election_ticks == 0 and not self._is_heard():
             return Become.FOLLOWER
         if self._transfer is not None and self._transfer.tick():
@@ -91,6 +98,7 @@ class Leader:
         if follower is None:
             return None  # not of this quorum, or not any more, or its directory is another one
         follower.active = True
+        follower.silent_ticks = 0
         match message:
             case AppendReply():
                 assert message.matched <= self._member.log.last_index, "RAFT_MATCHED_IS_IN_THE_LOG"

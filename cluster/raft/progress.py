@@ -41,6 +41,7 @@ class Progress:
         "offset",
         "probe_sent",
         "quiet",
+        "silent_ticks",
         "snapshot",
         "told_commit",
     )
@@ -61,6 +62,8 @@ class Progress:
         """A probe is under way; the next one waits for an answer or a heartbeat's."""
         self.active = True
         """It has been heard since the leader last counted its quorum."""
+        self.silent_ticks = limits.election_ticks + 1
+        """Since it was heard; who was not heard yet in this leadership may not be there."""
         self.heard_round = 0
         """The newest round of heartbeats that it has answered."""
         self.quiet = False

@@ -112,9 +112,13 @@ class ProposeIsr(NamedTuple):
     Each goes with the registration epoch under which it caught up. The controller refuses an older
     one: that follower has restarted since, and may have lost what the leader believes it holds. It
     refuses too if the partition has changed since the partition epoch that the leader knew.
+
+    None: a member that has not opened in this leader epoch. It stays as what the row has it, which
+    is as it is registered in the metadata: had it restarted and lost something, the row would be
+    another one.
     """
 
-    followers: dict[NodeId, RegistrationEpoch]
+    followers: dict[NodeId, RegistrationEpoch | None]
     based_on: int
 
 

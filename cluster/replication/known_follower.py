@@ -49,14 +49,24 @@ class KnownFollower:
         self.to_catch_up = log_end
         """Our log's end when it last did; reaching it, it is abreast again (KIP-16)."""
 
+    @property
+    def registered(self) -> RegistrationEpoch | None:
+        """The registration under which it has opened; None: it has not, in this epoch."""
+        epoch = self.registration_epoch
+        return None if epoch == _UNREGISTERED else epoch
+
     def opened(self, opened: Open) -> bool:
-        """Note who opens; False if it is a former registration, whose frame comes late."""
+        """Note who opens; False if it is a former registration, whose frame comes late.
+
+        The first one takes no time from it: it is in sync until it should have caught up.
+        """
         if opened.registration_epoch < self.registration_epoch:
             return False
         if opened.registration_epoch > self.registration_epoch:
+            if self.registered is not None:  # it has restarted
+                self.caught_up_at = NEVER
             self.registration_epoch = opened.registration_epoch
             self.ends = EMPTY
-            self.caught_up_at = NEVER
         self.lost()
         return True
 

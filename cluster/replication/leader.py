@@ -338,7 +338,7 @@ class PartitionLeader:
             return []
         self._isr = self._isr._replace(pending=members)
         followers = sorted(members - {self._node})
-        registered = {node: self._followers[node].registration_epoch for node in followers}
+        registered = {node: self._followers[node].registered for node in followers}
         return [ProposeIsr(registered, self._partition_epoch)]
 
     def _announce(self) -> list[Effect]:

@@ -4,6 +4,7 @@ What it does with them is told by `cluster.controller.sessions`; it proposes to 
 to take back who was taken for dead, and has the quorum know of every registered node:
 
 - a cluster that has no id yet is formed with this node's own;
+- leaderships go back to nodes that have returned (`controller_balance`);
 - a node under a new directory takes the place of the member that it was, as a learner, and gets the
   vote that its old directory had; one that is new learns, and votes while fewer than
   `VOTERS_WANTED` do.
@@ -17,11 +18,19 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from cluster.controller.brokers import FormCluster
-from cluster.controller.image import BrokerImage, MetadataDelta, MetadataImage, Standing
+from cluster.controller.image import (
+    NO_INCARNATION,
+    BrokerImage,
+    MetadataDelta,
+    MetadataImage,
+    Standing,
+)
 from cluster.controller.request_frames import BrokerHeartbeat
 from cluster.controller.sessions import Heard, Sessions
 from cluster.controller.standing import SetStanding
 from cluster.raft.voters import Voter
+from cluster.shell.controller_addresses import peer_address
+from cluster.shell.controller_balance import Balance
 from cluster.shell.controller_deaths import DeathEvents, Deaths
 from cluster.shell.controller_doors import ControllerDoors, pause
 from cluster.shell.raft_member import QuorumLeader
@@ -48,6 +57,7 @@ class ActiveController(DeathEvents):
             session_ms=doors.settings.broker_session_ms,
             refused_ms=doors.settings.broker_refused_ms,
         )
+        self._balance = Balance(doors)
         self._active = False
         self._under_way: set[object] = set()
         """What is proposed by tasks, so that none does what another one does."""
@@ -65,8 +75,7 @@ class ActiveController(DeathEvents):
 
     def stop(self) -> None:
         """Look no more."""
-        self._active = False
-        self._unset_look()
+        self._end()
 
     @property
     def active(self) -> bool:
@@ -114,7 +123,17 @@ class ActiveController(DeathEvents):
     def link_up(self, node: NodeId, incarnation: bytes) -> None:
         """Some process answers there."""
         self._sessions.link_up(node, incarnation)
+        self._look_for_successor(node)
         self._look()
+
+    def _look_for_successor(self, node: NodeId) -> None:
+        """See whether another process is reached where the registered one let others in."""
+        broker, links = self._quorum.image.brokers.get(node), self._doors.links
+        peer = links.peer(node)
+        if broker is None or peer is None or broker.incarnation == NO_INCARNATION:
+            return
+        if peer.incarnation != broker.incarnation and links.reached(node) == peer_address(broker):
+            self._sessions.succeeded(node, broker.incarnation)
 
     # Leadership and metadata.
 
@@ -122,8 +141,7 @@ class ActiveController(DeathEvents):
         if leader.leads and not self._active:
             self._begin()
         elif not leader.leads and self._active:
-            self._active = False
-            self._unset_look()
+            self._end()
             self._doors.note("controller_inactive", term=leader.term)
 
     def _begin(self) -> None:
@@ -131,25 +149,35 @@ class ActiveController(DeathEvents):
         image, me = self._quorum.image, self._doors.me
         self._doors.note("controller_active", term=self._quorum.term)
         self._fresh_sessions()
-        for broker in image.brokers.values():
-            self._deaths.say_again(broker.node, broker.incarnation, self)
         if not image.cluster_id:
             self._do("form", self._form(FormCluster(cluster_id=me.cluster_id)))
         self._see_to_members()
+        self._balance.begin()
         self._look()
 
+    def _end(self) -> None:
+        self._active = False
+        self._unset_look()
+        self._balance.end()
+
     def _fresh_sessions(self) -> None:
-        me = self._doors.me
-        self._sessions.begin(
-            self._quorum.image.brokers.values(),
-            self._now(),
-            me=me.node,
-            incarnation=me.incarnation,
-        )
+        """Begin with everybody anew, but for those whose death is proven."""
+        me, brokers = self._doors.me, self._quorum.image.brokers.values()
+        self._look_at = self._now()
+        self._sessions.begin(brokers, self._look_at, me=me.node, incarnation=me.incarnation)
+        for broker in brokers:
+            self._deaths.say_again(broker.node, broker.incarnation, self)
+            self._look_for_successor(broker.node)
+
+    def _notice_standstill(self) -> None:
+        """See whether the look that is due is late: then nothing was read meanwhile."""
+        if self._cancel_look is not None and self._now() - self._look_at > LATE_MS:
+            self._fresh_sessions()
 
     def _published(self, image: MetadataImage, delta: MetadataDelta) -> None:
         if not self._active:
             return
+        self._balance.published(image, delta)
         for broker in delta.brokers:
             if broker.standing.is_up:
                 self._sessions.registered(broker, self._now())
@@ -162,7 +190,10 @@ class ActiveController(DeathEvents):
             self._look_later()
 
     def _live(self) -> AbstractSet[NodeId]:
-        return self._sessions.live(self._now()) if self._active else frozenset()
+        if not self._active:
+            return frozenset()
+        self._notice_standstill()
+        return self._sessions.live(self._now())
 
     # Deaths.
 
@@ -170,6 +201,7 @@ class ActiveController(DeathEvents):
         """Propose to fence who is dead by now."""
         if not self._active:
             return
+        self._notice_standstill()
         due = tuple(one for one in self._sessions.due(self._now()) if one not in self._under_way)
         if due:
             self._under_way.update(due)
@@ -183,6 +215,10 @@ class ActiveController(DeathEvents):
             await self._set_standing(due, Standing.FENCED)
         finally:
             self._under_way.difference_update(due)
+        for node, _ in due:  # of one that was fenced already no change is told
+            broker = self._quorum.image.brokers.get(node)
+            if broker is None or not broker.standing.is_up:
+                self._sessions.ended(node)
 
     def _look_later(self) -> None:
         due = self._sessions.next_due()
@@ -198,9 +234,8 @@ class ActiveController(DeathEvents):
         self._cancel_look = self._doors.clock.call_at(self._look_at, self._timed_look)
 
     def _timed_look(self) -> None:
+        self._notice_standstill()
         self._cancel_look = None
-        if self._now() - self._look_at > LATE_MS:
-            self._fresh_sessions()
         self._look()
 
     def _unset_look(self) -> None:

@@ -44,8 +44,12 @@ class PeerAddresses(LinkEvents):
         for broker in delta.brokers:
             peer = self._links.peer(broker.node)
             # What is said on a link to the process before it reaches nobody; the node's own signs
-            # of life would keep that link for ever.
-            if peer is not None and broker.incarnation not in {NO_INCARNATION, peer.incarnation}:
+            # of life would keep that link for ever. Whoever is down may have a successor there.
+            if (
+                peer is not None
+                and broker.standing.is_up
+                and broker.incarnation not in {NO_INCARNATION, peer.incarnation}
+            ):
                 self._links.end(broker.node)
 
     def load(self, image: MetadataImage) -> None:

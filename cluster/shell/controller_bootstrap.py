@@ -2,6 +2,7 @@
 
     book = QuorumBook(disk, run_blocking, me)
     bootstrap = Bootstrap(...)                     its `seed_answer` is what ControllerFrames says
+    links.subscribe(bootstrap)                     a seed may be of another cluster
     voters = await bootstrap.voters()              for `RaftQuorum.open`
     bootstrap.follows(quorum)                      what seeds are told from then on
 
@@ -23,16 +24,19 @@ from cluster.controller.bootstrap import Answer, Empty, Form, Founder, Join, Mem
 from cluster.controller.registration import RegistrationRefused
 from cluster.controller.request_frames import AskSeed
 from cluster.controller.request_frames import encode as encode_request
+from cluster.peer.hello import LinkRefused, Reason
 from cluster.peer.table import Frame
 from cluster.raft.entry_log import DIRECTORY
-from cluster.raft.quorum_state import QuorumState, load, save
+from cluster.raft.quorum_state import NAME, QuorumState, load, save
 from cluster.raft.voters import Voter
 from cluster.shell.controller_doors import Note, pause
 from cluster.shell.peer_asks import Encode
+from cluster.shell.peer_links import LinkEvents
 from cluster.shell.peer_network import Address
 from cluster.shell.raft_doors import RunBlocking
+from cluster.shell.raft_opening import AMONG_OTHERS
 from cluster.shell.raft_quorum import RaftQuorum
-from model.errors import DirectoryRefused, MalformedError, RequestError
+from model.errors import DirectoryExit, DirectoryRefused, MalformedError, RequestError
 from model.ids import Term
 from model.ports import Clock, Disk
 
@@ -58,20 +62,36 @@ class SeedLinks(Protocol):
 class QuorumBook:
     """Whom this directory knows as the quorum, before any log says; see the module."""
 
-    def __init__(self, disk: Disk, run_blocking: RunBlocking, me: Voter) -> None:
-        """Read nothing yet."""
+    def __init__(
+        self, disk: Disk, run_blocking: RunBlocking, me: Voter, *, has_asked: bool = False
+    ) -> None:
+        """Read nothing yet. `has_asked`: this directory has asked to be registered before.
+
+        Then it had written its voters down: who finds none has lost what it may have voted.
+        """
         self._disk = disk
         self._run_blocking = run_blocking
         self._me = me
+        self._has_asked = has_asked
 
     async def read(self) -> tuple[Voter, ...]:
         """Return the voters that are written down; none: the directory has no metadata.
 
         Raises:
-            DirectoryRefused: the file is damaged (exit 11) or newer (exit 13).
+            DirectoryRefused: the file is damaged or lost (exit 11), or newer (exit 13).
             OSError: the disk refused.
         """
-        return await self._run_blocking(partial(_read, self._disk))
+        try:
+            voters = await self._run_blocking(partial(_read, self._disk))
+        except DirectoryRefused as refused:
+            if refused.exit_code is not DirectoryExit.FAILED:
+                raise
+            detail = f"{refused.detail}: {AMONG_OTHERS}"
+            raise DirectoryRefused(refused.exit_code, detail) from refused
+        if not voters and self._has_asked:
+            detail = f"{DIRECTORY}/{NAME} is missing, so this node may not vote: {AMONG_OTHERS}"
+            raise DirectoryRefused(DirectoryExit.FAILED, detail)
+        return voters
 
     async def write(self, voters: tuple[Voter, ...]) -> None:
         """Write the voters down, durably.
@@ -82,7 +102,7 @@ class QuorumBook:
         await self._run_blocking(partial(_write, self._disk, self._me, voters))
 
 
-class Bootstrap:
+class Bootstrap(LinkEvents):
     """See the module. Loop only."""
 
     def __init__(
@@ -103,6 +123,8 @@ class Bootstrap:
         self._clock = clock
         self._note = note
         self._voters: Callable[[], tuple[Voter, ...]] = lambda: ()
+        self._foreign: tuple[Address, LinkRefused] | None = None
+        """A seed with which there can be no link, being of another cluster."""
 
     def seed_answer(self) -> Answer:
         """Return what this node says to who looks for a quorum."""
@@ -110,6 +132,11 @@ class Bootstrap:
         if not voters:
             return self._me
         return Member(self._me.cluster_id, tuple(Founder(*voter) for voter in voters))
+
+    def barred(self, address: Address, refusal: LinkRefused) -> None:
+        """A link is refused; nobody who is of another cluster answers anything."""
+        if refusal.reason is Reason.CLUSTER and str(address) in self._seeds:
+            self._foreign = address, refusal
 
     def follows(self, quorum: RaftQuorum) -> None:
         """Tell seeds from now on what the quorum's newest configuration says."""
@@ -137,6 +164,10 @@ class Bootstrap:
         rounds, missing = 0, None
         while True:
             answers = await self._answers()
+            if self._foreign is not None:
+                address, why = self._foreign
+                detail = f"the seed {address} is of another cluster: {why}; check cluster.id"
+                raise DirectoryRefused(DirectoryExit.FENCED, detail)
             try:
                 step = next_step(self._me, list(self._seeds), answers)
             except RegistrationRefused as refused:

@@ -16,7 +16,7 @@ from typing import Final
 from cluster.controller.answer_frames import Told, error_of
 from cluster.controller.answer_frames import decode as decode_answer
 from cluster.controller.brokers import RegisterBroker
-from cluster.controller.registration import RegistrationRefused
+from cluster.controller.registration import Barrier, RegistrationRefused
 from cluster.controller.request_frames import Asked, BrokerHeartbeat
 from cluster.controller.request_frames import encode as encode_request
 from cluster.peer.forward import CallRefused
@@ -72,6 +72,8 @@ class ControllerCalls:
             frame = await self._doors.links.ask(node, encode, timeout_ms=timeout_ms)
         except RequestError as refused:
             self._learn(refused)
+            if isinstance(asked, RegisterBroker) and self._hint == self._doors.me.node:
+                raise self._second(refused) from refused
             error = error_of(CallRefused.of(refused))
             raise error if isinstance(error, RegistrationRefused) else refused from refused
         self._hint = node
@@ -135,6 +137,23 @@ class ControllerCalls:
         if not nodes or (not lost and myself in self._quorum.configuration.members):
             raise RequestError(ErrorCode.NO_QUORUM, f"node {me} knows no active controller")
         return nodes[next(self._turn) % len(nodes)]
+
+    def _second(self, refused: RequestError) -> RegistrationRefused:
+        """Return the refusal of a node that is told it leads the quorum, and does not.
+
+        Either it did, in a process before this one, and others have not noticed yet that it ended;
+        or another process has its id.
+        """
+        me, told = self._doors.me.node, refused.metadata
+        where = f"{told[HOST]}:{told[PORT]}" if HOST in told and PORT in told else "another address"
+        self._hint = None
+        return RegistrationRefused(
+            Barrier.DUPLICATE_ID,
+            f"node {me} is running already, at peer {where}, and leads the controller quorum: give "
+            "this one another node id, or stop that one",
+            node=str(me),
+            address=where,
+        )
 
     def _learn(self, refused: RequestError) -> None:
         """Take what a refusal says of who is to be asked instead."""

@@ -3,6 +3,7 @@
     client = ControllerClient(doors, calls)
     broker = await client.register(start)       before anything is hosted; heartbeats from then on
     client.session_held()                       what followers and leaders are judged by
+    await client.until_not_missed(...)          before it leaves: others may be about to catch up
     await client.leave(patience_ms=)            its leaderships go to others
     await client.last_word()                    it has stopped in order
 
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cluster.controller.brokers import RegisterBroker
+from cluster.controller.departure import would_be_missed
 from cluster.controller.feature_level import SUPPORTED
 from cluster.controller.image import BrokerImage, Endpoint, FeatureLevels, Standing
 from cluster.controller.leadership import ElectPreferred
@@ -66,6 +68,8 @@ class ControllerClient:
         self._epoch: RegistrationEpoch | None = None
         self._held_until = MonotonicMs(0)
         self._stopping = False
+        self._is_replaced = False
+        """A later process has this node's id: what is said under it would be said for that one."""
 
     @property
     def registration_epoch(self) -> RegistrationEpoch:
@@ -107,29 +111,42 @@ class ControllerClient:
         """
         return self._doors.clock.monotonic_ms() < self._held_until
 
-    async def set_standing(self, standing: Standing) -> int:
+    async def set_standing(self, standing: Standing, *, patience_ms: int = ANSWER_MS) -> int:
         """Change what this node may do; return how many partitions it still leads.
 
         Raises:
-            RequestError: there was no controller for ANSWER_MS.
+            RequestError: there was no controller for as long as that.
         """
         asked = SetStanding(
             nodes=((self._doors.me.node, self.registration_epoch),), standing=standing
         )
         counted = await self._calls.until(
-            asked, patience_ms=ANSWER_MS, timeout_ms=ANSWER_MS, twice=True
+            asked, patience_ms=patience_ms, timeout_ms=patience_ms, twice=True
         )
         assert isinstance(counted, int), "CONTROLLER_ANSWERS_ITS_TYPES"
         return counted
+
+    async def until_not_missed(self, *, patience_ms: int) -> bool:
+        """Wait for replicas that are about to catch up; tell whether nothing rests on this node.
+
+        See `cluster.controller.departure`.
+        """
+        clock, quorum, me = self._doors.clock, self._doors.quorum, self._doors.me.node
+        until = clock.monotonic_ms() + patience_ms
+        while not self._is_replaced and would_be_missed(quorum.image, me):
+            if clock.monotonic_ms() >= until:
+                return False
+            await pause(clock, LEAVE_AGAIN_MS)
+        return True
 
     async def leave(self, *, patience_ms: int) -> int:
         """Hand leaderships over; return how many are left when nothing is, or patience ends."""
         clock = self._doors.clock
         until = clock.monotonic_ms() + patience_ms
         left = -1
-        while left != 0 and clock.monotonic_ms() < until:
+        while left != 0 and not self._is_replaced and (now := clock.monotonic_ms()) < until:
             try:
-                left = await self.set_standing(Standing.STOPPING)
+                left = await self.set_standing(Standing.STOPPING, patience_ms=until - now)
             except RequestError as refused:
                 self._doors.note("controller_not_taken", error=str(refused))
             if left != 0:
@@ -139,6 +156,8 @@ class ControllerClient:
     async def last_word(self) -> bool:
         """Say that this node has stopped in order, and be silent; tell whether it was heard."""
         self._stopping = True
+        if self._is_replaced:
+            return False
         asked = SetStanding(
             nodes=((self._doors.me.node, self.registration_epoch),), standing=Standing.STOPPED
         )
@@ -247,6 +266,7 @@ class ControllerClient:
                 await self._again()
             case Heard.REPLACED:
                 self._held_until = MonotonicMs(0)
+                self._is_replaced = True
                 self._doors.replaced(
                     f"a later process has registered as node {me.node}: this one ends; see that "
                     "only one is started with this id"

@@ -42,6 +42,10 @@ class ControllerLinks(Protocol):
         """Return whom the link that is up has reached."""
         ...
 
+    def reached(self, node: NodeId) -> Address | None:
+        """Return the address at which that link was dialled; None: none is up."""
+        ...
+
     def refused_since(self, node: NodeId) -> MonotonicMs | None:
         """Return since when a node's host has refused every attempt."""
         ...

@@ -18,6 +18,7 @@ from cluster.controller.port import Listener
 from cluster.controller.proposal_frames import ENCODE as PROPOSALS
 from cluster.controller.proposal_frames import ChangeVoters, HandOver
 from cluster.controller.proposed_frames import Proposed
+from cluster.controller.quorum_status import QuorumStatus
 from cluster.controller.records import TopicCreated
 from cluster.controller.request import Request
 from cluster.controller.request_frames import Asked
@@ -51,6 +52,7 @@ class ForwardingQuorum:
         self._clock = doors.clock
         self._me = doors.me.node
         self._quorum = doors.quorum
+        self._links = doors.links
         self._calls = calls
         self._topics = MetadataState(defaults)
         self._waiting = Waiting()
@@ -60,6 +62,18 @@ class ForwardingQuorum:
     def image(self) -> MetadataImage:
         """The newest committed metadata that this node knows."""
         return self._quorum.image
+
+    @property
+    def status(self) -> QuorumStatus:
+        """The quorum; who is not at the other end of a link is not heard, whoever leads."""
+        status = self._quorum.status
+        members = (
+            one
+            if one.node == self._me or self._links.peer(one.node) is not None
+            else one._replace(is_heard=False)
+            for one in status.members
+        )
+        return status._replace(members=tuple(members))
 
     async def propose(self, request: Request[AnswerT]) -> AnswerT:
         """Have a change decided; see `QuorumPort.propose`.
@@ -78,7 +92,7 @@ class ForwardingQuorum:
         told = await self._asked(cast(Asked, request), timeout_ms=DECIDED_MS)
         if type(request) not in PROPOSALS:
             if isinstance(request, TopicRemoved):  # its answer names no entry
-                await self._quorum.read_barrier()
+                await self._caught_up()
             return cast(AnswerT, told)
         assert isinstance(told, Proposed), "CONTROLLER_ANSWERS_ITS_TYPES"
         answer: Any = told.outcome
@@ -116,6 +130,18 @@ class ForwardingQuorum:
         if isinstance(told, Proposed):
             await self._shown(told.applied)
         return told
+
+    async def _caught_up(self) -> None:
+        """Wait until this node has all that was decided before.
+
+        Raises:
+            RequestError: UPSTREAM_LOST: nobody confirms it, and what was asked for is decided.
+        """
+        try:
+            await self._quorum.read_barrier()
+        except RequestError as refused:
+            detail = f"it was decided, and is not shown here: {refused.detail}"
+            raise RequestError(ErrorCode.UPSTREAM_LOST, detail) from refused
 
     async def _shown(self, index: Index) -> None:
         """Wait until this node has what was decided.

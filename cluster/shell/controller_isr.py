@@ -8,6 +8,10 @@ the change. So a refusal is told only where the row is still the one that was pr
 copy of the proposal can have been taken for, nor can an earlier one that is still on its way: it is
 ahead on the same link, or that link has ended, or its reader leads no more.
 
+A member that stays in sync and has not spoken to this leader goes under its registration in this
+node's metadata. Where that is out of date, the row may be, too: the controller refuses it, and once
+the metadata have come it is named anew.
+
 What the replicas want said that they answer for is said once; they say it again.
 """
 
@@ -94,7 +98,7 @@ class IsrController:
         request = AlterIsr(
             leader=self._doors.me.node,
             registration_epoch=self._client.registration_epoch,
-            rows=tuple(asked),
+            rows=tuple(row.naming(self._doors.quorum.image.brokers) for row in asked),
         )
         try:
             answers = await self._calls.once(request, timeout_ms=ANSWER_MS)

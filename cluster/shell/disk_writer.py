@@ -18,9 +18,10 @@ Invariants:
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from cluster.shell.tick import Tick
 from cluster.shell.worker import Worker
@@ -40,6 +41,14 @@ AWAY_MS: Final = 1_000
 """For so long the thread writes light rounds too: the loop loses little, however slow the disk."""
 CHECK_MS: Final = MonotonicMs(1_000)
 """How often a checkpoint that falls due by time, and the free space, are looked at; ms."""
+
+
+class _Lone(NamedTuple):
+    """A job for `DiskWriter.alone`."""
+
+    job: Callable[[], None]
+    still: Callable[[], bool]
+    came: "asyncio.Future[bool]"
 
 
 class DiskWriter:
@@ -78,6 +87,8 @@ class DiskWriter:
         self._filing_due = False
         self._away_until = MonotonicMs(0)
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._lone: deque[_Lone] = deque()
+        """The first may be under way."""
         self._checkpoints_taken = 0
         self._checkpoints_done = 0
 
@@ -116,6 +127,26 @@ class DiskWriter:
         self.ask()
         await came
 
+    async def alone(self, job: Callable[[], None], *, still: Callable[[], bool]) -> bool:
+        """Run a job that changes files, while neither a round nor a checkpoint does.
+
+        Others wait for it: it is to be short. What it raises takes the directory offline. It is not
+        run, and false returned, if `still()` does not hold when its turn comes.
+
+        Raises:
+            RequestError: STORAGE_ERROR, the directory is offline; SHUTTING_DOWN, the node ends. The
+                job was not run, or not to its end.
+        """
+        self._check_online()
+        if self._ending:
+            raise RequestError(
+                ErrorCode.SHUTTING_DOWN, "the node ends: no file is changed any more"
+            )
+        came: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._lone.append(_Lone(job, still, came))
+        self.ask()
+        return await came
+
     async def flushed(self) -> None:
         """Return once nothing that was accepted is left to write, or `offline` says it never is."""
         await self._until_or_offline(lambda: not self._directory.has_pending())
@@ -133,7 +164,9 @@ class DiskWriter:
         the round behind it that closes what went. Returns too when the directory goes offline.
         """
         self._ending = True
-        await self._until_or_offline(lambda: not self._checkpointing and not self._writing)
+        await self._until_or_offline(
+            lambda: not self._checkpointing and not self._writing and not self._lone
+        )
 
     async def checkpoint_ended(self) -> None:
         """Return once no checkpoint is under way, or the directory is offline."""
@@ -166,6 +199,9 @@ class DiskWriter:
 
     def _begin_round(self) -> None:
         if self._writing or self._offline:
+            return
+        if self._lone and not self._checkpointing:
+            self._run_alone(self._lone[0])
             return
         now = self._clock.monotonic_ms()
         file_now = self._filing_due or self._checkpoint_asked or bool(self._waiting)
@@ -203,9 +239,26 @@ class DiskWriter:
         self._begin_round()
         self._tell()
 
+    def _run_alone(self, lone: "_Lone") -> None:
+        self._writing = True
+        if lone.still():
+            self._writer.submit(lone.job, lambda _: self._end_alone(lone, ran=True), self._fail)
+        else:
+            self._end_alone(lone, ran=False)
+
+    def _end_alone(self, lone: "_Lone", *, ran: bool) -> None:
+        self._writing = False
+        if self._offline:  # it has been told
+            return
+        self._lone.popleft()
+        if not lone.came.done():  # its task was cancelled
+            lone.came.set_result(ran)
+        self._begin_round()
+        self._tell()
+
     def _begin_checkpoint(self) -> None:
         now = self._clock.monotonic_ms()
-        if self._checkpointing or self._offline or self._ending:
+        if self._checkpointing or self._offline or self._ending or self._lone:
             return
         if not self._checkpoint_asked and not self._directory.checkpoint_due(now):
             return
@@ -275,4 +328,8 @@ class DiskWriter:
                 if not came.done():
                     came.set_exception(RequestError(ErrorCode.STORAGE_ERROR, str(error)))
             self._waiting.clear()
+            for lone in self._lone:
+                if not lone.came.done():
+                    lone.came.set_exception(RequestError(ErrorCode.STORAGE_ERROR, str(error)))
+            self._lone.clear()
             self._failed(error)

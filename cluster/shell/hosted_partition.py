@@ -21,7 +21,7 @@ from cluster.shell.replica import Replica
 from cluster.shell.replica_outlet import Here
 from logstore.partition_log import PartitionLog
 from model.errors import ErrorCode, RequestError
-from model.ids import AppendTimeMs, LeaderEpoch, MonotonicMs, Offset
+from model.ids import AppendTimeMs, LeaderEpoch, MonotonicMs, Offset, PartitionId
 
 
 class Ack(Protocol):
@@ -44,25 +44,10 @@ class HostedPartition:
     """A partition of which this node holds a replica. Loop only."""
 
     __slots__ = (
-        "_closed_told",
-        "_due",
-        "_has_followers",
-        "_mark",
-        "_outlet",
-        "_own_closed",
-        "_uncommitted",
-        "committed_acks",
-        "companion",
-        "gone",
-        "leader_epoch",
-        "log",
-        "number",
-        "replica",
-        "rule",
-        "serves",
-        "topic",
-        "written_acks",
-    )
+        "_closed_told", "_due", "_has_followers", "_mark", "_outlet", "_own_closed", "_uncommitted",
+        "committed_acks", "companion", "gone", "leader_epoch", "log", "mending", "number",
+        "replica", "rule", "serves", "topic", "written_acks",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -92,6 +77,8 @@ class HostedPartition:
         self.companion: LogCompanion | None = None
         """What else this node keeps of the partition; on a lone node and of most partitions,
         nothing."""
+        self.mending = False
+        """Other replicas are asked for what is damaged here: who meets it may ask again."""
         self.gone = False
         """The partition is not served by this object any more; look again."""
         self._mark = log.high_watermark
@@ -113,6 +100,16 @@ class HostedPartition:
     def last_stable_offset(self) -> Offset:
         """What READ_COMMITTED may show: the high watermark, as there are no transactions."""
         return self.high_watermark
+
+    @property
+    def id(self) -> PartitionId:
+        """Which partition of which topic."""
+        return self.log.id
+
+    @property
+    def tail_start(self) -> Offset:
+        """From here on it is read from memory; history lies below."""
+        return self.log.tail.start
 
     @property
     def leads(self) -> bool:

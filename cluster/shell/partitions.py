@@ -66,6 +66,11 @@ class Partitions:
         self._by_id: dict[PartitionId, HostedPartition] = {}
         self._by_name: dict[str, _Topic] = {}
         self._names: dict[TopicId, str] = {}
+        self._is_early = False
+
+    def wait_for_metadata(self) -> None:
+        """Call no topic unknown before `load`: the metadata that would know it are awaited."""
+        self._is_early = True
 
     def speak_by(self, outlet: Outlet) -> None:
         """Let replicas speak to other nodes by this outlet. Once, before anything is hosted."""
@@ -85,11 +90,12 @@ class Partitions:
 
         Raises:
             RequestError: UNKNOWN_TOPIC (with the nearest name), UNKNOWN_PARTITION; NOT_LEADER or
-                LEADER_NOT_AVAILABLE, this node holds no replica of it.
+                LEADER_NOT_AVAILABLE, this node holds no replica of it; NO_QUORUM, it knows no
+                topics yet.
         """
         known = self._by_name.get(topic)
         if known is None:
-            raise unknown_name(topic, self._by_name)
+            raise self._unknown(topic)
         return known.at(number)
 
     def get_by_id(self, topic: TopicId, number: int) -> HostedPartition:
@@ -100,7 +106,7 @@ class Partitions:
         """
         name = self._names.get(topic)
         if name is None:
-            raise unknown_id(topic)
+            raise self._too_early() if self._is_early else unknown_id(topic)
         return self._by_name[name].at(number)
 
     def by_id(self, partition: PartitionId) -> HostedPartition | None:
@@ -115,7 +121,7 @@ class Partitions:
         """
         known = self._by_name.get(topic)
         if known is None:
-            raise unknown_name(topic, self._by_name)
+            raise self._unknown(topic)
         return known.hosted
 
     def of_topic_id(self, topic_id: TopicId) -> tuple[HostedPartition, ...]:
@@ -142,8 +148,16 @@ class Partitions:
 
     def load(self, topics: Iterable[TopicImage]) -> None:
         """Host everything that the metadata holds at start."""
+        self._is_early = False
         for topic in topics:
             self._take(topic, fresh=True)
+
+    def _unknown(self, topic: str) -> RequestError:
+        return self._too_early() if self._is_early else unknown_name(topic, self._by_name)
+
+    def _too_early(self) -> RequestError:
+        detail = f"node {self._here.node} has not joined its cluster, and knows no topics yet"
+        return RequestError(ErrorCode.NO_QUORUM, detail, node=str(self._here.node))
 
     def _take(self, topic: TopicImage, *, fresh: bool = False) -> None:
         """Host, go on with, or drop the partitions of a topic, as its rows say."""

@@ -77,6 +77,8 @@ class Dialler:
         self.expected = expected
         self.peer: Hello | None = None
         """Who was reached last; it stays when the link has ended."""
+        self.reached = address
+        """Where the newest attempt, or link, goes to: `address` may have changed since."""
         self.refused_since: MonotonicMs | None = None
         """When the first attempt was refused since which none had another end."""
         self._doors = doors
@@ -136,11 +138,12 @@ class Dialler:
         link, self._link = self._link, None
         assert link is not None and other.waits, "PEER_DIALS_ONCE"
         self.stop()
-        other.take(link)
+        other.take(link, self.reached)
 
-    def take(self, link: PeerLink) -> None:
+    def take(self, link: PeerLink, reached: Address) -> None:
         """Go on with a link that another dialler has dialled."""
         self._stopped = False
+        self.reached = reached
         link.belongs_to(self)
         self._attempt = link
         self.proven(link)
@@ -197,7 +200,7 @@ class Dialler:
         self._unset_timer()
         self._tries += 1
         link = PeerLink(self._doors, self, side=Side.DIALS, expected=self.expected)
-        self._attempt = link
+        self._attempt, self.reached = link, self.address
         self._set_timer(ATTEMPT_MS, partial(self._failed, link, TimeoutError()))
         failed = partial(self._failed, link)
         self._cancel_dial = self._doors.network.dial(self.address, link, failed)

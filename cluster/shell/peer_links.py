@@ -189,6 +189,11 @@ class PeerLinks:
         dialler = self._nodes.get(node)
         return None if dialler is None or dialler.link is None else dialler.peer
 
+    def reached(self, node: NodeId) -> Address | None:
+        """Return the address that the link which is up was dialled at; None: none is up."""
+        dialler = self._nodes.get(node)
+        return None if dialler is None or dialler.link is None else dialler.reached
+
     def heard_at(self, node: NodeId) -> MonotonicMs:
         """Return when something last came from a node, on any link; NEVER if nothing did."""
         return self._heard.get(node, NEVER)
@@ -282,6 +287,11 @@ class PeerLinks:
         """Tell who is not."""
         if peer.incarnation != self._me.incarnation:
             self._tell(lambda events: events.went(peer, number, loss))
+
+    def reaches(self, peer: Hello) -> bool:
+        """Tell whether the link to a node that is up has reached that process."""
+        reached = self.peer(peer.node)
+        return reached is not None and reached.incarnation == peer.incarnation
 
     def turned_away(self, host: str, refusal: LinkRefused) -> None:
         """Tell who was not let in."""

@@ -2,8 +2,9 @@
 
 Of one node with one log directory there is one link at a time. The newer one replaces the older:
 the older's other end is gone, or gave it up, and what may still lie in its buffers is not to be
-heard after what the newer one says. Two nodes that claim one id with two directories are both
-heard: which of them is let into the cluster is decided when they register.
+heard after what the newer one says. Two processes that claim one id are both heard where two they
+are: with two directories, or with two copies of one while this node still reaches the first. Which
+of them is let into the cluster is decided when they register.
 
 Strangers are bounded: so many connections at once that are not proven, so long, so many bytes. The
 address is the nodes' own, so nobody who comes there for anything else can use up what clients have.
@@ -35,6 +36,10 @@ class ListenerOwner(Protocol):
         """That link is no more. It comes before the `came` of the link that replaces it."""
         ...
 
+    def reaches(self, peer: Hello) -> bool:
+        """Tell whether the link that this node has dialled to a node has reached that process."""
+        ...
+
     def turned_away(self, host: str, refusal: LinkRefused) -> None:
         """Somebody who dialled was refused, or refuses."""
         ...
@@ -55,6 +60,7 @@ class ListenerOwner(Protocol):
 class _Whose(NamedTuple):
     node: NodeId
     directory: bytes
+    incarnation: bytes
 
 
 class PeerListener:
@@ -120,9 +126,10 @@ class PeerListener:
         assert link.link is not None, "PEER_LINK_PROVEN"
         peer = link.link.peer
         self._unproven.discard(link)
-        whose = _Whose(peer.node, peer.directory)
-        if whose in self._proven:
-            self._proven[whose][0].cut(Loss.REPLACED)
+        whose = _whose(peer)
+        for older, (other, _) in list(self._proven.items()):
+            if older[:2] == whose[:2] and not self._is_another(other, whose):
+                other.cut(Loss.REPLACED)
         number = next(self._numbers)
         self._proven[whose] = (link, number)
         self._of_node[peer.node] += 1
@@ -148,8 +155,18 @@ class PeerListener:
         if link.link is None or link.loss is None:
             return
         peer = link.link.peer
-        _, number = self._proven.pop(_Whose(peer.node, peer.directory))
+        _, number = self._proven.pop(_whose(peer))
         self._of_node[peer.node] -= 1
         if not self._of_node[peer.node]:
             del self._of_node[peer.node]
         self._owner.went(peer, number, link.loss)
+
+    def _is_another(self, older: PeerLink, whose: _Whose) -> bool:
+        """Tell whether an older link is that of a process which lives beside the newer one's."""
+        assert older.link is not None, "PEER_LINK_PROVEN"
+        peer = older.link.peer
+        return peer.incarnation != whose.incarnation and self._owner.reaches(peer)
+
+
+def _whose(peer: Hello) -> _Whose:
+    return _Whose(peer.node, peer.directory, peer.incarnation)

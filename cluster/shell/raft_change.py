@@ -21,6 +21,7 @@ from cluster.raft.membership import (
 from cluster.raft.node import RaftNode
 from cluster.raft.voters import Voter
 from cluster.shell.raft_refusals import not_leader, refused
+from cluster.shell.raft_status import leaves_a_majority
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId
 
@@ -52,17 +53,20 @@ class QuorumChange:
     ) -> None:
         """Give votes to registered nodes, then take votes away.
 
+        Who loses its vote and is up goes on as a learner: without the log a node knows nothing of
+        its own partitions any more.
+
         Whom a node id means is decided by its registration, for the one that gets a vote, and by
-        the quorum itself, for the one that loses it. Who votes already, or does not, is passed.
+        the quorum itself, for the one that loses it. Who votes already is passed.
 
         Raises:
             RequestError: UNKNOWN_BROKER, UNKNOWN_VOTER, DUPLICATE_VOTER, INVALID_REQUEST (the last
-                voter), LIMIT_EXCEEDED, QUORUM_CHANGE_IN_PROGRESS, NOT_LEADER, NO_QUORUM: *not
-                done*, but for the steps before; LEADERSHIP_LOST: *unknown*; REQUEST_TIMED_OUT: a
-                learner lacks too much.
+                voter), POLICY_VIOLATION (the others could decide nothing), LIMIT_EXCEEDED,
+                QUORUM_CHANGE_IN_PROGRESS, NOT_LEADER, NO_QUORUM: *not done*, but for the steps
+                before; LEADERSHIP_LOST: *unknown*; REQUEST_TIMED_OUT: a learner lacks too much.
         """
         joining = [_registered(image, node) for node in add]
-        leaving = [self._member(node) for node in remove]
+        leaving = [self._voter(node) for node in remove]
         self._begin()
         try:
             for member in joining:
@@ -70,7 +74,10 @@ class QuorumChange:
                     await self._add(member)
                     await self._promote(member)
             for member in leaving:
+                self._check_majority_stays(member)
                 await self._decide(Remove(member))
+                if _is_up(image, member):
+                    await self._add(member)
         finally:
             self._is_under_way = False
 
@@ -110,6 +117,28 @@ class QuorumChange:
             raise RequestError(ErrorCode.QUORUM_CHANGE_IN_PROGRESS, detail)
         self._is_under_way = True
 
+    def _check_majority_stays(self, member: Voter) -> None:
+        """Refuse to take the vote without which the others, as they are heard now, decide nothing.
+
+        Raises:
+            RequestError: POLICY_VIOLATION; NOT_LEADER, NO_QUORUM.
+        """
+        leading, voters = self._node.leadership, self._node.configuration.voters
+        if leading is None:
+            raise not_leader(self._node)
+        if voters == (member,):
+            return  # the core refuses that
+        if not leaves_a_majority(leading, voters, member):
+            rest = ", ".join(str(one.node) for one in voters if one != member)
+            raise RequestError(
+                ErrorCode.POLICY_VIOLATION,
+                f"without node {member.node} nodes {rest} would be the controller quorum, and no "
+                "majority of them is heard now: nothing could be decided any more; bring them "
+                "back, or give another node a vote, first",
+                node=str(member.node),
+                rest=rest,
+            )
+
     async def _add(self, member: Voter) -> None:
         if member not in self._node.configuration.members:
             await self._decide(AddLearner(member))
@@ -141,10 +170,21 @@ class QuorumChange:
         return lag > self._lag_max
 
     def _member(self, node: NodeId) -> Voter:
-        for member in self._node.configuration.members:
+        return self._one_of(self._node.configuration.members, node)
+
+    def _voter(self, node: NodeId) -> Voter:
+        return self._one_of(self._node.configuration.voters, node)
+
+    def _one_of(self, members: tuple[Voter, ...], node: NodeId) -> Voter:
+        for member in members:
             if member.node == node:
                 return member
         raise refused(self._node, Refusal.NOT_A_MEMBER)
+
+
+def _is_up(image: MetadataImage, member: Voter) -> bool:
+    broker = image.brokers.get(member.node)
+    return broker is not None and broker.directory == member.directory and broker.standing.is_up
 
 
 def _registered(image: MetadataImage, node: NodeId) -> Voter:

@@ -116,10 +116,16 @@ class RaftDisk:
         return job
 
     def close(self) -> None:
-        """Take nothing more, and let go of the files."""
+        """Take nothing more, and let go of the files once the thread does not use them."""
         self._jobs.clear()
-        if self._done is not None:
-            self._done.cancel()
+        if self._done is None or self._done.done():
+            self._storage.close()
+        else:
+            self._done.add_done_callback(self._let_go)
+
+    def _let_go(self, done: Future[SnapshotFile | None]) -> None:
+        if not done.cancelled():
+            done.exception()  # whoever has given the job is gone: nobody else would look at it
         self._storage.close()
 
 

@@ -10,14 +10,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
-from cluster.raft.messages import Message
+from cluster.raft.entry_log import DIRECTORY
+from cluster.raft.log_file import SUFFIX
+from cluster.raft.messages import Heartbeat, Message
 from cluster.raft.ready import Ready
 from cluster.raft.snapshot import decode as decode_snapshot
 from cluster.settings import ClusterSettings
 from cluster.shell.raft_disk import RaftDisk
 from cluster.shell.raft_doors import Doors
 from cluster.shell.raft_metadata import Published
-from cluster.shell.raft_opening import OpenedMember
+from cluster.shell.raft_opening import AMONG_OTHERS, OpenedMember
+from model.errors import DirectoryExit, DirectoryRefused
 from model.ids import Index, MonotonicMs, NodeId, Term
 
 TICK_MS: Final = 100
@@ -80,7 +83,8 @@ class RaftMember:
         self._sure_at = self.node.log.last_index
         """With this entry, all that was decided before this leadership is applied."""
         self._told = self.leader_now
-        self._broken = False
+        self.broken = False
+        """The machine is not what any log says."""
 
     @property
     def leads(self) -> bool:
@@ -111,7 +115,7 @@ class RaftMember:
 
     def take(self, message: Message) -> None:
         """Note a message that came."""
-        self._happened.append(partial(self.node.step, message))
+        self._happened.append(partial(self._step, message))
         self._wake.set()
 
     def peer_gone(self, node: NodeId) -> None:
@@ -120,8 +124,8 @@ class RaftMember:
         self._wake.set()
 
     def break_down(self) -> None:
-        """Decide and say nothing any more: the machine is not what any log says."""
-        self._broken = True
+        """Decide and say nothing any more; what the disk has begun comes to its end."""
+        self.broken = True
         self._wake.set()
 
     def close(self) -> None:
@@ -139,7 +143,7 @@ class RaftMember:
             DirectoryRefused: what was committed cannot be read here.
         """
         self._finish_job()
-        if not self._broken:
+        if not self.broken:
             self._take_events()
             self.metadata.freeze_ahead()
             ready = self.node.ready()
@@ -154,7 +158,7 @@ class RaftMember:
 
     def _finish_job(self) -> None:
         job = self._disk.finished()
-        if job is None or self._broken:
+        if job is None or self.broken:
             return
         if job.work is not None:
             self.node.persisted(job.work.durable)
@@ -176,6 +180,19 @@ class RaftMember:
             self.node.tick()
             self._look()
             self._events.ticked()
+
+    def _step(self, message: Message) -> None:
+        """Take a message in, unless it proves that this member has forgotten what it had said."""
+        node, last = self.node, self.node.log.last_index
+        if isinstance(message, Heartbeat) and message.to == node.me and message.term >= node.term:
+            if message.commit > last:  # it is no more than this member has acknowledged (P15)
+                raise DirectoryRefused(
+                    DirectoryExit.FAILED,
+                    f"{DIRECTORY}/*{SUFFIX} ends at entry {last}, and node {message.source.node}, "
+                    f"which leads the quorum, was told of entry {message.commit} by this one: the "
+                    f"end was damaged or lost: {AMONG_OTHERS}",
+                )
+        node.step(message)
 
     def _tell_gone(self, node: NodeId) -> None:
         for member in self.node.configuration.members:

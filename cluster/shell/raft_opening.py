@@ -6,6 +6,7 @@ returns, in a new term that is durable: such a node is there at once, and has no
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from cluster.raft.entry_log import Dropped
 from cluster.raft.limits import RaftLimits
@@ -17,6 +18,13 @@ from cluster.settings import ClusterSettings
 from cluster.shell.raft_doors import Doors
 from cluster.shell.raft_metadata import RaftMetadata
 from model.errors import DirectoryExit, DirectoryRefused, MalformedError
+
+ALONE: Final = "restore the data directory from a copy: nobody else has what it held"
+AMONG_OTHERS: Final = (
+    "empty the whole data directory and start this node again: it joins anew, without a vote until "
+    "it has caught up, and copies everything from the other nodes"
+)
+"""What a member does that may have forgotten a vote or an entry: it is another one (P15)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +52,23 @@ def open_as_member(
         DirectoryRefused: with the exit code that the node ends with.
         OSError: the disk failed.
     """
+    try:
+        return _opened(doors, settings, me=me, voters=voters, defaults=defaults)
+    except DirectoryRefused as refused:
+        if refused.exit_code is not DirectoryExit.FAILED:
+            raise
+        remedy = ALONE if doors.send is None else AMONG_OTHERS
+        raise DirectoryRefused(refused.exit_code, f"{refused.detail}: {remedy}") from refused
+
+
+def _opened(
+    doors: Doors,
+    settings: ClusterSettings,
+    *,
+    me: Voter,
+    voters: tuple[Voter, ...],
+    defaults: Mapping[str, str],
+) -> OpenedMember:
     stable = open_member(
         doors.disk, doors.rand, me=me, voters=voters, file_bytes_max=settings.quorum_file_bytes
     )

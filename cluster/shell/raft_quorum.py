@@ -11,7 +11,8 @@ What its user wires: `Doors.send` to the links, `step` and `peer_gone` from them
 (`cluster.shell.raft_wire`), `judge_by` to whoever holds the sessions.
 
 Invariants:
-    QUORUM_RUNS_ONCE   one task carries everything.
+    QUORUM_RUNS_ONCE          one task carries everything.
+    QUORUM_STATE_IS_THE_LOGS  a machine that broke over a decision ends the node.
 """
 
 from asyncio import Event, Future, get_running_loop
@@ -24,6 +25,7 @@ from typing import Final, TypeAlias, TypeVar
 from cluster.controller.codec import encode
 from cluster.controller.image import MetadataImage
 from cluster.controller.port import Listener
+from cluster.controller.quorum_status import QuorumStatus
 from cluster.controller.records import MetadataRecord
 from cluster.controller.request import Circumstances, Request
 from cluster.raft.entry_log import Dropped
@@ -45,6 +47,7 @@ from cluster.shell.raft_refusals import (
     refused,
     too_long,
 )
+from cluster.shell.raft_status import status_of
 from cluster.shell.raft_waiting import News, Waiting, same
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId, Term
@@ -107,8 +110,6 @@ class RaftQuorum:
             raise storage_failed(error) from error
         return cls(doors, settings, opened)
 
-    # What is known.
-
     @property
     def image(self) -> MetadataImage:
         """The newest committed metadata that this member was given."""
@@ -138,6 +139,11 @@ class RaftQuorum:
     def configuration(self) -> Configuration:
         """Voters and learners as the log's newest entry names them; it may not be committed."""
         return self._node.configuration
+
+    @property
+    def status(self) -> QuorumStatus:
+        """Voters and learners, and how far each is, as far as this member knows."""
+        return status_of(self._node)
 
     def subscribe(self, listener: Listener) -> None:
         """Call for each committed step from here on, in order."""
@@ -252,6 +258,7 @@ class RaftQuorum:
             while self._refusal is None or self._is_waited_for or not self._member.is_idle:
                 await self._member.woken()
                 self._member.turn()
+            assert not self._member.broken, "QUORUM_STATE_IS_THE_LOGS"
         except OSError as error:
             failed = storage_failed(error)
             self._end(RequestError(ErrorCode.STORAGE_ERROR, str(failed)))
@@ -294,8 +301,7 @@ class RaftQuorum:
         for number in ready.lost_reads:
             read = self._reads.pop(number)
             if not read.done():
-                detail = "no leader of the controller quorum has confirmed the read"
-                read.set_exception(no_quorum(detail))
+                read.set_exception(no_quorum("no leader of the quorum has confirmed the read"))
 
     def stepped_down(self) -> None:
         """Tell who waits that the outcome is open; who has changed nothing may ask elsewhere."""
@@ -323,8 +329,7 @@ class RaftQuorum:
             raise same(self._refusal)
         waiting = len(self._waiting) + len(self._reads) + len(self._news)
         if waiting >= self._settings.quorum_proposals_max:
-            detail = f"{waiting} changes of metadata wait already"
-            raise RequestError(ErrorCode.OVERLOADED, detail)
+            raise RequestError(ErrorCode.OVERLOADED, f"{waiting} changes of metadata wait already")
 
     async def _may_decide(self) -> None:
         """Return once this member may decide: a new leader first applies what it has found."""
@@ -385,7 +390,7 @@ class RaftQuorum:
 
     def _end(self, refusal: RequestError) -> None:
         """Refuse everything from here on, and whoever still waits."""
-        if self._refusal is None or self._refusal.code is ErrorCode.SHUTTING_DOWN:
+        if self._refusal is None:
             self._refusal = refusal
         self._waiting.fail(refusal, refusal)
         self._news.fail(refusal)

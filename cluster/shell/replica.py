@@ -208,6 +208,12 @@ class Replica:
         if even_following or follower.phase is Phase.OPENING:
             self._follow(follower.step(StreamReady()))
 
+    def registered(self) -> None:
+        """Open again: under this node's former registration nobody counts it in sync."""
+        if self.follower is not None:
+            self.follower.registered(self._outlet.registration_epoch)
+            self.open_again(even_following=True)
+
     def go_on(self, now: MonotonicMs) -> None:
         """Follow, or lead, after the host has held this replica back."""
         self.persisted(now)

@@ -10,12 +10,12 @@ from typing import NamedTuple
 
 from cluster.peer.replica_frames import SentBatch
 from logstore.partition_log import PartitionLog
-from logstore.read_plan import ReadPlan
+from logstore.read_plan import ReadPlan, corrupt
 from logstore.replicated import whole_from
 from logstore.segment import Segment
 from logstore.tail import ReadResult
 from model.errors import ErrorCode, RequestError
-from model.ids import Offset
+from model.ids import Offset, Position
 from model.record import BatchHeader, iter_batches
 
 
@@ -40,20 +40,25 @@ class FileRead(NamedTuple):
 
         Raises:
             RequestError: OFFSET_OUT_OF_RANGE, the segment was cut or removed meanwhile, or the rows
-                with its times were given back.
+                with its times were given back; CORRUPT_LOG, those are damaged.
         """
         if self.segment.generation != self.generation:
             raise _taken_away(found.first_offset)
         return _with_times(found, self.segment)
 
 
-def read_batches(log: PartitionLog, offset: Offset, max_bytes: int) -> Sent | FileRead:
+def read_batches(
+    log: PartitionLog, offset: Offset, max_bytes: int, *, end: Offset | None = None
+) -> Sent | FileRead:
     """Return the batches that begin at an offset, at least one; none at the log's end.
+
+    `end`: what lies above it is not returned; the log's end.
 
     Raises:
         RequestError: OFFSET_OUT_OF_RANGE: retention was faster.
     """
-    found = log.read(offset, max_bytes, end=log.log_end, start=whole_from(log))
+    end = log.log_end if end is None else end
+    found = log.read(offset, max_bytes, end=end, start=whole_from(log))
     if isinstance(found, ReadPlan):
         return _from_files(log, log.segment_of(offset), found)
     if not found.buffers:
@@ -131,4 +136,6 @@ def _with_times(found: ReadResult, segment: Segment) -> Sent:
             if row is None:  # given back again since, by a checkpoint or for another reader
                 raise _taken_away(base)
             batches.append(SentBatch(base, row.append_time, raw))
+    if segment.guessed:
+        raise corrupt(segment, Position(0), "append times are made up: no other replica gets them")
     return Sent(found.next_offset, found.size_bytes, batches)

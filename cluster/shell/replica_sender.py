@@ -83,8 +83,8 @@ class ReplicaSender:
         stream, grant, partition, _, start = sending
         try:
             found = read_batches(partition.log, start, grant.max_bytes)
-        except RequestError:
-            self._cannot(sending)
+        except RequestError as refused:
+            self._cannot(sending, refused)
             return
         if isinstance(found, Sent):
             self._go_out(sending, found)
@@ -102,8 +102,8 @@ class ReplicaSender:
             return
         try:
             sent = read.sent(found)
-        except RequestError:
-            self._cannot(sending)
+        except RequestError as refused:
+            self._cannot(sending, refused)
         else:
             self._go_out(sending, sent)
         self.send(sending.stream)
@@ -112,7 +112,7 @@ class ReplicaSender:
         if not isinstance(error, RequestError):
             self._doors.storage_failed(error)
         elif not self._ended(sending.stream):
-            self._cannot(sending)
+            self._cannot(sending, error)
             self.send(sending.stream)
 
     def _go_out(self, sending: _Sending, sent: Sent) -> None:
@@ -139,9 +139,11 @@ class ReplicaSender:
         if more:
             self.ready(stream, grant.partition)
 
-    def _cannot(self, sending: _Sending) -> None:
+    def _cannot(self, sending: _Sending, why: RequestError) -> None:
         """Let a follower ask again after a pause: what it needs cannot be read here, or not now."""
         stream, grant, partition, leader, _ = sending
+        if why.code is ErrorCode.CORRUPT_LOG:
+            self._doors.damaged(partition.log.id)
         stream.sender.done(grant, 0)
         if partition.replica.leader is leader:
             leader.step(self._doors.clock.monotonic_ms(), StreamLost(stream.node))

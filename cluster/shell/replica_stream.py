@@ -71,8 +71,12 @@ class ReplicaStream:
         if credit is not None:
             self.say_stream(credit)
 
+    def left(self, where: PartitionId) -> None:
+        """Owe the room of what a leader has sent whom this node does not follow any more."""
+        self.progress.pop(where, None)
+        self.intake.dropped(where)
+
     def forget(self, where: PartitionId) -> None:
         """Hold nothing for a partition any more."""
         self.sender.forget(where)
-        self.progress.pop(where, None)
-        self.intake.dropped(where)
+        self.left(where)

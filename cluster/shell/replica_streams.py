@@ -33,8 +33,16 @@ from cluster.shell.replica_port import ReplicaDoors
 from cluster.shell.replica_sender import ReplicaSender
 from cluster.shell.replica_stream import ReplicaStream
 from logstore.partition_log import PartitionLog
-from model.errors import MalformedError, RequestError
-from model.ids import AppendTimeMs, MonotonicMs, NodeId, Offset, PartitionId, RegistrationEpoch
+from model.errors import ErrorCode, MalformedError, RequestError
+from model.ids import (
+    AppendTimeMs,
+    LeaderEpoch,
+    MonotonicMs,
+    NodeId,
+    Offset,
+    PartitionId,
+    RegistrationEpoch,
+)
 
 BEAT_MS: Final = MonotonicMs(100)
 """How often each node tells the others what its append clock reads: closed time lags by so much."""
@@ -73,7 +81,7 @@ class ReplicaStreams:
         self._next_beat = MonotonicMs(0)
         self._stop: Callable[[], None] | None = None
         self.registration_epoch = RegistrationEpoch(0)
-        """Of this node, for every `Open` and `Progress`; set before partitions are loaded."""
+        """Of this node, for every `Open` and `Progress`; see `registered`."""
         partitions.speak_by(self)
 
     def start(self) -> None:
@@ -132,12 +140,18 @@ class ReplicaStreams:
     def round_ended(self) -> None:
         """A round is done: what waited for the clock's reservation may go out."""
         reserved = self._doors.append_clock.reserved_until
-        if self._held:
-            self._held = {where: time for where, time in self._held.items() if time > reserved}
+        self._held = {where: time for where, time in self._held.items() if time > reserved}
         for stream in self._streams.values():
             stream.answer_beat(reserved)
         if self._streams:
             self._ask_end()
+
+    def registered(self, epoch: RegistrationEpoch) -> None:
+        """This node is registered: before partitions are loaded, or anew."""
+        if epoch != self.registration_epoch:
+            self.registration_epoch = epoch
+            for partition in self._partitions:
+                partition.replica.registered()
 
     def isr_refused(self, partition: PartitionId, based_on: int) -> None:
         """The controller did not take a proposal, and never will."""
@@ -152,6 +166,8 @@ class ReplicaStreams:
         """Put a frame on the stream to a node; dropped if there is none."""
         stream = self._streams.get(to)
         if stream is not None:
+            if isinstance(message, Leave):  # what is written later is told to another leader
+                stream.left(where)
             stream.say([encode(where, message)])
             self._ask_end()
 
@@ -270,6 +286,9 @@ class ReplicaStreams:
             if partition is not None:
                 partition.replica.from_follower(self._doors.clock.monotonic_ms(), message)
                 partition.answer()
+            elif isinstance(message, Open):  # it has the newer metadata, and is to ask again
+                refused = Refused(stream.node, LeaderEpoch(0), ErrorCode.UNKNOWN_EPOCH)
+                self.say(said.partition, stream.node, refused)
             return
         if message.to != self._doors.node:
             raise MalformedError("replica", 0, f"it is for node {message.to}")
@@ -366,8 +385,7 @@ class ReplicaStreams:
             self._row = deque(self._partitions)
             self._at_once = -(-len(self._row) // _LOOK_BEATS)
             self._looks += 1
-        links, controller = self._doors.links, self._doors.controller
-        judged = Judged(links.heard_at(), controller.session_held())
+        judged = Judged(self._doors.links.heard_at(), self._doors.controller.session_held())
         now = self._doors.clock.monotonic_ms()
         for _ in range(min(self._at_once, len(self._row))):
             partition = self._row.popleft()

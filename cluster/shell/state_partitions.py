@@ -8,7 +8,7 @@ asks for one of their names is told the leader.
 """
 
 from asyncio import Future, gather, get_running_loop
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -25,7 +25,7 @@ from cluster.state_partition.layout import CONFIG, PARTITIONS, StateTopic, parti
 from cluster.state_partition.machine import Machine
 from logstore.recovery_report import Finding
 from model.errors import ErrorCode, RequestError
-from model.ids import AppendTimeMs
+from model.ids import AppendTimeMs, NodeId
 from model.result import Result
 
 RecordT = TypeVar("RecordT")
@@ -52,26 +52,28 @@ class StatePartitions(Generic[MachineT, RecordT]):
         self._doors = doors
         self._replicas: dict[int, StateReplica[MachineT, RecordT]] = {}
         self._listeners: list[Callable[[str], None]] = []
+        self._began: list[Callable[[int], None]] = []
+        self._ended: list[Callable[[int], None]] = []
         quorum.subscribe(self._apply)
 
     async def restore(self) -> tuple[Finding, ...]:
         """Read snapshots and logs of all partitions that this node leads, before doors open.
 
-        Where another node leads, or may be about to, the standby is read meanwhile. Returns damaged
-        snapshots that were done without.
+        Where there are other nodes nobody waits: who asks meanwhile is told to ask again. Returns
+        damaged snapshots that were done without.
 
         Raises:
             DirectoryRefused: records are missing, or of a newer release.
             StorageFailed: the disk refused.
         """
         damaged: list[Finding] = []
-        if self._exists:
+        if self.exists:
             for hosted in self._partitions.of_topic(self._topic.name):
                 self._replicas[hosted.number] = self._replica(hosted)
         for replica in list(self._replicas.values()):
             replica.begin(fresh=False)
         for replica in list(self._replicas.values()):
-            if replica.hosted.leads:
+            if replica.hosted.leads and self._doors.elsewhere is None:
                 await _ready(replica)
             damaged += replica.damaged
         return tuple(damaged)
@@ -90,14 +92,14 @@ class StatePartitions(Generic[MachineT, RecordT]):
                 COORDINATOR_LOADING, NOT_COORDINATOR (with leader and leader_epoch): *not done*.
                 LEADERSHIP_LOST, STORAGE_ERROR: *unknown*.
         """
-        if not self._exists and self._doors.elsewhere is not None:
+        if not self.exists and self._doors.elsewhere is not None:
             await self._quorum.read_barrier()  # another node may have made it, and answered
-        if not self._exists:
+        if not self.exists:
             result = decide(self._topic.new_machine(), self._doors.intake.append_time())
             if not result.records:
                 return result.response
             await self._create()
-        return await self._of(name).ask(decide)
+        return await self._led(partition_of(name)).ask(decide)
 
     async def read(self, name: str, view: Callable[[MachineT], ViewT]) -> ViewT:
         """Look at the machine that `name` belongs to; true as of when this was called, or later.
@@ -123,9 +125,61 @@ class StatePartitions(Generic[MachineT, RecordT]):
         """Look at every machine that leads here; one answer for each, none without topic."""
         return await self.each(lambda machine, _: Result((), view(machine)))
 
+    async def read_in(self, number: int, view: Callable[[MachineT], ViewT]) -> ViewT:
+        """Look at the machine of one partition; raises as `read`."""
+        return await self._led(number).ask(lambda machine, _: Result((), view(machine)))
+
+    def leads(self, number: int) -> bool:
+        """Tell whether a machine of this node leads a partition."""
+        replica = self._replicas.get(number)
+        return replica is not None and replica.led is not None
+
+    def check_all_led(self) -> None:
+        """Refuse who wants to see all that this node coordinates before it can tell.
+
+        Raises:
+            RequestError: COORDINATOR_LOADING.
+        """
+        elsewhere = self._doors.elsewhere
+        if elsewhere is None:
+            return
+        for number, leader in enumerate(self.leaders):
+            if leader == elsewhere.node and not self.leads(number):
+                raise self._not_here(number)
+
+    def leader_of(self, name: str) -> NodeId | None:
+        """Return the node that coordinates what belongs to a name; None: none does now.
+
+        A topic that is not there has no leaders, and anybody may create it.
+        """
+        topic = self._quorum.image.topics.get(self._topic.name)
+        return None if topic is None else topic.partitions[partition_of(name)].leader
+
+    @property
+    def leaders(self) -> Sequence[NodeId | None]:
+        """Who leads each partition, as far as is known here; nothing while the topic is absent."""
+        topic = self._quorum.image.topics.get(self._topic.name)
+        return () if topic is None else [row.leader for row in topic.partitions]
+
+    @property
+    def exists(self) -> bool:
+        """Whether the topic is there, as far as is known here."""
+        return self._topic.name in self._quorum.image.topics
+
     def subscribe(self, listener: Callable[[str], None]) -> None:
         """Call with a name when records that matter were committed about it, after the answers."""
         self._listeners.append(listener)
+
+    def follow_roles(
+        self, *, began: Callable[[int], None], ended: Callable[[int], None] | None = None
+    ) -> None:
+        """Call with a partition's number when a machine here begins to lead it, and ends to.
+
+        Called in the middle of that: what is asked of the machine is asked in a task.
+        """
+        self._began.append(began)
+        if ended is not None:
+            self._ended.append(ended)
 
     async def at_rest(self) -> None:
         """Return once every snapshot that was begun is durable, and what it freed is let go."""
@@ -158,12 +212,7 @@ class StatePartitions(Generic[MachineT, RecordT]):
         replica.serve(ask, answer)
         return True
 
-    @property
-    def _exists(self) -> bool:
-        return self._topic.name in self._quorum.image.topics
-
-    def _of(self, name: str) -> LedState[MachineT, RecordT]:
-        number = partition_of(name)
+    def _led(self, number: int) -> LedState[MachineT, RecordT]:
         replica = self._replicas.get(number)
         led = None if replica is None else replica.led
         if led is None:
@@ -210,7 +259,7 @@ class StatePartitions(Generic[MachineT, RecordT]):
 
     def _follow(self) -> None:
         here: dict[int, HostedPartition] = {}
-        if self._exists:
+        if self.exists:
             here = {one.number: one for one in self._partitions.of_topic(self._topic.name)}
         for number, replica in list(self._replicas.items()):
             if here.get(number) is replica.hosted:
@@ -225,7 +274,13 @@ class StatePartitions(Generic[MachineT, RecordT]):
                 replica.begin(fresh=log.log_end == 0 and not log.upkeep.exists)
 
     def _replica(self, hosted: HostedPartition) -> StateReplica[MachineT, RecordT]:
-        return StateReplica(self._topic, hosted, self._doors, tell=self._tell)
+        number = hosted.number
+        role = partial(self._role, number)
+        return StateReplica(self._topic, hosted, self._doors, tell=self._tell, role=role)
+
+    def _role(self, number: int) -> None:
+        for listener in self._began if self.leads(number) else self._ended:
+            listener(number)
 
     def _tell(self, names: frozenset[str]) -> None:
         for name in sorted(names):

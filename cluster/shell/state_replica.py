@@ -47,8 +47,9 @@ class StateReplica(Generic[MachineT, RecordT]):
     """See the module. It is the `LogCompanion` of its partition. Loop only."""
 
     __slots__ = (
-        "_busy", "_doors", "_era", "_fetch", "_log", "_reach", "_snapshots", "_standby", "_tell",
-        "_topic", "_watching", "damaged", "failure", "held", "hosted", "led", "ready", "replayed",
+        "_busy", "_doors", "_era", "_fetch", "_log", "_reach", "_role", "_snapshots", "_standby",
+        "_tell", "_topic", "_watching", "damaged", "failure", "held", "hosted", "led", "ready",
+        "replayed",
     )  # fmt: skip
 
     def __init__(
@@ -58,11 +59,16 @@ class StateReplica(Generic[MachineT, RecordT]):
         doors: StateDoors,
         *,
         tell: Callable[[frozenset[str]], None],
+        role: Callable[[], None],
     ) -> None:
-        """Have nothing yet: `begin` follows. `tell` as with `LedState`."""
+        """Have nothing yet: `begin` follows. `tell` as with `LedState`.
+
+        `role` is called when the machine has begun to lead, and when it is thrown away.
+        """
         self._topic = topic
         self._doors = doors
         self._tell = tell
+        self._role = role
         self._snapshots = StateSnapshots(topic, hosted, doors)
         self._standby: Standby[MachineT, RecordT] | None = None
         self._log = hosted.log
@@ -102,8 +108,7 @@ class StateReplica(Generic[MachineT, RecordT]):
         if self.hosted.leads:
             self._go_on()
         elif self.led is not None:
-            self.led.resign()
-            self.led = None
+            self._resign()
             self._load()
         elif self._standby is not None and self._reach > self.hosted.high_watermark:
             self._load()  # it has seen what may vanish with the leadership
@@ -121,9 +126,7 @@ class StateReplica(Generic[MachineT, RecordT]):
         self._discard()
         if self.hosted.companion is self:
             self.hosted.companion = None
-        if self.led is not None:
-            self.led.resign()
-            self.led = None
+        self._resign()
 
     def serve(self, ask: AskState, answer: Callable[[StatePart | None], None]) -> None:
         """Answer another replica that asks for a snapshot."""
@@ -300,6 +303,14 @@ class StateReplica(Generic[MachineT, RecordT]):
         led.lead(standby.machine, end=standby.at)
         self.led = led
         self._told()
+        self._role()
+
+    def _resign(self) -> None:
+        """Throw the machine away that led, if one did: it may have seen what will vanish."""
+        led, self.led = self.led, None
+        if led is not None:
+            led.resign()
+            self._role()
 
     def _fail(self, error: Exception) -> None:
         """This replica cannot have its state. Whoever waits is told, else the node ends."""

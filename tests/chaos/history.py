@@ -202,7 +202,8 @@ class Commit(Event, frozen=True, gc=False):
 
 
 class Committed(Event, frozen=True, gc=False):
-    """It was answered; what was refused, and why. Without an answer its outcome is unknown."""
+    """It was answered; what was refused, and why: of that nothing is claimed, for an error may be
+    all that was told. Without an answer its outcome is unknown, and its client waits."""
 
     id: int
     refused: dict[At, str] = {}

@@ -132,11 +132,19 @@ class RecordedKafkaMember:
                     self._history.note(Shown(self._history.clock(), at=at, hw=high))
 
     def commit(self, offsets: list[Any]) -> list[Any]:
-        """Commit and wait for the answer; raises what `Consumer.commit` does."""
+        """Commit and wait for the answer; raises what `Consumer.commit` does.
+
+        An error for all of them is written down as refused: nothing is claimed of those.
+        """
         places = {_at(one.topic, one.partition): one.offset for one in offsets}
         number, history = next(self._numbers), self._history
         history.note(Commit(history.clock(), id=number, group=self._group, places=places))
-        rows: list[Any] = self._consumer.commit(offsets=offsets, asynchronous=False)
+        try:
+            rows: list[Any] = self._consumer.commit(offsets=offsets, asynchronous=False)
+        except Exception as failure:
+            why = dict.fromkeys(places, str(failure))
+            history.note(Committed(history.clock(), id=number, refused=why))
+            raise
         refused = {
             _at(row.topic, row.partition): row.error.name() for row in rows if row.error is not None
         }

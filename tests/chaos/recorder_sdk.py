@@ -180,10 +180,10 @@ class RecordedMember:
         try:
             await consumer.commit(*records)
         except TidelogError as failure:
-            if failure.outcome == "not_done" and len(places) == 1:
-                refused = dict.fromkeys(places, failure.reason)
-                history.note(Committed(history.clock(), id=number, refused=refused))
-            raise  # of several partitions some may be committed: unknown
+            # Also if some may be committed: nothing is claimed of what was refused.
+            refused = dict.fromkeys(places, failure.reason)
+            history.note(Committed(history.clock(), id=number, refused=refused))
+            raise
         history.note(Committed(history.clock(), id=number))
 
 

@@ -16,7 +16,7 @@ from threading import Event, Thread
 from time import monotonic
 from typing import Final
 
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -24,6 +24,7 @@ from tests.cluster.processes import Processes
 
 TOPIC: Final = "orders"
 PARTITIONS: Final = 3
+MOVED: Final = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 PATIENCE_S: Final = 60.0
 """For what must come by itself."""
 RECORDS: Final = 300
@@ -114,9 +115,11 @@ class Load:
 class Story:
     """See the module."""
 
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
-        """Begin in a folder that is empty."""
-        self.nodes = Processes(folder)
+    def __init__(
+        self, folder: Path, say: Callable[[str], None], *, settings: tuple[str, ...] = ()
+    ) -> None:
+        """Begin in a folder that is empty. `settings`: of each node, as `section.key=value`."""
+        self.nodes = Processes(folder, settings=settings)
         self.problems: list[str] = []
         self._say = say
 
@@ -219,7 +222,7 @@ class Story:
         try:
             for partition in range(PARTITIONS):
                 place = TopicPartition(TOPIC, partition)
-                first, end = consumer.get_watermark_offsets(place, timeout=PATIENCE_S)
+                first, end = _ends(consumer, place)
                 consumer.assign([TopicPartition(TOPIC, partition, first)])
                 rows = found[partition] = {}
                 until = monotonic() + PATIENCE_S
@@ -231,6 +234,21 @@ class Story:
         finally:
             consumer.close()
         return found
+
+
+def _ends(consumer: Consumer, place: TopicPartition) -> tuple[int, int]:
+    """Return where a partition begins and ends; who has just moved is looked for again."""
+    until = monotonic() + PATIENCE_S
+    while True:
+        try:
+            first, end = consumer.get_watermark_offsets(place, timeout=PATIENCE_S)
+        except KafkaException as refused:
+            error = refused.args[0]
+            if error.code() not in MOVED or monotonic() > until:
+                raise
+            consumer.list_topics(TOPIC, timeout=PATIENCE_S)
+            continue
+        return first, end
 
 
 def _say(line: str) -> None:

@@ -20,24 +20,18 @@ Batches = Sequence[tuple[bytes, AppendTimeMs]]
 """From the first that was ever written on: each, and when it was appended."""
 
 
-def producers_wrong(
-    batches: Batches, found: Iterable[tuple[object, ...]], *, may_lack: bool
-) -> str | None:
-    """Say what is wrong with what is known of producers: (id, next sequence, window...) of each.
-
-    `may_lack`: after a truncation less may be known than the log says, never anything else.
-    """
+def producers_wrong(batches: Batches, found: Iterable[tuple[object, ...]]) -> str | None:
+    """Say what is wrong with what is known of producers: (id, next sequence, window...) of each."""
     told = _producers(batches)
     known = {each[0]: each[1:] for each in found}
     for name, (next_sequence, *window) in known.items():
         if name not in told:
             return f"producer {name} never wrote"
         wanted_sequence, *wanted = told[name]
-        same = window == wanted or (may_lack and window == wanted[len(wanted) - len(window) :])
-        if next_sequence != wanted_sequence or not same:
+        if next_sequence != wanted_sequence or window != wanted:
             return f"of producer {name} it knows {known[name]}, not {told[name]}"
     lacking = sorted(told.keys() - known.keys(), key=str)
-    return f"producers {lacking} are forgotten" if lacking and not may_lack else None
+    return f"producers {lacking} are forgotten" if lacking else None
 
 
 def epochs_wrong(

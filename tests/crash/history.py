@@ -156,7 +156,7 @@ class Expected:
     """Operations that led to the first of the states."""
     operations: int = 0
     rolled_back: bool = False
-    """Something was cut off: of producers less may be known than the log says."""
+    """Something was cut off: an emptied log may not know the epoch of its last record any more."""
     shortened: bool = False
     """Something was taken away on request: not all that goes is a loss to be reported."""
     deleted_by: int | None = None
@@ -193,7 +193,7 @@ class Expected:
         data = [(batch.data, batch.append_time) for batch in state]
         wrong = None
         if found.producers is not None:
-            wrong = producers_wrong(data, found.producers, may_lack=self.rolled_back)
+            wrong = producers_wrong(data, found.producers)
         if wrong is None and found.epochs is not None:
             wrong = epochs_wrong(data, found.epochs, found.log_start, may_lack=self.rolled_back)
         return wrong

@@ -34,18 +34,16 @@ KNOWN = (7, 7, *remembered(2, 3, 4, 5, 6))
 
 
 def test_the_last_five_batches_of_a_producer_are_to_be_known() -> None:
-    assert producers_wrong(SEVEN, [KNOWN], may_lack=False) is None
-    assert producers_wrong(SEVEN, [(7, 7, *remembered(3, 4, 5, 6))], may_lack=False)
-    assert producers_wrong(SEVEN, [(7, 7, *remembered(3, 4, 5, 6))], may_lack=True) is None
-    assert producers_wrong(SEVEN, [], may_lack=False)
-    assert producers_wrong(SEVEN, [], may_lack=True) is None
+    assert producers_wrong(SEVEN, [KNOWN]) is None
+    assert producers_wrong(SEVEN, [(7, 7, *remembered(3, 4, 5, 6))])
+    assert producers_wrong(SEVEN, [])
 
 
 @pytest.mark.parametrize(
     "told", [(7, 6, *remembered(2, 3, 4, 5, 6)), (7, 7, *remembered(2, 3, 4, 5)), (8, 1)]
 )
 def test_anything_else_is_wrong_even_after_a_truncation(told: tuple[object, ...]) -> None:
-    assert producers_wrong(SEVEN, [told], may_lack=True)
+    assert producers_wrong(SEVEN, [told])
 
 
 def rows(*table: tuple[int, int]) -> tuple[EpochStart, ...]:

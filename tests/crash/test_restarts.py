@@ -290,13 +290,71 @@ def test_a_rotted_batch_speaks_for_no_producer() -> None:
     assert [each.file for each in report.repaired] == [name]
 
 
-def test_a_producer_that_was_cut_deeper_than_its_window_is_forgotten() -> None:
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("saved", [False, True])
+def test_a_producer_that_was_cut_deeper_than_its_window_is_known_as_the_log_has_it(
+    *, saved: bool, restarted: bool
+) -> None:
     """A repetition of what was cut off is new: it must not be answered as stored (P21)."""
     power = Power()
-    for _ in range(3 * 8):  # three producers, eight batches each
+    for _ in range(3):  # three producers
         power.on.append(P, 1)
-    power.on.round()
+    power.on.file()
+    before = producers_of(power.log)
+    for _ in range(3 * 8):  # eight batches more of each
+        power.on.append(P, 1)
+    power.on.file()
+    if saved:
+        power.on.checkpoint()
+    if restarted:
+        power.cut(keeping_all=True)
     power.on.truncate(P, 3)
-    assert producers_of(power.log) == ()
     power.on.settle(P)
     assert power.log.log_end == Offset(3)
+    assert producers_of(power.log) == before
+    power.cut()
+    assert producers_of(power.log) == before
+
+
+def test_a_snapshot_knows_a_producer_that_wrote_more_than_its_window_since() -> None:
+    power = Power()
+    for _ in range(3):
+        power.committed(10, epoch=1)
+    before = producers_of(power.log)
+    power.on.append(P, *[1] * (2 * WINDOW_BATCHES))  # of the first; in no round: it is lost
+    power.on.checkpoint()
+    assert power.log.upkeep.snapshots == [3]
+    power.cut(keeping_all=True)
+    assert power.log.log_end == 3
+    assert producers_of(power.log) == before
+
+
+def test_a_cut_below_the_only_copy_of_a_producer_keeps_what_it_says() -> None:
+    power = Power()
+    for _ in range(3):
+        power.committed(600, epoch=1)
+    before = producers_of(power.log)
+    power.committed(10, epoch=1)  # of the first
+    power.on.trim(P, 2)  # the first two have no other batch
+    power.on.checkpoint(every=False)
+    power.cut(keeping_all=True)
+    assert (power.log.segment_list[0].base_offset, power.log.upkeep.snapshots) == (2, [4])
+    power.on.truncate(P, 3)
+    power.on.settle(P)
+    assert producers_of(power.log) == before
+    power.on.checkpoint()
+    power.cut()
+    assert producers_of(power.log) == before
+
+
+def test_a_snapshot_is_kept_from_which_a_cut_of_what_is_not_committed_begins() -> None:
+    power = Power()
+    for end in range(1, 7):
+        power.committed(10, epoch=1)
+        power.on.checkpoint()
+        power.log.high_watermark = Offset(min(end, 2))
+    assert power.log.upkeep.snapshots == [2, 5, 6]
+    power.log.high_watermark = Offset(4)
+    power.committed(10, epoch=1)
+    power.on.checkpoint()
+    assert power.log.upkeep.snapshots == [2, 6, 7]

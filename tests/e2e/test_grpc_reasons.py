@@ -49,9 +49,16 @@ NOT_HERE: Final = {
     ErrorCode.ACCESS_DENIED: "only Kafka's fetch can come from a follower, which is turned away",
     ErrorCode.LEADER_NOT_AVAILABLE: "only Kafka's metadata speak of partitions without a leader",
     ErrorCode.QUOTA_EXCEEDED: "nobody has a quota; its back-off is set already",
-    ErrorCode.UNKNOWN_BROKER: "a node that serves clients is registered",
     ErrorCode.COORDINATOR_LOADING: "coordinators have read their log before a door opens",
     ErrorCode.OFFSET_NOT_AVAILABLE: "retention would have to outrun the lag table three times",
+    ErrorCode.NOT_LEADER: "only among several nodes does another one lead",
+    ErrorCode.NOT_COORDINATOR: "only among several nodes does another one coordinate",
+    ErrorCode.COORDINATOR_NOT_AVAILABLE: "only among several nodes does a coordinator move",
+    ErrorCode.NODE_UNREACHABLE: "only among several nodes is there another one to reach",
+    ErrorCode.UPSTREAM_LOST: "only among several nodes is a call forwarded",
+    ErrorCode.NO_QUORUM: "of one voter there is always a majority",
+    ErrorCode.QUORUM_CHANGE_IN_PROGRESS: "a change of one voter is refused, or done at once",
+    ErrorCode.BROKER_NOT_EMPTY: "no call removes a broker yet",
     ErrorCode.LEADERSHIP_LOST: "of one voter only a crash of its task takes the lead away",
 }
 
@@ -259,6 +266,23 @@ async def offset_metadata_too_large(asked: Asked) -> Told:
     return row(result.error)
 
 
+async def no_eligible_leader(asked: Asked) -> Told:
+    request = cluster_service_pb2.TransferLeadershipRequest(target_id=7)
+    request.partitions.add(topic="orders")
+    (result,) = (await asked.served.clusters.TransferLeadership(request)).results
+    return row(result.error)
+
+
+def added_voter(node: int) -> Callable[[Asked], Awaitable[Told]]:
+    request = cluster_service_pb2.AddVoterRequest(node_id=node)
+    return lambda asked: status(asked.served.clusters.AddVoter(request))
+
+
+def removed_voter(node: int) -> Callable[[Asked], Awaitable[Told]]:
+    request = cluster_service_pb2.RemoveVoterRequest(node_id=node)
+    return lambda asked: status(asked.served.clusters.RemoveVoter(request))
+
+
 Provoke = Callable[[Asked], Awaitable[Told]]
 PROVOKED: Final[dict[ErrorCode, Provoke]] = {
     ErrorCode.INVALID_REQUEST: invalid_request,
@@ -301,6 +325,10 @@ PROVOKED: Final[dict[ErrorCode, Provoke]] = {
     ErrorCode.STALE_MEMBER_EPOCH: stale_member_epoch,
     ErrorCode.FENCED_INSTANCE: fenced_instance,
     ErrorCode.OFFSET_METADATA_TOO_LARGE: offset_metadata_too_large,
+    ErrorCode.NO_ELIGIBLE_LEADER: no_eligible_leader,
+    ErrorCode.UNKNOWN_BROKER: added_voter(7),
+    ErrorCode.DUPLICATE_VOTER: added_voter(0),
+    ErrorCode.UNKNOWN_VOTER: removed_voter(7),
     ErrorCode.SHUTTING_DOWN: shutting_down,
     ErrorCode.INTERNAL: internal,
 }

@@ -64,7 +64,7 @@ class _Node:
             self.log.handlers()
             | TopicService(self.broker).handlers()
             | ConfigService(self.broker).handlers()
-            | ClusterService(self.broker).handlers()
+            | ClusterService(self.broker, guard).handlers()
         )
 
     async def _start(self) -> BrokerNode:

@@ -1,4 +1,4 @@
-"""Any bytes as a frame of the replica stream, or a part of a snapshot."""
+"""Any bytes as a frame of the replica stream, of a repair, or a part of a snapshot."""
 
 from cluster.peer.table import Family
 from model.errors import MalformedError
@@ -7,7 +7,7 @@ from tests.peer_frames import comparable, of_family, read, write
 
 def samples() -> list[bytes]:
     """Return a frame of every type of replicas."""
-    return of_family(Family.REPLICA, Family.STATE)
+    return of_family(Family.REPLICA, Family.STATE, Family.REPAIR)
 
 
 def fuzz(data: bytes) -> None:

@@ -54,6 +54,10 @@ class NodeProcess:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Added to ours."""
     ports: dict[str, int] = field(default_factory=dict)
+    host: str = HOST
+    """The address of all its doors."""
+    within: Sequence[str] = ()
+    """Begins the command: enters the network that the address belongs to, say."""
     starts: int = 0
     _process: subprocess.Popen[bytes] | None = None
 
@@ -70,7 +74,7 @@ class NodeProcess:
     @property
     def doors(self) -> Doors:
         """Where the node listens, each time that it runs."""
-        return Doors(*(f"{HOST}:{self.ports[name]}" for name in Doors._fields))
+        return Doors(*(f"{self.host}:{self.ports[name]}" for name in Doors._fields))
 
     def start(self) -> float:
         """Start the node and return the seconds that passed until every door was open.
@@ -81,11 +85,11 @@ class NodeProcess:
         if not self.ports:
             self.ports = free_ports(Doors._fields)
         self.starts += 1
-        arguments = [*ENDS_WITH_US, sys.executable, "-m", "tidelog", "serve"]
+        arguments = [*ENDS_WITH_US, *self.within, sys.executable, "-m", "tidelog", "serve"]
         told, ready = os.pipe()
         arguments += ["--ready-fd", str(ready), "-X", f"node.data_dir={self.directory}"]
         for door in ("kafka", "grpc", "http"):
-            bind = f"{HOST}:{self.ports[door]}" if door in self.ports else "none"
+            bind = f"{self.host}:{self.ports[door]}" if door in self.ports else "none"
             arguments += ["-X", f"listeners.{door}.bind={bind}"]
         for setting in self.settings:
             arguments += ["-X", setting]
@@ -129,6 +133,10 @@ class NodeProcess:
         """Ask it to stop (SIGTERM); return the exit code."""
         self._running().terminate()
         return self.wait()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal, and wait for nothing."""
+        os.kill(self.pid, number)
 
     def wait(self) -> int:
         """Return the exit code of a process that is ending.

@@ -5,6 +5,7 @@ Real cores decide (`PartitionLeader`, `PartitionFollower`, `Leadership`, and the
 put back: `leader_of`, `follower_of` and their opposites know the fields of the cores.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
@@ -271,9 +272,15 @@ def led(node: Node, core: PartitionLeader) -> Node:
     )
 
 
-def proposal_of(leader_epoch: LeaderEpoch, effect: ProposeIsr) -> Proposal:
-    """Return a proposal as it travels."""
-    return Proposal(leader_epoch, tuple(effect.followers.items()), effect.based_on)
+def proposal_of(
+    leader_epoch: LeaderEpoch, effect: ProposeIsr, registered: Sequence[RegistrationEpoch]
+) -> Proposal:
+    """Return a proposal as it travels: who has not spoken goes as `registered`, node 1 first."""
+    named = tuple(
+        (node, registered[node - 1] if registration is None else registration)
+        for node, registration in effect.followers.items()
+    )
+    return Proposal(leader_epoch, named, effect.based_on)
 
 
 def durable(node: Node) -> Log:

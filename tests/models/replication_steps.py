@@ -124,7 +124,7 @@ class Draft:
                 case Diverging(to):
                     self.put(me, to, Frame(effect, ()))
                 case ProposeIsr():
-                    self.proposals[me - 1] = proposal_of(node.epoch, effect)
+                    self.proposals[me - 1] = proposal_of(node.epoch, effect, self.registered)
                 case AnswerFor(partition_epoch):
                     row = self.row
                     if (row.leader, row.partition_epoch) == (me, partition_epoch):

@@ -23,7 +23,8 @@ ONE_OF_EACH = (
     "clean-stop-believed-twice", "sequences-do-not-wrap", "doubtful-clock-believed",
     "older-stream-heard", "ack-one-early", "congested-only-when-full", "vote-not-saved",
     "answer-before-commit", "refusals-alone-are-proof", "half-is-a-majority",
-    "gap-accepted", "outcome-of-the-name",
+    "gap-accepted", "outcome-of-the-name", "silence-is-proof", "said-on-half-a-pair",
+    "leads-before-it-knows", "heard-in-anothers-name",
 )  # fmt: skip
 HARMLESS = Fault(
     area="none",

@@ -24,13 +24,13 @@ TOOLS: Final = ("mkfs.ext4", "mount", "umount", "unshare")
 class Volume:
     """The file system; mounted but for a moment after a cut."""
 
-    def __init__(self, folder: Path) -> None:
-        """Make it, below `folder`."""
+    def __init__(self, folder: Path, size_bytes: int = DEVICE_BYTES) -> None:
+        """Make it, below `folder`; what is not written takes no space."""
         self._image = folder / "device"
         self.path = folder / "mounted"
         self.path.mkdir()
         with self._image.open("wb") as image:
-            image.truncate(DEVICE_BYTES)
+            image.truncate(size_bytes)
         _run("mkfs.ext4", "-q", "-F", str(self._image))
 
     def mount(self) -> None:
@@ -55,9 +55,9 @@ class Volume:
 
 
 @contextmanager
-def volume(folder: Path) -> Iterator[Volume]:
+def volume(folder: Path, size_bytes: int = DEVICE_BYTES) -> Iterator[Volume]:
     """Have a volume, mounted, for a while."""
-    made = Volume(folder)
+    made = Volume(folder, size_bytes)
     made.mount()
     try:
         yield made

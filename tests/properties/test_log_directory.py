@@ -54,7 +54,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         self.epoch = LeaderEpoch(0)
         self.opens = 0
         self.rolled_back: set[PartitionId] = set()
-        """Rolling back may forget a producer: see `ProducerState.roll_back`."""
+        """Of an emptied log the epoch of its last record may be forgotten with what was cut off."""
         self.open()
 
     # --- opening -----------------------------------------------------------------------------

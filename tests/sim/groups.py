@@ -5,9 +5,10 @@
 
 The node is whole but for its doors (`tests/sim/node_life.py`). The fault model: the node is
 killed, or the power goes and takes what was not synced; streams are cut, with what is on its way;
-members are silent, resume (also while the node still has the former stream), leave, die without a
-word and come again, commit late, hand over late or never; groups are sent elsewhere while they run;
-topics grow, go, and come again. Snapshots and the trims behind them come every few records.
+members are silent, resume (also while the node still has the former stream, and before it has heard
+all of that), leave, die without a word and come again, commit late, hand over late or never; groups
+are sent elsewhere while they run; topics grow, go, and come again. Snapshots and the trims behind
+them come every few records.
 
 What must hold is in `tests/sim/groups_books.py`, and:
     BEGINS_WHERE_ITS_GROUP_STANDS   a new hold is delivered from the committed offset on.
@@ -146,6 +147,7 @@ class World:
             ("beat", Client.beat, NOW_AND_THEN),
             ("cut", Client.cut, SELDOM),
             ("give-up", Client.give_up, (0, 3, 6)),
+            ("overtake", Client.overtake, SELDOM),
             ("leave", Client.leave, SELDOM),
             ("die", self.die, SELDOM),
             ("silent", Client.fall_silent, SELDOM),

@@ -162,7 +162,7 @@ class Wire:
         owned = {held.owned.partition: held.owned for held in session._places.every()}
         given = Given()
         for place in assigned.places:
-            partition = place.partition.log.id
+            partition = place.partition.id
             since = owned[partition].since_epoch
             books.told(self._world.durable(), "hold", session.member_id, partition)
             stand = None if rejoin is None else rejoin.stands.get(partition)

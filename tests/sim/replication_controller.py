@@ -166,8 +166,10 @@ class Controller:
         self._send(process, arrive)
 
     def may_join(self, proposal: ProposeIsr) -> bool:
+        registered = self.registered
         return all(
-            self.registered[node] == registration and node in self.up
+            node in self.up
+            and (node in self.row.isr if registration is None else registered[node] == registration)
             for node, registration in proposal.followers.items()
         )
 

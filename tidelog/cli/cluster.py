@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from tidelog.cli.cluster_health import health
 from tidelog.cli.output import Column, Kind
 from tidelog.cli.run import Run
 from tidelog.cli.session import with_client
@@ -17,6 +18,8 @@ COLUMNS: Final = (
     Column("node", Kind.INTEGER),
     Column("state", about="running, draining, fenced (not heard any more), offline."),
     Column("controller", Kind.BOOLEAN, about="Whether this node leads the controller quorum."),
+    Column("leaders", Kind.INTEGER, about="Partitions that it leads."),
+    Column("replicas", Kind.INTEGER, about="Partitions that it has a copy of."),
     Column("kafka", about="Where Kafka clients reach it."),
     Column("grpc", about="Where clients of Tidelog reach it."),
     Column("rack", wide=True),
@@ -28,11 +31,14 @@ COLUMNS: Final = (
 
 @click.group(
     cls=Noun,
-    examples=("tidelog cluster info", "tidelog cluster info -F json"),
-    coming=("health",),
+    examples=("tidelog cluster info", "tidelog cluster health", "tidelog cluster info -F json"),
+    coming=("config",),
 )
 def cluster() -> None:
-    """Show the nodes of the cluster."""
+    """Show the nodes of the cluster, and how it is."""
+
+
+cluster.add_command(health)
 
 
 @cluster.command(
@@ -51,8 +57,6 @@ def info(run: Run) -> int:
     run.tell(f"cluster {found.cluster_id}: {found.status}")
     for reason in found.reasons:
         run.warn(reason)
-    if found.controller is None:
-        run.warn("no node leads the controller quorum now: metadata cannot change")
     return run.items(
         COLUMNS,
         [
@@ -60,6 +64,8 @@ def info(run: Run) -> int:
                 "node": broker.id,
                 "state": broker.state,
                 "controller": broker.id == found.controller,
+                "leaders": broker.leaders,
+                "replicas": broker.replicas,
                 "kafka": broker.endpoints.get("kafka"),
                 "grpc": broker.endpoints.get("grpc"),
                 "rack": broker.rack or None,

@@ -21,8 +21,13 @@ REACH_S: Final = 2.0
 """How long a person waits to learn that no node is there."""
 
 
-def with_client(run: "Run", use: "Callable[[Client], Awaitable[T]]") -> T:
+def with_client(
+    run: "Run", use: "Callable[[Client], Awaitable[T]]", *, patience: timedelta | None = None
+) -> T:
     """Return what `use` makes of a client of the cluster that the settings name.
+
+    `patience`: for as long a node is looked for, and what may be tried again is; None: a short
+    time, and as long as the settings say.
 
     Raises:
         CommandFailed: no node answers, exit 3.
@@ -40,14 +45,15 @@ def with_client(run: "Run", use: "Callable[[Client], Awaitable[T]]") -> T:
     logging.getLogger("tidelog.client").addHandler(logging.NullHandler())
     settings = client_settings(run.overrides, run.environment)
     address, origin = settings["address"]
-    total = timedelta(milliseconds=int(settings["timeout_ms"].text))
+    total = patience or timedelta(milliseconds=int(settings["timeout_ms"].text))
+    reach = patience or min(total, timedelta(seconds=REACH_S))
 
     signals: list[int] = []
 
     async def session() -> T:
         with _ended_in_order(signals):
             async with connect(address, client_id="tidelog-cli", retry=Retry(total=total)) as one:
-                await one.ready(min(total, timedelta(seconds=REACH_S)))
+                await one.ready(reach)
                 return await use(one)
 
     try:

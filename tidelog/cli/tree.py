@@ -34,6 +34,9 @@ CLIENT: Final = {
     "tail": Entry("tidelog.cli.tail", "Follow the end of a topic, a line for each record."),
     "group": Entry("tidelog.cli.group", "Show consumer groups, send them elsewhere, delete them."),
     "cluster": Entry("tidelog.cli.cluster", "Show the nodes of the cluster, and how it is."),
+    "partition": Entry("tidelog.cli.partition", "Show who leads and is in sync; hand over."),
+    "broker": Entry("tidelog.cli.broker", "Show nodes: what they lead and hold, their disks."),
+    "quorum": Entry("tidelog.cli.quorum", "Show and change who votes on metadata."),
     "get": Entry("tidelog.cli.get", "Show one record in full."),
     "check": Entry("tidelog.cli.check", "Health of a node, with the exit codes of Nagios."),
     "doctor": Entry("tidelog.cli.doctor", "One block to paste: versions and what is reachable."),
@@ -45,11 +48,12 @@ CLIENT: Final = {
 SERVER: Final = {
     "dev": "A node for development: data in ./.tidelog, loopback only.",
     "serve": "A node for production.",
+    "local": "A cluster of several nodes on this machine.",
     "verify": "Check a data directory offline; changes nothing.",
     "dump": "Print a file of a data directory.",
 }
 COMING: Final = (
-    "local", "sim", "stream", "replay", "partition", "broker", "quorum",
+    "sim", "stream", "replay",
     "user", "acl", "report", "bench", "txn", "queue", "profile",
 )  # fmt: skip
 EXAMPLES: Final = (

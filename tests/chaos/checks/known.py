@@ -126,6 +126,7 @@ class Written:
                 raise HistoryError(f"{self.producer.name} has two outcomes of {each}")
             cells[each] |= outcome
         if n == self.oldest:
+            self._forget(n)
             self._move_on(n + count)
 
     def _move_on(self, n: int) -> None:
@@ -134,6 +135,9 @@ class Written:
         while n < end and cells[n] & OUTCOMES:
             n += 1
         self.oldest = n
+
+    def _forget(self, n: int) -> None:
+        """Let go of sends that were settled before this one, whose floor is still asked for."""
         if len(self.starts) > 2 * SENDS_KEPT and self.starts[SENDS_KEPT] <= n:
             del self.starts[:SENDS_KEPT], self.floors[:SENDS_KEPT], self.sent_at[:SENDS_KEPT]
 

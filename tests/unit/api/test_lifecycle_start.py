@@ -43,6 +43,22 @@ async def test_a_start_that_waits_is_broken_off_by_a_stop() -> None:
     assert cleaned.is_set()
 
 
+async def test_probes_hear_of_the_end_before_anything_is_handed_over() -> None:
+    told: list[str] = []
+    lifecycle = Lifecycle(Watcher(), stopping=lambda: told.append("stopping"))
+
+    async def start(_: Lifecycle) -> Node:
+        asyncio.get_running_loop().call_soon(lifecycle.request_stop)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            told.append("ends")
+        raise AssertionError
+
+    assert await lifecycle.run(start, no_doors) == EXIT_OK
+    assert told == ["stopping", "ends"]
+
+
 async def test_what_fails_beside_a_start_that_waits_ends_it() -> None:
     watcher = Watcher()
     lifecycle = Lifecycle(watcher)

@@ -218,8 +218,6 @@ def test_an_address_is_one_or_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        (["bind=0.0.0.0:9092"], "set advertise to the HOST:PORT"),
-        (["bind=[::]:9092"], "set advertise to the HOST:PORT"),
         (["advertise=0.0.0.0:9092"], "nowhere that a client can connect to"),
         (["advertise=[::]:9092"], "nowhere that a client can connect to"),
         (["advertise=broker.example:0"], "nowhere that a client can connect to"),

@@ -375,3 +375,23 @@ def test_a_time_is_closed_once_every_member_stamps_nothing_below_it() -> None:
 def test_a_leader_that_is_not_in_sync_with_itself_is_a_bug(members: frozenset[NodeId]) -> None:
     with pytest.raises(AssertionError, match="LEADER_IS_A_REPLICA"):
         leader().step(EARLY, IsrDecided(members, 1))
+
+
+def test_a_member_that_has_not_opened_yet_stays_under_no_registration_of_ours() -> None:
+    one = leading(log(ends(10)), assignment(isr=(1, 2, 3)))
+    one.step(EARLY, open_(THREE, 10))
+    one.step(JUST_IN_TIME, progress(THREE, 10))
+    one.step(JUST_IN_TIME, IsrDecided(frozenset([ONE, TWO]), 1))
+    assert one.step(JUST_IN_TIME, progress(THREE, 10)) == [
+        ProposeIsr({TWO: None, THREE: RegistrationEpoch(0)}, 1)
+    ]
+
+
+def test_who_has_opened_and_not_reported_yet_is_given_its_time_too() -> None:
+    one = leading(log(ends(10)), assignment(isr=(1, 2, 3)))
+    one.step(EARLY, open_(TWO, 10))
+    assert proposed(one.step(JUST_IN_TIME, judged(TWO, THREE, at=JUST_IN_TIME))) == []
+    one.step(JUST_IN_TIME, open_(TWO, 10, registration=1))
+    assert one.step(JUST_IN_TIME, judged(TWO, THREE, at=JUST_IN_TIME)) == [
+        ProposeIsr({THREE: None}, 0)
+    ]

@@ -51,11 +51,13 @@ def world() -> tuple[MemoryNetwork, list[Process], list[Streams]]:
 def test_when_one_link_ends_so_does_the_other_and_both_begin_anew() -> None:
     net, (one, two), streams = world()
     taken = Taken(two.links)
+    dialled_back = streams[0].pairs._pairs[TWO]
     link = one.links._nodes[TWO].link
     assert link is not None
     link.cut()
     net.after(0)
     net.after(100)
+    assert streams[0].pairs._pairs[TWO] != dialled_back
     assert [one.taken() for one in streams] == [["lost 2", "up 2"], ["lost 1", "up 1"]]
     assert taken.numbers() == [2], "what was said when the pair began is heard once"
     net.after(5_000)
@@ -103,3 +105,25 @@ def test_a_process_that_claims_the_id_of_another_is_no_half_of_its_pair() -> Non
     clone = Process(net, hello_of(2, incarnation=9, directory=9), address=address_of(9))
     clone.know(1)
     assert streams.told == []
+
+
+def test_nothing_is_said_on_half_a_pair() -> None:
+    net = MemoryNetwork()
+    one = Process(net, hello_of(1))
+    two = Process(net, hello_of(2))
+    streams = Streams(one)
+    one.know(2)
+    net.after(100)
+    assert one.links.peer(TWO) is not None
+    assert not streams.pairs.say(TWO, [beat(1)])
+    assert two.links.peer(ONE) is None
+
+
+def test_a_clone_that_goes_takes_no_pair_with_it() -> None:
+    net, _, streams = world()
+    clone = Process(net, hello_of(2, incarnation=9, directory=9), address=address_of(9))
+    clone.know(1)
+    net.after(100)
+    clone.kill()
+    net.after(100)
+    assert [one.taken() for one in streams] == [[], []]

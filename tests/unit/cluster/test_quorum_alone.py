@@ -166,6 +166,7 @@ async def test_stopping_answers_what_was_taken_and_takes_no_more() -> None:
         assert await refusal(voter, create("late")) is ErrorCode.SHUTTING_DOWN
         runner.release()
         assert (await taken).name == "orders"
+    assert await refusal(voter, create("later")) is ErrorCode.SHUTTING_DOWN
 
 
 async def test_a_run_that_is_cancelled_leaves_an_unknown_outcome() -> None:
@@ -217,16 +218,18 @@ async def test_too_many_who_wait_are_refused() -> None:
 async def test_a_bug_in_the_machine_is_shown_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     disk = SimDisk()
     voter = await open_voter(disk)
-    async with running(voter):
-        await voter.propose(REGISTER)
+    task = get_running_loop().create_task(voter.run())
+    await voter.propose(REGISTER)
 
-        def broken(*_: object) -> None:
-            raise AssertionError("METADATA_TOPIC_EXISTS")
+    def broken(*_: object) -> None:
+        raise AssertionError("METADATA_TOPIC_EXISTS")
 
-        monkeypatch.setattr(voter._metadata._machine, "replay", broken)
-        with pytest.raises(AssertionError, match="METADATA_TOPIC_EXISTS"):
-            await voter.propose(create("orders"))
-        assert await refusal(voter, create("other")) is ErrorCode.INTERNAL
+    monkeypatch.setattr(voter._metadata._machine, "replay", broken)
+    with pytest.raises(AssertionError, match="METADATA_TOPIC_EXISTS"):
+        await voter.propose(create("orders"))
+    assert await refusal(voter, create("other")) is ErrorCode.INTERNAL
+    with pytest.raises(AssertionError, match="QUORUM_STATE_IS_THE_LOGS"):
+        await task  # and with it the node: it would lead on without a quorum
     monkeypatch.undo()
     assert not (await open_voter(disk)).image.topics
 

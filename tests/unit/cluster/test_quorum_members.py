@@ -50,7 +50,7 @@ async def test_a_node_that_joins_learns_then_votes(small: QuorumWorld) -> None:
     assert {voter.node for voter in leader.quorum.configuration.voters} == (
         {1, 2, 3, 4} - {old.me.node}
     )
-    assert not leader.quorum.configuration.learners
+    assert leader.quorum.configuration.learners == (old.me,)
     await old.kill()
     await leader.kill()
     second = await small.leader()

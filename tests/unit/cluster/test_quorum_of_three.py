@@ -227,6 +227,8 @@ async def test_a_loop_that_stood_still_begins_no_election(world: QuorumWorld) ->
     for _ in range(5):
         world.clock.advance(20_000)
         await turns(20)
+        now = world.clock.monotonic_ms()
+        assert all(host.quorum._member._tick_at == now + 100 for host in world.hosts.values())
     assert leader.quorum.leads
     assert leader.quorum.term == term
 

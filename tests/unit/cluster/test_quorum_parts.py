@@ -11,12 +11,13 @@ from cluster.controller.image import EMPTY
 from cluster.controller.image_diff import image_diff
 from cluster.controller.request import Circumstances
 from cluster.raft.entry import Entry, EntryKind
+from cluster.raft.ready import DiskWork, Durable
 from cluster.raft.stable import open_member
 from cluster.raft.storage import RaftStorage
 from cluster.shell.raft_disk import RaftDisk
 from cluster.shell.raft_metadata import RaftMetadata
 from model.ids import Index, Term, WallMs
-from tests.quorum import ME, REGISTER, Runner
+from tests.quorum import ME, REGISTER, Runner, turns
 from tests.quorum_world import create
 
 NOW = Circumstances(now=WallMs(1), rand=Random(1))
@@ -81,3 +82,23 @@ def test_a_message_waits_for_work_or_for_nothing() -> None:
     disk = RaftDisk(RaftStorage(stable, me=ME), Runner(), ended=lambda: None)
     with pytest.raises(AssertionError, match="QUORUM_WORK_IS_AWAITED"):
         disk.wait(())
+
+
+async def test_files_are_let_go_once_the_thread_is_done_with_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stable = open_member(SimDisk(), Random(1), me=ME, voters=(ME,), file_bytes_max=1_024)
+    storage, runner, done = RaftStorage(stable, me=ME), Runner(), []
+    monkeypatch.setattr(storage, "perform", lambda _: done.append("performed"))
+    monkeypatch.setattr(storage, "close", lambda: done.append("closed"))
+    disk = RaftDisk(storage, runner, ended=lambda: None)
+    runner.hold()
+    disk.put(DiskWork(None, None, None, entries=(), durable=Durable(0, 0, Index(0))), ())
+    disk.begin()
+    await turns()
+    disk.close()
+    await turns()
+    assert done == []
+    runner.release()
+    await turns()
+    assert done == ["performed", "closed"]

@@ -147,3 +147,17 @@ def test_links_of_nodes_without_a_session_tell_nothing() -> None:
     sessions.link_up(ONE, NO_INCARNATION)
     sessions.ended(ONE)
     assert sessions.due(at(10_000)) == ()
+
+
+def test_a_process_with_a_successor_at_its_address_keeps_nobody_out() -> None:
+    """Its successor registers at once; to fence it before would change more than that does."""
+    sessions = begun(broker(ONE))
+    sessions.succeeded(ONE, OTHER)  # of a process that is not the one that is held
+    sessions.succeeded(TWO, PROCESS)
+    assert sessions.live(at(0)) == {ONE}
+    sessions.succeeded(ONE, PROCESS)
+    assert sessions.live(at(0)) == frozenset()
+    assert sessions.due(at(2_499)) == ()
+    assert sessions.due(at(2_500)) == ((ONE, 3),)
+    sessions.registered(broker(ONE, epoch=4, incarnation=OTHER), at(2_500))
+    assert sessions.live(at(2_500)) == {ONE}

@@ -195,3 +195,15 @@ def test_nothing_is_told_closed_beyond_what_is_reserved() -> None:
         world.clock.reserved(AppendTimeMs(NOON))
     with pytest.raises(AssertionError, match="CLOSED_TIME_IS_READ"):
         world.clock.closed_time(AppendTimeMs(now + TICK_MS))
+
+
+def test_what_is_to_be_reserved_rises_while_the_last_is_on_its_way_to_the_disk() -> None:
+    """Another node, whose clock is a little behind, is heard between the two."""
+    world = World(floor=NOON - 50)
+    now = world.after(100)
+    first = world.clock.reserve_until(now)
+    second = world.clock.reserve_until(AppendTimeMs(now - 7))
+    assert (first, second) == (now + RESERVE_MS, now + RESERVE_MS)
+    world.clock.reserved(first)
+    world.clock.reserved(second)
+    assert world.clock.reserved_until == first

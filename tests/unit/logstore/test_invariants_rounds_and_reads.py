@@ -103,7 +103,7 @@ def test_a_checkpoint_is_noted_once(directory: LogDirectory, log: PartitionLog) 
 
 def test_a_read_begins_where_a_batch_does(log: PartitionLog) -> None:
     plan = read_from_disk(log)
-    plan._position = None
+    plan._block = None
     with pytest.raises(AssertionError, match="READ_PLAN_HAS_POSITION"):
         plan.blocking()
 
@@ -112,8 +112,8 @@ def test_a_read_that_may_wait_returns(log: PartitionLog, monkeypatch: pytest.Mon
     plan = read_from_disk(log)
     read = ReadPlan._read
 
-    def impatient(plan: ReadPlan, pread: Pread, position: Position) -> object:
-        return read(plan, lambda size, at: None, position)
+    def impatient(plan: ReadPlan, pread: Pread, block: tuple[Position, Offset]) -> object:
+        return read(plan, lambda size, at: None, block)
 
     monkeypatch.setattr(ReadPlan, "_read", impatient)
     with pytest.raises(AssertionError, match="BLOCKING_READ_RETURNS"):

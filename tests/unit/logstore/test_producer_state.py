@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logstore import producer_state
 from logstore.producer_snapshot import decode, encode
 from logstore.producer_state import (
     FRESH,
@@ -167,12 +168,40 @@ def test_after_a_cut_the_producer_goes_on_where_the_log_ends(batches: list[int],
         known.appended(P, E, batch(end, records, end))
         end += records
     kept = min(kept, len(batches) - 1)
-    if kept < len(batches) - WINDOW_BATCHES:
-        return  # deeper than the window: the owner reads the log again
+    as_it_was = state()
+    for number in range(kept):
+        as_it_was.appended(P, E, batch(starts[number], batches[number], starts[number]))
     known.roll_back(Offset(starts[kept]))
+    assert list(known.items()) == list(as_it_was.items())
     assert known.check(P, E, Sequence(starts[kept]), records=1) == FRESH
     with pytest.raises(RequestError):
         known.check(P, E, Sequence(starts[kept] + 1), records=1)
+
+
+def test_a_cut_brings_back_who_had_to_make_room() -> None:
+    known = state(limit=2)
+    for number in range(3):
+        known.appended(ProducerId(number), E, batch(0, 1, number))
+    assert [name for name, _ in known.items()] == [1, 2]
+    known.roll_back(Offset(2))
+    assert [name for name, _ in known.items()] == [0, 1]
+
+
+def test_it_tells_how_far_back_it_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer_state, "REMEMBERED_MAX", 3)
+    known = state()
+    for number in range(10):
+        known.appended(P, E, batch(number, 1, number))
+    known.settle(Offset(6), Offset(2))  # four more are remembered than are to be, and filed
+    assert known.reaches(Offset(6))
+    assert not known.reaches(Offset(5))
+    known.settle(Offset(8), Offset(10))
+    assert known.reaches(Offset(8))
+    assert not known.reaches(Offset(7))
+    known.roll_back(Offset(8))
+    assert [each.base_sequence for _, one in known.items() for each in one.window] == [
+        3, 4, 5, 6, 7,
+    ]  # fmt: skip
 
 
 def test_any_spoilt_byte_is_noticed() -> None:

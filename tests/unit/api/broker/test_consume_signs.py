@@ -10,9 +10,9 @@ from api.broker.consume_actions import SessionDoors
 from api.broker.consume_events import ALIVE, Assigned, Heartbeat, Joined, Opening
 from api.broker.consume_session import HEARTBEAT_MS
 from api.broker.place import Latest, Place
+from api.broker.readable import Readable
 from api.broker.resolve import Resolve, Resolved
 from api.broker.subscribe import CaughtUp
-from cluster.shell.hosted_partition import HostedPartition
 from model.ids import MonotonicMs
 from model.principal import Principal
 from tests.broker_node import BrokerNode, batch_of, broker_node
@@ -28,9 +28,7 @@ class Patient(Resolve):
         self.may = asyncio.Event()
         self.asked = 0
 
-    async def __call__(
-        self, principal: Principal, partition: HostedPartition, place: Place
-    ) -> Resolved:
+    async def __call__(self, principal: Principal, partition: Readable, place: Place) -> Resolved:
         self.asked += 1
         await self.may.wait()
         return await super().__call__(principal, partition, place)

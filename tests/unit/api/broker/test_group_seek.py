@@ -10,8 +10,8 @@ import pytest
 from api.broker.group_commits import NamedCursor
 from api.broker.group_seek import TRIES_MAX, GroupSeek, SeekGroup, ShiftBy, ToPlace
 from api.broker.place import Earliest, Latest, Place
+from api.broker.readable import Readable
 from api.broker.resolve import Resolve, Resolved
-from cluster.shell.hosted_partition import HostedPartition
 from consumer_groups.machine import GroupMachine
 from consumer_groups.requests import FromOutside
 from model.errors import ErrorCode, RequestError
@@ -56,9 +56,7 @@ class Busy(Resolve):
         self._busy = node
         self._further = list(further)
 
-    async def __call__(
-        self, principal: Principal, partition: HostedPartition, place: Place
-    ) -> Resolved:
+    async def __call__(self, principal: Principal, partition: Readable, place: Place) -> Resolved:
         found = await self._resolve(principal, partition, place)
         if self._further:
             await commit(self._busy, self._further.pop(0), 1)
@@ -99,7 +97,7 @@ async def test_a_group_that_begins_somewhere_each_time_is_told_so_and_not_moved(
 
         class Endless(Busy):
             async def __call__(
-                self, principal: Principal, partition: HostedPartition, place: Place
+                self, principal: Principal, partition: Readable, place: Place
             ) -> Resolved:
                 if partition.number == 0:  # once each time that places are looked up
                     return await super().__call__(principal, partition, place)

@@ -2,9 +2,8 @@
 
 import pytest
 
-from api.broker.broker import Broker
-from api.node.assemble import Node
-from api.sim.disk import SimDisk
+from api.broker.distant import DistantPartition
+from api.broker.read_on import ReadFrom
 from cluster.controller.producer_ids import ProducerIds
 from cluster.shell.raft_quorum import RaftQuorum
 from logstore.partition_log import PartitionLog, ReadPlan, ReadResult
@@ -53,18 +52,10 @@ async def test_a_partition_is_hosted_once() -> None:
             one.node.partitions.load([partition.topic])
 
 
-async def test_a_node_has_no_use_cases_before_it_has_started(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    early: list[Broker] = []
-    join = Node._join
-
-    async def ask_first(node: Node) -> None:
-        with pytest.raises(AssertionError, match="NODE_HAS_STARTED"):
-            early.append(node.broker)
-        await join(node)
-
-    monkeypatch.setattr(Node, "_join", ask_first)
-    async with broker_node(SimDisk()) as one:
-        assert one.broker is one.node.broker
-    assert early == []
+async def test_only_a_replica_is_read_here() -> None:
+    async with broker_node() as one:
+        topic = (await one.create("orders")).topic
+        elsewhere = DistantPartition(topic, 0, one.broker.every.watched)
+        place = ReadFrom(elsewhere, Offset(0), 100)
+        with pytest.raises(AssertionError, match="READ_HERE_IS_HOSTED"):
+            await one.broker.read_on(ANONYMOUS, [place], min_bytes=0, max_bytes=100, max_wait_ms=0)

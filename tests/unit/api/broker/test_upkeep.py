@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from api.broker.health import Status
 from api.broker.housekeeping import QUIET_MS
 from api.broker.place import AtTime, Earliest
 from api.broker.scrubber import FIRST_MS
@@ -132,7 +133,8 @@ async def test_the_scrub_tells_of_damage_once_wherever_somebody_looks() -> None:
         assert (place.finding.position, place.finding.why) == (size, "checksum")
         assert damage.found == len(told(node, "log_corrupt")) == 1
         seen = node.broker.cluster(ANONYMOUS, {})
-        assert seen.damage == [str(place)]
+        assert list(seen.health.reasons) == [f"damaged on the disk of node 0: {place}"]
+        assert seen.health.status is Status.UNHEALTHY
         assert (await node.fetch(orders, 1)).error is not None
         await until(node, lambda: not orders.log.segment_list[0].damage, step_ms=HOUSEKEEPING_MS)
         assert len(damage.places) == 1, "the reader met the same place"

@@ -16,6 +16,7 @@ import pytest
 
 from api.cli.banner import banner
 from api.cli.dev import MEMORY_FREE_BYTES_MIN, _memory_directory
+from api.cli.starting import tell_ready
 from api.door import Address
 
 ROOT = Path(__file__).parents[4]
@@ -188,3 +189,11 @@ def test_the_banner_lists_only_what_is_served() -> None:
         "      tidelog produce orders -k alice <<< '{\"total\": 9.5}'\n"
         "      tidelog consume orders -o start\n"
     )
+
+
+def test_a_node_goes_on_when_nobody_waits_for_it_any_more() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    tell_ready({"kafka": Address("127.0.0.1", 9092)}, ready_fd=writer, ports_file=None)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(writer)

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
+from api.kafka.listener import Crowd
 from api.kafka_settings import KafkaSettings
 from tests.kafka_door import LATER, NOW, POLL, Listening, answers, listening, request
 
@@ -86,6 +87,26 @@ async def test_all_clients_together_are_limited() -> None:
             first.close()
             await until(at, connections=2)
             await connected(at, others)
+
+
+async def test_the_clients_of_two_listeners_are_limited_together() -> None:
+    crowd, limits = Crowd(), KafkaSettings(connections_max=3, connections_per_address_max=2)
+    async with listening(limits, crowd=crowd) as one, listening(limits, crowd=crowd) as other:
+        with ExitStack() as first, ExitStack() as others:
+            await connected(one, first)
+            await connected(other, others)
+            assert await is_hung_up_on(one.address)  # by its address
+            assert await is_hung_up_on(other.address)
+            await connected(other, others, source="127.0.0.2")
+            assert other.parts.counters.connections == 3
+            with ExitStack() as third:
+                with pytest.raises(ConnectionResetError):
+                    await connected(one, third, source="127.0.0.3")
+            first.close()
+            await until(one, connections=0)
+            await connected(other, others)
+            assert (crowd.size, dict(crowd.by_host)) == (3, {"127.0.0.1": 2, "127.0.0.2": 1})
+    assert (crowd.size, crowd.by_host) == (0, {})
 
 
 async def test_clients_of_one_address_are_limited() -> None:

@@ -1,22 +1,31 @@
 """What stands around a call: work that may take for ever ends with the node."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from grpc import aio
+from grpc import StatusCode, aio
 
+from api.broker.joining import WAIT_MS_MAX, Joining
 from api.node.log_events import EVENTS
 from api.node.system_rand import SystemRand
 from api.rpc.guard import Guard
 from api.settings import LogLevel
+from api.sim.clock import SimClock
 from model.errors import ErrorCode, RequestError
+from model.ids import NodeId, WallMs
 from tests.world import Log
 
+CLOCK = SimClock(wall=WallMs(0))
 
-def guard() -> Guard:
-    nobody: Any = None
-    return Guard(nobody, rand=SystemRand(), note=Log())
+
+def guard(*, joined: bool = True) -> Guard:
+    joining = Joining(NodeId(4), CLOCK)
+    if joined:
+        joining.end()
+    broker: Any = SimpleNamespace(context=SimpleNamespace(joining=joining), cluster_id="tide")
+    return Guard(broker, rand=SystemRand(), note=Log())
 
 
 async def test_a_node_that_stops_breaks_off_what_waits() -> None:
@@ -113,3 +122,52 @@ async def test_what_is_ours_is_told_though_a_client_hung_up_as_well(failure: Exc
     await one.run("LogService/Subscribe", call, act)
     assert [event for event, _ in log.lines] == ["request_failed"]
     assert (one.counters.bugs, len(call.aborted)) == (1, 1)
+
+
+async def turns() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("left_s", [None, 30.0, 0.2])
+async def test_a_node_that_has_not_joined_refuses_after_a_moment(left_s: float | None) -> None:
+    """Nothing was done, and the next node may serve: what else is left of the call's time."""
+    one = guard(joined=False)
+    call: Any = Hanging(cancelled=False)
+    call.time_remaining = lambda: left_s
+    asked = asyncio.ensure_future(one.run("TopicService/ListTopics", call, _served))
+    await turns()
+    wait_ms = WAIT_MS_MAX if left_s is None else min(WAIT_MS_MAX, int(left_s * 1_000))
+    CLOCK.advance(wait_ms - 1)
+    await turns()
+    assert not asked.done()
+    CLOCK.advance(1)
+    await asked
+    ((status, text, _),) = call.aborted
+    assert status is StatusCode.UNAVAILABLE
+    assert "node 4 has not joined its cluster" in text
+
+
+async def test_a_call_that_comes_a_moment_too_early_is_served() -> None:
+    one = guard(joined=False)
+    call: Any = Hanging(cancelled=False)
+    asked = asyncio.ensure_future(one.run("TopicService/ListTopics", call, _served))
+    await turns()
+    assert not asked.done()
+    one.joining.end()
+    assert await asked == "served"
+    assert call.aborted == []
+
+
+async def test_a_node_that_stops_before_it_has_joined_keeps_no_call() -> None:
+    one = guard(joined=False)
+    call: Any = Hanging(cancelled=False)
+    asked = asyncio.ensure_future(one.run("TopicService/ListTopics", call, _served))
+    await turns()
+    one.drain()
+    await asked
+    assert "stopping" in call.aborted[0][1]
+
+
+async def _served(_: Any) -> str:
+    return "served"

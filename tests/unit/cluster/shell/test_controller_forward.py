@@ -1,8 +1,10 @@
 """What is proposed on any node: taken to the leader, read back where it was asked."""
 
+from asyncio import Task, get_running_loop
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from cluster.controller.alter_config import AlterTopicConfig
@@ -13,10 +15,12 @@ from cluster.controller.partitions import AddPartitions
 from cluster.controller.producer_ids import AllocateProducerIds, ProducerIds
 from cluster.controller.standing import RemoveBroker
 from cluster.controller.topics import CreateTopic, DeleteTopic, TopicRemoved
-from cluster.peer.table import Family
-from model.errors import ErrorCode, Outcome
-from model.ids import GroupId, NodeId, ProducerId, TopicName
-from tests.controller_world import World
+from cluster.peer.hello import Hello
+from cluster.peer.table import Family, Frame
+from cluster.shell.peer_link import Answer
+from model.errors import ErrorCode, Outcome, RequestError
+from model.ids import GroupId, MonotonicMs, NodeId, ProducerId, TopicName
+from tests.controller_world import Node, World
 
 ORDERS = TopicName("orders")
 
@@ -32,8 +36,24 @@ def create(name: str = "orders", **more: Any) -> CreateTopic:
     return CreateTopic(name=name, partitions=1, replication_factor=3, **more)
 
 
-async def test_a_caller_on_any_node_reads_what_it_has_written(world: World) -> None:
+def hears_late(world: World, node: Node, ms: int) -> None:
+    """Let a node's member of the quorum hear so much later what it is told; its calls do not."""
+    hear, clock = node.links._handlers[Family.RAFT], world.net.clock
+
+    def later(peer: Hello, frame: Frame, answer: Answer | None) -> None:
+        kept = frame._replace(body=memoryview(bytes(frame.body)))
+        when = MonotonicMs(clock.monotonic_ms() + ms)
+        clock.call_at(when, lambda: hear(peer, kept, answer))
+
+    node.links._handlers[Family.RAFT] = later
+
+
+@pytest.mark.parametrize("late_ms", [0, 200])
+async def test_a_caller_on_any_node_reads_what_it_has_written(world: World, late_ms: int) -> None:
+    """Also where the entry comes long after the answer: the answer waits for it."""
     active = await world.formed(1, 2, 3)
+    for node in world.others(active) if late_ms else ():
+        hears_late(world, node, late_ms)
     for node in (active, *world.others(active)):
         quorum, name = node.at_work.quorum, f"t{node.node}"
         topic = await world.done(quorum.propose(create(name, config={"retention.ms": "9"})))
@@ -127,6 +147,45 @@ async def test_a_leader_that_is_lost_with_the_call_leaves_it_unknown(world: Worl
     assert world.standing(active.node, by=other) is Standing.RUNNING
 
 
+async def test_what_has_left_is_not_sent_again_over_the_next_link(world: World) -> None:
+    """P4: there is time for it, and the controller is reached again; nobody knows what it did."""
+    active = await world.formed(1, 2, 3)
+    asker = world.others(active)[0]
+    active.host.stopped = True
+    request = AllocateProducerIds(node=asker.node)
+    asked = get_running_loop().create_task(asker.at_work.quorum.propose(request))
+    await world.settle()  # it has left
+    assert not asked.done()
+    asker.links.end(active.node)
+    active.host.stopped = False
+    error = await world.refused(answered(asked))
+    assert (error.code, error.code.outcome) == (ErrorCode.UPSTREAM_LOST, Outcome.UNKNOWN)
+    await world.after(2_000)
+    assert world.active() is active
+    assert active.quorum.image.next_producer_id in {0, 1_000}
+
+
+async def answered(asked: "Task[Any]") -> Any:
+    return await asked
+
+
+async def test_a_call_that_has_left_is_made_once_though_there_is_time_for_another(
+    world: World,
+) -> None:
+    active = await world.formed(1, 2, 3)
+    asker = world.others(active)[0]
+    active.host.stopped = True  # the call lies in its kernel's buffer, and ends with it
+    call = get_running_loop().create_task(asker.at_work.quorum.propose(create()))
+    await world.after(100)
+    await active.kill()
+    await world.until(call.done)
+    error = call.exception()
+    assert isinstance(error, RequestError)
+    assert error.code is ErrorCode.UPSTREAM_LOST
+    await world.after(3_000)
+    assert all(not node.quorum.image.topics for node in world.nodes.values())
+
+
 async def test_what_a_deposed_leader_had_appended_is_unknown(world: World) -> None:
     active = await world.formed(1, 2, 3)
     asker = world.others(active)[0]
@@ -176,3 +235,15 @@ async def test_an_answer_that_is_never_shown_here_is_unknown(world: World) -> No
     error = await world.refused(asker.at_work.quorum.propose(create()))
     assert (error.code, error.code.outcome) == (ErrorCode.UPSTREAM_LOST, Outcome.UNKNOWN)
     assert ORDERS in active.quorum.image.topics
+
+
+async def test_what_is_done_and_cannot_be_shown_here_is_not_told_not_done(world: World) -> None:
+    active = await world.formed(1, 2, 3)
+    asker = world.others(active)[0]
+    await world.done(asker.at_work.quorum.propose(create()))
+    gone = await world.done(asker.at_work.quorum.propose(DeleteTopic(name="orders")))
+    asker.links._handlers[Family.RAFT] = lambda *_: None
+    removed = TopicRemoved(topic_id=gone.topic_id)
+    error = await world.refused(asker.at_work.quorum.propose(removed))
+    assert (error.code, error.code.outcome) == (ErrorCode.UPSTREAM_LOST, Outcome.UNKNOWN)
+    assert gone.topic_id not in active.quorum.image.deleted

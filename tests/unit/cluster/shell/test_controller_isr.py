@@ -7,6 +7,7 @@ import pytest_asyncio
 from cluster.controller.image import PartitionImage
 from cluster.controller.isr import IsrProposal, RowVersion
 from cluster.controller.topics import CreateTopic
+from cluster.peer.table import Family
 from model.ids import NodeId, PartitionId, RegistrationEpoch
 from tests.controller_world import Node, World
 
@@ -66,14 +67,38 @@ async def test_a_follower_that_has_been_registered_anew_is_refused_once(world: W
     assert leader.isr_refused == [(partition, based_on.partition_epoch)]
 
 
+async def test_who_stays_and_has_not_spoken_goes_under_the_registration_of_the_metadata(
+    world: World,
+) -> None:
+    """No frame that the controller could not read: the link between the two stays up."""
+    active = await world.formed(1, 2, 3)
+    leader, follower = world.others(active)
+    based_on = await led_by(world, leader, follower, active)
+    leader.at_work.isr.alter_isr([IsrProposal(based_on, ((follower.node, None),))])
+    await world.until(lambda: row(leader).isr == (leader.node, follower.node))
+    assert leader.isr_refused == []
+    assert leader.tasks.failed == []
+    stays, gone = (follower.node, None), (NodeId(9), None)
+    now = version(leader)
+    leader.at_work.isr.alter_isr([IsrProposal(now, (stays, gone))])
+    await world.until(lambda: bool(leader.isr_refused))
+    assert leader.isr_refused == [(PartitionId(now.topic_id, 0), now.partition_epoch)]
+
+
 async def test_a_row_that_has_changed_is_no_refusal(world: World) -> None:
     active = await world.formed(1, 2, 3)
     leader, follower = world.others(active)
     based_on = await led_by(world, leader, follower, active)
     request = of(based_on, follower)
+    heard = leader.links._handlers.pop(Family.RAFT)  # the change itself is on its way for a while
     leader.at_work.isr.alter_isr([request])
     await world.settle()
-    leader.at_work.isr.alter_isr([request])  # a copy: the first was taken
+    assert row(active).isr == (leader.node, follower.node)
+    assert row(leader).partition_epoch == based_on.partition_epoch
+    leader.at_work.isr.alter_isr([request])  # a copy, of what was taken
+    await world.settle()
+    assert leader.isr_refused == []
+    leader.links.route(Family.RAFT, heard)
     await world.until(lambda: row(leader).isr == (leader.node, follower.node))
     await world.after(2_000)
     assert leader.isr_refused == []

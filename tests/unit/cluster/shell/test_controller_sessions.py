@@ -1,13 +1,21 @@
 """The controller over three nodes: who lives, who is fenced by proof or silence, who comes back."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from cluster.controller.image import LogEnd, PartitionImage, Standing
 from cluster.controller.leadership import TransferLeader
+from cluster.controller.request import Request
+from cluster.controller.request_frames import BrokerHeartbeat
+from cluster.controller.sessions import Heard
+from cluster.controller.standing import SetStanding
 from cluster.controller.topics import CreateTopic
-from model.ids import LeaderEpoch, NodeId, Offset, PartitionId
+from cluster.shell.peer_links import PeerLinks
+from model.errors import ErrorCode, RequestError
+from model.ids import LeaderEpoch, NodeId, Offset, PartitionId, RegistrationEpoch
 from tests.controller_world import Node, World
 
 
@@ -138,6 +146,53 @@ async def test_a_controller_that_stood_still_fences_nobody(world: World) -> None
     assert world.agreed()
 
 
+async def test_a_controller_that_stood_still_fences_nobody_over_what_it_reads_first(
+    world: World,
+) -> None:
+    active = await world.formed(1, 2, 3)
+    lost, lives = world.others(active)
+    await lost.kill()
+    await world.until(lambda: world.standing(lost.node, by=active) is Standing.FENCED)
+    world.net.clock._monotonic += 4_000  # nothing ran; then a refused attempt comes before a timer
+    active.deaths.refused(lost.node)
+    await world.settle()
+    assert [one["broker"] for one in active.noted("broker_fenced")] == [lost.node]
+    world.net.clock.advance(0)
+    await world.after(5_000)
+    assert world.standing(lives.node, by=active) is Standing.RUNNING
+
+
+async def test_a_proof_outlasts_a_controller_that_stood_still(world: World) -> None:
+    active = await world.formed(1, 2, 3)
+    lost = world.others(active)[0]
+    await lost.kill()
+    await world.after(100)  # its link is reset, and it was refused once
+    world.net.clock._monotonic += 1_000
+    took = await world.until(lambda: world.standing(lost.node, by=active) is Standing.FENCED)
+    assert took <= 700
+
+
+async def test_a_sign_of_life_from_who_is_fenced_is_forgotten_if_it_stays_the_last(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    active = await world.formed(1, 2, 3)
+    lost = world.others(active)[0]
+    await lost.kill()
+    await world.until(lambda: world.standing(lost.node, by=active) is Standing.FENCED)
+    propose = active.quorum.propose
+
+    async def none_comes_back(request: Request[Any]) -> Any:
+        if isinstance(request, SetStanding) and request.standing is Standing.RUNNING:
+            raise RequestError(ErrorCode.NO_QUORUM, "just then")
+        return await propose(request)
+
+    monkeypatch.setattr(active.quorum, "propose", none_comes_back)
+    late = BrokerHeartbeat(lost.node, RegistrationEpoch(1))
+    assert await world.done(active.at_work.service.do(late)) is Heard.UNFENCE
+    await world.after(10_000)
+    assert len(active.noted("broker_fenced")) <= 2
+
+
 async def test_a_node_that_stops_in_order_leads_nothing_and_is_not_missed(world: World) -> None:
     active = await world.formed(1, 2, 3)
     leaving, heir = world.others(active)
@@ -178,3 +233,21 @@ async def test_leaderships_go_back_to_whose_they_are(world: World) -> None:
     assert row(active).leader == heir.node
     assert await world.done(heir.at_work.client.elect_preferred()) == 1
     assert row(active).leader == away.node
+
+
+async def test_after_the_end_of_all_nobody_waits_for_sessions_of_the_dead(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other processes answer at the addresses of those that the new controller never met.
+
+    None of their links ends meanwhile, which would be another proof.
+    """
+    await world.formed(1, 2, 3)
+    for node in list(world.nodes.values()):
+        await node.kill()
+    await world.after(10_000)
+    monkeypatch.setattr(PeerLinks, "end", lambda *_: None)
+    world.start(1, 2, 3)
+    again = list(world.nodes.values())
+    assert await world.until(lambda: all(node.broker is not None for node in again)) < 2_000
+    assert not any(node.noted("broker_fenced") for node in again)

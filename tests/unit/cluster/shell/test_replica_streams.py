@@ -8,7 +8,7 @@ from cluster.peer.replica_frames import encode, encode_stream
 from cluster.peer.table import FrameType, parse
 from cluster.shell.replica_stream import FRAME_BYTES, ROOM_BYTES
 from model.errors import ErrorCode, MalformedError, RequestError
-from model.ids import AppendTimeMs, LeaderEpoch
+from model.ids import AppendTimeMs, LeaderEpoch, NodeId, RegistrationEpoch
 from tests.replica_cluster import ONE, THREE, TWO, Cluster
 from tests.replica_process import NOON, PLACE
 
@@ -198,3 +198,59 @@ def test_a_promise_ends_with_its_stream() -> None:
     world.cut(ONE, TWO)
     world.link(ONE, TWO)
     assert set(promised) == {THREE}
+
+
+def test_who_is_registered_anew_while_it_runs_is_counted_again() -> None:
+    world = Cluster()
+    world.change(world.row._replace(isr=(ONE, THREE)))
+    world.registered[TWO] = 9  # the cluster had forgotten it; its process goes on
+    world.nodes[TWO].streams.registered(RegistrationEpoch(9))
+    told = world.nodes[ONE].append(b"a")
+    world.pass_time(1_000)
+    assert world.isr == {ONE, TWO, THREE}
+    assert told.answers == [None]
+
+
+def test_a_leader_that_has_not_heard_of_the_partition_yet_is_asked_again_soon() -> None:
+    world = Cluster()
+    one, two = world.nodes[ONE], world.nodes[TWO]
+    one.partitions.apply(MetadataImage(), MetadataDelta(deleted=(PLACE.topic,)))
+    world.cut(ONE, TWO)
+    world.link(ONE, TWO)  # it asks, and nobody knows what for
+    world.run()
+    one.partitions.apply(MetadataImage(), MetadataDelta(created=(world.topic,)))
+    world.pass_time(200)
+    one.append(b"a")
+    world.run()
+    assert two.log.log_end == 1
+
+
+def test_room_comes_back_for_what_was_not_taken() -> None:
+    world = Cluster()
+    one, three = world.nodes[ONE], world.nodes[THREE]
+    three.partitions.apply(MetadataImage(), MetadataDelta(deleted=(PLACE.topic,)))
+    one.append(bytes(500_000))
+    del world.seen[:]
+    world.run()
+    assert [frame.type for _, to, frame in world.seen if to == THREE] == [FrameType.BATCHES]
+    credits = [
+        sender for sender, to, frame in world.seen if frame.type is FrameType.CREDIT and to == ONE
+    ]
+    assert THREE in credits
+
+
+@pytest.mark.parametrize("next_leader", [TWO, THREE])
+def test_room_comes_back_for_what_is_written_after_the_leadership_has_moved(
+    next_leader: NodeId,
+) -> None:
+    world = Cluster()
+    one, three = world.nodes[ONE], world.nodes[THREE]
+    three.slow = True
+    one.append(bytes(700_000))
+    world.run()
+    assert three.log.log_end == 1 > three.log.written_end
+    world.elect(next_leader, ONE, TWO, THREE)
+    three.slow = False
+    world.pass_time(1_000)
+    assert three.log.written_end == 1
+    assert one.streams._streams[THREE].sender.room_bytes == ROOM_BYTES

@@ -303,6 +303,29 @@ def test_what_comes_in_while_a_follower_is_read_for_follows_in_order() -> None:
     assert back.stored() == one.stored()
 
 
+def test_what_is_appended_in_the_tick_in_which_a_read_ends_is_sent_with_it() -> None:
+    world = Cluster()
+    world.kill(THREE)
+    one = world.nodes[ONE]
+    for number in range(300):
+        one.append(b"%06d" % number * 200)
+        world.run()
+    world.pass_time(5_000)
+    assert one.log.tail.start > 250
+    one.slow = True
+    back = world.start(THREE)
+    world.run()
+    (read,) = one.jobs
+    one.append(b"there before the read ends")
+    world.run()
+    one.append(b"in the very tick")
+    one.jobs.remove(read)
+    read()
+    one.slow = False
+    world.run()
+    assert back.stored() == one.stored()
+
+
 def test_a_log_start_is_told_exactly_and_without_an_append() -> None:
     world = Cluster()
     one, two = world.nodes[ONE], world.nodes[TWO]

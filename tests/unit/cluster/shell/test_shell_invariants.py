@@ -35,7 +35,7 @@ PARTITION = PartitionId(TopicId(bytes(16)), 0)
 
 def bare(of: type[Any], **known: object) -> Any:
     """Return an object of which nothing is there but what is named."""
-    made = of.__new__(of)
+    made: Any = object.__new__(of)
     for name, value in known.items():
         setattr(made, name, value)
     return made
@@ -48,7 +48,11 @@ def broken(name: str) -> Any:
 async def test_a_seed_that_has_no_quorum_is_not_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     one = SimpleNamespace(note=print)
     bootstrap = bare(
-        controller_bootstrap.Bootstrap, _me=EMPTY, _seeds={"two:9093": one}, _note=one.note
+        controller_bootstrap.Bootstrap,
+        _me=EMPTY,
+        _seeds={"two:9093": one},
+        _note=one.note,
+        _foreign=None,
     )
 
     async def answers() -> dict[str, object]:
@@ -144,7 +148,7 @@ def test_only_questions_about_states_are_answered() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("cluster.shell.peer_states.decode", lambda _: None)
         with broken("STATE_FRAMES_ASK"):
-            states._receive(hello_of(2), asked, print)
+            states._receive(hello_of(2), asked, cast(Any, print))
 
 
 def test_a_standby_is_in_one_pair_of_hands() -> None:

@@ -1,0 +1,24 @@
+"""Where Kafka clients reach a node: by the listener that they came in by, on whichever it is."""
+
+from typing import TYPE_CHECKING
+
+from model.ids import NodeId
+
+if TYPE_CHECKING:
+    from api.kafka.broker_port import BrokerPort
+
+
+def address_of(broker: "BrokerPort", node: NodeId, listener: str) -> tuple[str, int] | None:
+    """Return host and port of a node's listener; None: that node has none of this name.
+
+    This node knows its own best: it may have found its port only when it began to listen. Of the
+    others it knows what they have registered.
+    """
+    if node == broker.node_id:
+        return broker.kafka_endpoint(listener)
+    registered = broker.image.brokers.get(node)
+    if registered is not None:
+        for endpoint in registered.endpoints:
+            if endpoint.listener == listener:
+                return endpoint.host, endpoint.port
+    return None

@@ -1,0 +1,111 @@
+"""Between those who meet damage on this node, and the repairs that fetch it from other nodes.
+
+What a start has found lost or damaged counts from the first moment on: such a node registers as one
+that was not stopped in order, whatever its last stop was, and tells elections only of what it has
+whole (P3, P45).
+"""
+
+from collections.abc import Callable
+
+from api.node.parts import Parts
+from cluster.controller.image import NO_EPOCH, LogEnd
+from cluster.controller.leadership import TransferLeader
+from cluster.controller.port import QuorumPort
+from cluster.shell.hosted_partition import HostedPartition
+from cluster.shell.peer_links import PeerLinks
+from cluster.shell.peer_repairs import PeerRepairs
+from cluster.shell.repair_port import RepairDoors
+from cluster.shell.repairs import Repairs
+from logstore.segment import Segment
+from logstore.whole_end import lost_files, whole_end
+from model.errors import RequestError
+from model.ids import NodeId, Offset, PartitionId
+
+
+class Mending:
+    """See the module. Loop only."""
+
+    def __init__(self, parts: Parts, links: PeerLinks) -> None:
+        """Take what other nodes ask; before the first link."""
+        self._parts = parts
+        self._links = PeerRepairs(links)
+        self._lost = lost_files(parts.opened.report)
+        self._quorum: QuorumPort | None = None
+        self._repairs: Repairs | None = None
+        self._collect: Callable[[HostedPartition], None] = _nobody
+        self._mended: Callable[[HostedPartition, Segment], None] = _nobody_else
+
+    @property
+    def clean(self) -> bool:
+        """Whether this node has all that it had when it was stopped in order."""
+        return self._parts.opened.clean and not self._lost
+
+    def begin(self, quorum: QuorumPort) -> None:
+        """Repair, and answer other nodes, from here on."""
+        parts, world = self._parts, self._parts.world
+        self._quorum = quorum
+        doors = RepairDoors(
+            node=parts.opened.identity.node,
+            clock=world.clock,
+            spawn=world.spawn,
+            disk=world.disk,
+            writer=parts.writer,
+            read_pool=parts.read_pool,
+            accepts=parts.opened.directory.accepts,
+            links=self._links,
+            note=world.note,
+            hand_over=self._hand_over,
+            mended=self._told,
+        )
+        repairs = self._repairs = Repairs(doors, parts.partitions)
+        self._links.serve(repairs.serve)
+
+    def tell(
+        self,
+        *,
+        collect: Callable[[HostedPartition], None],
+        mended: Callable[[HostedPartition, Segment], None],
+    ) -> None:
+        """Call `collect` where a segment may be damaged, `mended` where one is whole again."""
+        self._collect, self._mended = collect, mended
+
+    def found(self, hosted: HostedPartition, segment: Segment) -> None:
+        """Repair a segment in which somebody has met damage."""
+        if self._repairs is not None:
+            self._repairs.found(hosted, segment)
+
+    def damaged(self, partition: PartitionId) -> None:
+        """What a follower needs is damaged here."""
+        hosted = self._parts.partitions.by_id(partition)
+        if hosted is not None:
+            self._collect(hosted)
+
+    def end_of(self, partition: PartitionId) -> LogEnd:
+        """Return up to where this node has a log whole, for an election that waits for it."""
+        log = self._parts.opened.directory.partitions.get(partition)
+        if log is None:
+            return LogEnd(NO_EPOCH, Offset(0))
+        end = whole_end(log, self._lost)
+        latest = log.leader_epochs.epoch_at(Offset(end - 1)) if end > log.log_start else None
+        if end == log.log_end:
+            latest = log.leader_epochs.latest
+        return LogEnd(NO_EPOCH if latest is None else latest, end)
+
+    def _told(self, hosted: HostedPartition, segment: Segment) -> None:
+        self._mended(hosted, segment)
+
+    async def _hand_over(self, hosted: HostedPartition, to: NodeId) -> None:
+        quorum, name, number = self._quorum, hosted.topic.name, hosted.number
+        assert quorum is not None, "NODE_HAS_ENTERED"
+        try:
+            await quorum.propose(TransferLeader(topic=name, number=number, to=to))
+        except RequestError as refused:  # it goes on leading, and is repaired all the same
+            self._parts.world.note("controller_not_taken", error=str(refused))
+
+
+def _nobody(hosted: HostedPartition) -> None:
+    """Nobody keeps count of damage yet."""
+
+
+def _nobody_else(hosted: HostedPartition, segment: Segment) -> None:
+    """Nobody keeps count of damage yet."""

@@ -1,0 +1,247 @@
+"""A campaign: nodes, clients, strikes one after the other, and the judgement at the end."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Final, NamedTuple
+
+from confluent_kafka import KafkaException
+
+from tests.chaos.check import check
+from tests.chaos.history import Exited, Fault, Healed, History, HistoryError, Killed, now_us
+from tests.chaos.history_reading import read_in_order
+from tests.chaos.nodes_acks import Acks
+from tests.chaos.nodes_crowd import READERS, WRITERS, ClientDied, Crowd
+from tests.chaos.nodes_drain import drained, ends, read_all, wait_for_group
+from tests.chaos.nodes_outcome import Outcome, Row
+from tests.chaos.nodes_plan import BACK_S_MAX, GROUP, PARTITIONS, REPLICAS, RUN, TOPIC, Kind
+from tests.chaos.nodes_replicas import compare, verify
+from tests.chaos.nodes_strikes import DEEDS, Blow, Strike, strikes
+from tests.chaos.nodes_watch import NotBack, Watch
+from tests.chaos.nodes_world import World
+from tests.kill.node_process import NodeFailed
+from tidelog.errors import TidelogError
+from tidelog.sync import Client, connect
+
+LOST: Final = frozenset(
+    {"lost-write", "unseen", "inconsistent-offset", "moved", "int-poll-skip", "poll-skip"}
+)
+"""Rules that say that an acknowledged record is gone, or another stands in its place."""
+BROKEN: Final = (NotBack, ClientDied, NodeFailed, TidelogError, KafkaException, HistoryError)
+"""Ends a campaign early; what there is by then is judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done."""
+
+    counts: Mapping[Kind, int]
+    seed: int
+    pause_s: float = 20.0
+    rate: float = 5.0
+    """Records a second of each producer in each partition."""
+    environment: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    """Of nodes."""
+
+    @property
+    def has_network(self) -> bool:
+        """Whether each node needs a network of its own."""
+        return bool(self.counts.get(Kind.CUTS))
+
+    @property
+    def has_volumes(self) -> bool:
+        """Whether each node needs a disk of its own."""
+        return bool(self.counts.get(Kind.POWER_CUTS))
+
+    @property
+    def needs_own_machine(self) -> bool:
+        """Whether there are mounts or networks to be made."""
+        return self.has_network or self.has_volumes
+
+
+class Scene(NamedTuple):
+    """Everything that there is while nodes run."""
+
+    world: World
+    crowd: Crowd
+    client: Client
+    watch: Watch
+    history: History
+    """The run's own."""
+
+
+class Campaign:
+    """See the module."""
+
+    def __init__(self, plan: Plan, folder: Path, *, say: Callable[[str], None]) -> None:
+        """Begin in a folder that is empty."""
+        self._plan = plan
+        self._folder = folder
+        self._say = say
+        self.outcome = Outcome(plan.seed)
+
+    def run(self) -> Outcome:
+        """Run all of it; everything that was made for it is put back, however it ends."""
+        began = monotonic()
+        world = World(
+            self._folder,
+            has_network=self._plan.has_network,
+            has_volumes=self._plan.has_volumes,
+            environment=self._plan.environment,
+        )
+        with world:
+            try:
+                world.start()
+                self._in_world(world)
+            except NodeFailed as failed:
+                self._problem(str(failed))
+        self.outcome.seconds = monotonic() - began
+        return self.outcome
+
+    def _in_world(self, world: World) -> None:
+        crowd = Crowd(self._folder, {"sdk": world.url(), "kafka": world.kafka()}, self._plan.rate)
+        history = History(crowd.histories, RUN)
+        try:
+            with connect(world.url(), client_id=RUN) as client:
+                watch = Watch(client, crowd, Acks(crowd.histories))
+                wanted = self._strike(Scene(world, crowd, client, watch, history))
+        finally:
+            crowd.close()
+            self.outcome.notes += crowd.all_words()
+        self._stop(world, history)
+        history.close()
+        self._judge(crowd.histories)
+        if wanted is not None:
+            self._compare(world, *wanted)
+
+    def _strike(self, scene: Scene) -> tuple[str, dict[int, int]] | None:
+        """Do everything that needs running nodes.
+
+        Returns the topic's id and where its partitions end; None: it did not come so far.
+        """
+        world, crowd, watch = scene.world, scene.crowd, scene.watch
+        try:
+            scene.client.topics.create(TOPIC, partitions=PARTITIONS, replicas=REPLICAS)
+            crowd.start(READERS)
+            crowd.start(WRITERS)
+            watch.writes_back("at first")
+            watch.healed("after the start")
+            for volume in world.volumes.values():
+                volume.sync()  # a run without syncs loses records, not the topic
+            for strike in strikes(self._plan.counts, self._plan.seed, pause_s=self._plan.pause_s):
+                self._one(strike, scene)
+            return self._drain(scene)
+        except BROKEN as broken:
+            self._problem(f"{type(broken).__name__}: {broken}")
+            if dead := world.dead():
+                self._problem(f"nodes {dead} do not run: {_words(world, dead)}")
+            self._read_what_is_there(scene)
+            return None
+
+    def _read_what_is_there(self, scene: Scene) -> None:
+        """Read all of it after a campaign that was broken off: what is missing is to be told."""
+        scene.crowd.close()
+        try:
+            scene.watch.healed("after it was broken off")  # a deposed leader shows what it has
+            wanted = ends(scene.world.kafka())
+            reader = History(scene.crowd.histories, "reads-all")
+            read_all(scene.world.kafka(), reader, wanted)
+            reader.close()
+        except BROKEN as broken:
+            self._problem(f"nor can it be read: {type(broken).__name__}: {broken}")
+            return
+        for event in drained(wanted):
+            scene.history.note(event)
+
+    def _one(self, strike: Strike, scene: Scene) -> None:
+        """Strike once, and wait until everything is as it was before."""
+        world, watch, history = scene.world, scene.watch, scene.history
+        ends_before = len(world.ends)
+        history.note(Fault(now_us(), what=f"{strike.kind}: {strike}"))
+        for number in (1, 2, 3):
+            history.note(Killed(now_us(), who=f"node-{number}"))
+        began = monotonic()
+        try:
+            blow = DEEDS[strike.kind](world, strike, watch)
+        except NotBack as late:  # what was broken is mended: it may go on
+            self._problem(str(late))
+            blow = Blow(str(late), monotonic())
+        self._note_ends(world, history, ends_before)
+        history.note(Healed(now_us()))
+        watch.writes_back(f"after: {blow.what}")
+        watch.healed(f"after: {blow.what}")
+        healed_s = monotonic() - blow.mended_s
+        silence = watch.silence(began if blow.counts_from_s is None else blow.counts_from_s)
+        where = f"{silence.lane.at} by {silence.lane.door}"
+        row = Row(strike.kind, blow.what, silence.seconds, where, healed_s)
+        self.outcome.rows.append(row)
+        self._say(
+            f"{len(self.outcome.rows):>4} {strike.kind:<11} {blow.what}: silent for "
+            f"{row.silence_s:.2f} s ({where}), in sync after {healed_s:.1f} s"
+        )
+        if row.silence_s > BACK_S_MAX[strike.kind]:
+            limit = BACK_S_MAX[strike.kind]
+            self._problem(f"{blow.what}: silent for {row.silence_s:.2f} s ({where}), limit {limit}")
+        if dead := world.dead():
+            raise NodeFailed(f"nodes {dead} have ended by themselves: {_words(world, dead)}")
+
+    def _drain(self, scene: Scene) -> tuple[str, dict[int, int]]:
+        """Have everything read, by all."""
+        crowd, watch = scene.crowd, scene.watch
+        crowd.end(WRITERS)
+        wanted = ends(scene.world.kafka())
+        self._say(f"{sum(wanted.values()):,} records; they are read to the end")
+        wait_for_group(scene.client, wanted)
+        crowd.end(READERS)
+        reader = History(crowd.histories, "reads-all")
+        read_all(scene.world.kafka(), reader, wanted)
+        reader.close()
+        for event in drained(wanted, GROUP):
+            scene.history.note(event)
+        return watch.topic().topic_id.hex, wanted
+
+    def _stop(self, world: World, history: History) -> None:
+        before = len(world.ends)
+        world.stop()
+        self._note_ends(world, history, before)
+        for number, code, _ in world.ends[before:]:
+            if code:
+                self._problem(f"node {number} stopped with exit code {code}")
+
+    def _note_ends(self, world: World, history: History, first: int) -> None:
+        """Write down how nodes ended."""
+        for number, code, odd in world.ends[first:]:
+            shows = any("Traceback" in line for line in odd)
+            event = Exited(now_us(), who=f"node-{number}", code=code, traceback=shows)
+            history.note(event)
+            if shows:
+                self._problem(f"node {number} printed: {' | '.join(odd)[:800]}")
+
+    def _judge(self, histories: Path) -> None:
+        try:
+            report = check(read_in_order(histories))
+        except HistoryError as broken:
+            self._problem(f"the history contradicts itself: {broken}")
+            return
+        self.outcome.counts = dict(report.counts)
+        self.outcome.lost = sum(count for rule, count in report.found.items() if rule in LOST)
+        for anomaly in report.anomalies:
+            self._problem(f"ANOMALY: {anomaly}")
+
+    def _compare(self, world: World, topic: str, wanted: Mapping[int, int]) -> None:
+        compared = compare({n: world.directory(n) for n in world.nodes}, topic, wanted)
+        self.outcome.batches = compared.batches
+        for problem in compared.problems:
+            self._problem(problem)
+        for number in world.nodes:
+            for problem in verify(world.directory(number)):
+                self._problem(f"node {number}: {problem}")
+
+    def _problem(self, text: str) -> None:
+        self.outcome.problems.append(text)
+        self._say(f"PROBLEM: {text[:1_000]}")
+
+
+def _words(world: World, numbers: list[int]) -> str:
+    return " / ".join(world.nodes[number].last_words()[-800:] for number in numbers)

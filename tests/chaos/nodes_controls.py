@@ -1,0 +1,93 @@
+"""Controls of the power cuts: disks that lie, in numbers that must lose records, or must not.
+
+A record is acknowledged once two of three have synced it. If all lie, the first cut takes what was
+acknowledged; if two do, and the third is slower than both, it is acknowledged before anybody has
+it; if one does, one other has it in any case.
+"""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.chaos.nodes_campaign import Campaign, Plan
+from tests.chaos.nodes_plan import Kind
+
+LIES: Final = Path(__file__).parents[1] / "powercut" / "unsynced.c"
+SLOW: Final = Path(__file__).with_name("nodes_slow_sync.c")
+
+
+class Control(NamedTuple):
+    """Disks, and whether records must be lost."""
+
+    what: str
+    disks: Mapping[int, Path]
+    """What is loaded into nodes, by their numbers."""
+    cuts_max: int
+    loses: bool
+
+
+CONTROLS: Final = (
+    Control("no node syncs", {1: LIES, 2: LIES, 3: LIES}, cuts_max=1, loses=True),
+    Control(
+        "two do not sync, the third is slow", {1: LIES, 2: LIES, 3: SLOW}, cuts_max=20, loses=True
+    ),
+    Control("one node does not sync", {1: LIES}, cuts_max=20, loses=False),
+)
+CUTS_A_RUN: Final = 2
+"""Cuts behind each other before it is looked whether records were lost; if they must be."""
+
+
+def controls(seed: int, cuts_max: int, say: Callable[[str], None]) -> list[str]:
+    """Run all controls; return what went another way than it must.
+
+    `cuts_max`: of those that are to have 20.
+    """
+    problems = []
+    with tempfile.TemporaryDirectory(prefix="tidelog-chaos-disks-") as made:
+        for control in CONTROLS:
+            cuts = min(control.cuts_max, cuts_max)
+            shims = {path: str(_built(path, Path(made))) for path in set(control.disks.values())}
+            disks = {n: {"LD_PRELOAD": shims[path]} for n, path in control.disks.items()}
+            say(f"control: {control.what}; at most {cuts} power cuts")
+            found = _run(control, disks, cuts=cuts, seed=seed, say=say)
+            problems += found
+            say(f"control: {control.what}: {'as it must be' if not found else found[0][:200]}")
+    return problems
+
+
+def _run(
+    control: Control,
+    disks: Mapping[int, Mapping[str, str]],
+    *,
+    cuts: int,
+    seed: int,
+    say: Callable[[str], None],
+) -> list[str]:
+    """Run one control, in parts if it is to lose; return what went another way."""
+    part = min(CUTS_A_RUN, cuts) if control.loses else cuts
+    done = 0
+    while done < cuts:
+        folder = Path(tempfile.mkdtemp(prefix="tidelog-chaos-control-"))
+        plan = Plan({Kind.POWER_CUTS: part}, seed + done, environment=disks)
+        outcome = Campaign(plan, folder, say=say).run()
+        done += part
+        say(f"control: {control.what}: {done} cuts, {outcome.lost} acknowledged records lost")
+        if not control.loses and outcome.problems:
+            return [f"{control.what}: {outcome.problems[0]}; see {folder}"]
+        shutil.rmtree(folder)
+        if outcome.lost:
+            return []
+    if control.loses:
+        return [f"{control.what}: {done} cuts, and nothing was lost: the cuts prove nothing"]
+    return []
+
+
+def _built(source: Path, folder: Path) -> Path:
+    """Return a shared object that is made of a C file."""
+    target = folder / f"{source.stem}.so"
+    if not target.exists():
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", target, source], check=True)
+    return target

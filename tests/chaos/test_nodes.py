@@ -1,0 +1,151 @@
+"""A kill and a pause of real nodes; and that what judges the run of three nodes can fail."""
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from logstore.batch import encode_batch
+from logstore.paths import LOG, PARTITIONS, TIMES, by_offset
+from logstore.times import Times
+from model.ids import AppendTimeMs, LeaderEpoch, Offset
+from model.record import NewRecord
+from tests.chaos.history import Ack, AnyEvent, Send, write_all
+from tests.chaos.nodes_acks import Acks, Lane
+from tests.chaos.nodes_plan import PARTITIONS as PARTITION_COUNT
+from tests.chaos.nodes_plan import TOPIC, Kind
+from tests.chaos.nodes_replicas import compare
+from tests.chaos.nodes_strikes import CUTS, strikes
+
+ROOT = Path(__file__).parents[2]
+TOPIC_ID = "0123456789abcdef0123456789abcdef"
+needs_clients = pytest.mark.skipif(
+    find_spec("confluent_kafka") is None, reason="confluent-kafka makes the load"
+)
+
+
+@pytest.mark.slow
+@needs_clients
+def test_a_kill_and_a_pause_lose_nothing_and_writes_are_back_in_time() -> None:
+    command = [sys.executable, "-m", "tests.chaos.nodes_run", "--without", "cuts,power-cuts"]
+    command += ["--kills", "1", "--pauses", "1", "--pause-seconds", "4"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert run.stdout.endswith("PASS\n")
+    for kind in (Kind.KILLS, Kind.PAUSES):
+        assert any(line.split()[:2] == [kind, "1"] for line in run.stdout.splitlines()), run.stdout
+
+
+@needs_clients
+def test_what_a_machine_cannot_do_is_told_and_not_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tests.chaos import nodes_network, nodes_run  # noqa: PLC0415 - imports confluent-kafka
+
+    monkeypatch.setattr(nodes_network, "which", lambda tool: None if tool == "iptables" else tool)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert nodes_run.main(["--only", "cuts"]) == 2
+    assert "--without cuts: not installed: iptables" in capsys.readouterr().err
+
+
+def test_a_seed_says_everything_about_the_strikes() -> None:
+    counts = {Kind.KILLS: 50, Kind.PAUSES: 20, Kind.CUTS: 20, Kind.POWER_CUTS: 20}
+    made = strikes(counts, 7, pause_s=20.0)
+    assert made == strikes(counts, 7, pause_s=20.0)
+    assert made != strikes(counts, 8, pause_s=20.0)
+    assert {kind: sum(one.kind is kind for one in made) for kind in counts} == counts
+    assert {one.form for one in made if one.kind is Kind.CUTS} == set(CUTS)
+    assert {one.quorum for one in made if one.kind is Kind.KILLS} == {True, False}
+    assert all(one.hold_s == 20.0 for one in made if one.kind is Kind.PAUSES)
+
+
+def _producer(folder: Path, name: str, acks_ms: list[int]) -> None:
+    """Write a producer's history: each record is sent 1 ms before its ack, to every partition."""
+    events: list[AnyEvent] = []
+    for n, ms in enumerate(acks_ms):
+        places = [f"{TOPIC}/{number}" for number in range(PARTITION_COUNT)]
+        events += [Send(ms * 1_000 - 1_000, at=at, n=n) for at in places]
+        events += [Ack(ms * 1_000, at=at, n=n, offset=n) for at in places]
+    write_all(folder / f"{name}.jsonl", events)
+
+
+def test_silence_is_what_no_producer_of_a_door_has_broken(tmp_path: Path) -> None:
+    _producer(tmp_path, "w-sdk-1", [100, 1_000, 3_000])
+    _producer(tmp_path, "w-sdk-2", [600, 1_500, 2_900])
+    _producer(tmp_path, "w-kafka-1", [*range(100, 3_001, 100)])
+    acks = Acks(tmp_path)
+    acks.look()
+    found = acks.silence(0, 3_000_000)
+    assert (found.seconds, found.lane.door, found.over_us) == (1.4, "sdk", 2_900_000)
+    assert acks.silence(2_000_000, 3_000_000).seconds == pytest.approx(0.9)
+    assert acks.silence(2_950_000, 9_000_000).seconds == pytest.approx(6.0)
+    assert acks.back_since(2_990_000)
+    assert not acks.back_since(3_000_000)
+    with (tmp_path / "w-kafka-1.jsonl").open("ab") as file:
+        file.write(b'{"f":"send","t":3500000,"at":"orders/3","n":30}\n{"f":"ack","t":3600000,')
+    acks.look()
+    assert not acks.back_since(3_400_000)
+    with (tmp_path / "w-kafka-1.jsonl").open("ab") as file:
+        file.write(b'"at":"orders/3","n":30,"offset":30}\n')
+    acks.look()
+    missing = acks.missing_since(3_400_000)
+    assert Lane("kafka", "orders/3") not in missing
+    assert len(missing) == 2 * PARTITION_COUNT - 1
+
+
+def _replica(folder: Path, values: list[bytes], *, time: int = 1_000, cut_at: int = 99) -> Path:
+    """Write a partition of one batch for each value; a new segment begins at batch `cut_at`."""
+    below = folder / PARTITIONS / f"{TOPIC_ID}-0"
+    below.mkdir(parents=True)
+    for first, part in ((0, values[:cut_at]), (cut_at, values[cut_at:])):
+        if not part:
+            continue
+        times = Times(Offset(first))
+        data = b""
+        for offset, value in enumerate(part, first):
+            data += encode_batch([NewRecord(5, None, value)], base_offset=offset)
+            append_time = AppendTimeMs(time + 10 * offset)
+            times.append(Offset(offset), LeaderEpoch(1), append_time)
+        (below / by_offset(Offset(first), LOG)).write_bytes(data)
+        (below / by_offset(Offset(first), TIMES)).write_bytes(
+            times.encode_head() + times.encode_rows()
+        )
+    return folder
+
+
+VALUES = [b"a", b"b", b"c", b"d"]
+
+
+def test_replicas_are_the_same_wherever_their_segments_begin(tmp_path: Path) -> None:
+    found = compare(
+        {
+            1: _replica(tmp_path / "1", VALUES),
+            2: _replica(tmp_path / "2", VALUES, cut_at=2),
+            3: _replica(tmp_path / "3", [*VALUES, b"not committed"]),
+        },
+        TOPIC_ID,
+        {0: 4},
+    )
+    assert (found.batches, found.problems) == (4, [])
+
+
+@pytest.mark.parametrize(
+    ("values", "time", "told"),
+    [
+        ([b"a", b"x", b"c", b"d"], 1_000, "differ from offset 1 on: bytes"),
+        (VALUES, 1_010, "differ from offset 0 on: append_time 1000 and 1010"),
+        (VALUES[:3], 1_000, "node 2, partition 0 ends at 3, not 4"),
+        ([], 1_000, "node 2, partition 0 ends at 0, not 4"),
+    ],
+)
+def test_a_replica_that_is_not_the_same_is_told(
+    tmp_path: Path, *, values: list[bytes], time: int, told: str
+) -> None:
+    found = compare(
+        {1: _replica(tmp_path / "1", VALUES), 2: _replica(tmp_path / "2", values, time=time)},
+        TOPIC_ID,
+        {0: 4},
+    )
+    assert any(told in problem for problem in found.problems), found.problems

@@ -1,0 +1,268 @@
+"""A group whose coordinator is killed: `python -m tests.cluster.group_story [--kills 20] [--keep]`.
+
+Three processes; a producer that never stops, and one consumer of the SDK at each node, which
+commits what it has finished. The node that coordinates the group is killed (SIGKILL) and started
+again, over and over. After each kill every acknowledged commit is there, and members go on with the
+partitions that it had; at the end each acknowledged record was handed out.
+"""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+import tidelog
+from tests.cluster.processes import Processes
+from tidelog.errors import TidelogError
+
+TOPIC: Final = "orders"
+GROUP: Final = "billing"
+PARTITIONS: Final = 6
+MEMBERS: Final = 3
+PATIENCE_S: Final = 60.0
+"""For what must come by itself."""
+RECORDS: Final = 50
+"""Taken by each member before the next blow."""
+COMMIT_EVERY: Final = 10
+LOOK_S: Final = 0.01
+PAUSE_S: Final = 0.002
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """One member as the story sees it."""
+
+    name: str
+    taken: int = 0
+    last_s: float = 0.0
+    """When it was handed a record last."""
+    pause_s: float = 0.0
+    """The longest time without one since it was asked last."""
+    owns: frozenset[int] = frozenset()
+    assigned: int = 0
+    """How often it was given partitions."""
+
+
+@dataclass(slots=True)
+class Book:
+    """What clients were told."""
+
+    acknowledged: dict[int, int] = field(default_factory=dict)
+    """By partition: how many records, all from offset 0 on."""
+    committed: dict[int, int] = field(default_factory=dict)
+    """By partition: the highest offset whose commit was acknowledged."""
+    seen: dict[int, set[int]] = field(default_factory=dict)
+    again: int = 0
+    """Records that were handed out twice: those that were finished and not committed."""
+
+    def took(self, partition: int, offset: int) -> None:
+        """Note a record that a member was handed."""
+        seen = self.seen.setdefault(partition, set())
+        self.again += offset in seen
+        seen.add(offset)
+
+
+class Story:
+    """See the module."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        """Begin in a folder that is empty."""
+        self.nodes = Processes(folder)
+        self.problems: list[str] = []
+        self.pauses: list[float] = []
+        self._say = say
+        self._book = Book()
+        self._places = [Place(f"member-{number}") for number in range(MEMBERS)]
+
+    async def tell(self, kills: int) -> list[str]:
+        """Tell all of it; return what went wrong."""
+        try:
+            await asyncio.to_thread(self.nodes.start)
+            async with tidelog.connect(self.nodes.url()) as client:
+                await client.topics.create(TOPIC, partitions=PARTITIONS)
+                async with asyncio.TaskGroup() as tasks:
+                    running = [tasks.create_task(self._produce())]
+                    for place, node in zip(self._places, self.nodes.nodes.values(), strict=True):
+                        consuming = self._consume(place, first=node.doors.grpc)
+                        running.append(tasks.create_task(consuming))
+                    await self._blows(client, kills)
+                    for task in running:
+                        task.cancel()
+        except* (TimeoutError, TidelogError) as broken:
+            self.problems += [f"{type(one).__name__}: {one}" for one in broken.exceptions]
+        finally:
+            self.nodes.close()
+        return self.problems
+
+    async def _blows(self, client: tidelog.Client, kills: int) -> None:
+        await self._until(lambda: all(len(one.owns) == 2 for one in self._places), "a fair share")
+        for number in range(kills):
+            await self._go_on(f"before kill {number}")
+            await self._blow(client, number)
+        await self._go_on("at the end")
+        await self._judge(client)
+
+    async def _blow(self, client: tidelog.Client, number: int) -> None:
+        """Kill the coordinator, and see what becomes of commits and members."""
+        victim = (await client.groups.get(GROUP)).coordinator
+        assert victim is not None
+        held = [(one.owns, one.assigned) for one in self._places]
+        for one in self._places:
+            one.pause_s = 0.0
+        await asyncio.to_thread(self.nodes.nodes[victim].kill)
+        acked = dict(self._book.committed)
+        await self._go_on(f"after kill {number}")
+        pause = max(one.pause_s for one in self._places)
+        self.pauses.append(pause)
+        kept = held == [(one.owns, one.assigned) for one in self._places]
+        self._say(
+            f"killed {victim}: no member waited for longer than {pause:.1f} s, "
+            f"{'all kept theirs' if kept else 'partitions were assigned anew'}"
+        )
+        await self._no_commit_is_lost(client, acked, f"kill {number}")
+        await asyncio.to_thread(self.nodes.start, [victim])
+        await self._healthy(client)
+
+    async def _no_commit_is_lost(
+        self, client: tidelog.Client, acked: dict[int, int], where: str
+    ) -> None:
+        rows = await client.groups.offsets(GROUP)
+        told = {row.partition.partition: row.committed for row in rows}
+        for partition, offset in acked.items():
+            found = told.get(partition)
+            if found is None or found.offset < offset:
+                self.problems.append(f"{where}: {partition} was committed at {offset}: {found}")
+
+    async def _healthy(self, client: tidelog.Client) -> None:
+        """Wait until every partition has all its replicas in sync again."""
+        async with asyncio.timeout(PATIENCE_S):
+            while (await client.cluster.get()).status != "healthy":  # noqa: ASYNC110 - nodes tell of it only if asked
+                await asyncio.sleep(0.1)
+
+    async def _go_on(self, where: str) -> None:
+        """Wait until every member has taken so many records more."""
+        before = [one.taken for one in self._places]
+        await self._until(
+            lambda: all(
+                one.taken >= was + RECORDS for one, was in zip(self._places, before, strict=True)
+            ),
+            where,
+        )
+
+    async def _until(self, holds: Callable[[], bool], where: str) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not holds():  # noqa: ASYNC110 - what is waited for happens elsewhere
+                    await asyncio.sleep(LOOK_S)
+        except TimeoutError:
+            raise TimeoutError(f"{where}: {self._places}") from None
+
+    # What clients do.
+
+    async def _produce(self) -> None:
+        number = 0
+        async with (
+            tidelog.connect(self.nodes.url()) as client,
+            client.producer() as producer,
+        ):
+            while True:
+                acks = await asyncio.gather(
+                    *(
+                        producer.send(TOPIC, b"%d" % number, partition=partition)
+                        for partition in range(PARTITIONS)
+                    )
+                )
+                number += 1
+                for ack in acks:
+                    assert ack.offset is not None
+                    self._book.acknowledged[ack.partition] = ack.offset + 1
+                await asyncio.sleep(PAUSE_S)
+
+    async def _consume(self, place: Place, *, first: str) -> None:
+        """Be a member; connected to a node of its own at first, and then to any."""
+        others = [one.doors.grpc for one in self.nodes.nodes.values() if one.doors.grpc != first]
+        url = "tidelog://" + ",".join([first, *others])
+
+        async def assigned(consumer: tidelog.Consumer[bytes, bytes], _: object) -> None:
+            place.assigned += 1
+            place.owns = frozenset(one.partition for one in consumer.assignment)
+
+        async with (
+            tidelog.connect(url, client_id=place.name) as client,
+            client.consumer(TOPIC, group=GROUP, commit="manual", on_assigned=assigned) as consumer,
+        ):
+            finished: dict[int, tidelog.Record[bytes, bytes]] = {}
+            async for record in consumer:
+                self._took(place, record)
+                finished[record.partition] = record
+                place.owns = frozenset(one.partition for one in consumer.assignment)
+                if place.taken % COMMIT_EVERY == 0:
+                    await self._commit(consumer, finished)
+
+    def _took(self, place: Place, record: tidelog.Record[bytes, bytes]) -> None:
+        now = monotonic()
+        if place.taken:
+            place.pause_s = max(place.pause_s, now - place.last_s)
+        place.taken, place.last_s = place.taken + 1, now
+        self._book.took(record.partition, record.offset)
+
+    async def _commit(
+        self,
+        consumer: tidelog.Consumer[bytes, bytes],
+        finished: dict[int, tidelog.Record[bytes, bytes]],
+    ) -> None:
+        sent = list(finished.values())
+        finished.clear()
+        try:
+            await consumer.commit(*sent)
+        except tidelog.Fenced:
+            return  # they come again
+        for one in sent:
+            before = self._book.committed.get(one.partition, 0)
+            self._book.committed[one.partition] = max(before, one.offset + 1)
+
+    async def _judge(self, client: tidelog.Client) -> None:
+        await self._no_commit_is_lost(client, dict(self._book.committed), "at the end")
+        book = self._book
+        for partition, end in book.committed.items():
+            missing = set(range(end)) - book.seen.get(partition, set())
+            if missing:
+                self.problems.append(f"partition {partition}: never handed out: {min(missing)}")
+        self._say(
+            f"{sum(book.acknowledged.values())} acknowledged, "
+            f"{sum(map(len, book.seen.values()))} handed out, {book.again} of them again, "
+            f"{sum(book.committed.values())} committed; "
+            f"longest pauses: {', '.join(f'{one:.1f}' for one in sorted(self.pauses))} s"
+        )
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """Tell the story; 0 if it ends well."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--keep", action="store_true", help="keep the folder")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="tidelog-groups-"))
+    problems = asyncio.run(Story(folder, _say).tell(options.kills))
+    for problem in problems:
+        _say(f"PROBLEM: {problem}")
+    if problems or options.keep:
+        _say(f"see {folder}")
+    else:
+        shutil.rmtree(folder)
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
