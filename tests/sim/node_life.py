@@ -32,6 +32,7 @@ class HeldWorker(Worker):
     def __init__(self, handover: Handover, jobs: deque[Callable[[], None]]) -> None:
         self._handover = handover
         self._held = jobs
+        self._awaited: set[asyncio.Task[Any]] = set()
 
     def submit(
         self,
@@ -49,6 +50,20 @@ class HeldWorker(Worker):
 
         self._held.append(run)
 
+    async def run(self, job: Callable[[], ResultT]) -> ResultT:
+        task = asyncio.current_task()
+        assert task is not None
+        self._awaited.add(task)
+        try:
+            return await super().run(job)
+        finally:
+            self._awaited.discard(task)
+
+    def die(self) -> None:
+        """End with the process: nobody waits any more for what will not be done."""
+        for task in list(self._awaited):
+            task.cancel()
+
     def close(self) -> None:
         while self._held:
             self._held.popleft()()
@@ -59,12 +74,18 @@ class Threads:
 
     def __init__(self) -> None:
         self._jobs: list[deque[Callable[[], None]]] = []
+        self._workers: list[HeldWorker] = []
 
     def make(self, name: str, handover: Handover, /, *, threads: int = 1) -> Worker:
         del name, threads
         jobs: deque[Callable[[], None]] = deque()
         self._jobs.append(jobs)
-        return HeldWorker(handover, jobs)
+        self._workers.append(HeldWorker(handover, jobs))
+        return self._workers[-1]
+
+    def die(self) -> None:
+        for worker in self._workers:
+            worker.die()
 
     def work(self, choose: Random) -> bool:
         """Do one job; false when there is none."""
@@ -135,6 +156,8 @@ class Life:
         self.over = True
         self.node.broker.members.stop()
         await self._spawn.close()
+        self._threads.die()
+        await asyncio.sleep(0)
 
     def check(self) -> None:
         """Raise what a task of the node has failed with."""
