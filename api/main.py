@@ -200,7 +200,7 @@ class _Run:
         self._tell_recovery(node)
         await self._audience.started(node)
         self._health.passed("recovery")
-        self._health.passed("metadata", f"applied {node.broker.image.applied}")
+        self._health.passed("metadata", lambda: f"applied {node.broker.image.applied}")
         self._health.passed("storage", settings.node.data_dir)
         if settings.exposed():
             self._health.note("security", "open: no client is asked for a password")

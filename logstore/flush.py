@@ -257,10 +257,15 @@ def finish_filing(log: PartitionLog, runs: list[Run]) -> None:
         if run.carrier is _FILES:
             segment.written_times_bytes = segment.times_bytes
     log.filed_end = runs[-1].end_offset
-    filed = log.filed_end if log.cut is None else min(log.filed_end, log.cut)
-    log.producers.settle(filed, log.high_watermark)
+    settle_producers(log)
     log.carriage.unfiled_entry = None
     log.drop_front()
+
+
+def settle_producers(log: PartitionLog) -> None:
+    """Let what is remembered of producers before their batches go, as far as no cut needs it."""
+    filed = log.filed_end if log.cut is None else min(log.filed_end, log.cut)
+    log.producers.settle(filed, log.high_watermark)
 
 
 def _finish_cut(log: PartitionLog, cut: Cut, done: CutDone | None) -> None:

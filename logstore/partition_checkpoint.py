@@ -11,7 +11,7 @@ from logstore.flush import SNAPSHOT_BYTES
 from logstore.leader_epochs import LeaderEpochs
 from logstore.leader_epochs import encode as encode_epochs
 from logstore.partition_log import PartitionLog
-from logstore.paths import DAMAGED, EPOCHS, PRODUCERS, by_offset
+from logstore.paths import EPOCHS, GOING_FILES, PRODUCERS, by_offset
 from logstore.producer_snapshot import encode as encode_producers
 from logstore.round import FileWrite, PartitionCheckpoint
 from logstore.segment import Segment
@@ -64,8 +64,8 @@ def plan(log: PartitionLog, sequence: int, *, stopping: bool) -> PartitionCheckp
     if snapshot := _snapshot(log, end, least=least):
         # One that the segments, or a sound one with them, tell as well saves reading them: nobody
         # misses it.
-        (small if sound else caches).extend(snapshot)
-        log.upkeep.sound_snapshot = end if sound else log.upkeep.sound_snapshot
+        (small if sound else caches).append(snapshot)
+        small += _kept_sound(log, end) if sound else ()
     part = PartitionCheckpoint(
         log.id,
         log.directory_name,
@@ -159,7 +159,7 @@ def _is_sole_copy(log: PartitionLog, at: Offset) -> bool:
     )
 
 
-def _snapshot(log: PartitionLog, end: Offset, *, least: int) -> list[tuple[str, bytes]]:
+def _snapshot(log: PartitionLog, end: Offset, *, least: int) -> tuple[str, bytes] | None:
     """Return the producer snapshot of what is below `end`, if one is due.
 
     `least`: bytes filed since the last one. A sound one stays as it is, even if another of the
@@ -168,16 +168,34 @@ def _snapshot(log: PartitionLog, end: Offset, *, least: int) -> list[tuple[str, 
     # What waits for the files was counted as well: the next snapshot will have it.
     unfiled = sum(segment.size_bytes - segment.written_bytes for segment in log.segment_list)
     if log.upkeep.snapshot_bytes - unfiled < least or end == log.upkeep.sound_snapshot:
-        return []
-    log.producers.changed = False
+        return None
     log.upkeep.snapshot_bytes = unfiled
+    return _snapshot_at(log, end)
+
+
+def _snapshot_at(log: PartitionLog, end: Offset) -> tuple[str, bytes]:
+    """Return the snapshot of what is below `end`, name and content, and note that it is there."""
     if end not in log.upkeep.snapshots:
         insort(log.upkeep.snapshots, end)
     # What is accepted and not yet written may be lost, and a snapshot that reflects it with it.
     # Nor does a cut under way count: until the journal has it, a start finds the log as it was.
     whole = end == log.log_end and log.cut is None
     known = log.producers if whole else log.producers.as_of(end)
-    return [(f"{log.directory_name}/{by_offset(end, PRODUCERS)}", encode_producers(known, end))]
+    return f"{log.directory_name}/{by_offset(end, PRODUCERS)}", encode_producers(known, end)
+
+
+def _kept_sound(log: PartitionLog, end: Offset) -> list[tuple[str, bytes]]:
+    """Note which snapshot is the sound one: that at `end`, unless a cut is to take it along.
+
+    Then it is another one, where the log will end: it is returned, if memory knows it exactly. Else
+    none is, and those below stay.
+    """
+    if log.cut is None or end <= log.cut:
+        log.upkeep.sound_snapshot = end
+    elif log.producers.reaches(log.cut):
+        log.upkeep.sound_snapshot = log.cut
+        return [_snapshot_at(log, log.cut)]
+    return []
 
 
 def has_small_files(log: PartitionLog) -> bool:
@@ -191,11 +209,8 @@ def _unlink(log: PartitionLog, end: Offset) -> list[str]:
         name
         for segment in log.upkeep.trimmed
         for name in (
-            segment.log_name,
-            segment.times_name,
-            segment.index_name,
-            segment.log_name + DAMAGED,
-            segment.times_name + DAMAGED,
+            f"{segment.directory}/{by_offset(segment.base_offset, ending)}"
+            for ending in GOING_FILES
         )
     ]
     log.upkeep.trimmed.clear()
@@ -205,7 +220,7 @@ def _unlink(log: PartitionLog, end: Offset) -> list[str]:
     # A cut begins there: nothing that is committed is cut off, unless an election says so.
     committed = max((offset for offset in useful if offset <= log.high_watermark), default=None)
     for offset in (*older, *useful[len(older) : -SNAPSHOTS_KEPT]):
-        if offset in {sound, committed}:
+        if offset in {sound, committed} or (log.cut is not None and offset <= log.cut):
             continue
         unlink.append(f"{log.directory_name}/{by_offset(offset, PRODUCERS)}")
         log.upkeep.snapshots.remove(offset)

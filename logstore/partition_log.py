@@ -50,8 +50,7 @@ __all__ = ["PartitionLog", "ReadPlan", "ReadResult"]
 RUN_BYTES_MAX: Final = 16 << 20
 """A longer run is ended: rounds stay bounded."""
 _OFFSET: Final = struct.Struct(">q")
-_EPOCH: Final = struct.Struct(">i")
-_DELTA: Final = _EPOCH
+_INT32: Final = struct.Struct(">i")
 _FIELDS: Final = struct.Struct(">hi16xqhii")
 """From byte 21 of a batch: attributes, last offset delta, then from 43 on the producer's fields."""
 _TELLS_TIME: Final = CONTROL | LOG_APPEND_TIME
@@ -105,8 +104,9 @@ class PartitionLog:
         self._is_dirty = False
         self.cut: Offset | None = None
         """Where `truncate` wants the log to end; None once that is done."""
-        self.cutting = self.deleted = False
-        """A round is cutting; the log is gone."""
+        self.cutting = False
+        """A round is doing so."""
+        self.deleted = False
         self.upkeep = Upkeep()
 
     def begin_at(self, segments: list[Segment], *, log_start: Offset, sequence: int) -> None:
@@ -169,7 +169,7 @@ class PartitionLog:
         offset = self.log_end
         segment, settings = self.segment_list[-1], self.settings
         size = sum(map(len, batches))
-        counts = [_DELTA.unpack_from(batch, 23)[0] + 1 for batch in batches]
+        counts = [_INT32.unpack_from(batch, 23)[0] + 1 for batch in batches]
         if (
             segment.size_bytes + size > settings.segment_bytes
             or now - segment.first_append_time >= settings.segment_ms
@@ -182,7 +182,7 @@ class PartitionLog:
         for batch, count in zip(batches, counts, strict=True):
             offsets.append(offset)
             _OFFSET.pack_into(batch, 0, offset)
-            _EPOCH.pack_into(batch, 12, epoch)
+            _INT32.pack_into(batch, 12, epoch)
             offset = Offset(offset + count)
         segment.add_all(batches, offsets, offset, interval=self._log_settings.index_interval_bytes)
         run.buffers += batches
@@ -199,7 +199,7 @@ class PartitionLog:
         """Accept one validated batch, as `append` does; return where it begins."""
         offset = self.log_end
         _OFFSET.pack_into(batch, 0, offset)
-        _EPOCH.pack_into(batch, 12, epoch)
+        _INT32.pack_into(batch, 12, epoch)
         attributes, delta, producer, producer_epoch, sequence, count = _FIELDS.unpack_from(
             batch, 21
         )

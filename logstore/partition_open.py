@@ -8,7 +8,7 @@ from logstore.leader_epochs import LeaderEpochs
 from logstore.leader_epochs import decode as decode_epochs
 from logstore.owner import Owner
 from logstore.partition_log import PartitionLog
-from logstore.paths import EPOCHS, PRODUCERS, parse_offset
+from logstore.paths import EPOCHS, PRODUCERS, TEMPORARY, parse_offset
 from logstore.producer_replay import is_sound, newest_snapshot, note_found
 from logstore.read_plan import source
 from logstore.recovery_report import Finding, RecoveryReport
@@ -51,6 +51,9 @@ def open_partition(
     log.high_watermark = row.high_watermark
     log.removed = row.removed
     names = disk.list(log.directory_name)
+    for name in names:
+        if name.endswith(TEMPORARY):  # a repair that a stop has ended; another one begins anew
+            disk.unlink(f"{log.directory_name}/{name}")
     found = [parse_offset(name, PRODUCERS) for name in names]
     log.upkeep.snapshots = sorted(offset for offset in found if offset is not None)
     start = _restore_producers(disk, log)
@@ -68,16 +71,17 @@ def open_partition(
 def _restore_producers(disk: Disk, log: PartitionLog) -> Offset:
     """Take over the newest snapshot that can be read; return from where batches are to be read.
 
-    What lies below the log start in a segment that is still there counts as well (P20).
+    One of what is committed, if there is any: the next leader may cut what is not, and a cut below
+    the snapshot would have the log read again while every commit of the node waits. What lies below
+    the log start in a segment that is still there counts as well (P20).
     """
-    first = log.segment_list[0].base_offset
-    found = newest_snapshot(
-        disk, log.directory_name, log.upkeep.snapshots, first=first, end=log.log_end
-    )
-    if found is None:
-        return first
-    log.producers.restore(iter(found.producers))
-    return found.reflected
+    first, directory = log.segment_list[0].base_offset, log.directory_name
+    for end in (min(log.high_watermark, log.log_end), log.log_end):
+        found = newest_snapshot(disk, directory, log.upkeep.snapshots, first=first, end=end)
+        if found is not None:
+            log.producers.restore(iter(found.producers))
+            return found.reflected
+    return first
 
 
 def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
@@ -140,7 +144,22 @@ def _follow_batches(
                 report.repaired.append(Finding(segment.log_name, at, header.size_bytes, why))
             elif header.producer_id >= 0 and not header.is_control:
                 note_found(log.producers, header, row.append_time)
+                # At once: what was known before each batch of a whole journal is too much to keep.
+                log.producers.settle(header.end_offset, log.high_watermark)
         file.close()
+        _report_rest(segment, position, report)
+
+
+def _report_rest(segment: Segment, position: Position, report: RecoveryReport) -> None:
+    """Report what lies behind the last batch that could be told apart, unless it was told."""
+    name, size = segment.log_name, segment.size_bytes - position
+    told = any(
+        one.file == name and one.position + one.size_bytes >= segment.size_bytes
+        for one in report.repaired
+    )
+    if size > 0 and not told:
+        why = "no batch goes on there; readers will be told"
+        report.repaired.append(Finding(name, position, size, why))
 
 
 def _note_epoch(log: PartitionLog, epoch: LeaderEpoch, offset: Offset) -> None:

@@ -19,6 +19,12 @@ DAMAGED: Final = ".damaged"
 LOG: Final = ".log"
 TIMES: Final = ".times"
 INDEX: Final = ".index"
+SEGMENT_FILES: Final = (LOG, TIMES, INDEX, LOG + DAMAGED, TIMES + DAMAGED)
+"""Endings of the files that one segment may have for long."""
+
+GOING_FILES: Final = (*SEGMENT_FILES, LOG + TEMPORARY, TIMES + TEMPORARY)
+"""And of those that may lie there when it goes: of a repair that has not ended."""
+
 PRODUCERS: Final = ".producers"
 STATE: Final = ".state"
 """Snapshot of the machine whose records an internal partition holds; its offset in the name."""

@@ -79,7 +79,7 @@ def replay_producers(disk: Disk, replay: Replay) -> ProducerState:
     """Return what a log that ends there says of its producers. WRITER THREAD; raises OSError.
 
     Without a snapshot the segments are read from the first one on, and memory adds what it knows of
-    batches whose segments are gone.
+    batches whose segments are gone. It adds too what it knows of batches that are damaged by now.
     """
     names = (parse_offset(name, PRODUCERS) for name in disk.list(replay.directory))
     offsets = [offset for offset in names if offset is not None]
@@ -93,7 +93,7 @@ def replay_producers(disk: Disk, replay: Replay) -> ProducerState:
             _replay_stretch(disk, stretch, state, start=start, end=replay.end)
     if found is None:
         state.join(replay.known)
-    state.changed = True
+    state.follow(replay.known, start=start)
     return state
 
 

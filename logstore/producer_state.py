@@ -20,7 +20,6 @@ Invariants:
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
 from model.errors import ErrorCode, RequestError
@@ -29,7 +28,7 @@ from model.ids import AppendTimeMs, Offset, ProducerEpoch, ProducerId, Sequence
 WINDOW_BATCHES: Final = 5
 """Batches remembered for each producer: `max.in.flight.requests.per.connection` of every client."""
 REMEMBERED_MAX: Final = 1 << 14
-"""Batches before which the state is remembered, of those in the files: about 4 MiB at most."""
+"""Batches before which the state is remembered, of those in the files: about 8 MiB at most."""
 SEQUENCES: Final = 1 << 31
 """After sequence 2**31 - 1 comes 0."""
 
@@ -53,19 +52,14 @@ class Remembered(NamedTuple):
         return Offset(self.base_offset + self.records)
 
 
-@dataclass(slots=True)
-class Producer:
-    """One producer id in one partition."""
+class Producer(NamedTuple):
+    """One producer id in one partition: never changed, for whoever remembers it shares it."""
 
     epoch: ProducerEpoch
     next_sequence: Sequence
     last_append_time: AppendTimeMs
-    window: list[Remembered] = field(default_factory=list)
-    """Replaced, never changed: copies share it."""
-
-    def copy(self) -> "Producer":
-        """Return another one that says the same."""
-        return Producer(self.epoch, self.next_sequence, self.last_append_time, self.window)
+    window: list[Remembered]
+    """Its last batches, oldest first."""
 
 
 class _Before(NamedTuple):
@@ -75,7 +69,7 @@ class _Before(NamedTuple):
     """Where it begins."""
     producer_id: ProducerId
     known: Producer | None
-    """As it was; nobody changes it any more. None: nothing was known."""
+    """As it was. None: nothing was known."""
 
 
 class Fresh(NamedTuple):
@@ -102,7 +96,7 @@ def advance(sequence: Sequence, records: int) -> Sequence:
 class ProducerState:
     """Producer ids of one partition, least recently used first."""
 
-    __slots__ = ("_before", "_expiration_ms", "_limit", "_producers", "_settled", "changed")
+    __slots__ = ("_before", "_expiration_ms", "_limit", "_producers", "_settled")
 
     def __init__(self, *, limit: int, expiration_ms: int) -> None:
         """Start empty; at most `limit` ids, each forgotten `expiration_ms` after its last batch."""
@@ -112,8 +106,6 @@ class ProducerState:
         self._before: deque[_Before] = deque()
         """Of the batches at or above `_settled`, in their order."""
         self._settled = Offset(0)
-        self.changed = False
-        """Something was appended since the owner last wrote a snapshot and reset this."""
 
     def __len__(self) -> int:
         """Return how many producer ids are known."""
@@ -180,29 +172,25 @@ class ProducerState:
     def appended(self, producer_id: ProducerId, epoch: ProducerEpoch, batch: Remembered) -> None:
         """Note a batch that is in the log now."""
         known = self._producers.get(producer_id)
+        window = [batch]
+        if known is not None:
+            if epoch == known.epoch:
+                follows = known.next_sequence == batch.base_sequence
+                assert follows, "PRODUCER_SEQUENCE_CONTIGUOUS"
+                window = [*known.window[1 - WINDOW_BATCHES :], batch]
+            else:
+                assert epoch > known.epoch, "PRODUCER_SEQUENCE_CONTIGUOUS"
+            self._producers.move_to_end(producer_id)
         noted = batch.base_offset >= self._settled
         if noted:
-            before = None if known is None else known.copy()
-            self._before.append(_Before(batch.base_offset, producer_id, before))
-        if known is None:
-            known = self._producers[producer_id] = Producer(
-                epoch, batch.base_sequence, batch.append_time
-            )
-            if len(self._producers) > self._limit:
-                gone = self._producers.popitem(last=False)
-                if noted:
-                    self._before.append(_Before(batch.base_offset, *gone))
-        elif epoch != known.epoch:
-            assert epoch > known.epoch, "PRODUCER_SEQUENCE_CONTIGUOUS"
-            known.epoch = epoch
-            known.next_sequence = batch.base_sequence
-            known.window = []
-        assert known.next_sequence == batch.base_sequence, "PRODUCER_SEQUENCE_CONTIGUOUS"
-        known.window = [*known.window[1 - WINDOW_BATCHES :], batch]
-        known.next_sequence = batch.next_sequence
-        known.last_append_time = batch.append_time
-        self._producers.move_to_end(producer_id)
-        self.changed = True
+            self._before.append(_Before(batch.base_offset, producer_id, known))
+        self._producers[producer_id] = Producer(
+            epoch, batch.next_sequence, batch.append_time, window
+        )
+        if len(self._producers) > self._limit:
+            gone = self._producers.popitem(last=False)
+            if noted:
+                self._before.append(_Before(batch.base_offset, *gone))
 
     def found(self, producer_id: ProducerId, epoch: ProducerEpoch, batch: Remembered) -> None:
         """Note a batch that a start has read from the log.
@@ -210,17 +198,24 @@ class ProducerState:
         Where it does not follow what is known, a batch before it is damaged: the producer begins
         anew with this one. Its next batch is refused unless it follows, never stored twice.
         """
-        self.make_way(producer_id, epoch, batch.base_sequence)
+        self.make_way(producer_id, epoch, batch.base_sequence, offset=batch.base_offset)
         self.appended(producer_id, epoch, batch)
 
     def make_way(
-        self, producer_id: ProducerId, epoch: ProducerEpoch, base_sequence: Sequence
+        self,
+        producer_id: ProducerId,
+        epoch: ProducerEpoch,
+        base_sequence: Sequence,
+        *,
+        offset: Offset,
     ) -> None:
-        """Forget a producer whose batch, which is in the log, does not follow what is known."""
+        """Forget a producer whose batch, at `offset` of the log, does not follow what is known."""
         known = self._producers.get(producer_id)
         if known is not None and (
             epoch < known.epoch or (epoch == known.epoch and base_sequence != known.next_sequence)
         ):
+            if offset >= self._settled:
+                self._before.append(_Before(offset, producer_id, known))
             del self._producers[producer_id]
 
     def expire(self, now: AppendTimeMs) -> None:
@@ -230,7 +225,6 @@ class ProducerState:
             if oldest.last_append_time > now - self._expiration_ms:
                 return
             del self._producers[producer_id]
-            self.changed = True
 
     def begin_at(self, offset: Offset) -> None:
         """Note that nobody will ask for a log that ends below `offset`, or will read it again."""
@@ -244,11 +238,13 @@ class ProducerState:
         files do not have.
         """
         least, before = min(filed, committed), self._before
-        while before and before[0].offset < filed:
-            if before[0].offset >= least and len(before) <= REMEMBERED_MAX:
+        settled = least
+        while before and (first := before[0].offset) < filed:
+            if first >= least and len(before) <= REMEMBERED_MAX:
                 break
-            self._settled = max(self._settled, Offset(before.popleft().offset + 1))
-        self._settled = max(self._settled, least)
+            before.popleft()
+            settled = Offset(first + 1)
+        self._settled = max(self._settled, least, settled)
 
     def reaches(self, offset: Offset) -> bool:
         """Tell whether `roll_back` to there is exact: else the log is to be read."""
@@ -261,17 +257,20 @@ class ProducerState:
         of the log that ends there, but may not be all.
         """
         before = self._before
+        in_order = True
         while before and before[-1].offset >= offset:
             _, producer_id, known = before.pop()
-            self.changed = True
             if known is None:
                 self._producers.pop(producer_id, None)
             else:
-                self._producers[producer_id] = known.copy()
+                self._producers[producer_id] = known
+                in_order = False
         if offset < self._settled:
             self._forget_from(offset)
             self._settled = offset
-        self._producers = OrderedDict(sorted(self._producers.items(), key=_newest))
+            in_order = False
+        if not in_order:
+            self._producers = OrderedDict(sorted(self._producers.items(), key=_newest))
 
     def _forget_from(self, offset: Offset) -> None:
         """Forget batches that no remembered state precedes.
@@ -283,18 +282,17 @@ class ProducerState:
             kept = [batch for batch in known.window if batch.base_offset < offset]
             if len(kept) == len(known.window):
                 continue
-            self.changed = True
             if not kept:
                 del self._producers[producer_id]
                 continue
-            known.next_sequence = known.window[len(kept)].base_sequence
-            known.last_append_time = kept[-1].append_time
-            known.window = kept
+            following = known.window[len(kept)].base_sequence
+            last = kept[-1].append_time
+            self._producers[producer_id] = Producer(known.epoch, following, last, kept)
 
     def as_of(self, offset: Offset) -> "ProducerState":
         """Return a copy that knows of no batch at or above an offset; see `roll_back`."""
         copy = ProducerState(limit=self._limit, expiration_ms=self._expiration_ms)
-        copy.restore((name, known.copy()) for name, known in self._producers.items())
+        copy._producers = self._producers.copy()
         copy._before, copy._settled = self._before.copy(), self._settled
         copy.roll_back(offset)
         return copy
@@ -310,11 +308,22 @@ class ProducerState:
         for producer_id, other in others.items():
             known = self._producers.get(producer_id)
             if known is None:
-                self._producers[producer_id] = other.copy()
+                self._producers[producer_id] = other
             elif known.epoch == other.epoch:
                 first = known.window[0].base_offset
                 older = [batch for batch in other.window if batch.base_offset < first]
-                known.window = [*older, *known.window][-WINDOW_BATCHES:]
+                window = [*older, *known.window][-WINDOW_BATCHES:]
+                self._producers[producer_id] = known._replace(window=window)
+        ordered = sorted(self._producers.items(), key=_newest)
+        self._producers = OrderedDict(ordered[-self._limit :])
+
+    def follow(self, others: "ProducerState", *, start: Offset) -> None:
+        """Take over producers of whom others know a later batch, at or above `start`."""
+        for producer_id, other in others.items():
+            newest, known = _newest((producer_id, other)), self._producers.get(producer_id)
+            known_newest = -1 if known is None else _newest((producer_id, known))
+            if newest >= start and newest > known_newest:
+                self._producers[producer_id] = other
         ordered = sorted(self._producers.items(), key=_newest)
         self._producers = OrderedDict(ordered[-self._limit :])
 
@@ -322,7 +331,6 @@ class ProducerState:
         """Take over what a snapshot held, in its order; whatever was known before is forgotten."""
         self._producers = OrderedDict(producers)
         self._before.clear()
-        self.changed = False
 
 
 def _newest(item: tuple[ProducerId, Producer]) -> int:

@@ -35,7 +35,7 @@ class ReadPlan:
 
     __slots__ = (
         "_block", "_disk", "_end", "_generation", "_limit", "_max_bytes", "_offset", "_segment",
-        "_source",
+        "_source", "_verified",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +52,7 @@ class ReadPlan:
         self._disk = disk
         self._segment = segment
         self._generation = segment.generation
+        self._verified = segment.verified
         self._offset = offset
         self._end = end
         self._max_bytes = max_bytes
@@ -87,14 +88,16 @@ class ReadPlan:
             reader = segment.reader
             if reader is None:
                 reader = self._disk.open(segment.log_name)
-                segment.reader = reader
+                if segment.verified is self._verified:  # else a repair has replaced the file
+                    segment.reader = reader
             block = self._block
             if block is None:
                 assert self._source is not None, "READ_PLAN_HAS_POSITION"
                 loaded = load(self._disk, self._source, with_index=True)
                 assert loaded.index is not None, "READ_PLAN_HAS_POSITION"
                 block = loaded.index.block_of(self._offset)
-                segment.loaded = loaded
+                if segment.verified is self._verified:
+                    segment.loaded = loaded
             result = self._read(reader.pread, block)
         except FileNotFoundError as gone:
             if segment.generation == self._generation:

@@ -14,11 +14,10 @@ from logstore.epochs_file import forget_epochs
 from logstore.event_bounds import UNKNOWN, Bounds
 from logstore.journal_entry import Append, AppendDirect, Buffer, Truncate
 from logstore.paths import (
-    DAMAGED,
     EPOCHS,
-    INDEX,
     LOG,
     PRODUCERS,
+    SEGMENT_FILES,
     TEMPORARY,
     TIMES,
     by_offset,
@@ -38,7 +37,6 @@ from model.ports import Disk
 from model.record import BatchHeader, iter_batches
 
 _FIRST: Final = Offset(0)
-_OF_SEGMENT: Final = (LOG, TIMES, INDEX, LOG + DAMAGED, TIMES + DAMAGED)
 
 
 @dataclass(slots=True)
@@ -230,14 +228,14 @@ class Recovering:
         self.made = disk.make_directory(directory) or self.made
         known = {EPOCHS}
         for segment in self.segments:
-            known |= {by_offset(segment.base_offset, end) for end in _OF_SEGMENT}
+            known |= {by_offset(segment.base_offset, end) for end in SEGMENT_FILES}
         removed = False
         names = disk.list(directory)
         if EPOCHS in names:
             removed = forget_epochs(disk, directory, self.end)
         for name in names:
             if self._is_left_over(name, known):
-                if name.endswith(LOG) and (size := _size(disk, f"{directory}/{name}")):
+                if name.endswith(LOG) and (size := file_size(disk, f"{directory}/{name}")):
                     why = "a segment of which the log holds nothing"
                     report.dropped.append(Finding(f"{directory}/{name}", 0, size, why))
                 disk.unlink(f"{directory}/{name}")
@@ -255,13 +253,13 @@ class Recovering:
         """Go on in a new segment where the last one lacks bytes: nothing would be found there."""
         last = self.segments[-1]
         name = by_offset(last.base_offset, LOG)
-        if name in names and _size(self.disk, f"{self.directory}/{name}") < last.size_bytes:
+        if name in names and file_size(self.disk, f"{self.directory}/{name}") < last.size_bytes:
             self.segments.append(RecoveringSegment(self.end))
 
     def _finish_log(self, segment: RecoveringSegment, report: RecoveryReport) -> None:
         """Cut a `.log` behind its last believed batch."""
         name = f"{self.directory}/{by_offset(segment.base_offset, LOG)}"
-        size, wanted = _size(self.disk, name), segment.size_bytes
+        size, wanted = file_size(self.disk, name), segment.size_bytes
         if size > wanted:
             why = "behind the last batch that is whole and has its append time"
             report.dropped.append(Finding(name, wanted, size - wanted, why))
@@ -285,7 +283,7 @@ class Recovering:
         another start finds there, whenever this one is killed, how far its batches are covered.
         """
         name = f"{self.directory}/{by_offset(segment.base_offset, TIMES)}"
-        size = _size(self.disk, name)
+        size = file_size(self.disk, name)
         if size > segment.times_bytes:
             self._touch()
         elif not segment.changed or not (size or segment.rows):
@@ -317,7 +315,7 @@ class Recovering:
         snapshot = parse_offset(name, PRODUCERS)
         if snapshot is not None:
             return snapshot > self.end
-        return any(parse_offset(name, ending) is not None for ending in _OF_SEGMENT)
+        return any(parse_offset(name, ending) is not None for ending in SEGMENT_FILES)
 
     def to_row(self, sequence: int) -> CheckpointRow:
         """Return the row that says what was recovered."""
@@ -360,7 +358,7 @@ def _end_of(batches: Sequence[Buffer]) -> Offset:
     return end
 
 
-def _size(disk: Disk, name: str) -> int:
+def file_size(disk: Disk, name: str) -> int:
     """Return a file's length; 0 if there is none."""
     try:
         file = disk.open(name)

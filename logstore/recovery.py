@@ -29,7 +29,7 @@ from logstore.paths import (
     parse_partition,
     partition_directory,
 )
-from logstore.recovering import Recovering, is_intact
+from logstore.recovering import Recovering, file_size, is_intact
 from logstore.recovery_report import Finding, RecoveryReport
 from logstore.replace_file import replace_file
 from model.ids import AppendTimeMs, PartitionId
@@ -200,6 +200,14 @@ def _compared(disk: Disk, row: CheckpointRow, report: RecoveryReport) -> Checkpo
         if is_missing:
             why = "the segment is missing; readers will be told"
             report.repaired.append(Finding(f"{directory}/{name}", 0, segment.size_bytes, why))
+    last = row.segments[-1]
+    if last.size_bytes and not is_missing:  # of the others the scrub, and readers, will find it
+        name = f"{directory}/{by_offset(last.base_offset, LOG)}"
+        size = file_size(disk, name)
+        is_missing = size < last.size_bytes
+        if is_missing:
+            why = "the file is shorter than the checkpoint says; readers will be told"
+            report.repaired.append(Finding(name, size, last.size_bytes - size, why))
     if not is_missing:
         return row
     following = SegmentRow(row.end_offset, 0, 0, NO_TIME, NO_TIME, UNKNOWN)

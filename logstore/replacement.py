@@ -4,7 +4,7 @@ What comes is checked against what this log knows of itself: where it goes on, a
 epoch each batch is; for its bytes each batch speaks by its checksum. It gathers in files of another
 name. Only when all of it is there, and on the disk, do they take the segment's names:
 
-1. both new files are synced;
+1. both new files are synced, the `.log` part by part: commits of the whole node wait for each job;
 2. the old `.log` and `.times` are put aside under names of their own, for people;
 3. the new ones take their names, the directory is synced; the index goes, it is made again.
 
@@ -46,7 +46,7 @@ class Replacement:
         REPLACEMENT_IS_WHOLE    nothing takes the segment's place that does not reach its end.
     """
 
-    __slots__ = ("_closing", "_disk", "_epochs", "_segment", "_size", "_times", "at")
+    __slots__ = ("_closing", "_disk", "_epochs", "_ready", "_segment", "_size", "_times", "at")
 
     def __init__(self, disk: Disk, segment: Segment, epochs: LeaderEpochs) -> None:
         """Begin with nothing. `epochs`: the log's own table."""
@@ -56,6 +56,8 @@ class Replacement:
         self._times = Times(segment.base_offset)
         self._closing: TimesRow | None = None
         self._size = 0
+        self._ready = False
+        """The new `.times` is on the disk."""
         self.at = segment.base_offset
         """Everything below it has come."""
 
@@ -79,7 +81,8 @@ class Replacement:
     def add(self, sent: Iterable[tuple[Offset, AppendTimeMs, Buffer]]) -> Callable[[], None]:
         """Take batches that go on where those before ended; return the job that writes them.
 
-        The job raises StorageFailed.
+        And syncs them: who replaces the files has no more to wait for than their names. The job
+        raises StorageFailed.
 
         Raises:
             MalformedError: they are not whole, or not the ones that belong here: nothing is taken.
@@ -96,16 +99,44 @@ class Replacement:
         """Let the segment have the sizes of the new files; a checkpoint is to say so next."""
         self._segment.resized(*self.sizes)
 
+    def encoded_times(self) -> bytes:
+        """Return what the new `.times` is to hold, once all has come and the sizes are settled.
+
+        READ POOL THREAD: there may be a row for every tick, and nobody is to wait for them.
+        """
+        assert self._closing is not None and self.is_whole, "REPLACEMENT_IS_WHOLE"
+        content = self._times.encode_head() + self._times.encode_rows()
+        missing = (self.sizes.times - len(content)) // ROW_BYTES
+        # Rows that close the last one say nothing new (docs/formats/times.md).
+        return content + missing * encode_row(self._closing)
+
+    def write_times(self, content: bytes) -> None:
+        """Write what `encoded_times` has returned. A job of the thread that writes.
+
+        Raises:
+            StorageFailed: the disk refused.
+        """
+        name = self._segment.times_name + TEMPORARY
+        try:
+            file = self._disk.open(name, create=True)
+            file.truncate(0)
+            file.pwrite([content], Position(0))
+            # SYNC: append times have the durability of their batches.
+            file.fdatasync()
+            file.close()
+        except OSError as error:
+            raise StorageFailed(name, error.errno or 0, "write") from error
+        self._ready = True
+
     def swap(self) -> None:
         """Put the new files in the place of the old ones. A job of the thread that writes.
 
         Raises:
             StorageFailed: the disk refused.
         """
-        assert self.is_whole, "REPLACEMENT_IS_WHOLE"
+        assert self.is_whole and self._ready, "REPLACEMENT_IS_WHOLE"
         segment, disk = self._segment, self._disk
         try:
-            self._finish_files()
             for name in (segment.log_name, segment.times_name):
                 with suppress(FileNotFoundError):
                     disk.rename(name, name + DAMAGED)
@@ -172,25 +203,11 @@ class Replacement:
             if not position:
                 file.truncate(0)  # a repair before this one may have left a longer one
             file.pwrite(batches, Position(position))
+            # SYNC: the names of the segment must never stand for bytes that are not there yet.
+            file.fdatasync()
             file.close()
         except OSError as error:
             raise StorageFailed(name, error.errno or 0, "write") from error
-
-    def _finish_files(self) -> None:
-        log = self._disk.open(self._segment.log_name + TEMPORARY)
-        # SYNC: the names of the segment must never stand for bytes that are not there yet.
-        log.fdatasync()
-        log.close()
-        times = self._disk.open(self._segment.times_name + TEMPORARY, create=True)
-        times.truncate(0)
-        assert self._closing is not None, "REPLACEMENT_IS_WHOLE"
-        content = self._times.encode_head() + self._times.encode_rows()
-        missing = (self.sizes.times - len(content)) // ROW_BYTES
-        # Rows that close the last one say nothing new (docs/formats/times.md).
-        times.pwrite([content + missing * encode_row(self._closing)], Position(0))
-        # SYNC: append times have the durability of their batches.
-        times.fdatasync()
-        times.close()
 
 
 def refresh(segment: Segment) -> None:
@@ -198,5 +215,5 @@ def refresh(segment: Segment) -> None:
     segment.reader = None
     segment.verified = Verified()
     segment.stretches.forget()
-    segment.damage, segment.guessed = (), False
+    segment.damage, segment.guessed = (), None
     segment.forget_rows()

@@ -106,7 +106,8 @@ def _make_way(log: PartitionLog, batch: bytearray) -> None:
     """
     producer, epoch, sequence = _PRODUCER.unpack_from(batch, _PRODUCER_AT)
     if producer >= 0:
-        log.producers.make_way(ProducerId(producer), ProducerEpoch(epoch), SequenceNumber(sequence))
+        name, number = ProducerId(producer), SequenceNumber(sequence)
+        log.producers.make_way(name, ProducerEpoch(epoch), number, offset=log.log_end)
 
 
 class Found(NamedTuple):

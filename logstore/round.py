@@ -155,9 +155,9 @@ class PartitionCheckpoint:
     sync: list[str] = field(default_factory=list)
     """Files to sync, in order; those that do not exist are made."""
     small: list[tuple[str, bytes]] = field(default_factory=list)
-    """Producer snapshots: written as a whole, and synced."""
+    """Snapshots and tables that say what no segment does: written as a whole, and synced."""
     caches: list[tuple[str, bytes]] = field(default_factory=list)
-    """Indexes and leader epochs: replaced as a whole, never synced, written last."""
+    """Indexes, and what segments say as well: replaced as a whole, never synced, written last."""
     names_changed: bool = False
     unlink: list[str] = field(default_factory=list)
     """Once the checkpoint is durable."""

@@ -33,7 +33,7 @@ from logstore.journal_entry import (
     sealed,
 )
 from logstore.paths import (
-    DAMAGED,
+    GOING_FILES,
     INDEX,
     LOG,
     PARTITIONS,
@@ -274,7 +274,7 @@ def cut_files(disk: Disk, cut: Cut) -> CutDone:
     """
     directory = cut.directory
     for base in cut.gone:
-        for ending in (LOG, TIMES, INDEX, LOG + DAMAGED, TIMES + DAMAGED):
+        for ending in GOING_FILES:
             _unlink(disk, f"{directory}/{by_offset(base, ending)}")
     for name in disk.list(directory):
         snapshot = parse_offset(name, PRODUCERS)

@@ -55,7 +55,7 @@ class Segment:
         self.base_offset = base_offset
         self.log_name = f"{directory}/{by_offset(base_offset, LOG)}"
         """Name of the `.log` file; kept, for every commit round asks for it."""
-        self.end_offset = self.opened_offset = base_offset
+        self.end_offset = self.opened_offset = self._block_offset = base_offset
         self.size_bytes = 0
         """Of the `.log`, batches that are only in memory included."""
         self.written_bytes = self.durable_bytes = 0
@@ -68,8 +68,9 @@ class Segment:
         self.indexed_bytes = 0
         """How far the `.index` file describes the segment."""
         self.first_append_time = self.last_append_time = NO_TIME
-        self.sealed = self.guessed = False
-        """Guessed: append times in memory are made up, and no other replica may take them."""
+        self.sealed = False
+        self.guessed: tuple[Offset, Offset] | None = None
+        """The first and the last batch whose append time was lost and is made up: see `guesses`."""
         self.generation = 0
         """Counts what takes batches away: being cut, being removed."""
         self.opened_bytes = self.opened_times_bytes = 0
@@ -87,7 +88,6 @@ class Segment:
         """The log's: which epoch each batch is of, for no checksum covers what it says itself."""
         self.reader: File | None = None
         self.verified, self.stretches = Verified(), SegmentStretches()
-        self._block_offset = base_offset
         self._block_position = self._last_position = 0
         self._block_bounds: Bounds = NO_EVENT_TIME
         self._last_batch: bytearray | None = None
@@ -228,7 +228,9 @@ class Segment:
             return
         self.loaded = None
         self.damage += loaded.damage
-        self.guessed = self.guessed or bool(loaded.damage)
+        if loaded.guessed is not None:
+            spans = (loaded.guessed, self.guessed or loaded.guessed)
+            self.guessed = min(first for first, _ in spans), max(last for _, last in spans)
         if loaded.index is not None:
             self.keep_index(loaded.index)
         if not self.times_whole:
@@ -328,9 +330,10 @@ class Segment:
         self.size_bytes = self.written_bytes = self.opened_bytes = size_bytes
         self._block_position, self.opened_offset = size_bytes, self.end_offset
         self.times_bytes = self.written_times_bytes = self.opened_times_bytes = times_bytes
-        self.index = self.times = self.loaded = None
-        self.index_whole = self.times_whole = False
-        self.times_filed = 0
+        self.index = self.loaded = None
+        self.index_whole = False
+        if not self.times_whole:  # else they are right, which the file of now would not be
+            self.times, self.times_filed = None, 0
 
     def unfiled_rows(self, below: Offset) -> bytes:
         """Return the `.times` rows that are not in the file and begin below an offset."""
@@ -372,6 +375,10 @@ class Segment:
         if times is None or not len(times) or times.row(0).offset > offset:
             return None
         return times.at(offset)
+
+    def guesses(self, base_offset: Offset) -> bool:
+        """Tell whether the append time of a batch may be made up: another replica may have it."""
+        return self.guessed is not None and self.guessed[0] <= base_offset <= self.guessed[1]
 
     def remove(self) -> None:
         """Hold no file open: it goes."""

@@ -6,7 +6,7 @@ near to the truth as they allow, and reported (P37).
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from logstore.index_builder import IndexBuilder
@@ -47,6 +47,8 @@ class Loaded:
     times: Times
     damage: tuple[Finding, ...]
     """Rows of append times that had to be made up."""
+    guessed: tuple[Offset, Offset] | None = None
+    """Between these base offsets lies every batch whose append time is made up."""
 
 
 def load(disk: Disk, source: Source, *, with_index: bool) -> Loaded:
@@ -54,10 +56,10 @@ def load(disk: Disk, source: Source, *, with_index: bool) -> Loaded:
     log = disk.open(source.log_name)
     try:
         index = _load_index(disk, log, source) if with_index else None
-        times, damage = _load_times(disk, log, source)
+        loaded = _load_times(disk, log, source)
     finally:
         log.close()
-    return Loaded(index, times, damage)
+    return replace(loaded, index=index)
 
 
 def iter_headers(log: File, start: Position, end: int) -> Iterator[tuple[Position, BatchHeader]]:
@@ -160,7 +162,7 @@ def _fits(index: OffsetIndex, log: File, source: Source) -> bool:
     return ends and Witness.of(header, witness.position) == witness
 
 
-def _load_times(disk: Disk, log: File, source: Source) -> tuple[Times, tuple[Finding, ...]]:
+def _load_times(disk: Disk, log: File, source: Source) -> Loaded:
     """Return the append times of the whole source, and what of them was made up."""
     file = (read_file(disk, source.times_name) or b"")[: source.times_bytes]
     try:
@@ -171,7 +173,7 @@ def _load_times(disk: Disk, log: File, source: Source) -> tuple[Times, tuple[Fin
         why = malformed.why
     short = source.times_bytes - len(file)
     if not decoded.damaged and not short:
-        return decoded.times, ()
+        return Loaded(None, decoded.times, ())
     if short:  # rows at the end are missing: whatever lies behind the last whole one is guessed
         rows = len(decoded.times) + len(decoded.damaged)
         decoded = decoded._replace(damaged=(*decoded.damaged, rows))
@@ -179,13 +181,14 @@ def _load_times(disk: Disk, log: File, source: Source) -> tuple[Times, tuple[Fin
     repaired = repair(
         decoded, headers, floor=source.first_append_time, ceiling=source.last_append_time
     )
-    if not repaired.guessed_batches:
-        return repaired.times, ()
+    first, last = repaired.first_guessed, repaired.last_guessed
+    if first is None or last is None:
+        return Loaded(None, repaired.times, ())
     finding = Finding(
         source.times_name,
         0,
         len(decoded.damaged) * ROW_BYTES,
-        f"{why}: {repaired.guessed_batches} batches from offset {repaired.first_guessed} to "
-        f"{repaired.last_guessed} have a guessed append time",
+        f"{why}: {repaired.guessed_batches} batches from offset {first} to {last} have a guessed "
+        "append time",
     )
-    return repaired.times, (finding,)
+    return Loaded(None, repaired.times, (finding,), (first, last))

@@ -24,6 +24,7 @@ class SegmentView:
         "_generation",
         "_kept",
         "_source",
+        "_trust",
         "base_offset",
         "end_offset",
         "event_bounds",
@@ -41,6 +42,7 @@ class SegmentView:
         self._disk = disk
         self._kept = kept
         self._generation = live.generation
+        self._trust = live.verified
         self._source = source(live, interval_bytes)
         self.live = live
         """The segment itself, which may have grown by now: for its log alone."""
@@ -129,7 +131,8 @@ class SegmentView:
             reader = live.reader
             if reader is None:
                 reader = self._disk.open(live.log_name)
-                live.reader = reader
+                if live.verified is self._trust:  # else a repair has replaced the file
+                    live.reader = reader
             return reader.pread(end - position, position)
         except FileNotFoundError as gone:
             raise self._gone(gone) from gone

@@ -94,6 +94,8 @@ class Process:
         self.slow = False
         self.alive, self.memory = True, 0
         self.halts: list[str] = []
+        self.damaged: list[PartitionId] = []
+        """Partitions of which a follower needed what has rotted here."""
         self.failures: list[Exception] = []
         self.roles: list[bool] = []
         opened = LogDirectory.open(
@@ -124,8 +126,17 @@ class Process:
             changed=self.writer.ask,
             dropped=_dropped,
         )
-        doors = ReplicaDoors(
-            node=node,
+        doors = self._doors(tick)
+        self.streams = ReplicaStreams(doors, self.partitions)
+        self.streams.registration_epoch = RegistrationEpoch(epoch)
+        self.streams.subscribe(lambda partition: self.roles.append(partition.leads))
+        self.partitions.load([cluster.topic])
+        self.streams.start()
+
+    def _doors(self, tick: Tick) -> ReplicaDoors:
+        """What the replicas reach the rest of the world by."""
+        return ReplicaDoors(
+            node=self.node,
             links=_Links(self),
             controller=_Controller(self),
             clock=self.clock,
@@ -139,12 +150,8 @@ class Process:
             let_go=lambda size: self._accepted(-size),
             storage_failed=self.failures.append,
             halted=lambda _, why: self.halts.append(why),
+            damaged=self.damaged.append,
         )
-        self.streams = ReplicaStreams(doors, self.partitions)
-        self.streams.registration_epoch = RegistrationEpoch(epoch)
-        self.streams.subscribe(lambda partition: self.roles.append(partition.leads))
-        self.partitions.load([cluster.topic])
-        self.streams.start()
 
     @property
     def one(self) -> HostedPartition:

@@ -146,11 +146,21 @@ class ResolveAnywhere(Resolve):
         """None: there are no other nodes."""
 
     async def __call__(self, principal: Principal, partition: Readable, place: Place) -> Resolved:
-        """Find the place; see `Resolve`."""
+        """Find the place; see `Resolve`.
+
+        Raises:
+            RequestError: as `Resolve`, but who asks need not know who leads: while a leadership
+                moves it is LEADER_NOT_AVAILABLE.
+        """
         remote = self.remote
-        if remote is None or (isinstance(partition, HostedPartition) and partition.leads):
+        if remote is None:
             return await super().__call__(principal, partition, place)
-        found = await remote.resolve(principal, partition, place)
+        try:
+            if isinstance(partition, HostedPartition) and partition.leads:
+                return await super().__call__(principal, partition, place)
+            found = await remote.resolve(principal, partition, place)
+        except RequestError as refusal:
+            raise passing(refusal) from refusal
         self._every.told(partition, found.high_watermark)
         return found
 

@@ -118,10 +118,6 @@ class Consume:
         except asyncio.CancelledError:
             doors.members.lost(opening.group, rejoin.member_id, stream)
             raise
-        for place, stand in rejoin.stands.items():  # so far it has read: so far may it commit
-            partition = doors.partitions.by_id(place)
-            if partition is not None and not partition.serves:
-                doors.partitions.told(partition, stand.offset)
         return joined.member
 
 

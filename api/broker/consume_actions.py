@@ -143,7 +143,11 @@ class Said:
         results: list[RequestError | None]
         try:
             results = await self._doors.commits(
-                self._group, self._by, commit.cursors, meant=self._meant
+                self._group,
+                self._by,
+                commit.cursors,
+                meant=self._meant,
+                claimed=self._assignment.claimed,
             )
         except RequestError as refusal:
             if refusal.code in ENDS_STREAM:

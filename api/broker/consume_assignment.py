@@ -15,7 +15,7 @@ from consumer_groups.records import Owned
 from consumer_groups.requests import ByStream
 from consumer_groups.views import MemberView
 from model.errors import ErrorCode, RequestError
-from model.ids import PartitionId
+from model.ids import Offset, PartitionId
 from model.principal import Principal
 
 
@@ -52,6 +52,9 @@ class Assignment:
         """What each Revoke named and the member has not handed over; oldest first."""
         self._known: Mapping[Named, Owned] = {}
         """What a member that resumes knows that it has, until it is told."""
+        self.claimed: Mapping[PartitionId, Offset] = {}
+        """How far a member that resumes says that it has read in what it still has: its coordinator
+        may have been told less. It is that member's word, and holds for its own commits alone."""
         self._stands: Mapping[PartitionId, Stand] = (
             {} if opening.rejoin is None else opening.rejoin.stands
         )
@@ -131,11 +134,20 @@ class Assignment:
         """Note what a member has that came back: it may commit before it is told."""
         rejoin = self._opening.rejoin
         if rejoin is not None:
-            self._known = {
-                (partition.topic.name, partition.number): hold
+            holds = [
+                hold
                 for hold in (*member.owned, *member.revoking)
                 if hold.since_epoch <= rejoin.member_epoch
-                and (partition := self._found_by(hold.partition)) is not None
+            ]
+            self._known = {
+                (partition.topic.name, partition.number): hold
+                for hold in holds
+                if (partition := self._found_by(hold.partition)) is not None
+            }
+            self.claimed = {
+                hold.partition: stand.offset
+                for hold in holds
+                if (stand := rejoin.stands.get(hold.partition)) is not None
             }
 
     def meant(self, name: Named) -> Owned | None:

@@ -69,7 +69,7 @@ class EveryPartition:
         return max(told, mark)
 
     def told(self, partition: Readable, end: Offset) -> None:
-        """Remember that so much of a partition is committed, as its leader or a reader says."""
+        """Remember that so much of a partition is committed, as its leader says."""
         if end > max(partition.high_watermark, self._told.get(partition.id, end - 1)):
             self._told[partition.id] = end
 

@@ -1,7 +1,8 @@
 """Commit offsets of a group: by a member over its stream, in a member's name, or from outside."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from api.broker.context import BrokerContext
@@ -19,6 +20,7 @@ from model.principal import Principal
 
 NEVER: Final = GroupEpoch(-1)
 """Epoch of a hold that a member was not told of: it has none of so early."""
+NOTHING: Final[Mapping[PartitionId, Offset]] = MappingProxyType({})
 
 
 class NamedCursor(NamedTuple):
@@ -48,11 +50,13 @@ class GroupCommits:
         cursors: Sequence[NamedCursor],
         *,
         meant: Callable[[NamedCursor], Owned | None] | None = None,
+        claimed: Mapping[PartitionId, Offset] = NOTHING,
     ) -> list[RequestError | None]:
         """Remember offsets; return what became of each, in order: None = committed.
 
         `meant`: the hold that a member means by the name of a partition; None where it was told of
-        none. Without it a name is that of the topic which has it now.
+        none. Without it a name is that of the topic which has it now. `claimed`: how far the member
+        has read where other nodes lead, by its own word; this node may have heard of less.
 
         A row is refused with INVALID_TOPIC_NAME, UNKNOWN_TOPIC, UNKNOWN_PARTITION,
         OFFSET_OUT_OF_RANGE (beyond the end), INVALID_REQUEST (below zero),
@@ -67,7 +71,7 @@ class GroupCommits:
         found: list[Cursor] = []
         for cursor in cursors:
             try:
-                found.append(self._found(cursor, meant))
+                found.append(self._found(cursor, meant, claimed))
                 rows.append(None)
             except RequestError as refusal:
                 rows.append(refusal)
@@ -96,7 +100,10 @@ class GroupCommits:
                 continue  # its row is refused for what is known
 
     def _found(
-        self, cursor: NamedCursor, meant: Callable[[NamedCursor], Owned | None] | None
+        self,
+        cursor: NamedCursor,
+        meant: Callable[[NamedCursor], Owned | None] | None,
+        claimed: Mapping[PartitionId, Offset],
     ) -> Cursor:
         """Return the cursor of the partition that is meant.
 
@@ -112,6 +119,8 @@ class GroupCommits:
         if hold is not None:
             since_epoch = hold.since_epoch
         end = self.partitions.end_of(partition)
+        if not partition.serves:
+            end = max(end, claimed.get(partition.id, end))
         if cursor.offset > end:
             raise RequestError(
                 ErrorCode.OFFSET_OUT_OF_RANGE,

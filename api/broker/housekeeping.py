@@ -21,6 +21,7 @@ from api.broker.context import BrokerContext
 from api.broker.last_look import LastLook, as_long_as, unread
 from api.broker.search import Searches
 from cluster.shell.hosted_partition import HostedPartition
+from logstore.flush import settle_producers
 from logstore.partition_log import PartitionLog
 from logstore.retention import plan, roll_due
 from logstore.time_search import sweep_events
@@ -103,6 +104,7 @@ class Housekeeping:
         for partition in self._node.partitions:
             log = partition.log
             log.producers.expire(now)
+            settle_producers(log)
             self._node.damage.collect(partition)
             if roll_due(log.segment_list[-1], log.settings, now=now, in_doubt=in_doubt):
                 log.roll()

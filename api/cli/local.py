@@ -9,10 +9,12 @@ import click
 from api.cli import local_nodes
 from api.cli.local_logs import Followed, Line, follow, tail
 from api.cli.local_nodes import Seen
+from api.cli.local_options import DATA_DIR, data_option, node_option
 from api.cli.local_plan import check_ports, chosen, planned, with_overrides
 from api.cli.local_ports import NODES_MAX
 from api.cli.local_process import Standing
-from api.cli.local_state import Home, LocalCluster, LocalNode, standing_of
+from api.cli.local_purge import purge
+from api.cli.local_state import Home, LocalCluster, running, standing_of
 from tidelog.cli.failure import CommandFailed, Exit, Usage
 from tidelog.cli.output import Column, Kind, lines_of
 from tidelog.cli.run import Run
@@ -21,7 +23,6 @@ from tidelog.cli.verb import Noun, Verb, changing
 if TYPE_CHECKING:
     from tidelog.types import ClusterInfo
 
-DATA_DIR: Final = "./.tidelog-local"
 CLUSTER_ID: Final = "demo"
 READY_S: Final = 60
 """Three empty nodes are ready in some seconds, a node with much to recover in as many as it takes
@@ -47,21 +48,9 @@ CHANGED_COLUMNS: Final = (
     *COLUMNS,
     Column("changed", Kind.BOOLEAN, about="false: a dry run, or so."),
 )
-PURGE_COLUMNS: Final = (
-    Column("node", Kind.INTEGER),
-    Column("data_dir", about="Deleted, with every record in it."),
-    Column("changed", Kind.BOOLEAN),
-)
 LOG_COLUMNS: Final = (Column("node", Kind.INTEGER), Column("line"))
 
 Row = dict[str, object]
-
-data_option = click.option(
-    "--data", metavar="DIR", default=DATA_DIR, help=f"Of the cluster; default {DATA_DIR}."
-)
-node_option = click.option(
-    "--node", "numbers", type=int, multiple=True, metavar="N", help="Only this one; repeatable."
-)
 
 
 @click.group(
@@ -118,7 +107,9 @@ def start(run: Run, /, **options: Any) -> int:
         return run.items(CHANGED_COLUMNS, [_row(home, one) | _unchanged() for one in seen])
     with home.locked():
         cluster = _wanted(home, run, options)
-        idle = [one for one in chosen(cluster, options["numbers"]) if _is_gone(one)]
+        idle = [
+            one for one in chosen(cluster, options["numbers"]) if standing_of(one) is Standing.GONE
+        ]
         check_ports(idle)
         home.make_secret()
         home.write(cluster)
@@ -160,10 +151,6 @@ def _wanted(home: Home, run: Run, options: Mapping[str, Any]) -> LocalCluster:
     return with_overrides(cluster, run.overrides)
 
 
-def _is_gone(node: LocalNode) -> bool:
-    return standing_of(node) is Standing.GONE
-
-
 def _unchanged() -> Row:
     return {"changed": False}
 
@@ -171,7 +158,7 @@ def _unchanged() -> Row:
 def _no_quorum(home: Home) -> CommandFailed:
     return CommandFailed(
         "no node leads the metadata quorum",
-        hint=f"a majority of the nodes must run: tidelog local status --data {home.shown}",
+        hint=f"a majority of the nodes must run: tidelog local status {home.option}",
         reason="NO_QUORUM",
         exit_code=Exit.NOT_NOW,
     )
@@ -187,7 +174,7 @@ def _tell_what_to_try(run: Run, home: Home, cluster: LocalCluster) -> None:
     nodes = cluster.running()
     grpc = ",".join(one.ports.address("grpc") for one in nodes)
     kafka = ",".join(one.ports.address("kafka") for one in nodes)
-    here = "" if home.shown == DATA_DIR else f" --data {home.shown}"
+    here = "" if home.shown == DATA_DIR else f" {home.option}"
     tries = (
         f"export TIDELOG_CLIENT__ADDRESS={grpc}",
         "tidelog topic create orders -p 6",
@@ -244,14 +231,15 @@ def stop(run: Run, /, **options: Any) -> int:
     Exit 3 if one has not ended by then.
     """
     home = Home(options["data"])
-    cluster = home.expect()
-    nodes = chosen(cluster, options["numbers"])
-    numbers = {one.number for one in nodes if not _is_gone(one)}
+    nodes = chosen(home.expect(), options["numbers"])
     failures: list[CommandFailed] = []
     if options["dry_run"]:
         run.tell("dry run: nothing is stopped")
+        numbers = running(nodes)
     else:
         with home.locked():
+            nodes = chosen(home.expect(), options["numbers"])  # as they are by now
+            numbers = running(nodes)
             failures = asyncio.run(local_nodes.stop(home, nodes, kill=options["kill"]))
     seen = asyncio.run(local_nodes.look(home, nodes))
     rows = [
@@ -337,55 +325,4 @@ def _show(run: Run, line: Line, *, at_once: bool = False) -> None:
         run.stdout.flush()
 
 
-@local.command(
-    cls=Verb,
-    impact="rw",
-    columns=PURGE_COLUMNS,
-    examples=(
-        "tidelog local purge",
-        "tidelog local purge --stop --yes",
-        "tidelog local purge --node 2 --dry-run",
-    ),
-)
-@node_option
-@data_option
-@click.option("--stop", "stops", is_flag=True, help="Stop first what runs.")
-@changing("what would be deleted")
-@click.pass_obj
-def purge(run: Run, /, **options: Any) -> int:
-    """Delete the cluster with all its records, or with --node the data of one node.
-
-    A node whose data was deleted stays a node of the cluster, as one whose disk was replaced.
-    Exit 3 while it runs, unless --stop is given.
-    """
-    home = Home(options["data"])
-    cluster = home.expect()
-    nodes = chosen(cluster, options["numbers"])
-    running = [one.number for one in nodes if not _is_gone(one)]
-    if running and not options["stops"]:
-        raise CommandFailed(
-            f"still running: node {', '.join(map(str, running))}",
-            hint="stop them first, or add --stop",
-            exit_code=Exit.NOT_NOW,
-        )
-    what = "all data of node " + ", ".join(str(one.number) for one in nodes)
-    if options["dry_run"]:
-        run.tell(f"dry run: would delete {what} in {home.path}")
-        return run.items(PURGE_COLUMNS, _purged(home, nodes, changed=False))
-    run.confirm(f"This deletes {what} in {home.path}.", yes=options["yes"])
-    with home.locked():
-        failures = asyncio.run(local_nodes.stop(home, nodes, kill=False)) if running else []
-        if any(not _is_gone(one) for one in nodes):
-            run.items(PURGE_COLUMNS, [], failures)
-            return Exit.NOT_NOW
-        home.wipe([one.number for one in nodes])
-        if not options["numbers"]:
-            home.purge(cluster)
-    return run.items(PURGE_COLUMNS, _purged(home, nodes, changed=True))
-
-
-def _purged(home: Home, nodes: Sequence[LocalNode], *, changed: bool) -> list[Row]:
-    return [
-        {"node": one.number, "data_dir": str(home.data(one.number)), "changed": changed}
-        for one in nodes
-    ]
+local.add_command(purge)

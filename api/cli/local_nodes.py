@@ -186,7 +186,7 @@ def _is_not_ready(home: Home, number: int, *, since: int) -> CommandFailed:
 
 
 def _data(home: Home) -> str:
-    return f" --data {home.shown}"
+    return f" {home.option}"
 
 
 def last_words(log: Path, since: int) -> str:

@@ -25,11 +25,12 @@ OURS: Final = frozenset(
         "cluster.seeds",
         "cluster.secret",
         "cluster.secret_file",
-        *(f"listeners.{door}.bind" for door in ("kafka", "grpc", "http", "peer")),
-        *(f"listeners.{door}.advertise" for door in ("kafka", "peer")),
+        *(f"listeners.{door}.bind" for door in ("kafka", "external", "grpc", "http", "peer")),
+        *(f"listeners.{door}.advertise" for door in ("kafka", "external", "peer")),
     }
 )
-"""Settings that differ from node to node, or make them one cluster."""
+"""Settings that differ from node to node, or make them one cluster. A second Kafka listener is not
+opened: it would have one address for all."""
 OUR_VARIABLES: Final = frozenset(
     f"TIDELOG_{name.upper().replace('.', '__')}{end}" for name in OURS for end in ("", "_FILE")
 )
@@ -93,7 +94,7 @@ def with_overrides(cluster: LocalCluster, overrides: Sequence[str]) -> LocalClus
         name, _, text = override.partition("=")
         if name in OURS:
             raise Usage(
-                f"-X {override}: tidelog local sets {name} itself",
+                f"-X {override}: tidelog local sees to {name} itself",
                 hint="run nodes by hand for that: tidelog serve",
             )
         wanted[name] = text

@@ -6,6 +6,7 @@ from dataclasses import astuple, dataclass, fields
 from typing import Final
 
 from api.node.system_rand import SystemRand
+from tidelog.cli.failure import CommandFailed, Exit
 
 HOST: Final = "127.0.0.1"
 NODES_MAX: Final = 9
@@ -47,7 +48,7 @@ def any_free(taken: Iterable[int]) -> Ports:
     """Return four ports at which nobody listens, other than those that are `taken`.
 
     Raises:
-        OSError: there are none.
+        CommandFailed: there are none; exit 10, as a node itself would end.
     """
     used = set(taken)
     found: list[int] = []
@@ -58,7 +59,11 @@ def any_free(taken: Iterable[int]) -> Ports:
             found.append(port)
             if len(found) == len(fields(Ports)):
                 return Ports(*found)
-    raise OSError(f"no free ports from {ANY.start} to {ANY.stop - 1} on {HOST}")
+    raise CommandFailed(
+        f"no free ports from {ANY.start} to {ANY.stop - 1} on {HOST}",
+        hint="end some of the programs that listen there, or start fewer nodes",
+        exit_code=Exit.CONFIGURATION,
+    )
 
 
 def is_free(port: int) -> bool:

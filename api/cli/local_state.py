@@ -13,10 +13,11 @@ Nothing else in the directory is ever touched.
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 import msgspec
@@ -73,6 +74,11 @@ def standing_of(node: LocalNode) -> Standing:
     return Standing.GONE if node.process is None else standing(node.process.process)
 
 
+def running(nodes: Iterable[LocalNode]) -> set[int]:
+    """Return the numbers of those whose processes are there, also the paused ones."""
+    return {one.number for one in nodes if standing_of(one) is not Standing.GONE}
+
+
 class Home:
     """The directory of a local cluster. Its paths are absolute."""
 
@@ -83,6 +89,11 @@ class Home:
         self.secret = self.path / "secret"
         self._state = self.path / "local.json"
         self._lock = self.path / "lock"
+
+    @property
+    def option(self) -> str:
+        """Return what names it on a command line, to be copied from a hint."""
+        return f"--data {quote(self.shown)}"
 
     def data(self, number: int) -> Path:
         """Return the data directory of a node."""

@@ -15,7 +15,7 @@ class Check(NamedTuple):
     """One thing, and how it stands."""
 
     passed: bool
-    detail: str
+    detail: Callable[[], str]
 
 
 class Health:
@@ -23,24 +23,24 @@ class Health:
 
     def __init__(self) -> None:
         """Begin with nothing done."""
-        self._checks = {name: Check(passed=False, detail="not yet") for name in CHECKS}
+        self._checks = {name: Check(passed=False, detail=lambda: "not yet") for name in CHECKS}
         self._notes: dict[str, Callable[[], str]] = {}
         self._stopping = False
 
-    def passed(self, name: str, detail: str = "done") -> None:
-        """Note that one of `CHECKS` is as it should be."""
-        self._set(name, Check(passed=True, detail=detail))
+    def passed(self, name: str, detail: str | Callable[[], str] = "done") -> None:
+        """Note that one of `CHECKS` is as it should be; `detail` may change, as with `note`."""
+        self._set(name, Check(passed=True, detail=_asked(detail)))
 
     def failed(self, name: str, detail: str) -> None:
         """Note that one of `CHECKS` is not: the node is not ready from here on."""
-        self._set(name, Check(passed=False, detail=detail))
+        self._set(name, Check(passed=False, detail=_asked(detail)))
 
     def note(self, name: str, detail: str | Callable[[], str]) -> None:
         """Show something with the checks that decides nothing: the controller, an open door.
 
         `detail` may change: then it is asked for each time.
         """
-        self._notes[name] = detail if callable(detail) else lambda: detail
+        self._notes[name] = _asked(detail)
 
     def stopping(self) -> None:
         """Send no new clients here: the node is about to end."""
@@ -54,7 +54,7 @@ class Health:
     def lines(self) -> list[str]:
         """Return each check for people, `[+]` where it passed."""
         rows = [
-            f"[{'+' if check.passed else '-'}] {name}: {check.detail}"
+            f"[{'+' if check.passed else '-'}] {name}: {check.detail()}"
             for name, check in self._checks.items()
         ]
         if self._stopping:
@@ -67,9 +67,13 @@ class Health:
             return "the node is stopping"
         for name, check in self._checks.items():
             if not check.passed:
-                return f"{name}: {check.detail}"
+                return f"{name}: {check.detail()}"
         return ""
 
     def _set(self, name: str, check: Check) -> None:
         assert name in CHECKS, "HEALTH_CHECK_IS_LISTED"
         self._checks[name] = check
+
+
+def _asked(detail: str | Callable[[], str]) -> Callable[[], str]:
+    return detail if callable(detail) else lambda: detail

@@ -110,9 +110,13 @@ def _respond(
 
 
 def _brokers(broker: "BrokerPort", listener: str) -> Iterator[Message]:
-    """Yield every broker that has an address for clients of this listener; this node first."""
+    """Yield every broker that clients of this listener can reach now; this node first.
+
+    One that is fenced or was stopped is left out: clients would go on asking it.
+    """
     registered = broker.image.brokers
-    for node in (broker.node_id, *sorted(registered.keys() - {broker.node_id})):
+    up = {node for node, known in registered.items() if known.standing.is_up}
+    for node in (broker.node_id, *sorted(up - {broker.node_id})):
         address = address_of(broker, node, listener)
         if address is not None:
             host, port = address

@@ -1,86 +1,25 @@
-"""What only another node can say of itself or of the quorum: asked of it, for as long as it takes.
-
-A node that is asked by another one answers for itself alone: its own row, its own troubles.
-"""
+"""What only another node can say or do about the cluster: asked of it, for as long as it takes."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from google.protobuf.message import Message
 
 from api.broker.broker import Broker
+from api.rpc.answers import read_answer
 from api.rpc.call import Call
 from model.errors import RequestError
-from model.ids import MonotonicMs, NodeId
+from model.ids import NodeId
 from model.limits import PRODUCE_WAIT_MS_MAX
-from model.principal import INTERNAL, Principal
+from model.principal import Principal
 from tidelog.v1 import cluster_service_pb2, topic_service_pb2
 
-GET_CLUSTER: Final = "ClusterService/GetCluster"
 GET_QUORUM: Final = "ClusterService/GetQuorum"
 ELECT: Final = "ClusterService/ElectUncleanLeader"
 GET_TOPIC: Final = "TopicService/GetTopic"
 LOOK_MS: Final = 1_000
 """For what a node says of itself; without it the map tells what is known here."""
-FRESH_MS: Final = 1_000
-"""What was said so lately is not asked for again."""
-
-
-class NodesOfThemselves:
-    """What the other nodes have said of themselves last. Loop only."""
-
-    def __init__(self, broker: Broker) -> None:
-        """Nothing has been asked yet."""
-        self._broker = broker
-        self._told: dict[NodeId, cluster_service_pb2.Cluster] = {}
-        self._asked_at: MonotonicMs | None = None
-        self._asking = asyncio.Lock()
-
-    @property
-    def rows(self) -> Mapping[NodeId, cluster_service_pb2.Broker]:
-        """Each node's row, by the node that has told it."""
-        return {node: row for node, cluster in self._told.items() for row in cluster.brokers[:1]}
-
-    @property
-    def troubles(self) -> list[str]:
-        """What is wrong on their disks, in sentences."""
-        return [reason for cluster in self._told.values() for reason in cluster.health.reasons]
-
-    async def ask(self) -> None:
-        """Ask every node that is up, unless that was done just now."""
-        if self._broker.context.forwarding is None:
-            return
-        async with self._asking:
-            if self._is_fresh():
-                return
-            brokers = self._broker.image.brokers.values()
-            me = self._broker.node_id
-            nodes = [one.node for one in brokers if one.node != me and one.standing.is_up]
-            told = await asyncio.gather(*map(self._one, nodes))
-            self._told = {
-                node: cluster for node, cluster in zip(nodes, told, strict=True) if cluster
-            }
-            self._asked_at = self._broker.context.clock.monotonic_ms()
-
-    def ask_soon(self) -> None:
-        """Have them asked while the caller goes on."""
-        if not self._asking.locked() and not self._is_fresh():
-            self._broker.context.spawn.start(self.ask(), "nodes of themselves")
-
-    def _is_fresh(self) -> bool:
-        now = self._broker.context.clock.monotonic_ms()
-        return self._asked_at is not None and now - self._asked_at < FRESH_MS
-
-    async def _one(self, node: NodeId) -> cluster_service_pb2.Cluster | None:
-        request = cluster_service_pb2.GetClusterRequest()
-        try:
-            answer = await called(
-                self._broker, node, GET_CLUSTER, request=request, principal=INTERNAL
-            )
-        except RequestError:
-            return None
-        return cluster_service_pb2.GetClusterResponse.FromString(answer).cluster
 
 
 async def called(
@@ -110,9 +49,9 @@ async def quorum_of_leader(
     request = cluster_service_pb2.GetQuorumRequest()
     try:
         answer = await called(broker, leader, GET_QUORUM, request=request, principal=call.principal)
+        return read_answer(leader, cluster_service_pb2.GetQuorumResponse, answer)
     except RequestError:
         return None
-    return cluster_service_pb2.GetQuorumResponse.FromString(answer)
 
 
 async def elected_by(
@@ -131,7 +70,7 @@ async def elected_by(
     answer = await called(
         broker, replica, ELECT, request=request, principal=call.principal, left_ms=left_ms
     )
-    return cluster_service_pb2.ElectUncleanLeaderResponse.FromString(answer)
+    return read_answer(replica, cluster_service_pb2.ElectUncleanLeaderResponse, answer)
 
 
 async def high_watermarks(
@@ -145,12 +84,12 @@ async def high_watermarks(
         request = topic_service_pb2.GetTopicRequest(name=topic)
         try:
             answer = await called(broker, node, GET_TOPIC, request=request, principal=principal)
+            told = read_answer(node, topic_service_pb2.GetTopicResponse, answer)
         except RequestError:
             return []
-        told = topic_service_pb2.GetTopicResponse.FromString(answer).topic.partitions
         return [
             row.high_watermark
-            for row in told
+            for row in told.topic.partitions
             if row.id == number and row.high_watermark > row.log_start_offset
         ]
 

@@ -4,17 +4,13 @@ import asyncio
 
 from api.broker.broker import Broker
 from api.rpc.call import Call
-from api.rpc.cluster_elsewhere import (
-    NodesOfThemselves,
-    elected_by,
-    high_watermarks,
-    quorum_of_leader,
-)
+from api.rpc.cluster_elsewhere import elected_by, high_watermarks, quorum_of_leader
 from api.rpc.cluster_messages import cluster_message, quorum_message
 from api.rpc.convert import refuse, uuid_bytes
 from api.rpc.details import ErrorRows
 from api.rpc.guard import Guard
 from api.rpc.handlers import Handler, ServerStream, Unary
+from api.rpc.nodes_of_themselves import NodesOfThemselves
 from api.rpc.selection import check_items
 from api.rpc.watch_cluster import WatchCluster
 from model.errors import RequestError

@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from api.broker.broker import Broker
+from api.rpc.answers import read_answer
 from api.rpc.call import Call
 from api.rpc.handlers import Handler, Unary
 from api.rpc.surface import methods
@@ -61,7 +62,7 @@ class _Coordinated:
                 raise
             detail = f"the coordinator is just moving; ask again: {refusal.detail}"
             raise RequestError(ErrorCode.COORDINATOR_NOT_AVAILABLE, detail) from refusal
-        return self._answer.FromString(answer)
+        return read_answer(node, self._answer, answer)
 
 
 def note_coordinator(call: Call, refusal: RequestError, node: NodeId) -> None:

@@ -63,7 +63,7 @@ class FetchCall:
         groups = leaders_of(self._broker, request.cursors, call)
         if groups:
             spread = SpreadFetch(self._broker, request, call, local=self._here)
-            work = spread.answer(groups, terms.max_wait_ms)
+            work = spread.answer(groups, terms.max_wait_ms if terms.min_bytes else 0)
             return await self._guard.interruptible(work)
         return await self._here(request, call)
 

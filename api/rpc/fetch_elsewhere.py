@@ -2,6 +2,9 @@
 
 First everybody is looked at without waiting. Only if nobody has anything do all wait, until the
 first has something; what the others said before stands in their rows then.
+
+Nothing tells another node that its answer is not wanted any more. So a wait there is a short one,
+made again and again: what was given up, by the client or here, does not pile up at other leaders.
 """
 
 import asyncio
@@ -10,14 +13,17 @@ from typing import Final, TypeAlias
 
 from api.broker.broker import Broker
 from api.broker.forward import Forwarding, passing
+from api.rpc.answers import check_rows, passed, read_answer, storage_error
 from api.rpc.call import Call
 from api.rpc.details import record_error
 from api.rpc.step_messages import MESSAGE_BYTES_MAX
-from model.errors import ErrorCode, RequestError
+from model.errors import RequestError, StorageFailed
 from model.ids import NodeId
 from tidelog.v1 import common_pb2, log_service_pb2
 
 FETCH: Final = "LogService/Fetch"
+WAIT_MS: Final = 1_000
+"""The longest single wait at another node."""
 
 _Request: TypeAlias = log_service_pb2.FetchRequest
 _Response: TypeAlias = log_service_pb2.FetchResponse
@@ -51,20 +57,28 @@ class SpreadFetch:
         """`local` answers what is this node's own."""
         assert broker.context.forwarding is not None, "FORWARD_IS_FORWARDED"
         self._forwarding: Forwarding = broker.context.forwarding
+        self._clock = broker.context.clock
         self._request, self._call, self._local = request, call, local
 
     async def answer(self, groups: _Groups, max_wait_ms: int) -> _Response:
-        """Return the rows of all, in the order of the request."""
+        """Return the rows of all, in the order of the request.
+
+        `max_wait_ms`: 0 where the request wants no bytes, which nobody waits for.
+        """
         rows: dict[int, log_service_pb2.FetchResult] = {}
         async with asyncio.TaskGroup() as tasks:
             for node, slots in groups.items():
                 tasks.create_task(self._ask(node, slots, rows, wait_ms=0))
-        if max_wait_ms and not any(map(_tells_something, rows.values())):
-            await self._wait(groups, rows, max_wait_ms)
+        until = self._clock.monotonic_ms() + max_wait_ms
+        while not any(map(_tells_something, rows.values())):
+            left_ms = until - self._clock.monotonic_ms()
+            if left_ms <= 0:
+                break
+            await self._wait(groups, rows, min(left_ms, WAIT_MS))
         return self._merged(rows)
 
     async def _wait(
-        self, groups: _Groups, rows: dict[int, log_service_pb2.FetchResult], max_wait_ms: int
+        self, groups: _Groups, rows: dict[int, log_service_pb2.FetchResult], wait_ms: int
     ) -> None:
         """Wait for the first who has something, or for the time to pass."""
         async with asyncio.TaskGroup() as tasks:
@@ -76,7 +90,7 @@ class SpreadFetch:
                         other.cancel()
 
             for node, slots in groups.items():
-                task = tasks.create_task(self._ask(node, slots, rows, wait_ms=max_wait_ms))
+                task = tasks.create_task(self._ask(node, slots, rows, wait_ms=wait_ms))
                 waiting.append(task)
                 task.add_done_callback(ended)
 
@@ -100,21 +114,26 @@ class SpreadFetch:
                 answer = await self._local(request, self._call)
             else:
                 answer = await self._elsewhere(node, request, wait_ms=wait_ms)
-        except RequestError as refusal:
+        except (RequestError, StorageFailed) as failed:
+            refusal = failed if isinstance(failed, RequestError) else storage_error(failed)
             told = log_service_pb2.FetchResult(error=record_error(passing(refusal)))
             rows.update(dict.fromkeys(slots, told))
             return
-        rows.update(zip(slots, map(_passed, answer.results), strict=True))
+        for row in answer.results:
+            if row.HasField("error"):
+                row.error.CopyFrom(passed(row.error))
+        rows.update(zip(slots, answer.results, strict=True))
 
     async def _elsewhere(self, node: NodeId, request: _Request, *, wait_ms: int) -> _Response:
         call = self._call
         left_ms = wait_ms if call.remaining_ms is None else max(wait_ms, call.remaining_ms)
         payload = request.SerializeToString()
-        return _Response.FromString(
-            await self._forwarding.call(
-                node, FETCH, call.principal, payload=payload, left_ms=left_ms
-            )
+        told = await self._forwarding.call(
+            node, FETCH, call.principal, payload=payload, left_ms=left_ms
         )
+        answer = read_answer(node, _Response, told)
+        check_rows(node, answer.results, len(request.cursors))
+        return answer
 
     def _merged(self, rows: Mapping[int, log_service_pb2.FetchResult]) -> _Response:
         """Return all rows; records that do not fit into one message are left for the next fetch."""
@@ -132,11 +151,3 @@ class SpreadFetch:
 
 def _tells_something(row: log_service_pb2.FetchResult) -> bool:
     return not row.HasField("records") or bool(row.records.batches)
-
-
-def _passed(row: log_service_pb2.FetchResult) -> log_service_pb2.FetchResult:
-    """Return a row as the client is told it."""
-    if row.HasField("error") and row.error.reason == ErrorCode.NOT_LEADER.name:
-        moved = RequestError(ErrorCode.NOT_LEADER, row.error.message)
-        return log_service_pb2.FetchResult(error=record_error(passing(moved)))
-    return row

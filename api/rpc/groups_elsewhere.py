@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from api.broker.broker import Broker
+from api.rpc.answers import read_answer
 from api.rpc.call import Call
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId
@@ -37,9 +38,9 @@ async def groups_elsewhere(broker: Broker, request: _Request, call: Call) -> lis
             answer = await forwarding.call(
                 node, LIST, call.principal, payload=payload, left_ms=left_ms
             )
+            return read_answer(node, _Response, answer)
         except RequestError as refusal:
             return refusal
-        return _Response.FromString(answer)
 
     others = sorted({node for node in leaders if node is not None} - {broker.node_id})
     answers = await asyncio.gather(*map(ask, others))

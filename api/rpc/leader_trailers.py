@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 from google.protobuf.message import Message
 
+from api.broker.cluster import address_of
 from cluster.controller.image import MetadataImage
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId
@@ -62,8 +63,7 @@ def endpoint_of(image: MetadataImage, node: NodeId) -> str | None:
     broker = image.brokers.get(node)
     for one in () if broker is None else broker.endpoints:
         if one.listener == GRPC_LISTENER:
-            host = f"[{one.host}]" if ":" in one.host else one.host
-            return f"{host}:{one.port}"
+            return address_of(one)
     return None
 
 

@@ -21,22 +21,11 @@ class Mailbox(Generic[ItemT]):
         self._room = asyncio.Semaphore(1)
         self._come = asyncio.Event()
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing is there to be taken at once."""
-        return not self._items
-
     async def put(self, item: ItemT) -> None:
         """Give something, once what was given before is taken."""
         await self._room.acquire()
         self._items.append(item)
         self._come.set()
-
-    def take_now(self) -> ItemT:
-        """Take what is there."""
-        item = self._items.pop(0)
-        self._room.release()
-        return item
 
     async def take(self, wait_ms: int) -> ItemT | None:
         """Take what is there or comes within that time; None: nothing did."""
@@ -48,4 +37,7 @@ class Mailbox(Generic[ItemT]):
                 await self._come.wait()
             finally:
                 cancel()
-        return self.take_now() if self._items else None
+        if not self._items:
+            return None
+        self._room.release()
+        return self._items.pop()

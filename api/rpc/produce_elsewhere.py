@@ -10,10 +10,11 @@ from typing import Final
 from api.broker.acks import Produced
 from api.broker.broker import Broker
 from api.broker.forward import passing
+from api.rpc.answers import check_rows, passed, read_answer
 from api.rpc.call import Call
 from api.rpc.convert import timestamp
 from api.rpc.details import ErrorRows
-from model.errors import ErrorCode, RequestError
+from model.errors import RequestError
 from model.ids import NodeId
 from tidelog.v1 import log_service_pb2
 
@@ -156,14 +157,13 @@ class ProduceElsewhere:
                 payload=request.SerializeToString(),
                 left_ms=timeout_ms,
             )
+            told = read_answer(node, log_service_pb2.ProduceResponse, answer)
+            rows = check_rows(node, told.results, len(slots))
         except RequestError as refusal:
             for slot, _ in slots:
                 self._offered.done(slot, passing(refusal))
             return
-        rows = log_service_pb2.ProduceResponse.FromString(answer).results
         for (slot, _), row in zip(slots, rows, strict=True):
-            if row.HasField("error") and row.error.reason == ErrorCode.NOT_LEADER.name:
-                moved = RequestError(ErrorCode.NOT_LEADER, row.error.message)
-                self._offered.done(slot, passing(moved))
-            else:
-                self._offered.told(slot, row)
+            if row.HasField("error"):
+                row.error.CopyFrom(passed(row.error))
+            self._offered.told(slot, row)

@@ -1,7 +1,7 @@
 """A stream of answers that another node takes, part by part: both ends of it.
 
     LogService/Subscribe#open   the request         -> a number for the stream
-    LogService/Subscribe#next   that number         -> a byte, then messages behind their lengths
+    LogService/Subscribe#next   that number         -> a byte, then the message if it says so
     LogService/Subscribe#close  that number         -> nothing
 
 Who serves it holds one message beyond what was taken, so it goes no faster than its reader. Where
@@ -18,6 +18,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from google.protobuf.message import Message
 
 from api.broker.forward import Forwarding
+from api.rpc.answers import read_answer
 from api.rpc.call import Call
 from api.rpc.mailbox import Mailbox
 from api.rpc.spoken import ALIVE, LAST, NOT_YET, REQUEST, SAY, TAKEN, Spoken, kind_of
@@ -32,12 +33,11 @@ TAKE_MS: Final = 1_000
 """How long a reader waits for a part; an empty one says that the stream goes on."""
 UNTAKEN_MS: Final = 15_000
 STREAMS_MAX: Final = 10_000
-PART_BYTES_MAX: Final = 4 << 20
-"""A part is full once it has so much."""
 _ID: Final = Struct(">Q")
-_MORE: Final = b"\0"
+_NOTHING: Final = b"\0"
+"""Has come so far; the stream goes on."""
 _LAST: Final = b"\1"
-_LENGTH: Final = Struct(">I")
+_MESSAGE: Final = b"\2"
 
 MessageT = TypeVar("MessageT", bound=Message)
 
@@ -56,7 +56,6 @@ class _Served:
         self.spoken = spoken
         self.task: asyncio.Task[None] | None = None
         self.closed = False
-        self.end: _End | None = None
         self.cancel_timer: Callable[[], None] = lambda: None
 
     async def send(self, message: Message) -> None:
@@ -64,27 +63,19 @@ class _Served:
         await self.waiting.put(message.SerializeToString())
 
     async def part(self) -> bytes:
-        """Return what there is, after a while at the latest.
+        """Return what comes next, or that nothing has come in a while.
 
         Raises:
             RequestError: the stream has ended with it.
         """
-        parts, size = [_MORE], 0
-        found = self.end or await self.waiting.take(TAKE_MS)
-        while isinstance(found, bytes):
-            parts += [_LENGTH.pack(len(found)), found]
-            size += len(found)
-            if size >= PART_BYTES_MAX or self.waiting.is_empty:
-                return b"".join(parts)
-            found = self.waiting.take_now()
+        found = await self.waiting.take(TAKE_MS)
         if found is None:
-            return _MORE
-        if found.error is None:
-            return b"".join((_LAST, *parts[1:]))
-        if size:  # told with the next part
-            self.end = found
-            return b"".join(parts)
-        raise found.error
+            return _NOTHING
+        if isinstance(found, bytes):
+            return _MESSAGE + found
+        if found.error is not None:
+            raise found.error
+        return _LAST
 
 
 class PulledStreams:
@@ -134,8 +125,12 @@ class PulledStreams:
         """
         key = (node, _number(payload))
         served = self._found(key)
-        part = await served.part()
-        if part[:1] == _LAST:
+        try:
+            part = await served.part()
+        except RequestError:
+            self._drop(key)
+            raise
+        if part == _LAST:
             self._drop(key)
         else:
             self._touch(key, served)
@@ -234,18 +229,11 @@ class Pulling(Generic[MessageT]):
         try:
             while not ended:
                 part = await self._called(NEXT, number)
-                ended = part[:1] == _LAST
-                at = 1
-                while at < len(part):
-                    (size,) = _LENGTH.unpack_from(part, at)
-                    at += _LENGTH.size
-                    yield self._answer.FromString(part[at : at + size])
-                    at += size
-        except RequestError:
-            ended = True  # there too
-            raise
+                ended = part == _LAST
+                if part[:1] == _MESSAGE:
+                    yield read_answer(self._node, self._answer, part[1:])
         finally:
-            if not ended:
+            if not ended:  # after an error of the way it goes on there
                 spawn.start(self._close(number), "close a pulled stream")
 
     async def say(self, request: Message) -> None:

@@ -23,10 +23,11 @@ from api.broker.place import (
 from api.broker.read_on import Diverged, Gap, Read, ReadFrom, Step
 from api.broker.readable import Readable
 from api.broker.resolve import Resolved
+from api.rpc.answers import check_rows, read_answer, refusal_of, unreadable
 from api.rpc.convert import CLOCKS_OUT, timestamp
 from api.rpc.fetch_elsewhere import FETCH
 from api.rpc.resolve_elsewhere import RESOLVE
-from model.errors import ErrorCode, RequestError
+from model.errors import MalformedError, RequestError
 from model.ids import AppendTimeMs, LeaderEpoch, NodeId, Offset
 from model.principal import INTERNAL, Principal
 from model.record import BatchHeader, iter_batches
@@ -80,8 +81,8 @@ class RemoteReads:
             answer = await self._forwarding.call(
                 node, RESOLVE, principal, payload=request.SerializeToString(), left_ms=READ_MS
             )
-            rows = log_service_pb2.ResolveOffsetsResponse.FromString(answer).resolved
-            return [_resolved(row) for row in rows]
+            told = read_answer(node, log_service_pb2.ResolveOffsetsResponse, answer)
+            return list(map(_resolved, check_rows(node, told.resolved, len(slots))))
 
         return await self._of_leaders(partitions, ask)
 
@@ -111,6 +112,8 @@ class RemoteReads:
                 found.update(zip(slots, await ask(node, slots), strict=True))
             except RequestError as refusal:
                 found.update(dict.fromkeys(slots, refusal))
+            except MalformedError as wrong:
+                found.update(dict.fromkeys(slots, unreadable(node, str(wrong))))
 
         async with asyncio.TaskGroup() as tasks:
             for node, slots in groups.items():
@@ -137,7 +140,8 @@ class RemoteReads:
         answer = await self._forwarding.call(
             node, FETCH, principal, payload=request.SerializeToString(), left_ms=READ_MS
         )
-        return log_service_pb2.FetchResponse.FromString(answer).results
+        told = read_answer(node, log_service_pb2.FetchResponse, answer)
+        return check_rows(node, told.results, len(places))
 
 
 def _read(place: ReadFrom, row: log_service_pb2.FetchResult) -> Read:
@@ -152,7 +156,7 @@ def _read(place: ReadFrom, row: log_service_pb2.FetchResult) -> Read:
         case "records":
             return _step(place, row.records)
         case _:
-            return _error(row.error)
+            return refusal_of(row.error)
 
 
 def _step(place: ReadFrom, records: common_pb2.PartitionRecords) -> Step:
@@ -184,7 +188,7 @@ def _step(place: ReadFrom, records: common_pb2.PartitionRecords) -> Step:
 
 def _resolved(row: log_service_pb2.Resolved) -> Resolved | RequestError:
     if row.HasField("error"):
-        return _error(row.error)
+        return refusal_of(row.error)
     return Resolved(
         Offset(row.offset) if row.HasField("offset") else None,
         _ms(row.time) if row.HasField("time") else None,
@@ -195,20 +199,6 @@ def _resolved(row: log_service_pb2.Resolved) -> Resolved | RequestError:
         LeaderEpoch(row.leader_epoch),
         AppendTimeMs(_ms(row.closed_time)),
     )
-
-
-def _error(row: common_pb2.RecordError) -> RequestError:
-    """Return a row's refusal as the error that it was."""
-    code = ErrorCode.__members__.get(row.reason)
-    if code is None:
-        unknown = row.outcome != common_pb2.OUTCOME_NOT_DONE
-        code = ErrorCode.INTERNAL if unknown else ErrorCode.NOT_IMPLEMENTED
-        return RequestError(code, f"{row.reason}: {row.message}")
-    told = {name: text for name, text in row.metadata.items() if name not in _RESERVED}
-    return RequestError(code, row.message, retry_delay_ms=None, **told)
-
-
-_RESERVED: Final = frozenset({"outcome", "retryable", "retry_delay_ms"})
 
 
 def _seek(place: Place) -> common_pb2.Seek:

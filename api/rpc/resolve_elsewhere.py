@@ -7,6 +7,7 @@ from typing import Final
 from api.broker.broker import Broker
 from api.broker.forward import Forwarding, passing
 from api.broker.place import AtTime, Place
+from api.rpc.answers import check_rows, passed, read_answer
 from api.rpc.call import Call
 from api.rpc.convert import timestamp
 from api.rpc.details import record_error
@@ -66,16 +67,16 @@ async def _ask(
         answer = await forwarding.call(
             node, RESOLVE, call.principal, payload=request.SerializeToString(), left_ms=left_ms
         )
+        told = read_answer(node, log_service_pb2.ResolveOffsetsResponse, answer)
+        found = check_rows(node, told.resolved, len(rows))
     except RequestError as refusal:
         for row in rows:
             row.error.CopyFrom(record_error(passing(refusal)))
         return
-    told = log_service_pb2.ResolveOffsetsResponse.FromString(answer).resolved
-    for row, found in zip(rows, told, strict=True):
-        row.CopyFrom(found)
-        if _is_led_elsewhere(found):
-            moved = RequestError(ErrorCode.NOT_LEADER, found.error.message)
-            row.error.CopyFrom(record_error(passing(moved)))
+    for row, one in zip(rows, found, strict=True):
+        row.CopyFrom(one)
+        if row.HasField("error"):
+            row.error.CopyFrom(passed(one.error))
 
 
 def _is_led_elsewhere(row: log_service_pb2.Resolved) -> bool:

@@ -40,7 +40,13 @@ class Spoken:
         self._ended = False
 
     async def take(self, request: Any, *, wait_ms: int) -> bool:
-        """Take a request, once the one before it has been taken from here; False: not yet."""
+        """Take a request, once the one before it has been taken from here; False: not yet.
+
+        Raises:
+            RequestError: INVALID_REQUEST, it was said that nothing more comes.
+        """
+        if self._ended:
+            raise RequestError(ErrorCode.INVALID_REQUEST, "it was ended before", field="say")
         if self._requests:
             self._left.clear()
             until = MonotonicMs(self._clock.monotonic_ms() + wait_ms)
@@ -49,7 +55,7 @@ class Spoken:
                 await self._left.wait()
             finally:
                 cancel()
-        if self._requests or self._ended:
+        if self._requests:
             return False
         self._requests.append(request)
         self._come.set()

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from api.broker.broker import Broker
 from api.broker.forward import passing
@@ -26,11 +26,11 @@ from api.rpc.convert import (
 from api.rpc.fetch import epoch_of
 from api.rpc.guard import Guard
 from api.rpc.places import place_of, range_message, range_of
-from api.rpc.selection import check_items, check_many, select_all
+from api.rpc.selection import check_items, select_all, select_every
 from api.rpc.sending import Sending
 from api.rpc.subscribe_elsewhere import SpreadSubscribe, is_elsewhere
 from cluster.shell.hosted_partition import HostedPartition
-from model.errors import RequestError
+from model.errors import ErrorCode, RequestError
 from model.ids import Offset
 from model.record import ClockKind
 from tidelog.v1 import common_pb2, log_service_pb2
@@ -38,6 +38,7 @@ from tidelog.v1 import common_pb2, log_service_pb2
 Send: TypeAlias = Callable[[log_service_pb2.SubscribeResponse], Awaitable[None]]
 _Request: TypeAlias = log_service_pb2.SubscribeRequest
 _Response: TypeAlias = log_service_pb2.SubscribeResponse
+NOT_THERE: Final = frozenset({ErrorCode.UNKNOWN_TOPIC, ErrorCode.UNKNOWN_PARTITION})
 
 
 class SubscribeCall:
@@ -52,12 +53,13 @@ class SubscribeCall:
         """Send events until the read has ended.
 
         Raises:
-            RequestError: what was asked for is wrong or not built; what cannot be read;
-                OVERLOADED, SHUTTING_DOWN.
+            RequestError: what was asked for is wrong or not built; what is not there, or cannot be
+                read; OVERLOADED, SHUTTING_DOWN.
         """
+        _check(request)
+        if self._broker.context.forwarding is not None:
+            await self._guard.interruptible(self._know(request))
         if is_elsewhere(self._broker, request, call):
-            _check(request)
-            check_many("partitions", len(request.topics) + len(request.partitions))
             spread = SpreadSubscribe(self._broker, request, call, local=self._run)
             await self._guard.interruptible(spread.run(send))
         else:
@@ -67,6 +69,20 @@ class SubscribeCall:
                 if not call.goes_on or self._broker.context.forwarding is None:
                     raise
                 raise passing(refusal) from refusal
+
+    async def _know(self, request: _Request) -> None:
+        """See to it that this node knows all that is named: another one may have just made it.
+
+        Raises:
+            RequestError: it is not there; NO_QUORUM, nobody can tell.
+        """
+        try:
+            select_every(self._broker, request.topics, request.partitions)
+        except RequestError as refusal:
+            if refusal.code not in NOT_THERE:
+                raise
+            await self._broker.context.quorum.read_barrier()
+            select_every(self._broker, request.topics, request.partitions)
 
     async def _run(self, request: _Request, send: Send, call: Call) -> None:
         decode = _check(request)

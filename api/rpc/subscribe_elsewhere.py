@@ -15,6 +15,7 @@ from api.broker.broker import Broker
 from api.broker.forward import Forwarding, passing
 from api.broker.place import AtTime
 from api.rpc.answer_room import room_for
+from api.rpc.answers import storage_error
 from api.rpc.call import Call
 from api.rpc.convert import timestamp
 from api.rpc.mailbox import Mailbox
@@ -22,8 +23,9 @@ from api.rpc.places import place_of, range_message, range_of
 from api.rpc.pulled import Pulling
 from api.rpc.selection import check_items
 from cluster.controller.image import MetadataImage
+from cluster.controller.unknown_topic import unknown_name
 from cluster.shell.controller_doors import pause
-from model.errors import ErrorCode, RequestError
+from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ids import NodeId, TopicName
 from tidelog.v1 import common_pb2, log_service_pb2
 
@@ -61,7 +63,7 @@ class Place(NamedTuple):
 
 
 def places_of(image: MetadataImage, request: _Request) -> Mapping[Place, NodeId | None]:
-    """Return what a request names, each with its leader; what does not exist is left out."""
+    """Return what a request names, each with its leader; what does not exist now is left out."""
     found: dict[Place, NodeId | None] = {}
     named = [(one.topic, one.partition) for one in request.partitions]
     for topic in request.topics:
@@ -102,6 +104,8 @@ class SpreadSubscribe:
         self._endless = not request.HasField("range") and not request.HasField("stop")
         self._bounds: dict[Place, log_service_pb2.ReadBounds] = {}
         """Where the client stands in each partition that it was told of."""
+        self._named = set(places_of(broker.image, self._request))
+        """All that is to be read; where a topic grows, it is more."""
         self._finished: set[Place] = set()
         self._live: set[int] = set()
         """Parts that are caught up."""
@@ -130,6 +134,7 @@ class SpreadSubscribe:
     async def _round(self, send: Send) -> bool:
         """Read at the leaders of now; tell whether all has ended, else it is to be made anew."""
         wanted = places_of(self._broker.image, self._request)
+        self._check_all_there(wanted)
         parts = self._parts(wanted)
         if not parts:
             return True
@@ -151,6 +156,17 @@ class SpreadSubscribe:
         if isinstance(ended, RequestError):
             raise ended
         return ended
+
+    def _check_all_there(self, wanted: Mapping[Place, NodeId | None]) -> None:
+        """Refuse to go on without what is gone: the end of the rest would say that all was read.
+
+        Raises:
+            RequestError: UNKNOWN_TOPIC.
+        """
+        gone = self._named - self._finished - wanted.keys()
+        if gone:
+            raise unknown_name(min(gone).topic, self._broker.image.topics)
+        self._named |= wanted.keys()
 
     def _parts(self, wanted: Mapping[Place, NodeId | None]) -> list[_Part]:
         """Return who reads what.
@@ -301,6 +317,8 @@ class SpreadSubscribe:
                         await say(message)
         except RequestError as refusal:
             error = refusal
+        except StorageFailed as failed:  # the group would make another error of it
+            error = storage_error(failed)
         await said.put(_Ended(number, error))
 
     def _elsewhere(self, node: NodeId, request: _Request) -> AsyncGenerator[_Response, None]:

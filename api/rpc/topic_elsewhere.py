@@ -9,11 +9,12 @@ from google.protobuf.message import Message
 from api.broker.broker import Broker
 from api.broker.forward import passing
 from api.broker.place import AtTime, Place
+from api.rpc.answers import check_rows, passed, read_answer
 from api.rpc.call import Call
 from api.rpc.convert import timestamp, uuid_text
 from api.rpc.details import record_error
 from cluster.controller.image import TopicImage
-from model.errors import ErrorCode, RequestError
+from model.errors import RequestError
 from model.ids import NodeId
 from model.limits import PRODUCE_WAIT_MS_MAX
 from tidelog.v1 import topic_service_pb2
@@ -35,9 +36,9 @@ async def partitions_elsewhere(
     async def ask(node: NodeId, numbers: list[int]) -> None:
         try:
             answer = await _called(broker, node, GET, request=request, call=call, left_ms=LOOK_MS)
+            told = read_answer(node, topic_service_pb2.GetTopicResponse, answer).topic
         except RequestError:
             return
-        told = topic_service_pb2.GetTopicResponse.FromString(answer).topic
         if told.topic_id == uuid_text(topic.topic_id):
             found.update((one.id, one) for one in told.partitions if one.id in numbers)
 
@@ -69,17 +70,17 @@ async def trimmed_elsewhere(
         left_ms = call.remaining_ms or PRODUCE_WAIT_MS_MAX.value
         try:
             answer = await _called(broker, node, TRIM, request=wanted, call=call, left_ms=left_ms)
+            told = read_answer(node, topic_service_pb2.TrimTopicResponse, answer)
+            trimmed = [row for row in told.trimmed if row.partition in mine]
+            check_rows(node, trimmed, len(mine))
         except RequestError as refusal:
             for number in mine:
                 rows[number] = _refused(number, refusal)
             return
-        for row in topic_service_pb2.TrimTopicResponse.FromString(answer).trimmed:
-            moved = row.HasField("error") and row.error.reason == ErrorCode.NOT_LEADER.name
-            rows[row.partition] = (
-                _refused(row.partition, RequestError(ErrorCode.NOT_LEADER, row.error.message))
-                if moved
-                else row
-            )
+        for row in trimmed:
+            if row.HasField("error"):
+                row.error.CopyFrom(passed(row.error))
+            rows[row.partition] = row
 
     await _each(broker, request.name, numbers, call=call, ask=ask)
     return rows

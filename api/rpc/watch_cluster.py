@@ -11,10 +11,10 @@ from typing import Final
 from api.broker.broker import Broker
 from api.broker.news import MetadataNews
 from api.rpc.call import Call
-from api.rpc.cluster_elsewhere import NodesOfThemselves
 from api.rpc.cluster_messages import cluster_message
 from api.rpc.guard import Guard
 from api.rpc.handlers import Send
+from api.rpc.nodes_of_themselves import NodesOfThemselves
 from api.rpc.selection import check_many
 from api.rpc.topic_service import ROW_OVERHEAD_BYTES, row_message, topic_message
 from cluster.controller.image import MetadataImage, TopicImage

@@ -152,10 +152,17 @@ class DiskWriter:
         await self._until_or_offline(lambda: not self._directory.has_pending())
 
     async def checkpointed(self) -> None:
-        """Return once a checkpoint that was taken after this call is durable."""
+        """Return once a checkpoint that was taken after this call is durable.
+
+        Raises:
+            RequestError: STORAGE_ERROR, the directory went offline; SHUTTING_DOWN, the node ends:
+                it takes none any more.
+        """
         taken = self._checkpoints_taken
         self._checkpoint_asked = True
-        await self.until(lambda: self._checkpoints_done > taken)
+        await self.until(lambda: self._checkpoints_done > taken or self._takes_none)
+        if self._checkpoints_done <= taken:
+            raise RequestError(ErrorCode.SHUTTING_DOWN, "the node ends: no checkpoint is taken")
 
     async def at_rest(self) -> None:
         """Begin no checkpoint any more; return once nothing is under way. For the end of a node.
@@ -167,6 +174,10 @@ class DiskWriter:
         await self._until_or_offline(
             lambda: not self._checkpointing and not self._writing and not self._lone
         )
+
+    @property
+    def _takes_none(self) -> bool:
+        return self._ending and not self._checkpointing
 
     async def checkpoint_ended(self) -> None:
         """Return once no checkpoint is under way, or the directory is offline."""

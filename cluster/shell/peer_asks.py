@@ -12,7 +12,7 @@ import asyncio
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
-from cluster.peer.forward import CallRefused, decode
+from cluster.peer.forward import CallRefused, decode, encode_refused
 from cluster.peer.table import TABLE, Family, Frame, FrameType, Manner
 from cluster.shell.peer_doors import ASKS_MAX
 from model.errors import ErrorCode, MalformedError, RequestError
@@ -138,6 +138,13 @@ def unreachable(node: NodeId | None, why: str) -> RequestError:
     """Return the refusal of what never left: *not done*."""
     detail = f"{_named(node)} was not reached: {why}"
     return RequestError(ErrorCode.NODE_UNREACHABLE, detail, node=_number(node))
+
+
+def no_room(correlation: int) -> bytes:
+    """Return the refusal that stands for an answer; what was asked for may be done: *unknown*."""
+    detail = "it is answered, and more answers wait for this node than its link may hold"
+    refused = CallRefused.of(RequestError(ErrorCode.REQUEST_TIMED_OUT, detail))
+    return encode_refused(refused, correlation=correlation)
 
 
 def _named(node: NodeId | None) -> str:

@@ -26,6 +26,8 @@ MIB: Final = 1 << 20
 ACCEPTED_BYTES_MAX: Final = 64 * MIB
 """Of one link: accepted and not yet with the kernel. Beyond it frames are dropped, which their
 senders are told: what is not taken by then is too old to be worth holding."""
+CALLS_LEAVE_BYTES: Final = 4 * MIB
+"""Of these, what calls of clients leave to what nodes tell each other."""
 UNPROVEN_MAX: Final = 64
 """Connections at once that have not proven themselves; others are hung up on (P54)."""
 ASKS_MAX: Final = 10_000

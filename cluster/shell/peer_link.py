@@ -12,10 +12,8 @@ answers are not read takes no further frames.
 What is not understood ends the link: the other end is told why, as far as it listens.
 """
 
-import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from cluster.peer.handshake import Handshake, Link
 from cluster.peer.hello import LinkRefused, Reason, Side, decode, encode_refused
@@ -30,9 +28,10 @@ from cluster.peer.table import (
     UnknownFrameError,
     parse,
 )
-from cluster.shell.peer_asks import Asks, Encode, unreachable
+from cluster.shell.peer_asks import Asks, Encode, no_room, unreachable
 from cluster.shell.peer_doors import (
     ACCEPTED_BYTES_MAX,
+    CALLS_LEAVE_BYTES,
     HANDSHAKE_MS,
     IDLE_MS,
     LINGER_MS,
@@ -41,7 +40,8 @@ from cluster.shell.peer_doors import (
     PeerDoors,
 )
 from cluster.shell.peer_loss import Loss, loss_of
-from cluster.shell.peer_silence import LOOK_MS, SILENT_MS, Seen, Silence, Step
+from cluster.shell.peer_silence import LOOK_MS, Seen, Silence, Step
+from cluster.shell.peer_socket import bound_acknowledgements
 from cluster.shell.wire import LENGTH, PREFIX_BYTES, Buffer, FrameConnection
 from model.errors import MalformedError
 from model.ids import MonotonicMs, NodeId
@@ -49,6 +49,8 @@ from model.ids import MonotonicMs, NodeId
 Parts: TypeAlias = Buffer | Sequence[Buffer]
 """A whole frame, from its type on: in one piece, or in several that follow each other."""
 _Call: TypeAlias = Callable[[], None]
+_CALLS: Final = frozenset({FrameType.FORWARD, FrameType.FORWARDED})
+"""Calls of clients on their way, and their answers: the only large frames that others can spare."""
 
 
 def _nothing() -> None:
@@ -144,7 +146,7 @@ class PeerLink(FrameConnection):
         parts = [frame] if isinstance(frame, bytes | bytearray | memoryview) else frame
         size = sum(map(len, parts))
         assert HEAD.size <= size <= FRAME_BYTES_MAX, "PEER_FRAME_FITS"
-        if not self._has_room(size):
+        if not self._has_room(size + CALLS_LEAVE_BYTES * (parts[0][0] in _CALLS)):
             return False
         self._append(parts, size)
         return True
@@ -183,7 +185,7 @@ class PeerLink(FrameConnection):
         """Begin to prove who we are."""
         self.host = host
         self._doors.open_links.add(self)
-        self._bound_acknowledgements()
+        bound_acknowledgements(self._transport)
         self._set_timer(HANDSHAKE_MS, self._too_slow)
         self._owner.opened(self)
         self._answer_hello(self._handshake.begin())
@@ -366,14 +368,6 @@ class PeerLink(FrameConnection):
             self._append([ping], len(ping))
         self._set_timer(LOOK_MS, self._look)
 
-    def _bound_acknowledgements(self) -> None:
-        """Let the kernel end the link when what was sent stays unacknowledged (RFC 5482)."""
-        connection = None if self._transport is None else self._transport.get_extra_info("socket")
-        if connection is not None:
-            with suppress(OSError):  # it is gone already, as `closed` will say
-                option = socket.TCP_USER_TIMEOUT
-                connection.setsockopt(socket.IPPROTO_TCP, option, SILENT_MS)
-
 
 class Answer:
     """How what was asked on one link is answered: once, at any time; or never, if the link ends."""
@@ -389,12 +383,13 @@ class Answer:
     def __call__(self, frame: Parts) -> None:
         """Send a whole frame that has the number of the question; dropped if the link has ended.
 
-        A link whose other end takes so little that there is no room is ended: the asker is told
-        at once instead of waiting in vain.
+        Where the other end takes so little that there is no room, the asker is told that instead:
+        what clients read must not end what nodes tell each other. Only a link that has no room
+        even for this is ended, so that nobody waits in vain.
         """
         first = frame if isinstance(frame, bytes | bytearray | memoryview) else frame[0]
         _, _, correlation = HEAD.unpack_from(first)
         assert correlation == self._correlation and not self._given, "PEER_ANSWER_CORRELATED"
         self._given = True
-        if not self._link.say(frame):
+        if not self._link.say(frame) and not self._link.say(no_room(correlation)):
             self._link.leave()

@@ -2,25 +2,25 @@
 
 The decisions are `cluster.replication.quarantine`'s; here they are carried out. Only a closed
 segment below the high watermark can be replaced, for only that is the same everywhere: the active
-one is closed first. Nothing is replaced that a second look finds whole.
+one is closed first. Nothing is replaced that a second look finds whole. What has come is kept
+beside the segment, its room claimed once, until the rest comes or the segment goes.
 
 If this node leads, the first replica in sync that has sent what is damaged here is to lead instead:
 its readers are served by who has everything.
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Final
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, NamedTuple
 
 from cluster.peer.repair import PART_BYTES_MAX, AskBatches
 from cluster.peer.replica_frames import SentBatch
 from cluster.replication.quarantine import (
-    AGAIN_MS,
-    Damaged,
     Fetched,
     FetchFailed,
     FetchRange,
+    Looked,
     NobodyHasIt,
     Quarantine,
     Replace,
@@ -34,32 +34,69 @@ from logstore.replacement import Replacement, refresh
 from logstore.scrub import SegmentScrub, may_scrub
 from logstore.segment import Segment
 from model.errors import ErrorCode, MalformedError, RequestError, StorageFailed
-from model.ids import NodeId
+from model.ids import NodeId, Offset
 
 CLOSE_MS: Final = 200
 """Between two looks whether a segment is closed, written and committed to its end."""
 
-UNHEARD_MS: Final = 2_000
-"""Until replicas are asked again of which one was not heard."""
+NO_ROOM_MS: Final = 10_000
+"""Until a disk that had no room for a repair is asked again."""
+
+UNHEARD: Final = frozenset(
+    {
+        ErrorCode.NODE_UNREACHABLE,
+        ErrorCode.OFFSET_NOT_AVAILABLE,
+        ErrorCode.OVERLOADED,
+        ErrorCode.REQUEST_TIMED_OUT,
+        ErrorCode.SHUTTING_DOWN,
+        ErrorCode.STORAGE_ERROR,
+        ErrorCode.UPSTREAM_LOST,
+    }
+)
+"""What a replica says, or is said of it, that may have what is asked for and cannot send it now."""
+
+
+class _Fetching(NamedTuple):
+    """What has come of the segment, and who is asked for the rest."""
+
+    replacement: Replacement
+    quarantine: Quarantine
 
 
 class SegmentRepair:
     """See the module; one task runs it. Loop only."""
 
     def __init__(
-        self, doors: RepairDoors, hosted: HostedPartition, segment: Segment, *, turn: asyncio.Lock
+        self,
+        doors: RepairDoors,
+        hosted: HostedPartition,
+        segment: Segment,
+        *,
+        turn: asyncio.Lock,
+        judged: Callable[[], None],
     ) -> None:
-        """`turn`: of this node; it repairs one segment at a time."""
+        """`turn`: of this node; it repairs one segment at a time.
+
+        `judged` is called when `given_up` may be another.
+        """
         self._doors = doors
         self._hosted = hosted
         self._log = hosted.log
         self._segment = segment
         self._generation = segment.generation
         self._turn = turn
+        self._judged = judged
+        self.given_up = False
+        """Everybody was heard, and nobody has what is missing: readers are told a last word."""
+        self._fetching: _Fetching | None = None
+        self._rot: int | None = None
+        """Where in the `.log` what the second look has found begins; None before it."""
         self._handed_over = False
         self._unheard = False
         """A replica was not reached, or is not there yet: it may have what the others lack."""
         self._told = False
+        self._refused: set[tuple[NodeId, Offset]] = set()
+        """Who has refused what begins there, and it was said."""
 
     async def run(self) -> bool:
         """Return once the segment is whole; false if it is not there any more.
@@ -67,14 +104,20 @@ class SegmentRepair:
         Raises:
             RequestError: the directory is offline, or the node ends.
         """
+        clock = self._doors.clock
         while self._is_there():
             wait_ms = CLOSE_MS
             if self._is_closed():
                 async with self._turn:
                     if await self._mend():
                         return True
-                wait_ms = UNHEARD_MS if self._unheard else AGAIN_MS
-            await pause(self._doors.clock, wait_ms)
+                fetching = self._fetching
+                due = NO_ROOM_MS
+                if fetching is not None:
+                    due = fetching.quarantine.again_at - clock.monotonic_ms()
+                wait_ms = max(CLOSE_MS, due)
+            await pause(clock, wait_ms)
+        await self._discard()
         return False
 
     def _is_there(self) -> bool:
@@ -106,26 +149,37 @@ class SegmentRepair:
         return self._is_there() and self._log.cut is None and may_scrub(self._segment)
 
     async def _mend(self) -> bool:
-        """Try once; tell whether the segment is whole."""
+        """Begin, or go on where the last try has ended; tell whether the segment is whole."""
         if not self._is_there():
             return False
-        if await self._is_sound():
+        if self._rot is None and await self._is_sound():
             if self._is_there() and may_scrub(self._segment):
                 refresh(self._segment)
             return self._is_there()
+        if self._fetching is None:
+            self._fetching = self._begin()
+        return self._fetching is not None and await self._fetch(*self._fetching)
+
+    def _begin(self) -> _Fetching | None:
+        """Claim the room; None if there is none."""
+        segment = self._segment
         try:
-            self._doors.accepts(self._segment.size_bytes)
+            self._doors.accepts(segment.size_bytes)
         except RequestError as full:  # readers are refused what is damaged until there is room
             self._say("repair_refused", node=self._doors.node, offset=0, why=str(full))
             self._doors.writer.look_at_space()
-            return False
-        replacement = Replacement(self._doors.disk, self._segment, self._log.leader_epochs)
-        if await self._fetch(replacement):
-            return True
-        if replacement.at > self._segment.base_offset:
-            with suppress(RequestError):  # the next start removes it
-                await self._doors.writer.alone(replacement.discard, still=lambda: True)
-        return False
+            return None
+        return _Fetching(
+            Replacement(self._doors.disk, segment, self._log.leader_epochs),
+            Quarantine(segment.base_offset, segment.end_offset),
+        )
+
+    async def _discard(self) -> None:
+        """Remove what has gathered: the segment it was for is gone, or another one by now."""
+        if self._fetching is not None:
+            discard = self._fetching.replacement.discard
+            await self._doors.writer.alone(discard, still=lambda: not self._log.deleted)
+            self._doors.writer.look_at_space()
 
     async def _is_sound(self) -> bool:
         """Look at all of the segment on the disk: whoever met damage may have met another file."""
@@ -134,6 +188,9 @@ class SegmentRepair:
         while True:
             found = await self._doors.read_pool.run(scrub.step)
             if found.findings:
+                name = self._segment.log_name
+                places = (one.position for one in found.findings if one.file == name)
+                self._rot = max(places, default=0)
                 return False
             if found.ended or not self._is_there():
                 return found.ended
@@ -149,18 +206,18 @@ class SegmentRepair:
             key=lambda node: (node == me, node != said.leader, node not in said.isr, node),
         )
 
-    async def _fetch(self, replacement: Replacement) -> bool:
+    async def _fetch(self, replacement: Replacement, quarantine: Quarantine) -> bool:
         """Ask one replica after the other; put what they sent in the segment's place."""
         clock, replicas = self._doors.clock, self._replicas()
         self._unheard = False
-        quarantine = Quarantine()
-        event = Damaged(self._segment.base_offset, self._segment.end_offset)
-        (effect,) = quarantine.step(clock.monotonic_ms(), event, replicas)
+        effect = quarantine.step(clock.monotonic_ms(), Looked(), replicas)
         while self._is_there():
             match effect:
+                case None:
+                    return False
                 case FetchRange():
                     came = await self._ask(replacement, effect)
-                    (effect,) = quarantine.step(clock.monotonic_ms(), came, replicas)
+                    effect = quarantine.step(clock.monotonic_ms(), came, replicas)
                 case Replace(base):
                     if not await self._replace(replacement):
                         return False
@@ -177,12 +234,15 @@ class SegmentRepair:
         try:
             write = replacement.add(await self._batches(replica, ask))
         except (RequestError, MalformedError) as refused:
-            self._say("repair_refused", node=replica, offset=start, why=str(refused))
-            damaged = isinstance(refused, RequestError) and refused.code is ErrorCode.CORRUPT_LOG
-            self._unheard = self._unheard or not damaged
+            if (replica, start) not in self._refused:
+                self._refused.add((replica, start))
+                self._say("repair_refused", node=replica, offset=start, why=str(refused))
+            unheard = isinstance(refused, RequestError) and refused.code in UNHEARD
+            self._unheard = self._unheard or unheard
             return FetchFailed(replica)
         await self._doors.writer.alone(write, still=self._is_there)
-        self._hand_over(replica)
+        self._refused.clear()
+        self._hand_over(replica, replacement)
         return Fetched(start, replacement.at)
 
     async def _batches(self, replica: NodeId, ask: AskBatches) -> Sequence[SentBatch]:
@@ -197,15 +257,17 @@ class SegmentRepair:
         found = read_batches(self._log, ask.start, ask.bytes_max, end=ask.end)
         if isinstance(found, FileRead):
             try:
-                found = found.sent(await self._doors.read_pool.run(found.job))
+                found = found.sent(await self._doors.read_pool.run(found.job), guesses=False)
             except StorageFailed as failed:
                 self._doors.writer.fail(failed)
                 raise RequestError(ErrorCode.STORAGE_ERROR, str(failed)) from failed
         return found.batches
 
-    def _hand_over(self, replica: NodeId) -> None:
-        """Let a replica lead that has what is damaged here, if this one does."""
+    def _hand_over(self, replica: NodeId, replacement: Replacement) -> None:
+        """Let a replica lead that has sent what is damaged here, if this one does."""
         hosted = self._hosted
+        if self._rot is None or replacement.sizes.log <= self._rot:
+            return
         others = hosted.replica.assignment.isr - {self._doors.node}
         if hosted.leads and not self._handed_over and replica in others:
             self._handed_over = True
@@ -215,20 +277,29 @@ class SegmentRepair:
     async def _replace(self, replacement: Replacement) -> bool:
         """Put the new files in place; tell whether they are there."""
         writer = self._doors.writer
+        if not self._may_change():
+            return False
         if not replacement.fits:
             replacement.resize()
             self._log.sync()
             await writer.checkpointed()
-        if not replacement.fits or not await writer.alone(
-            replacement.swap, still=lambda: self._may_change() and replacement.fits
-        ):
+
+        def still() -> bool:
+            return self._may_change() and replacement.fits
+
+        content = await self._doors.read_pool.run(replacement.encoded_times)
+        write = partial(replacement.write_times, content)
+        if not await writer.alone(write, still=still):
+            return False
+        if not await writer.alone(replacement.swap, still=still):
             return False
         replacement.settle()
         return True
 
     def _nobody(self, effect: NobodyHasIt) -> None:
         """Tell readers CORRUPT_LOG, as a last word, if everybody was heard and is damaged there."""
-        self._hosted.mending = self._unheard
+        self.given_up = not self._unheard
+        self._judged()
         if not self._told and not self._unheard:
             self._told = True
             self._say("repair_impossible", offset=effect.at)

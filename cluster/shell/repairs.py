@@ -40,8 +40,7 @@ class Repairs:
         self._doors = doors
         self._partitions = partitions
         self._turn = asyncio.Lock()
-        self._under_way: set[_Place] = set()
-        self._damaged: dict[PartitionId, int] = {}
+        self._under_way: dict[_Place, SegmentRepair] = {}
 
     def found(self, hosted: HostedPartition, segment: Segment) -> None:
         """Repair a segment that is damaged, if another replica may have it."""
@@ -49,10 +48,11 @@ class Repairs:
         alone = len(hosted.replica.assignment.replicas) < 2
         if alone or place in self._under_way or len(self._under_way) >= UNDER_WAY_MAX:
             return
-        self._under_way.add(place)
-        self._damaged[place.partition] = self._damaged.get(place.partition, 0) + 1
-        hosted.mending = True
-        doing = self._repair(hosted, segment, place)
+        judged = partial(self._judge, hosted)
+        repair = SegmentRepair(self._doors, hosted, segment, turn=self._turn, judged=judged)
+        self._under_way[place] = repair
+        judged()
+        doing = self._repair(hosted, segment, repair)
         self._doors.spawn.start(doing, f"repair of {segment.log_name}")
 
     def serve(self, ask: AskBatches, tell: Tell) -> None:
@@ -79,8 +79,10 @@ class Repairs:
     def _read(self, asked: tuple[AskBatches, Tell], read: FileRead, found: ReadResult) -> None:
         ask, tell = asked
         try:
-            sent = read.sent(found)
+            sent = read.sent(found, guesses=False)
         except RequestError as refused:
+            if refused.code is ErrorCode.OFFSET_OUT_OF_RANGE:  # the next try tells what is there
+                refused = RequestError(ErrorCode.OFFSET_NOT_AVAILABLE, str(refused))
             tell(refused)
         else:
             self._answer(ask, sent, tell)
@@ -99,17 +101,23 @@ class Repairs:
         tell(RequestError(ErrorCode.STORAGE_ERROR, str(error)))
         self._doors.writer.fail(error)
 
-    async def _repair(self, hosted: HostedPartition, segment: Segment, place: _Place) -> None:
+    def _judge(self, hosted: HostedPartition) -> None:
+        """Let readers of a partition ask again as long as any of its segments may be fetched."""
+        hosted.mending = any(
+            place.partition == hosted.log.id and not repair.given_up
+            for place, repair in self._under_way.items()
+        )
+
+    async def _repair(
+        self, hosted: HostedPartition, segment: Segment, repair: SegmentRepair
+    ) -> None:
         try:
-            whole = await SegmentRepair(self._doors, hosted, segment, turn=self._turn).run()
+            whole = await repair.run()
         except RequestError:  # the directory is offline, or the node ends: the next start looks
             return
         finally:
-            self._under_way.discard(place)
-            self._damaged[place.partition] -= 1
-            if not self._damaged[place.partition]:
-                del self._damaged[place.partition]
-                hosted.mending = False
+            del self._under_way[_Place(hosted.log.id, segment.base_offset)]
+            self._judge(hosted)
         if whole:
             self._doors.mended(hosted, segment)
             name, number = hosted.topic.name, hosted.number

@@ -89,5 +89,5 @@ class ReplicaDoors:
     """The disk refused a read; the node ends (P44)."""
     halted: Callable[[PartitionId, str], None]
     """A replica stands still and somebody has to look (`Halted`): say so at the highest level."""
-    damaged: Callable[[PartitionId], None] = lambda _: None
+    damaged: Callable[[PartitionId], None]
     """What a follower needs is damaged here; it is noted on the segment."""

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 from cluster.peer.replica_frames import SentBatch
 from logstore.partition_log import PartitionLog
-from logstore.read_plan import ReadPlan, corrupt
+from logstore.read_plan import ReadPlan
+from logstore.recovery_report import Finding
 from logstore.replicated import whole_from
 from logstore.segment import Segment
 from logstore.tail import ReadResult
 from model.errors import ErrorCode, RequestError
-from model.ids import Offset, Position
+from model.ids import Offset
 from model.record import BatchHeader, iter_batches
 
 
@@ -35,16 +36,19 @@ class FileRead(NamedTuple):
     segment: Segment
     generation: int
 
-    def sent(self, found: ReadResult) -> Sent:
-        """Return what the job has read, with its times. Loop only.
+    def sent(self, found: ReadResult, *, guesses: bool) -> Sent:
+        """Return what the job has read, with its times, up to the first that is made up. Loop only.
+
+        `guesses`: those too, as this node's readers get them, for no other replica can have the
+        rows that are lost (P37).
 
         Raises:
             RequestError: OFFSET_OUT_OF_RANGE, the segment was cut or removed meanwhile, or the rows
-                with its times were given back; CORRUPT_LOG, those are damaged.
+                with its times were given back; CORRUPT_LOG, the first batch's time is made up.
         """
         if self.segment.generation != self.generation:
             raise _taken_away(found.first_offset)
-        return _with_times(found, self.segment)
+        return _with_times(found, self.segment, guesses=guesses)
 
 
 def read_batches(
@@ -92,8 +96,9 @@ def _from_tail(log: PartitionLog, found: ReadResult) -> Sent | FileRead:
     size, end = 0, found.first_offset
     for raw in found.buffers:
         header = BatchHeader(memoryview(raw))
-        row = log.segment_of(header.base_offset).times_at(header.base_offset)
-        if row is None:
+        segment = log.segment_of(header.base_offset)
+        row = segment.times_at(header.base_offset)
+        if row is None or segment.guesses(header.base_offset):
             break
         batches.append(SentBatch(header.base_offset, row.append_time, raw))
         size += len(raw)
@@ -127,7 +132,7 @@ def _taken_away(offset: Offset) -> RequestError:
     )
 
 
-def _with_times(found: ReadResult, segment: Segment) -> Sent:
+def _with_times(found: ReadResult, segment: Segment, *, guesses: bool) -> Sent:
     batches: list[SentBatch] = []
     for buffer in found.buffers:
         for raw in iter_batches(memoryview(buffer)):
@@ -135,7 +140,22 @@ def _with_times(found: ReadResult, segment: Segment) -> Sent:
             row = segment.times_at(base)
             if row is None:  # given back again since, by a checkpoint or for another reader
                 raise _taken_away(base)
+            if segment.guesses(base) and not guesses:
+                if not batches:
+                    raise _made_up(segment, base)
+                return Sent(base, sum(len(batch.raw) for batch in batches), batches)
             batches.append(SentBatch(base, row.append_time, raw))
-    if segment.guessed:
-        raise corrupt(segment, Position(0), "append times are made up: no other replica gets them")
     return Sent(found.next_offset, found.size_bytes, batches)
+
+
+def _made_up(segment: Segment, base: Offset) -> RequestError:
+    """Return what another replica is told of a batch whose append time is lost here.
+
+    It is noted on the segment: whoever has it may be there only now.
+    """
+    name = segment.times_name
+    why = f"the append time of the batch at offset {base} is lost, and no replica is given a guess"
+    finding = Finding(name, 0, 0, why)
+    if finding not in segment.damage:
+        segment.damage += (finding,)
+    return RequestError(ErrorCode.CORRUPT_LOG, f"{name}: {why}", file=name, position="0")

@@ -100,8 +100,10 @@ class ReplicaSender:
         """Send what the pool has read; go on with whoever waits."""
         if self._ended(sending.stream):
             return
+        # Of a row that is lost here another member in sync has the right one; a lone one has not.
+        alone = sending.leader.isr.maximal == {self._doors.node}
         try:
-            sent = read.sent(found)
+            sent = read.sent(found, guesses=alone)
         except RequestError as refused:
             self._cannot(sending, refused)
         else:

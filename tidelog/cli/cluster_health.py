@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import click
 
-from tidelog.cli.failure import Exit, Usage
+from tidelog.cli.failure import CommandFailed, Exit, Usage
 from tidelog.cli.output import Column, Kind, printable
 from tidelog.cli.run import Run
 from tidelog.cli.session import with_client
@@ -94,12 +94,23 @@ class _Following:
             async with asyncio.timeout(self._within):
                 await self._follow(client)
         except TimeoutError:
-            self._run.tell(f"waited for {self._within:g} s")
+            if self._last is not None:
+                self._run.tell(f"waited for {self._within:g} s")
 
     def ended(self) -> int:
-        """Put out what was seen last, unless it was told; return the exit code."""
+        """Put out what was seen last, unless it was told; return the exit code.
+
+        Raises:
+            CommandFailed: nothing was seen in time.
+        """
         if self._last is None:
-            return Exit.NOT_NOW
+            raise CommandFailed(
+                f"no node told how the cluster is within {self._within:g} s",
+                hint="name other nodes: -X client.address=HOST:PORT,HOST:PORT; or wait longer: "
+                "--within",
+                reason="NO_QUORUM",
+                exit_code=Exit.NOT_NOW,
+            )
         if not self._watch:
             _show(self._run, self._last)
         return _exit(self._last)

@@ -108,6 +108,32 @@ async def test_a_node_that_ends_begins_none_and_ends_those_that_were_begun() -> 
             await at.writer.alone(lambda: None, still=always)
 
 
+async def test_a_node_that_ends_keeps_nobody_waiting_for_a_checkpoint() -> None:
+    async with bench(SimDisk()) as at:
+        await at.writer.flushed()
+        await at.writer.at_rest()
+        with pytest.raises(RequestError) as told:
+            await asyncio.wait_for(at.writer.checkpointed(), WAIT_S_MAX)
+        assert told.value.code is ErrorCode.SHUTTING_DOWN
+
+
+async def test_a_checkpoint_that_the_end_has_overtaken_is_not_waited_for() -> None:
+    disk, goes_on = SimDisk(), Event()
+    async with bench(disk) as at:
+        hold_the_next_sync(disk, goes_on)
+        at.append()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        waiting = asyncio.ensure_future(at.writer.checkpointed())
+        await asyncio.sleep(0)
+        rest = asyncio.ensure_future(at.writer.at_rest())
+        await asyncio.sleep(0)
+        goes_on.set()
+        with pytest.raises(RequestError, match="the node ends"):
+            await asyncio.wait_for(waiting, WAIT_S_MAX)
+        await asyncio.wait_for(rest, WAIT_S_MAX)
+
+
 async def test_who_was_cancelled_holds_nobody_up() -> None:
     done: list[int] = []
     async with bench(SimDisk()) as at:

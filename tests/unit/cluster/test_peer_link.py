@@ -7,6 +7,8 @@ from struct import pack, unpack_from
 
 import pytest
 
+from cluster.peer import forward
+from cluster.peer.forward import CallRefused, Forwarded, encode_forwarded
 from cluster.peer.handshake import FIRST_FRAME_BYTES_MAX, Handshake
 from cluster.peer.hello import LinkRefused, Reason, Side, decode, encode_refused
 from cluster.peer.ping import Ping, Pong, encode
@@ -14,16 +16,19 @@ from cluster.peer.replica import Beat
 from cluster.peer.replica_frames import encode_stream
 from cluster.peer.table import FRAME_BYTES_MAX, HEAD, Frame, FrameType, packed, parse
 from cluster.shell.peer_doors import (
+    ACCEPTED_BYTES_MAX,
+    CALLS_LEAVE_BYTES,
     HANDSHAKE_MS,
     IDLE_MS,
     LINGER_MS,
     UNPROVEN_MAX,
     PeerDoors,
 )
-from cluster.shell.peer_link import PeerLink
+from cluster.shell.peer_link import Answer, PeerLink
 from cluster.shell.peer_listener import PeerListener
 from cluster.shell.peer_loss import Loss, loss_of
 from cluster.shell.tick import Tick
+from model.errors import ErrorCode, Outcome
 from model.ids import AppendTimeMs, MonotonicMs, NodeId
 from tests.peer_frames import samples
 from tests.peer_network import SECRET, Chance, MemoryNetwork, Process, address_of, hello_of
@@ -274,6 +279,40 @@ def test_answers_are_read_while_nobody_reads_what_is_said() -> None:
         alone.net.tick.end()
     alone.transport.feed(framed(encode_refused(LinkRefused(Reason.MALFORMED, "why"))))
     assert alone.link.refusal is not None
+
+
+def test_what_clients_read_leaves_room_for_what_nodes_tell_each_other() -> None:
+    """Else a reader that is slow would end the link, and replication with it."""
+    alone = Alone(Side.LISTENS, reads_answers=False).proven()
+    large, answered = bytes(8 << 20), 0
+    while alone.link.unwritten_bytes + len(large) < ACCEPTED_BYTES_MAX - CALLS_LEAVE_BYTES:
+        answered += 1
+        Answer(alone.link, answered)(encode_forwarded(Forwarded(large), correlation=answered))
+        alone.net.tick.end()
+    before = alone.link.unwritten_bytes
+    Answer(alone.link, 99)(encode_forwarded(Forwarded(large), correlation=99))
+    alone.net.tick.end()
+    assert alone.link.is_up
+    assert alone.link.unwritten_bytes - before < 1_000
+    assert alone.link.say([HEAD.pack(FrameType.BATCHES, 0, 0), bytes(1 << 20)])
+    *_, refused = [
+        frame for frame in alone.sent() if frame[0] in {FrameType.FORWARDED, FrameType.CALL_REFUSED}
+    ]
+    told = forward.decode(parse(refused, version=1))
+    assert isinstance(told, CallRefused)
+    assert told.error.code is ErrorCode.REQUEST_TIMED_OUT
+    assert told.error.code.outcome is Outcome.UNKNOWN
+
+
+def test_a_link_without_room_for_a_word_is_ended() -> None:
+    alone = Alone(Side.LISTENS, reads_answers=False).proven()
+    for size in (4 << 20, 1 << 14, 1 << 7, 0):
+        while alone.link.say([HEAD.pack(FrameType.BATCHES, 0, 0), bytes(size)]):
+            pass
+    alone.net.tick.end()
+    assert alone.link.is_up
+    Answer(alone.link, 7)(encode_forwarded(Forwarded(b"answer"), correlation=7))
+    assert alone.link.loss is Loss.LEFT
 
 
 def test_who_does_not_read_its_answers_is_not_served_further() -> None:

@@ -3,6 +3,7 @@
 import pytest
 
 from api.sim.disk import SimDisk
+from logstore import partition_checkpoint, producer_state
 from logstore.batch import encode_batch
 from logstore.partition_log import PartitionLog
 from logstore.paths import LOG
@@ -13,7 +14,14 @@ from model.errors import RequestError
 from model.ids import AppendTimeMs, LeaderEpoch, Offset, Position, ProducerEpoch, ProducerId
 from model.ids import Sequence as SequenceNumber
 from model.record import NewRecord
-from tests.unit.logstore.test_log_directory import TIME, checkpoint, opened, pid, settle
+from tests.unit.logstore.test_log_directory import (
+    TIME,
+    checkpoint,
+    commit,
+    opened,
+    pid,
+    settle,
+)
 from tests.unit.logstore.test_scrub import name
 
 PRODUCER, EPOCH = ProducerId(9), ProducerEpoch(0)
@@ -61,3 +69,31 @@ def test_a_batch_that_rotted_ends_no_follower(rotten: int) -> None:
     assert log.producers.check(PRODUCER, EPOCH, SequenceNumber(5), records=1) is FRESH
     with pytest.raises(RequestError):
         log.producers.check(PRODUCER, EPOCH, SequenceNumber(7), records=1)
+
+
+@pytest.mark.parametrize(("rotten", "byte"), [(7, 7), (7, 8), (8, 65)])
+def test_a_cut_forgets_no_batch_that_memory_knows_and_the_files_have_lost(
+    rotten: int, byte: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P20: the log is read for what memory lacks, and not believed where it ends too early."""
+    monkeypatch.setattr(partition_checkpoint, "SNAPSHOT_BYTES", 1)
+    monkeypatch.setattr(producer_state, "REMEMBERED_MAX", 0)
+    disk = SimDisk()
+    directory = opened(disk).directory
+    log = directory.create(pid(0), PartitionSettings())
+    for half in (range(5), range(5, 10)):
+        for number in half:
+            take(log, number, number)
+        settle(directory)
+        if half.start == 0:
+            checkpoint(directory)
+    assert log.upkeep.snapshots == [5]
+    size = log.segment_list[0].size_bytes // 10
+    disk.open(name(LOG)).fdatasync()
+    disk.flip_bit(name(LOG), Position(rotten * size + byte), 6)
+    log.truncate(Offset(9))
+    assert not log.producers.reaches(Offset(9))
+    while log.cut is not None:
+        if not commit(directory):
+            checkpoint(directory)
+    assert log.producers.check(PRODUCER, EPOCH, SequenceNumber(9), records=1) is FRESH

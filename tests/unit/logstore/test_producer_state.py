@@ -187,6 +187,48 @@ def test_a_cut_brings_back_who_had_to_make_room() -> None:
     assert [name for name, _ in known.items()] == [0, 1]
 
 
+def test_a_cut_brings_back_who_made_way_for_a_batch_that_does_not_follow() -> None:
+    known = state()
+    known.appended(P, E, batch(0, 1, 0))
+    before = list(known.items())
+    known.found(P, E, batch(5, 1, 1))
+    assert known.check(P, E, Sequence(6), records=1) == FRESH
+    assert known.reaches(Offset(1))
+    known.roll_back(Offset(1))
+    assert list(known.items()) == before
+
+
+def test_nothing_is_put_in_order_where_nothing_is_taken_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of 100,000 producers that costs more than the loop has."""
+    known = state()
+    for number in range(3):
+        known.appended(ProducerId(number), E, batch(0, 1, number))
+
+    def never(_: object) -> int:
+        raise AssertionError("SORTED")
+
+    monkeypatch.setattr(producer_state, "_newest", never)
+    assert list(known.as_of(Offset(3)).items()) == list(known.items())
+    assert len(known.as_of(Offset(2))) == 2, "who was not known before goes, the others stay"
+    known.appended(ProducerId(0), E, batch(1, 1, 3))
+    with pytest.raises(AssertionError, match="SORTED"):
+        known.as_of(Offset(3))
+
+
+def test_a_copy_of_the_past_changes_nothing_of_now() -> None:
+    known = state()
+    for number in range(4):
+        known.appended(P, E, batch(number, 1, number))
+    now = list(known.items())
+    past = known.as_of(Offset(2))
+    past.appended(P, E, batch(2, 1, 2))
+    known.roll_back(Offset(4))
+    assert list(known.items()) == now
+    assert [len(one.window) for _, one in past.items()] == [3]
+
+
 def test_it_tells_how_far_back_it_remembers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(producer_state, "REMEMBERED_MAX", 3)
     known = state()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import count
 
 import pytest
@@ -54,6 +55,12 @@ def replacement(disk: SimDisk, log: PartitionLog) -> Replacement:
     return Replacement(disk, log.segment_list[0], log.leader_epochs)
 
 
+def swap(new: Replacement) -> None:
+    """Put a whole replacement in place, job after job, as a repair does."""
+    new.write_times(new.encoded_times())
+    new.swap()
+
+
 def test_the_new_one_is_read_as_the_old_one_was() -> None:
     disk, _, log, whole, right = damaged()
     times = content(disk, TIMES)
@@ -61,7 +68,7 @@ def test_the_new_one_is_read_as_the_old_one_was() -> None:
     for one in whole:
         new.add([one])()
     assert new.is_whole and new.fits
-    new.swap()
+    swap(new)
     new.settle()
     assert content(disk, LOG) == right
     assert content(disk, TIMES) == times
@@ -76,7 +83,7 @@ def test_the_old_files_are_kept_aside() -> None:
     disk, _, log, whole, right = damaged()
     new = replacement(disk, log)
     new.add(whole)()
-    new.swap()
+    swap(new)
     aside = disk.open(name(LOG) + DAMAGED)
     kept = aside.pread(aside.size(), Position(0))
     assert len(kept) == len(right) and kept != right
@@ -95,7 +102,7 @@ def test_no_byte_of_what_comes_may_be_wrong(at: int) -> None:
     with pytest.raises(MalformedError):
         new.add([(base, time, bytes(wrong))])
     new.add(whole)()
-    new.swap()
+    swap(new)
     assert content(disk, LOG) == right
 
 
@@ -150,7 +157,12 @@ def test_half_of_it_is_no_replacement() -> None:
     new = replacement(disk, log)
     new.add(whole[:2])()
     with pytest.raises(AssertionError, match="REPLACEMENT_IS_WHOLE"):
+        new.encoded_times()
+    with pytest.raises(AssertionError, match="REPLACEMENT_IS_WHOLE"):
         new.swap()
+    new.add(whole[2:])()
+    with pytest.raises(AssertionError, match="REPLACEMENT_IS_WHOLE"):
+        new.swap()  # its append times are not there
 
 
 class PowerCut(Exception):  # noqa: N818 - no error of anything
@@ -190,7 +202,7 @@ def test_a_power_cut_at_any_moment_leaves_the_old_one_refused_or_the_new_one_who
         disk, _, log, whole, right = damaged()
         new = replacement(disk, log)
         new.add(whole)()
-        left = left_by_a_cut(disk, new.swap, step)
+        left = left_by_a_cut(disk, partial(swap, new), step)
         if left is None:
             break
         for again in left:
@@ -211,7 +223,7 @@ def test_what_was_replaced_is_there_after_a_power_cut() -> None:
     times = content(disk, TIMES)
     new = replacement(disk, log)
     new.add(whole)()
-    new.swap()
+    swap(new)
     disk.power_cut(lambda pending: pending.nothing)
     assert content(disk, TIMES) == times
     assert sent(opened(disk, SMALL).directory.partitions[log.id]) == whole
@@ -225,7 +237,7 @@ def test_rows_are_repeated_to_the_length_that_the_checkpoint_knows() -> None:
     new = replacement(disk, log)
     new.add(same)()
     assert new.fits
-    new.swap()
+    swap(new)
     file = content(disk, TIMES)
     assert len(file) == segment.times_bytes == ROW_BYTES * (1 + RECORDS)
     found = decode(file, Offset(0))
@@ -248,7 +260,7 @@ def test_other_sizes_than_the_segment_says_do_not_fit_before_a_checkpoint_says_t
     assert not new.fits, "the checkpoint"
     segment.durable_bytes, segment.durable_times_bytes = new.sizes
     assert new.fits
-    new.swap()
+    swap(new)
     new.settle()
     assert sent(log) == whole
 
@@ -258,3 +270,23 @@ def test_the_table_of_epochs_counts_only_as_far_as_it_reaches() -> None:
     new = Replacement(disk, log.segment_list[0], LeaderEpochs())
     new.add(whole)()
     assert new.is_whole
+
+
+def test_a_read_that_has_opened_the_old_file_leaves_it_to_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disk, _, log, whole, _ = damaged()
+    segment = log.segment_list[0]
+    segment.reader = None
+    plan = log.read(Offset(0), 1, end=Offset(1))
+    assert isinstance(plan, ReadPlan)
+    old = disk.open(name(LOG))
+    new = replacement(disk, log)
+    new.add(whole)()
+    swap(new)
+    new.settle()
+    with monkeypatch.context() as patched:
+        patched.setattr(SimDisk, "open", lambda *_, **__: old)
+        plan.blocking()
+    assert segment.reader is None
+    assert sent(log) == whole

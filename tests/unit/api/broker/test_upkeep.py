@@ -11,6 +11,7 @@ from api.broker.housekeeping import QUIET_MS
 from api.broker.place import AtTime, Earliest
 from api.broker.scrubber import FIRST_MS
 from api.node.assemble import HOUSEKEEPING_MS
+from api.sim.disk import SimDisk
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.settings import HOUR_MS, LogSettings
 from model.errors import ErrorCode
@@ -66,6 +67,21 @@ async def test_retention_empties_a_partition_that_nobody_writes_to() -> None:
         orders = node.broker.partition("orders", 0)
         assert (orders.log_start, orders.high_watermark) == (3, 4)
         assert (await node.fetch(orders, 3)).next_offset == 4
+
+
+async def test_what_is_remembered_of_producers_goes_without_a_write() -> None:
+    """Batches of a journal that a start has read are committed again, and nobody appends."""
+    disk = SimDisk()
+    async with broker_node(disk, clean=False) as node:
+        orders = await node.create("orders")
+        for number in range(5):
+            await node.produce(orders, batch_of([b"v"], producer=(7, 0, number)))
+    disk.kill()
+    async with broker_node(disk) as node:
+        (orders,) = (one for one in node.node.partitions if one.topic.name == "orders")
+        assert orders.log.producers._before
+        await until(node, lambda: not orders.log.producers._before, step_ms=HOUSEKEEPING_MS)
+        assert orders.log.producers.reaches(orders.log.log_end)
 
 
 async def test_a_segment_that_is_old_enough_is_closed_without_an_append() -> None:

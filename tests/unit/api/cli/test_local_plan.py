@@ -55,8 +55,9 @@ def test_any_ports_are_free_and_no_two_are_the_same(taken: int) -> None:
 def test_free_ports_are_none_of_those_that_others_will_have() -> None:
     kept = range(20_010, 32_000)
     assert {*any_free(kept).by_name.values()} <= set(range(20_000, 20_010))
-    with pytest.raises(OSError, match="no free ports"):
+    with pytest.raises(CommandFailed, match="no free ports") as refused:
         any_free(range(20_000, 32_000))
+    assert refused.value.exit_code == Exit.CONFIGURATION
 
 
 def test_a_port_at_which_somebody_listens_is_passed_over() -> None:
@@ -106,9 +107,11 @@ def test_settings_hold_for_later_starts_and_the_newest_wins() -> None:
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("node.id=7", "tidelog local sets node.id itself"),
-        ("cluster.secret=x", "tidelog local sets cluster.secret itself"),
-        ("listeners.kafka.bind=127.0.0.1:1", "sets listeners.kafka.bind itself"),
+        ("node.id=7", "tidelog local sees to node.id itself"),
+        ("cluster.secret=x", "tidelog local sees to cluster.secret itself"),
+        ("listeners.kafka.bind=127.0.0.1:1", "sees to listeners.kafka.bind itself"),
+        ("listeners.external.bind=127.0.0.1:1", "sees to listeners.external.bind itself"),
+        ("listeners.external.advertise=x:1", "sees to listeners.external.advertise itself"),
         ("topics.auto_creat=true", "did you mean"),
         ("logging.level=loud", "logging"),
         ("nothing", "is not SECTION.KEY=VALUE"),
@@ -149,6 +152,8 @@ def test_a_node_finds_the_program_and_is_not_told_by_the_environment_who_it_is()
         "TIDELOG_NODE__ID": "9",
         "TIDELOG_CLUSTER__SECRET": "x",
         "TIDELOG_CLUSTER__SECRET_FILE": "y",
+        "TIDELOG_LISTENERS__EXTERNAL__BIND": "127.0.0.1:19094",
+        "TIDELOG_LISTENERS__EXTERNAL__ADVERTISE": "localhost:19094",
         "TIDELOG_LOGGING__LEVEL": "debug",
         "PYTHONPATH": "/else",
     }

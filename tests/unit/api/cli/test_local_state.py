@@ -71,6 +71,11 @@ def test_a_newer_format_is_refused(home: Home) -> None:
     assert refused.value.exit_code == Exit.NEWER_FORMAT
 
 
+def test_a_directory_can_be_copied_from_a_hint() -> None:
+    assert Home("./plain").option == "--data ./plain"
+    assert Home("my dir").option == "--data 'my dir'"
+
+
 def test_two_commands_do_not_work_at_once(home: Home) -> None:
     with home.locked(), pytest.raises(CommandFailed, match="at work") as refused, home.locked():
         pass

@@ -9,7 +9,8 @@ import pytest
 from api.kafka.k03_metadata import KEY as METADATA
 from api.kafka.whereabouts import address_of
 from cluster.controller.brokers import RegisterBroker
-from cluster.controller.image import Endpoint
+from cluster.controller.image import Endpoint, Standing
+from cluster.controller.standing import SetStanding
 from cluster.controller.topics import CreateTopic
 from model.ids import NodeId
 from tests.kafka_node import ADVERTISED, APIS, LISTENER, Client, Serving, kafka_node
@@ -43,6 +44,19 @@ async def test_metadata_tell_the_addresses_of_the_listener(serving: Serving, ver
     client: Client = await serving.client()
     answer = await metadata(client, version, None if version else [])
     assert brokers(answer) == {0: ADVERTISED, OTHER: ("outside", 29_092)}
+
+
+@pytest.mark.parametrize("standing", [Standing.FENCED, Standing.STOPPED])
+async def test_a_node_that_is_not_up_is_no_broker(serving: Serving, standing: Standing) -> None:
+    """Clients would go on asking it, some for as long as they live."""
+    quorum = serving.node.broker.context.quorum
+    client: Client = await serving.client()
+    assert OTHER in brokers(await metadata(client, 12, None))
+    epoch = quorum.image.brokers[OTHER].registration_epoch
+    await quorum.propose(SetStanding(nodes=((OTHER, epoch),), standing=standing))
+    assert brokers(await metadata(client, 12, None)) == {0: ADVERTISED}
+    await quorum.propose(SetStanding(nodes=((OTHER, epoch),), standing=Standing.RUNNING))
+    assert (OTHER in brokers(await metadata(client, 12, None))) is (standing is Standing.FENCED)
 
 
 async def test_a_leader_that_these_clients_cannot_reach_is_not_named(serving: Serving) -> None:

@@ -1,0 +1,102 @@
+"""What a group's coordinator believes of partitions that other nodes lead, and whom it names."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+
+from api.broker.broker import Broker
+from api.broker.consume_events import Assigned, Committed, CommitTo, Joined, Rejoin, Stand
+from api.broker.group_commits import NamedCursor
+from api.broker.place import Earliest, Latest, Place
+from api.broker.readable import Readable
+from api.broker.resolve import Resolved
+from consumer_groups.records import GroupEpoch
+from consumer_groups.requests import FromOutside
+from model.errors import ErrorCode, RequestError
+from model.ids import AppendTimeMs, GroupId, LeaderEpoch, Offset
+from model.principal import ANONYMOUS, Principal
+from tests.broker_node import BrokerNode, broker_node
+from tests.elsewhere import OTHER, led_by
+from tests.unit.api.broker.test_consume_sessions import listening
+
+END = Offset(5)
+CLAIMED = Offset(10**15)
+MOVED = RequestError(ErrorCode.NOT_LEADER, "node 8 leads it", leader="8")
+
+
+class Remote:
+    """Other leaders: `END` records in every partition, or a refusal."""
+
+    def __init__(self, refusal: RequestError | None = None) -> None:
+        self.refusal = refusal
+
+    async def resolve(self, _: Principal, __: Readable, place: Place) -> Resolved:
+        if self.refusal is not None:
+            raise self.refusal
+        offset = Offset(0) if isinstance(place, Earliest) else END
+        return Resolved(
+            offset, None, truncated=False, log_start=Offset(0), high_watermark=END,
+            last_stable_offset=END, leader_epoch=LeaderEpoch(0), closed_time=AppendTimeMs(0),
+        )  # fmt: skip
+
+    async def ends(self, partitions: Sequence[Readable]) -> list[Resolved | RequestError]:
+        return [await self.resolve(ANONYMOUS, one, Latest()) for one in partitions]
+
+
+def reads_by(broker: Broker, remote: Any) -> None:
+    broker.read_elsewhere_by(remote)
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[BrokerNode]:
+    """A node that coordinates every group; others lead `orders` and `others`."""
+    async with broker_node() as node:
+        await node.create("here")
+        # The groups' own topic is made while there is nobody else to lead it.
+        (row,) = await outside(node, "first", "here", offset=Offset(0))
+        assert row is None
+        await led_by(node, "orders", OTHER)
+        await led_by(node, "others", OTHER)
+        yield node
+
+
+async def outside(
+    node: BrokerNode, group: str, topic: str, *, offset: Offset
+) -> list[RequestError | None]:
+    """Commit from outside; return the rows."""
+    cursors = [NamedCursor(topic, 0, offset)]
+    return await node.broker.group_commits(GroupId(group), FromOutside("test"), cursors)
+
+
+async def test_nobody_is_told_to_ask_a_leader_who_never_asked_to_stay(node: BrokerNode) -> None:
+    """What moves is found again by this node, not by its client."""
+    reads_by(node.broker, Remote(MOVED))
+    partition = node.broker.every.get("orders", 0)
+    resolve = node.broker.group_commits.resolve
+    with pytest.raises(RequestError, match="ask again") as refusal:
+        await resolve(ANONYMOUS, partition, Latest())
+    assert refusal.value.code is ErrorCode.LEADER_NOT_AVAILABLE
+
+
+async def test_what_a_member_claims_when_it_resumes_holds_for_its_own_commits_alone(
+    node: BrokerNode,
+) -> None:
+    reads_by(node.broker, Remote())
+    every = node.broker.every
+    async with listening(node) as stream:
+        joined = await stream.first(Joined)
+        await stream.first(Assigned)
+    stands = {every.get(name, 0).id: Stand(CLAIMED) for name in ("orders", "others")}
+    rejoin = Rejoin(joined.member_id, GroupEpoch(joined.member_epoch), stands)
+    async with listening(node, rejoin=rejoin) as stream:
+        await stream.first(Assigned)
+        cursors = [NamedCursor(name, 0, CLAIMED) for name in ("orders", "others")]
+        await stream.session.act(CommitTo(1, cursors))
+        mine, not_mine = (await stream.first(Committed)).results
+        assert mine is None
+        assert not_mine is not None and not_mine.code is ErrorCode.OFFSET_OUT_OF_RANGE
+        for name in ("orders", "others"):
+            (row,) = await outside(node, "second", name, offset=Offset(CLAIMED - 1))
+            assert row is not None and row.code is ErrorCode.OFFSET_OUT_OF_RANGE
+        assert await outside(node, "second", "orders", offset=END) == [None]

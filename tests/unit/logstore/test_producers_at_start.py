@@ -1,0 +1,184 @@
+"""What a start, a checkpoint beside a cut, and idle time leave of the producers of a log."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from api.sim.disk import SimDisk
+from logstore import partition_checkpoint, producer_state
+from logstore.batch import encode_batch
+from logstore.flush import settle_producers
+from logstore.log_directory import LogDirectory
+from logstore.partition_log import PartitionLog
+from logstore.producer_state import FRESH, ProducerState
+from logstore.settings import KIB, PartitionSettings
+from model.ids import AppendTimeMs, LeaderEpoch, Offset, ProducerEpoch, ProducerId
+from model.ids import Sequence as SequenceNumber
+from model.record import NewRecord
+from tests.unit.logstore.test_log_directory import (
+    NOW,
+    SMALL,
+    TIME,
+    checkpoint,
+    commit,
+    opened,
+    pid,
+    settle,
+)
+
+P, OTHER, EPOCH = ProducerId(9), ProducerId(10), ProducerEpoch(0)
+SETTINGS = replace(SMALL, journal_file_bytes=256 * KIB, checkpoint_bytes=200 * KIB)
+
+
+def begun(disk: SimDisk) -> tuple[LogDirectory, PartitionLog]:
+    directory = opened(disk, SETTINGS).directory
+    log = directory.create(pid(0), PartitionSettings())
+    settle(directory)
+    checkpoint(directory)
+    return directory, log
+
+
+def again(disk: SimDisk) -> tuple[LogDirectory, PartitionLog]:
+    disk.kill()
+    directory = opened(disk, SETTINGS).directory
+    return directory, directory.partitions[pid(0)]
+
+
+def send(log: PartitionLog, sequence: int, *, producer: ProducerId = P) -> None:
+    batch = encode_batch(
+        [NewRecord(TIME, None, b"v" * 20)],
+        producer_id=producer,
+        producer_epoch=EPOCH,
+        base_sequence=SequenceNumber(sequence),
+    )
+    log.append([batch], leader_epoch=LeaderEpoch(3), append_time=AppendTimeMs(TIME))
+
+
+def is_next(log: PartitionLog, sequence: int, *, producer: ProducerId = P) -> bool:
+    found = log.producers.check(producer, EPOCH, SequenceNumber(sequence), records=1)
+    return found is FRESH
+
+
+def remembered(log: PartitionLog) -> int:
+    """Return how many batches' past is kept."""
+    return len(log.producers._before)
+
+
+def test_a_start_keeps_no_more_of_the_past_than_a_running_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not even while it reads: a journal may hold some 100,000 batches."""
+    disk = SimDisk()
+    directory, log = begun(disk)
+    for number in range(200):
+        send(log, number)
+    settle(directory)
+    monkeypatch.setattr(producer_state, "REMEMBERED_MAX", 8)
+    most: list[int] = []
+    noted = ProducerState.appended
+
+    def watched(self: ProducerState, *said: Any) -> None:
+        noted(self, *said)
+        most.append(len(self._before))
+
+    monkeypatch.setattr(ProducerState, "appended", watched)
+    _, log = again(disk)
+    assert len(most) == 200
+    assert max(most) <= 9
+    assert remembered(log) <= 8
+    assert log.producers.reaches(log.log_end)
+    assert is_next(log, 200)
+
+
+def test_what_is_committed_without_a_write_is_forgotten_too() -> None:
+    disk = SimDisk()
+    directory, log = begun(disk)
+    for number in range(20):
+        send(log, number)
+    settle(directory)
+    assert remembered(log) == 20
+    log.high_watermark = Offset(15)
+    settle_producers(log)
+    assert remembered(log) == 5
+    log.truncate(Offset(15))
+    log.high_watermark = Offset(15)
+    settle_producers(log)
+    assert log.producers.reaches(Offset(15))
+    assert not log.producers.reaches(Offset(14))
+
+
+def test_a_start_begins_at_what_is_committed_and_a_cut_to_there_reads_no_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A follower that stopped with a tail that the next leader has not."""
+    monkeypatch.setattr(partition_checkpoint, "SNAPSHOT_BYTES", 1)
+    disk = SimDisk()
+    directory, log = begun(disk)
+    for half in (0, 50):
+        for number in range(half, half + 50):
+            send(log, number)
+        settle(directory)
+        log.high_watermark = Offset(50)
+        checkpoint(directory)
+    assert log.upkeep.snapshots[-1] == log.log_end == 100
+    directory.mark_clean(TIME)
+    directory, log = again(disk)
+    assert log.high_watermark == 50
+    assert is_next(log, 100)
+    log.truncate(Offset(60))
+    settle_the_cut(directory, log)
+    assert is_next(log, 60)
+
+
+def settle_the_cut(directory: LogDirectory, log: PartitionLog) -> None:
+    """Do rounds until the log is cut; none of them reads the log."""
+    while log.cut is not None:
+        work = directory.take_round(NOW)
+        if work is None:
+            checkpoint(directory, everything=False)
+            continue
+        assert all(part.cut is None or part.cut.replay is None for part in work.parts)
+        directory.finish_round(directory.run_round(work))
+
+
+def test_without_a_snapshot_of_what_is_committed_a_newer_one_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(partition_checkpoint, "SNAPSHOT_BYTES", 1)
+    disk = SimDisk()
+    directory, log = begun(disk)
+    for number in range(10):
+        send(log, number)
+    settle(directory)
+    checkpoint(directory)
+    assert log.upkeep.snapshots[-1] == 10
+    assert log.high_watermark == 0
+    _, log = again(disk)
+    assert is_next(log, 10)
+
+
+def test_a_snapshot_that_a_cut_takes_along_is_not_the_only_one() -> None:
+    """P21: what lay in segments that are gone is known to a snapshot alone, also after the cut."""
+    disk = SimDisk()
+    directory, log = begun(disk)
+    send(log, 0, producer=OTHER)
+    settle(directory)
+    log.roll()
+    for number in range(20):
+        send(log, number)
+    settle(directory)
+    checkpoint(directory)
+    log.high_watermark = Offset(5)
+    log.trim(Offset(5))
+    log.truncate(Offset(15))
+    checkpoint(directory)
+    assert log.cut is not None, "the checkpoint came before the cut"
+    while log.cut is not None:
+        assert commit(directory)
+    disk.power_cut(lambda pending: pending.nothing)
+    log = opened(disk, SETTINGS).directory.partitions[pid(0)]
+    assert log.segment_list[0].base_offset > 0
+    assert log.log_end == 15
+    assert is_next(log, 14)
+    assert is_next(log, 1, producer=OTHER)
