@@ -126,14 +126,30 @@ def _run(
     settings: tuple[str, ...],
 ) -> Run:
     verb, topic, partitions, records, size_bytes = what
-    sizes = [str(partitions), str(records), str(size_bytes)]
-    command = [str(client), verb, server.brokers, topic, *sizes]
     before = cpu_s(server.pid)
+    sizes = (partitions, records, size_bytes)
+    seconds = moved(client, (verb, server.brokers, topic), sizes, settings=settings)
+    return Run(records / seconds, (cpu_s(server.pid) - before) / records * 1e6)
+
+
+def moved(
+    client: Path,
+    what: tuple[str, str, str],
+    sizes: tuple[int, int, int],
+    *,
+    settings: tuple[str, ...],
+) -> float:
+    """Have verb, brokers and topic done for partitions, records and bytes; return the seconds.
+
+    Raises:
+        RuntimeError: the client says why.
+    """
+    command = [str(client), *what, *map(str, sizes)]
     done = subprocess.run([*command, *settings], capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{server.name}: {' '.join(command)}: {done.stderr.strip()[-500:]}")
-    told = json.loads(done.stdout)
-    return Run(records / told["seconds"], (cpu_s(server.pid) - before) / records * 1e6)
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()[-500:]}")
+    seconds: float = json.loads(done.stdout)["seconds"]
+    return seconds
 
 
 def _rows(

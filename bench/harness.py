@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -65,19 +65,29 @@ HEADLINE: Final = ("journal", "bulk", "small", "durable", "latency", "start", "i
 
 
 def main() -> int:
-    """Measure, print, keep."""
+    """Measure one node."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--all", action="store_true")
-    parser.add_argument("--only", nargs="+", choices=tuple(QUESTIONS))
+    return run(parser, QUESTIONS, HEADLINE)
+
+
+def run(
+    parser: argparse.ArgumentParser,
+    questions: Mapping[str, Question],
+    headline: Sequence[str] = (),
+) -> int:
+    """Measure, print, keep: the headline questions, or every one; return the exit code."""
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=tuple(questions))
     parser.add_argument("--save", metavar="NAME")
     options = parser.parse_args()
     put: Callable[[str], int] = sys.stdout.write
     put(f"{os.cpu_count()} cores, load {load_average():.1f}, Python {platform.python_version()}\n")
     put(f"{HEAD}\n")
     rows: list[Row] = []
-    for name in options.only or (QUESTIONS if options.all else HEADLINE):
-        for row in QUESTIONS[name](quick=options.quick):
+    every = not headline or options.all
+    for name in options.only or (questions if every else headline):
+        for row in questions[name](quick=options.quick):
             rows.append(row)
             put(f"{line(row)}\n")
             sys.stdout.flush()

@@ -48,26 +48,23 @@ def jars() -> Path:
 @contextlib.contextmanager
 def kafka(data: Path, **settings: str) -> Iterator[Running]:
     """Run a node on `data`: a fresh one where nothing is yet, else the one that was stopped."""
-    classes = f"{jars()}/*"
     log = data.with_name(f"{data.name}.log")
     properties = data / "server.properties"
     if not properties.exists():
-        _format(properties, classes, settings)
+        _form_alone(properties, settings)
     listeners = re.search(
         r"^listeners=PLAINTEXT://127\.0\.0\.1:(\d+)", properties.read_text(), re.M
     )
     assert listeners is not None
     port = int(listeners[1])
-    command = ["java", *FLAGS, "-cp", classes, "kafka.Kafka", str(properties)]
-    with process(command, log=log) as child:
+    with process(command(properties), log=log) as child:
         wait_for_port(child, port, log)
         yield Running("kafka", child.pid, f"127.0.0.1:{port}")
 
 
-def _format(properties: Path, classes: str, settings: Mapping[str, str]) -> None:
+def _form_alone(properties: Path, settings: Mapping[str, str]) -> None:
     """Make the directory of a node that begins with nothing."""
     data = properties.parent
-    data.mkdir(parents=True)
     port, quorum_port = free_port(), free_port()
     lines = {
         "process.roles": "broker,controller",
@@ -82,7 +79,18 @@ def _format(properties: Path, classes: str, settings: Mapping[str, str]) -> None
         "transaction.state.log.min.isr": "1",
         **settings,
     }
+    form(properties, lines, "--standalone")
+
+
+def form(properties: Path, lines: Mapping[str, str], *options: str) -> None:
+    """Write a node's properties, and have Kafka's own tool make its directory."""
+    properties.parent.mkdir(parents=True)
     properties.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
-    tool = ["java", "-Xmx256m", "-cp", classes, "kafka.tools.StorageTool", "format"]
-    tool += ["--standalone", "-t", CLUSTER, "-c", str(properties)]
+    tool = ["java", "-Xmx256m", "-cp", f"{jars()}/*", "kafka.tools.StorageTool", "format"]
+    tool += [*options, "-t", CLUSTER, "-c", str(properties)]
     subprocess.run(tool, check=True, capture_output=True)
+
+
+def command(properties: Path) -> list[str]:
+    """Return what runs the node."""
+    return ["java", *FLAGS, "-cp", f"{jars()}/*", "kafka.Kafka", str(properties)]

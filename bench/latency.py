@@ -11,7 +11,7 @@ Takes 2.5 minutes (quick: 45 s): 18 runs of 6 s, and the start of three servers.
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -95,18 +95,26 @@ def _in_turn(client: Path, servers: Mapping[str, Server], *, quick: bool) -> dic
 
 
 def _run(client: Path, server: Server, records: int) -> Run:
-    what = ["latency", str(records), str(PER_SECOND), str(SIZE_BYTES)]
-    command = [str(client), server.brokers, *what, *PRODUCER]
+    return waited(client, (server.brokers, "latency"), records, cpu=lambda: cpu_s(server.pid))
+
+
+def waited(client: Path, what: tuple[str, str], records: int, *, cpu: Callable[[], float]) -> Run:
+    """Send so many records to a topic of brokers; `cpu` tells the seconds that servers have used.
+
+    Raises:
+        RuntimeError: the client says why.
+    """
+    command = [str(client), *what, str(records), str(PER_SECOND), str(SIZE_BYTES), *PRODUCER]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:
         assert child.stdout is not None
         child.stdout.readline()  # it is warm
-        before = cpu_s(server.pid)
+        before = cpu()
         told, errors = child.communicate()
-        cost = cpu_s(server.pid) - before
+        cost = cpu() - before
     if child.returncode:
-        raise RuntimeError(f"{server.name}: {' '.join(command)}: {errors.strip()[-500:]}")
+        raise RuntimeError(f"{' '.join(command)}: {errors.strip()[-500:]}")
     waits = json.loads(told)
     p99_ms, p999_ms = waits["p99_us"] / 1_000, waits["p999_us"] / 1_000
     return Run(waits["p50_us"], p99_ms, p999_ms, cost / records * 1e6)

@@ -86,17 +86,18 @@ def kafka_request(topic: bytes, acks: int = -1) -> bytes:
     body = struct.pack(">h", -1) + struct.pack(">hi", acks, TIMEOUT_MS)  # no transaction
     body += struct.pack(">ih", 1, len(topic)) + topic
     body += struct.pack(">iii", 1, 0, len(batch)) + batch
-    return _framed(PRODUCE_V7, body)
+    return framed(PRODUCE_V7, body)
 
 
 def metadata_request(topics: Sequence[bytes]) -> bytes:
     """Return one Metadata request that has topics made which are not there."""
     body = struct.pack(">i", len(topics))
     body += b"".join(struct.pack(">h", len(topic)) + topic for topic in topics)
-    return _framed(METADATA_V4, body + b"\x01")
+    return framed(METADATA_V4, body + b"\x01")
 
 
-def _framed(head: tuple[int, int, int], body: bytes) -> bytes:
+def framed(head: tuple[int, int, int], body: bytes) -> bytes:
+    """Return a request with its length in front; `head`: API key, version, correlation id."""
     client = b"bench"
     whole = struct.pack(">hhih", *head, len(client)) + client + body
     return struct.pack(">i", len(whole)) + whole
@@ -135,7 +136,7 @@ def make_topics(server: Server, root: Path, topics: Sequence[bytes]) -> None:
     asking.write_bytes(metadata_request(topics))
     bare = Asked("", server, asking)
     for _ in range(3):
-        _ask(bare, Load(1, 1, 1))
+        ask(bare, Load(1, 1, 1))
 
 
 def measure(servers: Sequence[Asked], load: Load, *, quick: bool) -> None:
@@ -146,7 +147,7 @@ def measure(servers: Sequence[Asked], load: Load, *, quick: bool) -> None:
         for asked in servers if number % 2 else servers[::-1]:
             count = min(load.requests // (QUICK_SHARE if quick else 1), asked.requests_max)
             before = cpu_s(asked.server.pid)
-            told = _ask(asked, load._replace(requests=count))
+            told = ask(asked, load._replace(requests=count))
             cost = cpu_s(asked.server.pid) - before
             if number < 0:
                 continue
@@ -156,7 +157,8 @@ def measure(servers: Sequence[Asked], load: Load, *, quick: bool) -> None:
             asked.figures["p99"].append(told["p99_us"] / 1_000)
 
 
-def _ask(asked: Asked, load: Load) -> dict[str, float]:
+def ask(asked: Asked, load: Load) -> dict[str, float]:
+    """Ask one server once; return seconds, p50_us and p99_us."""
     port = asked.server.brokers.rpartition(":")[2]
     what = [port, str(asked.request), str(load.connections), str(load.in_flight)]
     command = [str(compiled("small")), *what, str(load.requests), *asked.client]
