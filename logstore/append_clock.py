@@ -40,6 +40,7 @@ class AppendClock:
         "_monotonic",
         "_reserved",
         "_time_us",
+        "_told_us",
         "in_doubt",
         "stepped_ms",
     )
@@ -49,6 +50,8 @@ class AppendClock:
         start = max(floor + TICK_MS, wall)
         self._time_us = start * _US_PER_MS
         self._monotonic = monotonic
+        """When `_time_us` was the time."""
+        self._told_us = 0
         self._last = _tick(self._time_us)
         self._reserved = self._asked = floor
         self.stepped_ms = start - wall
@@ -61,12 +64,14 @@ class AppendClock:
         passed_ms = monotonic - self._monotonic
         assert passed_ms >= 0, "MONOTONIC_NEVER_FALLS"
         self._monotonic = monotonic
-        self._time_us += passed_ms * _US_PER_MS
-        behind_us = wall * _US_PER_MS - self._time_us
+        # What was told since the last look was read since: no time passes on top of it.
+        time_us = max(self._time_us + passed_ms * _US_PER_MS, self._told_us)
+        behind_us = wall * _US_PER_MS - time_us
         self.in_doubt = abs(behind_us) > JUMP_MS * _US_PER_MS
         if not self.in_doubt:
             slew_us = passed_ms * _SLEW_US_PER_MS
-            self._time_us += max(-slew_us, min(behind_us, slew_us))
+            time_us += max(-slew_us, min(behind_us, slew_us))
+        self._time_us = max(time_us, self._told_us)
         now = _tick(self._time_us)
         assert now >= self._last, "APPEND_TIME_NEVER_FALLS"
         self._last = now
@@ -84,8 +89,8 @@ class AppendClock:
 
     def not_below(self, time: AppendTimeMs) -> None:
         """Read no less than this from here on: another node has told it, or stamped with it."""
-        self._time_us = max(self._time_us, time * _US_PER_MS)
-        self._last = max(self._last, _tick(self._time_us))
+        self._told_us = max(self._told_us, time * _US_PER_MS)
+        self._last = max(self._last, _tick(self._told_us))
 
     def needs_reserve(self, now: AppendTimeMs) -> bool:
         """Tell whether `reserve_until` should go into the journal with the next round."""

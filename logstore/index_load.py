@@ -52,7 +52,7 @@ def _decoded(segment: SearchableSegment, file: bytes) -> Search[OffsetIndex | No
         return index
     if not witness.position + HEADER_BYTES <= index.end <= segment.size_bytes:
         return None
-    batch = yield from read_block(segment, witness.position, index.end)
+    batch = yield from read_block(segment, witness.position, index.end, cut=True)
     try:
         same = Witness.of(BatchHeader(batch), witness.position) == witness
     except MalformedError:
@@ -65,7 +65,7 @@ def _extend(segment: SearchableSegment, builder: IndexBuilder) -> Search[None]:
     while builder.end < segment.size_bytes:
         start = builder.end
         end = Position(min(start + READ_BYTES, segment.size_bytes))
-        block = yield from read_block(segment, start, end)
+        block = yield from read_block(segment, start, end, cut=end < segment.size_bytes)
         batches = 0
         while (at := builder.end - start) + HEADER_BYTES <= len(block):
             peek_size(block, at)

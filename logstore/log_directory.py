@@ -170,6 +170,15 @@ class LogDirectory:
         """Forget a partition: a round makes that durable, a checkpoint removes its files."""
         self._state.delete(partition)
 
+    def delete_stray(self, partition: PartitionId) -> None:
+        """Have a directory removed that neither checkpoint nor journal knows, with all in it.
+
+        Only for who knows that its partition was deleted.
+        """
+        log = self.create(partition, PartitionSettings())
+        log.upkeep.directory_made = True  # none is made for it
+        self._state.delete(partition)
+
     def reserve_clock(self, until: AppendTimeMs) -> None:
         """Let the next round make durable that append times below `until` may be told as closed."""
         state = self._state

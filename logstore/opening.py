@@ -39,22 +39,23 @@ def find(disk: Disk, identity: Identity) -> Found:
     """
     owner = read_file(disk, IDENTITY)
     checkpoint = read_file(disk, CHECKPOINT)
-    if checkpoint is None:
-        _check_empty(disk)
-        _make(disk, identity)
-        return Found(identity, NOTHING, None)
-    if owner is None:
+    if owner is None and checkpoint is not None:
         raise _missing(IDENTITY, f"there is a {CHECKPOINT}")
     try:
-        found = decode(owner)
-        row = decode_checkpoint(checkpoint)
+        found = None if owner is None else decode(owner)
+        row = None if checkpoint is None else decode_checkpoint(checkpoint)
     except MalformedError as malformed:
         raise DirectoryRefused(
             DirectoryExit.FAILED,
             f"{malformed}: without it nothing in the directory can be believed: restore it from "
             "a copy, or let this node join with an empty directory",
         ) from malformed
-    _check_owner(found, identity)
+    if found is not None:
+        _check_owner(found, identity)
+    if found is None or row is None:
+        _check_empty(disk, found)
+        _make(disk, identity)
+        return Found(identity, NOTHING, None)
     return Found(found, row, _clean(disk))
 
 
@@ -75,8 +76,15 @@ def _clean(disk: Disk) -> CleanMark | None:
         return None  # the power went while it was written: no clean stop
 
 
-def _check_empty(disk: Disk) -> None:
-    """Refuse to begin anew where a checkpoint must have been."""
+def _check_empty(disk: Disk, identity: Identity | None) -> None:
+    """Refuse to begin anew where a checkpoint must have been.
+
+    An identity alone is what a crash leaves of a first start; but a node registers only once its
+    checkpoint is durable.
+    """
+    if identity is not None and identity.registration_epoch > 0:
+        why = f"{IDENTITY} was registered, with epoch {identity.registration_epoch}"
+        raise _missing(CHECKPOINT, why)
     try:
         if disk.list(PARTITIONS):
             raise _missing(CHECKPOINT, f"{PARTITIONS}/ has partitions")

@@ -8,6 +8,7 @@ does not continue the log; a frame that fails here was not sent by a sound leade
 import struct
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Final, NamedTuple, TypeAlias
 
 from logstore.checkpoint import NO_TIME
@@ -89,7 +90,8 @@ def check_replicated(
 
 def append_replicated(log: PartitionLog, batches: Sequence[Replicated]) -> None:
     """Accept what `check_replicated` has returned, if the log has not changed since."""
-    for (time, epoch), run in groupby(batches, key=lambda one: (one.append_time, one.leader_epoch)):
+    for run in _runs(batches):
+        time, epoch, _ = run[0]
         gathered = [one.batch for one in run]
         if all(map(is_plain, gathered)):
             log.append_plain(gathered, epoch, time)
@@ -97,6 +99,13 @@ def append_replicated(log: PartitionLog, batches: Sequence[Replicated]) -> None:
         for batch in gathered:
             _make_way(log, batch)
             log.append_one(batch, epoch, time, bounds=None)
+
+
+def _runs(batches: Sequence[Replicated]) -> Iterable[Sequence[Replicated]]:
+    """Return what has one append time and one leader epoch together, in order."""
+    if batches and batches[0][:2] == batches[-1][:2]:
+        return [batches]  # neither of them falls: so it is with those between
+    return [list(run) for _, run in groupby(batches, key=itemgetter(0, 1))]
 
 
 def _make_way(log: PartitionLog, batch: bytearray) -> None:
@@ -134,4 +143,4 @@ def check_whole(batch: bytes | bytearray) -> Found:
     found = crc32c(memoryview(batch)[COVERED_FROM:])
     if found != checksum:
         raise MalformedError(_WHAT, base, f"checksum {checksum:08x}, its bytes have {found:08x}")
-    return Found(Offset(base), LeaderEpoch(epoch), delta + 1)
+    return Found(base, epoch, delta + 1)

@@ -125,11 +125,13 @@ class SearchableLog(Protocol):
 
 
 class NeedBlock(NamedTuple):
-    """Bytes of a segment's `.log`; they begin with a batch, and may end within one."""
+    """Bytes of a segment's `.log`; they begin with a batch."""
 
     segment: SearchableSegment
     position: Position
     end: Position
+    cut: bool = False
+    """They may end within a batch; else one that ends elsewhere is damaged."""
 
 
 class NeedPart(NamedTuple):
@@ -185,9 +187,11 @@ def overlapping(log: SearchableLog, visible: Visible) -> Sequence[SearchableSegm
     return segments[first:stop]
 
 
-def read_block(segment: SearchableSegment, position: Position, end: Position) -> Search[memoryview]:
-    """Ask for bytes of a segment."""
-    block = yield NeedBlock(segment, position, end)
+def read_block(
+    segment: SearchableSegment, position: Position, end: Position, *, cut: bool = False
+) -> Search[memoryview]:
+    """Ask for bytes of a segment. `cut`: they may end within a batch."""
+    block = yield NeedBlock(segment, position, end, cut)
     assert isinstance(block, memoryview), "SEARCH_IS_SENT_WHAT_IT_ASKED"
     assert len(block) == end - position, "SEARCH_IS_SENT_WHAT_IT_ASKED"
     return block

@@ -227,14 +227,15 @@ class Segment:
         if loaded is None:
             return
         self.loaded = None
+        if loaded.index is not None:
+            self.keep_index(loaded.index)
+        if self.times_whole:
+            return  # what the file lacks of them, or lacked, was never missing here
         self.damage += loaded.damage
         if loaded.guessed is not None:
             spans = (loaded.guessed, self.guessed or loaded.guessed)
             self.guessed = min(first for first, _ in spans), max(last for _, last in spans)
-        if loaded.index is not None:
-            self.keep_index(loaded.index)
-        if not self.times_whole:
-            self._keep_times(loaded.times)
+        self._keep_times(loaded.times)
 
     def keep_index(self, found: OffsetIndex) -> None:
         """Take over the rows of an index that was read or built from the segment's start.

@@ -93,23 +93,27 @@ class SegmentView:
         live.adopt()
         return live.times if live.times_whole else None
 
-    def block_now(self, position: Position, end: Position) -> memoryview | None:
+    def block_now(
+        self, position: Position, end: Position, *, cut: bool = False
+    ) -> memoryview | None:
         """Return verified bytes of the `.log` if no disk is needed, else None: `block`.
 
         Raises:
             RequestError: CORRUPT_LOG.
         """
         data = self.part_now(position, end)
-        return None if data is None else self._verified(data, position, end)
+        return None if data is None else self._verified(data, position, end, cut=cut)
 
-    def block(self, position: Position, end: Position) -> memoryview:
+    def block(self, position: Position, end: Position, *, cut: bool = False) -> memoryview:
         """Return verified bytes of the `.log`. READ POOL THREAD.
+
+        `cut`: the last batch may go on behind `end`; what there is of it is not verified.
 
         Raises:
             RequestError: CORRUPT_LOG.
             StorageFailed: the disk refused the read, or the segment was removed meanwhile.
         """
-        return self._verified(self.part(position, end), position, end)
+        return self._verified(self.part(position, end), position, end, cut=cut)
 
     def part_now(self, position: Position, end: Position) -> bytes | None:
         """Return any bytes of the `.log` if no disk is needed, else None: `part`.
@@ -161,7 +165,9 @@ class SegmentView:
             StorageFailed: the disk refused the read, or the segment was removed meanwhile.
         """
         try:
-            self.live.loaded = load(self._disk, self._source, with_index=False)
+            loaded = load(self._disk, self._source, with_index=False)
+            if self.live.verified is self._trust:  # else a repair has replaced the file
+                self.live.loaded = loaded
         except FileNotFoundError as gone:
             raise self._gone(gone) from gone
         except OSError as error:
@@ -173,9 +179,10 @@ class SegmentView:
             return corrupt(self.live, Position(0), "the file is missing")
         return StorageFailed(self.live.log_name, gone.errno or 0, "read")
 
-    def _verified(self, data: bytes, position: Position, end: Position) -> memoryview:
+    def _verified(self, data: bytes, position: Position, end: Position, *, cut: bool) -> memoryview:
         valid, why = verify(self.live, data, position)
-        if not why and valid < end - position and self.is_current:
+        there = len(data) if cut else valid
+        if not why and there < end - position and self.is_current:
             why = "the file ends"
         if why:
             raise corrupt(self.live, Position(position + valid), why)

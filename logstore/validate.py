@@ -6,6 +6,7 @@ refused; the producer fields of a batch without producer id are not looked at, b
 long standing leave zeros there.
 """
 
+from struct import Struct
 from typing import Final, NoReturn
 
 from logstore.crc32c import crc32c
@@ -22,6 +23,8 @@ from model.record import (
     TRANSACTIONAL,
 )
 
+_KIND: Final = Struct(">h20xq")
+"""Attributes and, behind offset delta and times, the producer id: from COVERED_FROM on."""
 _CODEC_MAX: Final = 4
 _CLIENTS_BITS: Final = COMPRESSION_MASK | TRANSACTIONAL
 """Attributes that a client may set; the others belong to the log, or to nobody yet."""
@@ -84,7 +87,7 @@ def check_produced(batch: bytearray | memoryview, *, max_message_bytes: int) -> 
 
 def is_plain(batch: bytearray | memoryview) -> bool:
     """Tell whether a sound batch names no producer, and says nothing certain of its times."""
-    _, _, _, _, _, attributes, _, _, _, producer_id, *_ = HEADER.unpack_from(batch)
+    attributes, producer_id = _KIND.unpack_from(batch, COVERED_FROM)
     return bool(producer_id < 0 and not attributes & (CONTROL | LOG_APPEND_TIME))
 
 

@@ -6,7 +6,7 @@ when there is nothing. A node is stopped in order, killed without a word, or los
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 from typing import TypeVar
 
@@ -53,13 +53,15 @@ class LifeClock:
 
     def __init__(self, clock: SimClock) -> None:
         self._clock = clock
+        self.ahead_ms = 0
+        """Of the date that the other processes have."""
         self.over = False
 
     def monotonic_ms(self) -> MonotonicMs:
         return self._clock.monotonic_ms()
 
     def wall_ms(self) -> WallMs:
-        return WallMs(NOON + self._clock.monotonic_ms())
+        return WallMs(NOON + self._clock.monotonic_ms() + self.ahead_ms)
 
     def call_at(self, when: MonotonicMs, wake: Callable[[], None]) -> Callable[[], None]:
         def call() -> None:
@@ -171,14 +173,21 @@ class Life:
 
     def _note(self, event: str, /, **fields: str | int) -> None:
         assert event in EVENTS, event
-        assert event not in {"log_corrupt", "storage_failed", "replica_halted"}, fields
+        bad = {"log_corrupt", "storage_failed", "replica_halted"}
+        assert event not in bad - self.nodes.expected, fields
         self.lines.append((event, fields))
 
 
 class Nodes:
     """Nodes 1 to n; only those that were started run."""
 
-    def __init__(self, count: int = 3, *, seed: int = 1) -> None:
+    def __init__(
+        self, count: int = 3, *, seed: int = 1, settings: Mapping[int, Sequence[str]] | None = None
+    ) -> None:
+        """`settings`: overrides of nodes that have some, by number."""
+        self.settings = settings or {}
+        self.expected: set[str] = set()
+        """Bad news that a test brings about."""
         self.net = MemoryNetwork()
         self.rand = Random(seed)
         self.numbers = range(1, count + 1)
@@ -194,12 +203,16 @@ class Nodes:
         begun = await self.begin(*numbers)
         await self.until(lambda: all(life.node.has_joined for life in begun))
 
-    async def begin(self, *numbers: int) -> list[Life]:
-        """Start these nodes together, and wait until their doors could open."""
+    async def begin(self, *numbers: int, ahead_ms: int = 0) -> list[Life]:
+        """Start these nodes together, and wait until their doors could open.
+
+        `ahead_ms`: by how much their date is wrong.
+        """
         begun = []
         for number in numbers or self.numbers:
             disk = self.disks.setdefault(number, SimDisk())
-            self.lives[number] = Life(self, number, disk=disk)
+            self.lives[number] = Life(self, number, *self.settings.get(number, ()), disk=disk)
+            self.lives[number].clock.ahead_ms = ahead_ms
             begun.append(self.lives[number])
         await self.done(asyncio.gather(*(life.begin() for life in begun)))
         return begun

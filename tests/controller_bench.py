@@ -122,7 +122,9 @@ class Bench:
             "delete": lambda: DeleteTopic(
                 name=given.get("name"), topic_id=topic_id(given["id"]) if "id" in given else None
             ),
-            "removed": lambda: TopicRemoved(topic_id=topic_id(given["id"])),
+            "removed": lambda: TopicRemoved(
+                topic_id=topic_id(given["id"]), node=NodeId(int(given["node"]))
+            ),
             "grow": lambda: AddPartitions(
                 name=given["name"], partitions=int(given["to"]), validate_only="dry" in given
             ),

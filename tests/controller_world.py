@@ -29,7 +29,7 @@ from cluster.shell.raft_quorum import RaftQuorum
 from cluster.shell.raft_wire import receiver, sender
 from cluster.shell.tick import Tick
 from model.errors import DirectoryRefused, RequestError
-from model.ids import NodeId, Offset, PartitionId, RegistrationEpoch
+from model.ids import AppendTimeMs, NodeId, Offset, PartitionId, RegistrationEpoch
 from tests.peer_network import SECRET, Chance, MemoryNetwork
 from tests.quorum import Runner, turns
 
@@ -140,7 +140,6 @@ class Node:
         return [fields for name, fields in self.notes if name == event]
 
     async def _remember(self, epoch: RegistrationEpoch) -> None:
-        assert epoch > self.directory.remembered
         self.directory.remembered = epoch
 
     async def _run(self) -> None:
@@ -174,6 +173,7 @@ class Node:
             spawn=self.tasks,
             quorum=quorum,
             links=self.links,
+            append_time=lambda: AppendTimeMs(world.net.clock.wall_ms()),
             settings=world.settings,
             note=self.note,
             remember=self._remember,

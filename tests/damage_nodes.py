@@ -52,11 +52,12 @@ class DamageNodes(Nodes):
         self.values: list[bytes] = []
         """What was acknowledged, in its order."""
 
-    async def begin(self, *numbers: int) -> list[Life]:
+    async def begin(self, *numbers: int, ahead_ms: int = 0) -> list[Life]:
         begun: list[Life] = []
         for number in numbers or self.numbers:
             disk = self.disks.setdefault(number, SimDisk())
             self.lives[number] = DamagedLife(self, number, *SETTINGS, disk=disk)
+            self.lives[number].clock.ahead_ms = ahead_ms
             begun.append(self.lives[number])
         await self.done(asyncio.gather(*(life.begin() for life in begun)))
         return begun

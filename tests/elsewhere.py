@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from api.broker.forward import Forwarding
+from api.broker.forward import GRACE_MS, Forwarding
 from cluster.controller.brokers import RegisterBroker
 from cluster.controller.image import TopicImage
 from cluster.controller.topics import CreateTopic
@@ -21,14 +21,24 @@ class Elsewhere(Forwarding):
     def __init__(self, node: BrokerNode, answer: Answer) -> None:
         context = node.broker.context
         nothing: Any = None
-        super().__init__(context.node, nothing, context.spawn)
+        super().__init__(context.node, nothing, context.spawn, controller=lambda: context.node)
         context.forwarding = self
         self.answer = answer
+        self.waits: list[int] = []
+        """How long each answer is waited for, in ms."""
         self.asked: list[tuple[NodeId, str, bytes]] = []
 
     async def call(
-        self, node: NodeId, name: str, principal: Principal, *, payload: bytes, left_ms: int
+        self,
+        node: NodeId,
+        name: str,
+        principal: Principal,
+        *,
+        payload: bytes,
+        left_ms: int,
+        grace_ms: int = GRACE_MS,
     ) -> bytes:
+        self.waits.append(left_ms + grace_ms)
         self.asked.append((node, name, payload))
         return await self.answer(node, name, payload)
 

@@ -43,9 +43,10 @@ from cluster.controller.request_frames import AskSeed, BrokerHeartbeat
 from cluster.controller.sessions import Heard
 from cluster.controller.standing import RemoveBroker, SetStanding
 from cluster.controller.topics import CreateTopic, DeleteTopic, TopicRemoved
-from cluster.peer import forward, hello, ping, repair, replica_frames, snapshot
+from cluster.peer import forward, hello, part, ping, repair, replica_frames, snapshot
 from cluster.peer.forward import CallRefused, Forward, Forwarded
 from cluster.peer.hello import Hello, LinkRefused, Reason
+from cluster.peer.part import Part
 from cluster.peer.ping import Ping, Pong
 from cluster.peer.repair import AskBatches, BatchesPart
 from cluster.peer.replica import (
@@ -166,7 +167,7 @@ ASKED: tuple[request_frames.Asked, ...] = (
         incarnation=INCARNATION,
         levels=FeatureLevels(1, 2),
     ),
-    BrokerHeartbeat(ONE, REGISTERED),
+    BrokerHeartbeat(ONE, REGISTERED, WallMs(1_700_000_000_000), AppendTimeMs(1_700_000_000_010)),
     AlterIsr(
         leader=ONE,
         registration_epoch=REGISTERED,
@@ -180,7 +181,7 @@ ASKED: tuple[request_frames.Asked, ...] = (
     ),
     SetStanding(nodes=((ONE, REGISTERED),), standing=Standing.STOPPING),
     AllocateProducerIds(node=ONE),
-    TopicRemoved(topic_id=TOPIC),
+    TopicRemoved(topic_id=TOPIC, node=ONE),
     CreateTopic(
         name="orders",
         partitions=-1,
@@ -283,6 +284,7 @@ def write(value: Any) -> bytes:
         Hello: hello.encode_hello,
         bytes: hello.encode_proof,
         LinkRefused: hello.encode_refused,
+        Part: part.encode,
         **dict.fromkeys((Ping, Pong), lambda value: ping.encode(value, correlation=CORRELATION)),
         Forward: lambda value: forward.encode_forward(value, correlation=CORRELATION),
         Forwarded: lambda value: forward.encode_forwarded(value, correlation=CORRELATION),
@@ -318,6 +320,7 @@ def codec_of(frame: Frame) -> Callable[[Frame], Any]:
     return {
         Family.LINK: hello.decode,
         Family.PING: ping.decode,
+        Family.PART: part.decode,
         Family.CALL: forward.decode,
         Family.RAFT: message_frames.decode,
         Family.REPLICA: replica_frames.decode,
@@ -333,6 +336,8 @@ def kept(value: Any) -> Any:
         return value._replace(batches=tuple(copies))
     if isinstance(value, Forward | Forwarded):
         return value._replace(payload=bytes(value.payload))
+    if isinstance(value, Part):
+        return value._replace(piece=bytes(value.piece))
     if isinstance(value, StatePart):
         return value._replace(content=bytes(value.content))
     return value
@@ -356,6 +361,7 @@ def samples() -> list[Sample]:
         LinkRefused(Reason.CLUSTER, "another cluster"),
         Ping(),
         Pong(),
+        Part(1_000, b"piece"),
         REFUSED,
         CALL,
         Forwarded(b"answer"),

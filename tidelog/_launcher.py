@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     import click
 
-SERVER_VERBS: Final = ("dev", "serve", "local", "verify", "dump")
+SERVER_VERBS: Final = ("dev", "serve", "local", "verify", "dump", "sim")
 EXIT_USAGE: Final = 2
 EXIT_REFUSED: Final = 10  # a node may not run like this
 _ONLY_IN_SERVER: Final = "grpc_health"
@@ -66,6 +66,10 @@ def server_command(verb: str) -> "click.Command":
             from api.cli.dump import dump  # noqa: PLC0415
 
             command = dump
+        case "sim":
+            from api.cli.sim import sim  # noqa: PLC0415
+
+            command = sim
         case _:
             raise ValueError(verb)
     return command

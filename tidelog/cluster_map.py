@@ -99,18 +99,21 @@ class Cluster:
             await self._connection.clock.sleep(budget.failed(error, failure.retry_after_s))
 
     async def transfer_leadership(
-        self, topic: str, partition: int, *, to: int | None = None
+        self, topic: str, partition: int, *, to: int | None = None, dry_run: bool = False
     ) -> None:
         """Let another in-sync replica lead a partition; nothing is lost by it.
 
         `to`: a node; None: the preferred replica, which is the first in the list of replicas.
+        `dry_run`: only see whether that could be done now.
 
         Raises:
             NotFound: no such topic or partition.
             TidelogError: NO_ELIGIBLE_LEADER: the node is not in sync or does not run.
         """
         request = wire.TransferLeadershipRequest(
-            partitions=[common.TopicPartition(topic=topic, partition=partition)], target_id=to
+            partitions=[common.TopicPartition(topic=topic, partition=partition)],
+            target_id=to,
+            validate_only=dry_run,
         )
         response = await self._connection.call(TRANSFER_LEADERSHIP, request)
         for row in response.results:
@@ -215,6 +218,7 @@ def _member(one: wire.QuorumMember) -> QuorumMember:
         since_last_contact=timedelta(seconds=contact.seconds, microseconds=contact.nanos // 1000)
         if one.HasField("since_last_contact")
         else None,
+        vote_withheld=one.vote_withheld,
     )
 
 

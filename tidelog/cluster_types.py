@@ -19,6 +19,8 @@ class QuorumMember:
     """The newest entry that the leader knows it to have; None: the leader did not answer."""
     since_last_contact: timedelta | None
     """Since the leader heard it; None: likewise."""
+    vote_withheld: bool = False
+    """An operator has taken its vote: it gets none by itself. It learns if it runs."""
 
 
 @dataclass(frozen=True, slots=True)

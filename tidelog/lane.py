@@ -52,6 +52,7 @@ class Lane:
     def __init__(self, *, idempotent: bool) -> None:
         """Begin empty."""
         self.idempotent = idempotent
+        self._in_flight_max = IN_FLIGHT_MAX if idempotent else 1
         self.waiting: deque[Batch] = deque()
         """To be sent, in order."""
         self.in_flight: deque[Batch] = deque()
@@ -72,6 +73,11 @@ class Lane:
         """Return how many batches are not settled."""
         return len(self.waiting) + len(self.in_flight) + len(self.again)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one more batch would be next to go out, and not wait behind others."""
+        return not self.waiting and not self.again and len(self.in_flight) < self._in_flight_max
+
     def batches(self) -> Iterator[Batch]:
         """Yield every batch that is not settled, in order."""
         yield from self.in_flight
@@ -89,7 +95,7 @@ class Lane:
         """
         if self.paused or not self.waiting:
             return None
-        if len(self.in_flight) >= (IN_FLIGHT_MAX if self.idempotent else 1):
+        if len(self.in_flight) >= self._in_flight_max:
             return None
         batch = self.waiting[0]
         if self.idempotent and batch.stamp is None:

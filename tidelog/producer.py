@@ -25,6 +25,8 @@ from tidelog.types import Ack, HeadersIn, K, V
 
 UNSEEN_MAX: Final = 1_000
 """Batches that failed unseen and are remembered until `flush` or the end of the block."""
+GATHER_S: Final = 1.0
+"""A batch whose linger is over goes on gathering for at most so long while others go before it."""
 
 
 class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
@@ -62,6 +64,8 @@ class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
         self._time_ms = exact_ms if settings.timestamps == "strict" else floor_ms
         self._open: dict[Key, Batch] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
+        self._due: set[Key] = set()
+        """Whose linger is over, and which gather while what goes before them is on its way."""
         self._sticky: dict[str, Sticky] = {}
         self._batch_bytes: dict[Key, int] = {}
         """Of partitions that take less than the setting."""
@@ -212,6 +216,8 @@ class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
             self._remember(settlement)
         if settlement.is_settled:
             self._unsettled.discard(settlement)
+        if key in self._due and self._sender.has_room(key):
+            self._seal(key)
         self._let_in()
 
     def _remember(self, settlement: Settlement) -> None:
@@ -284,11 +290,23 @@ class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
             batch = self._open[key] = Batch(settlement)
             linger_s = self._settings.linger.total_seconds()
             loop = asyncio.get_running_loop()
-            self._timers[key] = loop.call_later(linger_s, self._seal, key)
+            self._timers[key] = loop.call_later(linger_s, self._linger_over, key)
         ticket = batch.add(row)
         if batch.size_bytes >= limit:
             self._seal(key)
         return ticket
+
+    def _linger_over(self, key: Key) -> None:
+        """Send the batch of a partition, or let it gather while it would only wait behind others.
+
+        So a slow log is written to in large batches, and not in ever more small ones.
+        """
+        if self._sender.has_room(key):
+            self._seal(key)
+        else:
+            self._due.add(key)
+            self._move_on(key[0])  # records without a key need not gather behind one partition
+            self._timers[key] = asyncio.get_running_loop().call_later(GATHER_S, self._seal, key)
 
     def _seal(self, key: Key) -> None:
         """Close the batch of a partition and send it."""
@@ -296,13 +314,17 @@ class Producer(AbstractAsyncContextManager["Producer[K, V]"], Generic[K, V]):
         if batch is None:
             return
         self._timers.pop(key).cancel()
+        self._due.discard(key)
         batch.sealed_s = self._connection.clock.monotonic()
         batch.deadline_s = batch.sealed_s + self._connection.retry.total.total_seconds()
-        topic = key[0]
+        self._move_on(key[0])
+        self._sender.add(key, batch)
+
+    def _move_on(self, topic: str) -> None:
+        """Let records without a key go to the partition whose turn it is next."""
         count = self._sizes.known(topic)
         if topic in self._sticky and count is not None:
             self._sticky[topic].move_on(count)
-        self._sender.add(key, batch)
 
     def _seal_all(self) -> None:
         for key in list(self._open):

@@ -40,10 +40,13 @@ MESSAGE_BYTES_MAX: Final = 6 << 20
 """Of one batch: with the others of its request it still fits what a node takes."""
 SERVER_WAIT_S: Final = 30
 """How long a node waits for acks before it answers REQUEST_TIMED_OUT."""
-STAMPED_WAIT_S: Final = 8
+STAMPED_WAIT_S: Final = 6
 """The same for batches that bear a stamp, which may be sent again whatever became of them."""
 GRACE_S: Final = 10.0
 """A node that answers nothing for so much longer is left."""
+STAMPED_GRACE_S: Final = 1.5
+"""The same for batches that bear a stamp, if there is another node: it may stand still, and in 10 s
+writes are to be back (P51)."""
 STUCK_S: Final = 3.0
 """A partition that is only refused for so long is tried through another node (P51).
 
@@ -83,6 +86,8 @@ class Sender:
         self._acks = acks
         self._idempotent = idempotent
         self._server_wait_s = STAMPED_WAIT_S if idempotent else SERVER_WAIT_S
+        goes_on = idempotent and len(connection.addresses) > 1
+        self._patience_s = self._server_wait_s + (STAMPED_GRACE_S if goes_on else GRACE_S)
         self._compression = compression
         self._settled = settled
         self._too_large = too_large
@@ -110,6 +115,11 @@ class Sender:
             lane = self._lanes[key] = Lane(idempotent=self._idempotent)
         lane.add(batch)
         self._wake.set()
+
+    def has_room(self, key: Key) -> bool:
+        """Tell whether a batch of a partition would leave at once, or nearly so."""
+        lane = self._lanes.get(key)
+        return lane is None or lane.has_room
 
     def close(self) -> None:
         """End `run` once everything is settled."""
@@ -203,11 +213,13 @@ class Sender:
             await self._identify()
             request = self._request()
             if request is not None:
+                self._watch()  # also over the write: it waits while the node takes nothing
                 try:
                     await call.write(request)
                 except asyncio.InvalidStateError:
                     return  # it has ended; whoever reads is told why
-                self._watch()
+                if len(self._unanswered) == 1:
+                    self._watch(anew=True)
                 continue
             if self._closing and not any(self._lanes.values()):
                 break
@@ -218,6 +230,7 @@ class Sender:
                 if not any(self._lanes.values()):
                     break
         self._ended_here = not self._over
+        self._watch()
         await call.done_writing()
 
     async def _read(self, call: "ProduceCall") -> None:
@@ -238,12 +251,13 @@ class Sender:
             self._deadline = None  # a write that ends just now finds nothing to watch
             self._wake.set()
 
-    def _watch(self) -> None:
-        """Allow the node so long for the next answer, if it owes one."""
+    def _watch(self, *, anew: bool = False) -> None:
+        """Allow the node so long for the answer or the end that it owes; `anew`: from now on."""
         deadline = self._deadline
-        if deadline is not None and self._unanswered and deadline.when() is None:
-            leaves = self._stuck is not None and self._idempotent
-            patience_s = LEAVE_S if leaves else self._server_wait_s + GRACE_S
+        owes = bool(self._unanswered) or self._ended_here
+        if deadline is not None and owes and (anew or deadline.when() is None):
+            leaves = not self._unanswered or (self._stuck is not None and self._idempotent)
+            patience_s = LEAVE_S if leaves else self._patience_s
             deadline.reschedule(asyncio.get_running_loop().time() + patience_s)
 
     async def _identify(self) -> None:

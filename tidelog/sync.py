@@ -611,16 +611,17 @@ class Cluster:
         """
         return self._portal.iterate(self._inner.watch())
 
-    def transfer_leadership(self, topic: str, partition: int, *, to: int | None=None) -> None:
+    def transfer_leadership(self, topic: str, partition: int, *, to: int | None=None, dry_run: bool=False) -> None:
         """Let another in-sync replica lead a partition; nothing is lost by it.
 
         `to`: a node; None: the preferred replica, which is the first in the list of replicas.
+        `dry_run`: only see whether that could be done now.
 
         Raises:
             NotFound: no such topic or partition.
             TidelogError: NO_ELIGIBLE_LEADER: the node is not in sync or does not run.
         """
-        self._portal.run(self._inner.transfer_leadership(topic, partition, to=to))
+        self._portal.run(self._inner.transfer_leadership(topic, partition, to=to, dry_run=dry_run))
 
     def elect_unclean_leader(self, topic: str, partition: int, *, replica: int, dry_run: bool=False) -> UncleanElection:
         """Let any replica lead a partition that has no leader: what it does not have is lost.

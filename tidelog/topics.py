@@ -276,6 +276,7 @@ def _partition(one: wire.Partition) -> Partition:
         high_watermark=one.high_watermark if one.HasField("high_watermark") else None,
         size_bytes=one.size_bytes if one.HasField("size_bytes") else None,
         eligible_leaders=tuple(one.eligible_leader_ids),
+        replica_log_ends={each.node_id: each.log_end_offset for each in one.replica_logs},
     )
 
 

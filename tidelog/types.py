@@ -237,6 +237,8 @@ class Partition:
     size_bytes: int | None
     eligible_leaders: tuple[int, ...] = ()
     """Not in sync, yet complete enough to lead."""
+    replica_log_ends: Mapping[int, int] = field(default_factory=dict)
+    """Where the logs of replicas end, by node: the leader's, and of those that it hears."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class Parking:
     def __init__(self, clock: Clock) -> None:
         """Nobody waits."""
         self._clock = clock
-        self._waiting: set[HostedPartition] = set()
+        self._waiting: dict[HostedPartition, None] = {}
         self._next_look: MonotonicMs | None = None
 
     def park(self, accepted: Accepted) -> None:
@@ -126,7 +126,7 @@ class Parking:
         wait = min(max(timeout_ms, 0), TIMEOUT_MS_MAX)
         deadline = MonotonicMs(self._clock.monotonic_ms() + wait)
         waiting.park(end, deadline, accepted)
-        self._waiting.add(partition)
+        self._waiting[partition] = None
         if self._next_look is None or deadline < self._next_look:
             self._next_look = deadline
             self._clock.call_at(deadline, self._expire)
@@ -140,7 +140,7 @@ class Parking:
 
     def forget(self, partition: HostedPartition) -> None:
         """Nobody waits there any more."""
-        self._waiting.discard(partition)
+        self._waiting.pop(partition, None)
 
     def _expire(self) -> None:
         """Answer those that have waited long enough; look again when the next may have."""
@@ -159,7 +159,7 @@ class Parking:
                 )
                 ack.tell(late)
             if partition.next_deadline is None:
-                self._waiting.discard(partition)
+                self._waiting.pop(partition, None)
         deadlines = [p.next_deadline for p in self._waiting]
         known = [deadline for deadline in deadlines if deadline is not None]
         if known:

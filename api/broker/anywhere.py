@@ -21,7 +21,7 @@ from api.broker.search import Searches
 from cluster.shell.controller_doors import pause
 from cluster.shell.hosted_partition import HostedPartition
 from model.errors import ErrorCode, RequestError
-from model.ids import AppendTimeMs
+from model.ids import AppendTimeMs, PartitionId
 from model.principal import Principal
 
 AGAIN_MS: Final = 100
@@ -31,6 +31,7 @@ IDLE_MS: Final = 10
 PASSING: Final = frozenset(
     {
         ErrorCode.LEADER_NOT_AVAILABLE,
+        ErrorCode.UNKNOWN_EPOCH,
         ErrorCode.OFFSET_NOT_AVAILABLE,
         ErrorCode.NODE_UNREACHABLE,
         ErrorCode.UPSTREAM_LOST,
@@ -123,7 +124,7 @@ class ReadAnywhere(ReadOn):
                 passed = True
             elif isinstance(one, Step):
                 self._note(one)
-        if passed or not any(map(_tells_something, found.values())):
+        if not any(map(_tells_something, found.values())):
             await pause(self._node.clock, AGAIN_MS if passed else IDLE_MS)
         return [found[slot] for slot in range(len(places))]
 
@@ -156,13 +157,32 @@ class ResolveAnywhere(Resolve):
         if remote is None:
             return await super().__call__(principal, partition, place)
         try:
-            if isinstance(partition, HostedPartition) and partition.leads:
+            if _is_led_here(partition):
                 return await super().__call__(principal, partition, place)
             found = await remote.resolve(principal, partition, place)
         except RequestError as refusal:
             raise passing(refusal) from refusal
         self._every.told(partition, found.high_watermark)
         return found
+
+    async def each(
+        self, principal: Principal, partitions: Sequence[Readable], place: Place
+    ) -> list[Resolved | RequestError]:
+        """Find the same place in several partitions; each other leader is asked once."""
+        remote = self.remote
+        away = [one for one in partitions if not _is_led_here(one)]
+        if remote is None or not away:
+            return await super().each(principal, partitions, place)
+        told: dict[PartitionId, Resolved | RequestError] = {}
+        for one, said in zip(away, await remote.resolve_all(principal, away, place), strict=True):
+            if isinstance(said, Resolved):
+                self._every.told(one, said.high_watermark)
+            told[one.id] = passing(said) if isinstance(said, RequestError) else said
+        return [told.get(one.id) or await self._tried(principal, one, place) for one in partitions]
+
+
+def _is_led_here(partition: Readable) -> bool:
+    return isinstance(partition, HostedPartition) and partition.leads
 
 
 def _nothing(place: ReadFrom) -> Step:

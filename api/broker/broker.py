@@ -17,6 +17,7 @@ from api.broker.group_configs import GroupConfigs
 from api.broker.group_figures import GroupFigures
 from api.broker.group_lag import GroupLag
 from api.broker.group_seek import GroupSeek
+from api.broker.group_standing import GroupStanding
 from api.broker.group_state import GroupState
 from api.broker.group_upkeep import GroupUpkeep
 from api.broker.groups import Groups
@@ -87,12 +88,12 @@ class Broker:
         self.group_lag = GroupLag(context, every, groups_state, searches, read_on)
         self.group_commits = GroupCommits(context, every, groups_state, resolve)
         self.group_configs = GroupConfigs(context, group_defaults)
-        self.group_upkeep = GroupUpkeep(
-            context, groups_state, self.group_configs, turn=searches.turn
-        )
+        turn = searches.turn
+        self.group_upkeep = GroupUpkeep(context, groups_state, self.group_configs, turn=turn)
         self.group_figures = GroupFigures(context, groups_state, searches)
         self.members = Members(context, groups_state)
-        self.group_seek = GroupSeek(context, every, groups_state, self.members, resolve)
+        stands = self.group_standing = GroupStanding(context, groups_state)
+        self.group_seek = GroupSeek(context, every, groups_state, self.members, resolve, stands)
         doors = SessionDoors(
             node=context,
             partitions=every,
@@ -102,7 +103,7 @@ class Broker:
             starts=Starts(context, every, groups_state, resolve),
             resolve=resolve,
             read_on=read_on,
-            turn=searches.turn,
+            turn=turn,
             remind=context.clock.call_at,
         )
         self.consume = Consume(doors, self.group_configs)

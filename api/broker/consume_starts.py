@@ -25,6 +25,7 @@ from api.broker.subscribe import Bounds
 from consumer_groups.native.begin import has_begun
 from consumer_groups.records import MemberId, OffsetCommitted
 from consumer_groups.requests import Begin, ByStream, Cursor
+from model.errors import RequestError
 from model.ids import GroupId, Offset, PartitionId, TopicId
 from model.principal import Principal
 
@@ -73,12 +74,13 @@ class Starts:
                     committed = await self._begun(
                         principal, group, of_topic, committer=committer, start=start, alike=alike
                     )
-            yield [await self._place(principal, one, committed.get(one.id)) for one in of_topic]
+            yield await self._places(principal, of_topic, committed)
 
     async def of_group(self, principal: Principal, group: GroupId, partition: Readable) -> Bounds:
         """Return where a group stands in a partition; the beginning where nothing is committed."""
         committed = await self._committed(group, partition.id.topic)
-        return await self._place(principal, partition, committed.get(partition.id))
+        (place,) = await self._places(principal, [partition], committed)
+        return place
 
     async def _begun(
         self,
@@ -95,11 +97,9 @@ class Starts:
         committed = await self._committed(group, topic)
         if has_begun(committed.values()):  # while another member was waited for
             return committed
-        cursors = [
-            Cursor(partition=one.id, offset=await self._resolved(principal, one, start))
-            for one in self.partitions.of_topic_id(topic)
-            if one.id not in committed
-        ]
+        new = [one for one in self.partitions.of_topic_id(topic) if one.id not in committed]
+        offsets = await self._resolved(principal, new, start)
+        cursors = [Cursor(partition=one.id, offset=offsets[one.id]) for one in new]
         request = Begin(
             group=group, by=committer, topic=topic, cursors=tuple(cursors), alike=frozenset()
         )
@@ -120,18 +120,47 @@ class Starts:
         rows = await self.state.read(group, lambda machine: machine.offsets(group, {topic}))
         return {row.partition: row.committed for row in rows if row.committed is not None}
 
-    async def _resolved(self, principal: Principal, partition: Readable, start: Place) -> Offset:
-        found = await self.resolve(principal, partition, start)
-        return found.high_watermark if found.offset is None else found.offset
+    async def _resolved(
+        self, principal: Principal, partitions: Sequence[Readable], start: Place
+    ) -> Mapping[PartitionId, Offset]:
+        """Return where a start lies in each of several partitions.
 
-    async def _place(
-        self, principal: Principal, partition: Readable, committed: OffsetCommitted | None
-    ) -> Bounds:
-        if committed is not None:
-            return Bounds(partition, committed.offset, last_epoch=committed.leader_epoch)
-        if isinstance(partition, DistantPartition):  # only its leader knows where it begins
-            return Bounds(partition, await self._resolved(principal, partition, Earliest()))
-        return Bounds(partition, partition.log_start)
+        Raises:
+            RequestError: it is no place in one of them.
+        """
+        offsets: dict[PartitionId, Offset] = {}
+        found = await self.resolve.each(principal, partitions, start)
+        for one, place in zip(partitions, found, strict=True):
+            if isinstance(place, RequestError):
+                raise place
+            offsets[one.id] = place.high_watermark if place.offset is None else place.offset
+        return offsets
+
+    async def _places(
+        self,
+        principal: Principal,
+        partitions: Sequence[Readable],
+        committed: Mapping[PartitionId, OffsetCommitted],
+    ) -> list[Bounds]:
+        """Return where a group goes on; only its leader knows where a partition elsewhere begins.
+
+        Raises:
+            RequestError: its leader does not say.
+        """
+        distant = [
+            one
+            for one in partitions
+            if isinstance(one, DistantPartition) and one.id not in committed
+        ]
+        starts = await self._resolved(principal, distant, Earliest())
+        places: list[Bounds] = []
+        for one in partitions:
+            known = committed.get(one.id)
+            if known is not None:
+                places.append(Bounds(one, known.offset, last_epoch=known.leader_epoch))
+            else:
+                places.append(Bounds(one, starts.get(one.id, one.log_start)))
+        return places
 
 
 def stand_of(partition: Readable, stand: Stand) -> Bounds:

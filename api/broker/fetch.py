@@ -25,6 +25,9 @@ from model.errors import RequestError
 from model.ids import MonotonicMs, Offset
 from model.principal import Principal
 
+NOT_TOLD: Final = -1
+"""In place of an asker's leader epoch: it did not say."""
+
 
 class Want(NamedTuple):
     """What is asked of one partition; an error that the door met already is passed through."""
@@ -32,8 +35,8 @@ class Want(NamedTuple):
     partition: HostedPartition | RequestError
     offset: Offset
     max_bytes: int
-    leader_epoch: int = -1
-    """The asker's leader epoch; -1 = not told."""
+    leader_epoch: int = NOT_TOLD
+    """The asker's leader epoch."""
 
 
 class Fetched(NamedTuple):

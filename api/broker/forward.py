@@ -37,6 +37,8 @@ Serve: TypeAlias = Callable[[NodeId, Forward], Awaitable[bytes]]
 Answer: TypeAlias = Callable[[bytes], None]
 Gone: TypeAlias = Callable[[NodeId], None]
 """Is told of a node that has brought calls, and brings none any more."""
+Controller: TypeAlias = Callable[[], NodeId | None]
+"""Returns who leads the controller quorum, as far as is known."""
 
 
 class ForwardLinks(Protocol):
@@ -50,10 +52,13 @@ class ForwardLinks(Protocol):
 class Forwarding(LinkEvents):
     """See the module. Loop only."""
 
-    def __init__(self, node: NodeId, links: ForwardLinks, spawn: Spawn) -> None:
+    def __init__(
+        self, node: NodeId, links: ForwardLinks, spawn: Spawn, *, controller: Controller
+    ) -> None:
         """Bring calls to others; those of others are refused until `serve`."""
         self._node = node
         self._links = links
+        self._controller = controller
         self._spawn = spawn
         self._serve: Serve | None = None
         self._gone: Gone | None = None
@@ -76,7 +81,14 @@ class Forwarding(LinkEvents):
         return None if leader == self._node else leader
 
     async def call(
-        self, node: NodeId, name: str, principal: Principal, *, payload: bytes, left_ms: int
+        self,
+        node: NodeId,
+        name: str,
+        principal: Principal,
+        *,
+        payload: bytes,
+        left_ms: int,
+        grace_ms: int = GRACE_MS,
     ) -> bytes:
         """Return another node's answer.
 
@@ -85,7 +97,7 @@ class Forwarding(LinkEvents):
                 REQUEST_TIMED_OUT: *unknown*.
         """
         encode = partial(encode_forward, Forward(name, principal, left_ms, payload))
-        frame = await self._links.ask(node, encode, timeout_ms=left_ms + GRACE_MS)
+        frame = await self._links.ask(node, encode, timeout_ms=left_ms + grace_ms)
         try:
             told = decode(frame)
         except MalformedError as wrong:
@@ -93,6 +105,19 @@ class Forwarding(LinkEvents):
             raise RequestError(ErrorCode.UPSTREAM_LOST, detail, node=str(node)) from wrong
         assert isinstance(told, Forwarded), "FORWARD_IS_FORWARDED"
         return bytes(told.payload)
+
+    def not_taken(self, refusal: RequestError) -> RequestError:
+        """Return what a client is told of a batch that was not taken to its partition's leader.
+
+        Where that leader is not reached, another replica takes its place soon; but nobody decides
+        that as long as nobody leads the controller quorum, and then this is what there is to tell.
+        """
+        told = passing(refusal)
+        if told.code is not ErrorCode.NODE_UNREACHABLE or self._controller() is not None:
+            return told
+        detail = f"nobody leads the controllers, so the leadership does not move: {told.detail}"
+        delay = told.retry_delay_ms
+        return RequestError(ErrorCode.NO_QUORUM, detail, retry_delay_ms=delay, **told.metadata)
 
     def take(self, peer: Hello, frame: Frame, answer: Answer | None) -> None:
         """Take a call of another node: `links.route(Family.CALL, forwarding.take)`.
@@ -125,8 +150,15 @@ def passing(refusal: RequestError) -> RequestError:
 
     Who asked any node knows no leaders: it is to ask again, unchanged.
     """
-    if refusal.code is not ErrorCode.NOT_LEADER:
-        return refusal
+    return _moving(refusal) if refusal.code is ErrorCode.NOT_LEADER else refusal
+
+
+def passing_elsewhere(refusal: RequestError) -> RequestError:
+    """Return the same of what another node has refused: one that stops hands over what it leads."""
+    return _moving(refusal) if refusal.code is ErrorCode.SHUTTING_DOWN else passing(refusal)
+
+
+def _moving(refusal: RequestError) -> RequestError:
     detail = f"the leadership is just moving; ask again: {refusal.detail}"
     delay = refusal.retry_delay_ms
     code = ErrorCode.LEADER_NOT_AVAILABLE

@@ -10,6 +10,7 @@ from api.broker.every_partition import EveryPartition
 from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
 from api.broker.place import Latest
+from api.broker.readable import Readable
 from api.broker.resolve import Resolve
 from consumer_groups.records import GroupEpoch, Owned
 from consumer_groups.requests import Actor, Commit, Cursor
@@ -85,19 +86,27 @@ class GroupCommits:
         answers = iter(decided)
         return [row if row is not None else next(answers).error for row in rows]
 
-    async def ask_ends(self, principal: Principal, cursors: Sequence[NamedCursor]) -> None:
+    async def ask_ends(
+        self, principal: Principal, group: GroupId, cursors: Sequence[NamedCursor]
+    ) -> None:
         """Let leaders tell how far those partitions go of which less is known here.
 
         For commits from outside: a member's are decided in their order, so nothing is awaited
         before, and what it has read was told here. Whatever cannot be learned stays unknown.
+
+        Raises:
+            RequestError: NOT_COORDINATOR, COORDINATOR_LOADING: nobody was asked.
         """
+        self.state.check_led(group)
+        unknown: list[Readable] = []
         for cursor in cursors:
             try:
                 partition = self.partitions.get(cursor.topic, cursor.number)
-                if not partition.serves and cursor.offset > self.partitions.end_of(partition):
-                    await self.resolve(principal, partition, Latest())
             except RequestError:
-                continue  # its row is refused for what is known
+                continue  # its row is refused for that
+            if not partition.serves and cursor.offset > self.partitions.end_of(partition):
+                unknown.append(partition)
+        await self.resolve.each(principal, unknown, Latest())
 
     def _found(
         self,

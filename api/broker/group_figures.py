@@ -60,9 +60,9 @@ class GroupFigures:
         self._searches = searches
         self._before = (0, 0)
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Leave out what was counted while the log was read."""
-        self._before = await self._counted()
+        self._node.spawn.start(self._begin(), "figures of groups")
 
     async def __call__(self, *, every_group: bool) -> Figures:
         """Return the figures as they are now; nothing but zeros where groups cannot be read."""
@@ -76,6 +76,12 @@ class GroupFigures:
         except RequestError:  # no coordinator here now: it says so to whoever needs it
             return Figures(states)
         return Figures(states, groups, commits - self._before[0], rebalances - self._before[1])
+
+    async def _begin(self) -> None:
+        try:
+            self._before = await self._counted()
+        except RequestError:
+            return  # a leadership was lost before it could answer, and its counts with it
 
     async def _counted(self) -> tuple[int, int]:
         parts = await self._state.read_each(lambda machine: machine.counted())

@@ -14,12 +14,13 @@ from typing import Final, NamedTuple, TypeAlias
 from api.broker.context import BrokerContext
 from api.broker.every_partition import EveryPartition
 from api.broker.group_commits import NamedCursor
+from api.broker.group_standing import GroupStanding, Standing, commits_of
 from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
 from api.broker.members import Members
-from api.broker.place import AtOffset, Latest, Place
+from api.broker.place import Latest, Place
 from api.broker.readable import Readable
-from api.broker.resolve import Resolve, Resolved
+from api.broker.resolve import Resolve, Resolved, held_within
 from consumer_groups.machine import GroupMachine
 from consumer_groups.records import GroupEpoch, GroupRecord
 from consumer_groups.requests import Move, Seek
@@ -98,9 +99,6 @@ class _Shifted(NamedTuple):
     changes: Sequence[Change]
 
 
-Standing: TypeAlias = Mapping[PartitionId, tuple[Offset, LeaderEpoch | None]]
-
-
 @dataclass(frozen=True, slots=True)
 class GroupSeek:
     """The use case; one for each node. Loop only."""
@@ -110,6 +108,7 @@ class GroupSeek:
     state: GroupState
     members: Members
     resolve: Resolve
+    standing: GroupStanding
 
     async def __call__(self, principal: Principal, asked: SeekGroup) -> Sought:
         """Move a group in all partitions or in none; with `validate_only` only tell the plan.
@@ -119,6 +118,7 @@ class GroupSeek:
                 whatever makes one partition's move impossible, unless it is a plan;
                 OVERLOADED, the group has offsets in other partitions each time.
         """
+        self.state.check_led(asked.group)  # else all that is looked up here is so in vain
         if isinstance(asked.target, ShiftBy):
             return await self._shifted(principal, asked, asked.target.offsets)
         for _ in range(TRIES_MAX):
@@ -129,7 +129,7 @@ class GroupSeek:
 
     async def _tried(self, principal: Principal, asked: SeekGroup) -> Sought | None:
         """Find the places and move; None: the group has begun in other partitions meanwhile."""
-        standing = await self._standing(asked)
+        standing = await self._standing(principal, asked)
         partitions = asked.partitions
         every: frozenset[PartitionId] | None = None
         if partitions is None:
@@ -138,13 +138,14 @@ class GroupSeek:
                 every = frozenset(partition.id for partition in partitions)
         moves: list[Move] = []
         errors: dict[PartitionId, RequestError] = {}
-        for partition in partitions:
-            try:
-                moves.append(await self._move(principal, partition, asked, standing=standing))
-            except RequestError as refusal:
-                if not asked.validate_only:
-                    raise
-                errors[partition.id] = refusal
+        found = await self._moves(principal, partitions, asked, standing=standing)
+        for partition, move in zip(partitions, found, strict=True):
+            if isinstance(move, Move):
+                moves.append(move)
+            elif asked.validate_only:
+                errors[partition.id] = move
+            else:
+                raise move
         if not moves and errors:
             return await self._only_errors(asked, partitions, errors)
         request = _request(principal, asked, moves, every=every)
@@ -189,8 +190,11 @@ class GroupSeek:
             found = await self.state.call(asked.group, decide)
             if isinstance(found, _Shifted):
                 return self._sought(asked, *found)
-            for partition in found:
-                logs[partition.id] = await self.resolve(principal, partition, Latest())
+            said = await self.resolve.each(principal, found, Latest())
+            for partition, log in zip(found, said, strict=True):
+                if isinstance(log, RequestError):
+                    raise log
+                logs[partition.id] = log
         raise _moves_on(asked.group)
 
     def _sought(self, asked: SeekGroup, plan: SeekPlan, changes: Sequence[Change]) -> Sought:
@@ -216,11 +220,11 @@ class GroupSeek:
             return Sought(changes, GroupEpoch(0), 0)
         return Sought(changes, found.summary.epoch, found.summary.member_count)
 
-    async def _standing(self, asked: SeekGroup) -> Standing:
+    async def _standing(self, principal: Principal, asked: SeekGroup) -> Standing:
         """Return the commits that the target is measured by, or that name the partitions."""
         match asked.target:
             case ToGroup(other):
-                return await self._committed(other)
+                return await self.standing(principal, other)
             case ToCursors(cursors):
                 return {
                     self._named(one).id: (
@@ -230,12 +234,10 @@ class GroupSeek:
                     for one in cursors
                 }
             case _ if asked.partitions is None:
-                return await self._committed(asked.group)
+                group = asked.group
+                return await self.state.read(group, lambda machine: commits_of(machine, group))
             case _:
                 return {}
-
-    async def _committed(self, group: GroupId) -> Standing:
-        return await self.state.read(group, lambda machine: _standing(machine, group))
 
     def _named_by(self, target: Target, standing: Standing) -> list[Readable]:
         """Return the partitions of a request that names none.
@@ -254,58 +256,39 @@ class GroupSeek:
     def _named(self, cursor: NamedCursor) -> Readable:
         return self.every.get(check_topic_name(cursor.topic), cursor.number)
 
-    async def _move(
+    async def _moves(
         self,
         principal: Principal,
-        partition: Readable,
+        partitions: Sequence[Readable],
         asked: SeekGroup,
         *,
         standing: Standing,
-    ) -> Move:
-        """Return where one partition goes.
-
-        Raises:
-            RequestError: OFFSET_OUT_OF_RANGE, INVALID_REQUEST, CORRUPT_LOG.
-        """
-        match asked.target:
-            case ToPlace(place):
-                found = await self.resolve(principal, partition, place)
-                after = found.high_watermark if found.offset is None else found.offset
-                return _to(partition, after, found, truncated=found.truncated)
-            case ToGroup(other) if partition.id not in standing:
-                raise _nothing_committed(other, partition)
-            case _:
-                wanted, epoch = standing[partition.id]
-        found = await self.resolve(principal, partition, AtOffset(wanted))
-        after = wanted if found.offset is None else found.offset
-        same = after == wanted
-        return _to(
-            partition,
-            after,
-            found,
-            truncated=found.truncated,
-            leader_epoch=epoch if same else None,
-        )
-
-
-def _standing(machine: GroupMachine, group: GroupId) -> Standing:
-    """Return a group's commits.
-
-    Raises:
-        RequestError: UNKNOWN_GROUP.
-    """
-    return {
-        row.partition: (row.committed.offset, row.committed.leader_epoch)
-        for row in machine.offsets(group)
-        if row.committed is not None
-    }
+    ) -> list[Move | RequestError]:
+        """Return where each partition goes, or why it cannot: OFFSET_OUT_OF_RANGE and its like."""
+        target = asked.target
+        if isinstance(target, ToPlace):
+            found = await self.resolve.each(principal, partitions, target.place)
+            return [
+                one if isinstance(one, RequestError) else _at(partition, one)
+                for partition, one in zip(partitions, found, strict=True)
+            ]
+        known = [one for one in partitions if one.id in standing]
+        logs = await self.resolve.each(principal, known, Latest())
+        told = {one.id: log for one, log in zip(known, logs, strict=True)}
+        group = target.group if isinstance(target, ToGroup) else asked.group
+        return [
+            _stand(one, standing, log)
+            if (log := told.get(one.id)) is not None
+            else _nothing_committed(group, one)
+            for one in partitions
+        ]
 
 
 def _stands(machine: GroupMachine, asked: SeekGroup) -> Standing:
     """Return where a group stands; one that is not there stands nowhere, where it is told."""
     if asked.partitions is not None and machine.revision(asked.group) is None:
         return {}
-    return _standing(machine, asked.group)
+    return commits_of(machine, asked.group)
 
 
 def _shift(partition: Readable, standing: Standing, by: int, *, log: Readable | Resolved) -> Move:
@@ -315,6 +298,27 @@ def _shift(partition: Readable, standing: Standing, by: int, *, log: Readable | 
     wanted = stands + by
     after = Offset(min(max(wanted, start), end))
     return _to(partition, after, log, truncated=0 <= wanted < start)
+
+
+def _at(partition: Readable, found: Resolved) -> Move:
+    """Return the move to a place; a time that no record has reached means the end."""
+    after = found.high_watermark if found.offset is None else found.offset
+    return _to(partition, after, found, truncated=found.truncated)
+
+
+def _stand(
+    partition: Readable, standing: Standing, log: Resolved | RequestError
+) -> Move | RequestError:
+    """Return the move to where a partition stands in what the target is measured by."""
+    if isinstance(log, RequestError):
+        return log
+    wanted, epoch = standing[partition.id]
+    try:
+        after = held_within(partition, wanted, start=log.log_start, end=log.high_watermark)
+    except RequestError as beyond:
+        return beyond
+    same = after == wanted
+    return _to(partition, after, log, truncated=not same, leader_epoch=epoch if same else None)
 
 
 def _request(

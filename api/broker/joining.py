@@ -27,7 +27,7 @@ class Joining:
         """Begin: nothing is known of a cluster."""
         self._node = node
         self._clock = clock
-        self._waiting: set[Future[None]] = set()
+        self._waiting: dict[Future[None], None] = {}
         self.is_over = False
         """Whether calls are served; looked at for each one."""
 
@@ -47,14 +47,14 @@ class Joining:
             return
         wait_ms = WAIT_MS_MAX if left_ms is None else max(0, min(left_ms, WAIT_MS_MAX))
         waiting: Future[None] = get_running_loop().create_future()
-        self._waiting.add(waiting)
+        self._waiting[waiting] = None
         until = MonotonicMs(self._clock.monotonic_ms() + wait_ms)
         cancel = self._clock.call_at(until, lambda: _let_go(waiting))
         try:
             await waiting
         finally:
             cancel()
-            self._waiting.discard(waiting)
+            del self._waiting[waiting]
         if not self.is_over:
             detail = f"node {self._node} has not joined its cluster: it waits for the controllers"
             raise RequestError(ErrorCode.NO_QUORUM, detail, node=str(self._node))

@@ -32,9 +32,17 @@ class Leaderships:
         self._node = context
 
     async def transfer(
-        self, principal: Principal, topic: str, number: int, *, to: NodeId | None
+        self,
+        principal: Principal,
+        topic: str,
+        number: int,
+        *,
+        to: NodeId | None,
+        validate_only: bool = False,
     ) -> PartitionImage:
         """Let another in-sync replica lead; None: the preferred one. Return the row as it is then.
+
+        `validate_only`: it is decided, and nothing changes.
 
         Raises:
             RequestError: UNKNOWN_TOPIC, UNKNOWN_PARTITION; NO_ELIGIBLE_LEADER, it is not in sync or
@@ -43,7 +51,8 @@ class Leaderships:
         del principal
         if to is None:
             to = self._row(topic, number).replicas[0]
-        return await self._node.quorum.propose(TransferLeader(topic=topic, number=number, to=to))
+        asked = TransferLeader(topic=topic, number=number, to=to, validate_only=validate_only)
+        return await self._node.quorum.propose(asked)
 
     async def check_unclean(
         self, principal: Principal, topic: str, number: int, *, replica: NodeId
@@ -61,20 +70,30 @@ class Leaderships:
     async def elect_unclean(
         self, principal: Principal, topic: str, number: int, *, replica: NodeId
     ) -> PartitionImage:
-        """Let a replica lead, whatever it lacks; return the row. Raises as `check_unclean`."""
-        row = await self._node.quorum.propose(
-            ElectUnclean(topic=topic, number=number, replica=replica)
-        )
+        """Let a replica lead, whatever it lacks; return the row. Raises as `check_unclean`.
+
+        Who has asked is logged before: also where nobody hears what became of it.
+        """
         self._node.note(
             "unclean_election_asked",
             topic=topic,
             partition=number,
             leader=replica,
-            leader_epoch=row.leader_epoch,
             client=principal.client_id or principal.name,
             host=principal.host,
         )
-        return row
+        asked = ElectUnclean(topic=topic, number=number, replica=replica)
+        try:
+            return await self._node.quorum.propose(asked)
+        except RequestError as refusal:
+            self._node.note(
+                "unclean_election_failed",
+                topic=topic,
+                partition=number,
+                outcome=refusal.code.outcome.value,
+                why=refusal.detail,
+            )
+            raise
 
     def held(self, topic: str, number: int) -> Held:
         """Return what this node's replica has.

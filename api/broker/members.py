@@ -100,7 +100,7 @@ class Members:
         state.subscribe(self._committed)
         state.follow_roles(began=self._began, ended=self._ended)
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Watch over the members that the log knows; their time counts from here.
 
         Also after `stop`, when the doors of a node that did not end are open again.
@@ -109,10 +109,8 @@ class Members:
         self._deadlines = Deadlines()
         self._known.clear()
         self._revisions.clear()
-        now = self._node.clock.monotonic_ms()
-        for members in await self._state.read_each(lambda machine: list(machine.members())):
-            self._restore(members, now)
-        self._arm()
+        for number in self._state.led:
+            self._began(number)
 
     def stop(self) -> None:
         """End no membership any more: the node stops, its members resume when it is back."""

@@ -105,6 +105,12 @@ class MemoryBudget:
             RequestError: OVERLOADED, before it has begun.
         """
         self.check(size_bytes)
+        with self.counted(size_bytes):
+            yield
+
+    @contextmanager
+    def counted(self, size_bytes: int) -> Iterator[None]:
+        """Count bytes for as long as a block runs, that are in memory whether they fit or not."""
         self.take(size_bytes)
         try:
             yield

@@ -13,7 +13,7 @@ class MetadataNews:
     def __init__(self, context: BrokerContext) -> None:
         """Listen from the first time that somebody waits: listeners of the quorum stay for good."""
         self._node = context
-        self._waiting: set[Future[None]] = set()
+        self._waiting: dict[Future[None], None] = {}
         self._listens = False
 
     async def come(self, seen: MetadataImage, *, within_ms: int) -> None:
@@ -24,14 +24,14 @@ class MetadataNews:
         if self._node.quorum.image is not seen:
             return
         woken: Future[None] = get_running_loop().create_future()
-        self._waiting.add(woken)
+        self._waiting[woken] = None
         clock = self._node.clock
         until = MonotonicMs(clock.monotonic_ms() + within_ms)
         cancel = clock.call_at(until, lambda: _wake(woken))
         try:
             await woken
         finally:
-            self._waiting.discard(woken)
+            del self._waiting[woken]
             cancel()
 
     def _published(self, image: MetadataImage, delta: MetadataDelta) -> None:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from api.broker.acks import Acks, Done, Parking
 from api.broker.context import BrokerContext
 from api.broker.encode_records import Encoded
+from api.broker.refused_batches import RefusedBatches
 from api.broker.taking import Taking
 from cluster.controller.topics import check_not_internal
 from cluster.replication.append import check_in_sync, check_not_alone, decide
@@ -39,6 +40,7 @@ class Produce:
         """Append through this node's log directory."""
         self._node = context
         self._parking = Parking(context.clock)
+        self._refused = RefusedBatches(context.clock)
         self._arrived: dict[HostedPartition, list[Arrival]] = {}
         self._accepting = False
 
@@ -116,7 +118,7 @@ class Produce:
         except RequestError as refusal:
             for batch, _, _, _, done in arrivals:
                 self._node.memory.give_back(len(batch))
-                done(refusal)
+                done(self._refused.told(partition.id, batch, refusal))
         else:
             self._accept(partition, arrivals, now)
 
@@ -180,7 +182,7 @@ class Produce:
             if behind is not None:
                 self._check_appendable(partition, len(batch), acks, behind=behind)
         except RequestError as refusal:
-            return refusal
+            return self._refused.told(partition.id, batch, refusal)
         return producer_id
 
     def _append_one(

@@ -87,11 +87,12 @@ class Quorum:
     async def _hand_over(self, node: NodeId) -> None:
         """Let another voter lead if this one does: who leaves while it leads learns no outcome.
 
-        Where nobody else is heard nothing is done: the change itself is refused then.
+        Where no majority of the others is heard nothing is done: the change itself is refused then.
         """
         status = self._node.quorum.status
-        heirs = [one.node for one in status.voters if one.is_heard and one.node != node]
-        if status.leader == node and heirs:
+        others = [one for one in status.voters if one.node != node]
+        heirs = [one.node for one in others if one.is_heard]
+        if status.leader == node and 2 * len(heirs) > len(others):
             await self._node.quorum.transfer_leadership(heirs[0])
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from api.broker.append_runs import StoredBatch, append_runs
 from api.broker.context import BrokerContext
-from api.broker.fetch import Fetch, Fetched, Want
+from api.broker.fetch import NOT_TOLD, Fetch, Fetched, Want
 from api.broker.readable import Readable
 from api.broker.search import Searches
 from cluster.shell.hosted_partition import HostedPartition
@@ -150,7 +150,8 @@ class ReadOn:
 def _want(place: ReadFrom | RequestError) -> Want:
     if isinstance(place, RequestError):
         return Want(place, Offset(0), 0)
-    return Want(replica_here(place.partition), place.offset, place.max_bytes)
+    partition = replica_here(place.partition)
+    return Want(partition, place.offset, place.max_bytes, _later_epoch(place))
 
 
 def replica_here(partition: Readable) -> HostedPartition:
@@ -163,11 +164,23 @@ def _diverged(place: ReadFrom | RequestError) -> Diverged | None:
     """Tell where a reader and the log part, if they do (KIP-320)."""
     if isinstance(place, RequestError) or place.last_epoch is None or not place.partition.serves:
         return None  # or this node has no say: the fetch is refused
+    if _later_epoch(place) != NOT_TOLD:
+        return None  # nor has it here
     log = replica_here(place.partition).log
     common = log.leader_epochs.end_of(place.last_epoch, log.log_end)
     if common is None or common.start >= place.offset:
         return None
     return Diverged(place.partition, common.start, common.epoch)
+
+
+def _later_epoch(place: ReadFrom) -> int:
+    """Return the epoch that a reader has read of, if it is later than all that this node knows.
+
+    A leader that is cut off and has been followed by another cannot say what became of its log: who
+    comes from there is to ask again (UNKNOWN_EPOCH), and is not told that its records are gone.
+    """
+    epoch = place.last_epoch
+    return NOT_TOLD if epoch is None or epoch <= place.partition.leader_epoch else epoch
 
 
 def _gap(place: ReadFrom, found: Fetched) -> Gap | None:

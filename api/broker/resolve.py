@@ -1,5 +1,6 @@
 """Turn a place into an offset; exactly, also when it is a time (P36)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from api.broker.context import BrokerContext
@@ -76,6 +77,20 @@ class Resolve:
             case _:
                 return self._by_offset(partition, place)
 
+    async def each(
+        self, principal: Principal, partitions: Sequence[Readable], place: Place
+    ) -> list[Resolved | RequestError]:
+        """Find the same place in several partitions, in order: each, or why it cannot be found."""
+        return [await self._tried(principal, one, place) for one in partitions]
+
+    async def _tried(
+        self, principal: Principal, partition: Readable, place: Place
+    ) -> Resolved | RequestError:
+        try:
+            return await self(principal, partition, place)
+        except RequestError as refusal:
+            return refusal
+
     def _now(self, clock: ClockKind) -> int:
         if clock is ClockKind.APPEND:
             return self._node.append_time()
@@ -92,23 +107,11 @@ class Resolve:
                 return self._answer(partition, min(Offset(start + offsets), end))
             case BeforeLatest(offsets) if offsets >= 0:
                 return self._answer(partition, max(Offset(end - offsets), start))
-            case AtOffset(offset) if 0 <= offset <= end:
-                return self._answer(partition, max(Offset(offset), start), truncated=offset < start)
-            case AtOffset(offset) if offset > end:
-                raise RequestError(
-                    ErrorCode.OFFSET_OUT_OF_RANGE,
-                    f"{partition.topic.name}/{partition.number}: offset {offset} lies beyond "
-                    f"the end, {end}",
-                    topic=partition.topic.name,
-                    partition=str(partition.number),
-                    offset=str(offset),
-                    log_start_offset=str(start),
-                    high_watermark=str(end),
-                )
+            case AtOffset(offset):
+                found = held_within(partition, offset, start=start, end=end)
+                return self._answer(partition, found, truncated=offset < start)
             case _:
-                raise RequestError(
-                    ErrorCode.INVALID_REQUEST, f"{place}: negative; count from 0", field="seek"
-                )
+                raise _negative(place)
 
     async def _at_time(
         self, partition: HostedPartition, time_ms: int, clock: ClockKind
@@ -142,3 +145,29 @@ class Resolve:
             partition.leader_epoch if epoch is None else epoch,
             partition.closed_time(self._node.closed_time()) if closed is None else closed,
         )
+
+
+def held_within(partition: Readable, offset: int, *, start: Offset, end: Offset) -> Offset:
+    """Return an offset, or the log start where it lies below that.
+
+    Raises:
+        RequestError: OFFSET_OUT_OF_RANGE, it lies beyond the end; INVALID_REQUEST, below zero.
+    """
+    if offset < 0:
+        raise _negative(AtOffset(offset))
+    if offset > end:
+        raise RequestError(
+            ErrorCode.OFFSET_OUT_OF_RANGE,
+            f"{partition.topic.name}/{partition.number}: offset {offset} lies beyond the end, "
+            f"{end}",
+            topic=partition.topic.name,
+            partition=str(partition.number),
+            offset=str(offset),
+            log_start_offset=str(start),
+            high_watermark=str(end),
+        )
+    return max(Offset(offset), start)
+
+
+def _negative(place: Place) -> RequestError:
+    return RequestError(ErrorCode.INVALID_REQUEST, f"{place}: negative; count from 0", field="seek")

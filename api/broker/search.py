@@ -84,12 +84,13 @@ class Searches:
 
     async def _carry_out(self, step: Step) -> Reply:
         match step:
-            case NeedBlock(SegmentView() as segment, position, end):
+            case NeedBlock(SegmentView() as segment, position, end, cut):
                 if not segment.is_current:
                     raise SegmentGone
-                block = segment.block_now(position, end)
+                block = segment.block_now(position, end, cut=cut)
                 if block is None:
-                    block = await self._in_thread(segment, partial(segment.block, position, end))
+                    read = partial(segment.block, position, end, cut=cut)
+                    block = await self._in_thread(segment, read)
                 if len(block) != end - position:
                     raise SegmentGone
                 return block

@@ -14,7 +14,7 @@ from api.cli.local_plan import check_ports, chosen, planned, with_overrides
 from api.cli.local_ports import NODES_MAX
 from api.cli.local_process import Standing
 from api.cli.local_purge import purge
-from api.cli.local_state import Home, LocalCluster, running, standing_of
+from api.cli.local_state import Home, LocalCluster, LocalNode, running, standing_of
 from tidelog.cli.failure import CommandFailed, Exit, Usage
 from tidelog.cli.output import Column, Kind, lines_of
 from tidelog.cli.run import Run
@@ -102,8 +102,10 @@ def start(run: Run, /, **options: Any) -> int:
     if options["dry_run"]:
         cluster = _wanted(home, run, options)
         nodes = chosen(cluster, options["numbers"])
+        idle = [one for one in nodes if standing_of(one) is Standing.GONE]
+        check_ports(idle)
         seen = asyncio.run(local_nodes.look(home, nodes))
-        run.tell("dry run: nothing is started")
+        run.tell(f"dry run: {_would_start(idle, drawn=options['any_port'])}")
         return run.items(CHANGED_COLUMNS, [_row(home, one) | _unchanged() for one in seen])
     with home.locked():
         cluster = _wanted(home, run, options)
@@ -149,6 +151,14 @@ def _wanted(home: Home, run: Run, options: Mapping[str, Any]) -> LocalCluster:
         known, count=options["count"], cluster_id=name or CLUSTER_ID, any_port=options["any_port"]
     )
     return with_overrides(cluster, run.overrides)
+
+
+def _would_start(nodes: Sequence[LocalNode], *, drawn: bool) -> str:
+    """Say what a start would do; `drawn`: the free ports of new nodes are drawn by it."""
+    if not nodes:
+        return "all of them run"
+    numbers = ", ".join(str(one.number) for one in nodes)
+    return f"would start node {numbers}{'; new nodes draw other ports then' if drawn else ''}"
 
 
 def _unchanged() -> Row:

@@ -35,6 +35,11 @@ def tail(file: Path, lines: int) -> tuple[list[str], int]:
     return found[-lines:] if lines else [], end - len(begun)
 
 
+def put_aside(file: Path) -> Path:
+    """Return where a log is put that has become long: its older half."""
+    return file.with_suffix(".log.1")
+
+
 @dataclass(slots=True)
 class Followed:
     """A log that grows, and is now and then put aside for a new one."""
@@ -43,20 +48,27 @@ class Followed:
     file: Path
     place: int
     """How far it was read, in bytes: always to the end of a line."""
+    inode: int | None = None
+    """Which file that was; None: it was not looked at yet."""
 
     def more(self) -> Iterator[Line]:
-        """Yield the whole lines that have been added."""
+        """Yield the whole lines that have been added, also before it was put aside."""
         try:
-            size = self.file.stat().st_size
-            if size < self.place:
-                self.place = 0  # a new one
-            if size == self.place:
-                return
-            with self.file.open("rb") as log:
+            found = self.file.stat()
+        except FileNotFoundError:  # it is just put aside, or deleted
+            return
+        if self.inode not in {None, found.st_ino} or found.st_size < self.place:  # a new one
+            yield from self._added(put_aside(self.file))
+            self.place = 0
+        self.inode = found.st_ino
+        yield from self._added(self.file)
+
+    def _added(self, file: Path) -> Iterator[Line]:
+        try:
+            with file.open("rb") as log:
                 log.seek(self.place)
                 content = log.read()
         except FileNotFoundError:
-            self.place = 0
             return
         whole = content[: content.rfind(b"\n") + 1]
         self.place += len(whole)

@@ -3,13 +3,13 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 from api.cli.local_plan import command_of, environment_of
 from api.cli.local_process import Launch, Standing, ended, send
@@ -20,6 +20,8 @@ from tidelog.clock import SystemClock
 
 if TYPE_CHECKING:
     from tidelog.types import ClusterInfo
+
+ResultT = TypeVar("ResultT")
 
 STOP_S_MAX: Final = 30.0
 """A node takes 25 s at most; `docker compose` gives a container as long."""
@@ -72,7 +74,8 @@ async def start(
 ) -> Started:
     """Start nodes together, and wait until they are ready; what runs is left running.
 
-    The processes are written down before anything is waited for.
+    Each process is written down before the next one is started: also by a command that is
+    interrupted, or nobody would know of it.
     """
     given = environment_of(environment)
     with _launched() as launches:
@@ -86,17 +89,32 @@ async def start(
                 exit_file=home.exit_file(node.number),
             )
             launches[node.number] = node, launch
-        processes = {number: await one.watched() for number, (_, one) in launches.items()}
-        cluster = replace(
-            cluster,
-            nodes=tuple(
-                replace(one, process=processes[one.number]) if one.number in processes else one
-                for one in cluster.nodes
-            ),
-        )
-        home.write(cluster)
+            cluster = await _whole(_written_down(home, cluster, node.number, launch=launch))
         failures = await _awaited(home, launches, begins, timeout_s=timeout_s)
     return Started(cluster, failures)
+
+
+async def _written_down(
+    home: Home, cluster: LocalCluster, number: int, *, launch: Launch
+) -> LocalCluster:
+    """Return the cluster with the process of a node, once it is kept."""
+    process = await launch.watched()
+    nodes = [
+        replace(one, process=process) if one.number == number else one for one in cluster.nodes
+    ]
+    cluster = replace(cluster, nodes=tuple(nodes))
+    home.write(cluster)
+    return cluster
+
+
+async def _whole(work: Coroutine[object, object, ResultT]) -> ResultT:
+    """Await what is not to be left half done; who is interrupted meanwhile is so at its end."""
+    task = asyncio.ensure_future(work)  # noqa: TID251 - awaited here, whatever comes
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 @contextmanager

@@ -18,10 +18,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Final
+from typing import Final, TextIO
 
 import msgspec
 
+from api.cli.local_logs import put_aside
 from api.cli.local_ports import Ports
 from api.cli.local_process import Standing, Watched, standing
 from api.node.system_rand import SystemRand
@@ -180,7 +181,7 @@ class Home:
             return 0
         if (size := log.stat().st_size) <= LOG_BYTES_MAX:
             return size
-        log.replace(log.with_suffix(".log.1"))
+        log.replace(put_aside(log))
         return 0
 
     @contextmanager
@@ -190,17 +191,27 @@ class Home:
         Raises:
             CommandFailed: another one is at work; exit 3.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with self._lock.open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise CommandFailed(
-                    f"another tidelog local command is at work on {self.shown}",
-                    hint="wait for it, or end it",
-                    exit_code=Exit.NOT_NOW,
-                ) from None
-            yield
+        while True:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with self._lock.open("a") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    raise CommandFailed(
+                        f"another tidelog local command is at work on {self.shown}",
+                        hint="wait for it, or end it",
+                        exit_code=Exit.NOT_NOW,
+                    ) from None
+                if self._is_lock(lock):
+                    yield
+                    return
+
+    def _is_lock(self, lock: TextIO) -> bool:
+        """Tell whether an open file is the lock; a purge has deleted it else, once it was open."""
+        try:
+            return os.path.samestat(os.fstat(lock.fileno()), self._lock.stat())
+        except FileNotFoundError:
+            return False
 
     def wipe(self, numbers: Sequence[int]) -> None:
         """Delete the data of nodes; they stay nodes of the cluster."""
@@ -214,7 +225,7 @@ class Home:
         self.wipe(numbers)
         logs = [self.log(number) for number in numbers]
         exits = [self.exit_file(number) for number in numbers]
-        older = [log.with_suffix(".log.1") for log in logs]
+        older = map(put_aside, logs)
         for file in (*logs, *older, *exits, self.secret, self._state, self._lock):
             file.unlink(missing_ok=True)
         if not any(self.path.iterdir()):

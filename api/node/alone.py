@@ -11,7 +11,6 @@ from cluster.shell.raft_doors import Doors
 from cluster.shell.raft_quorum import RaftQuorum
 from cluster.shell.worker import Worker
 from logstore.log_directory import Opened
-from model.ids import TopicId
 
 
 class Alone:
@@ -30,11 +29,6 @@ class Alone:
         """The metadata; there once the node has entered."""
         assert self._quorum is not None, "NODE_HAS_ENTERED"
         return self._quorum
-
-    @property
-    def deleted(self) -> frozenset[TopicId]:
-        """None but those that the image names: nobody else tells that they are gone."""
-        return frozenset()
 
     @property
     def others(self) -> None:

@@ -244,7 +244,7 @@ class Node:
         membership, broker = self._membership, self.broker
         await membership.enter()
         self._quorum.found(membership.quorum)
-        self.stray = self._hosting.begin(membership.deleted)
+        self.stray = self._hosting.begin()
         for partition in self.stray:
             self._world.note(
                 "partition_stray", topic_id=partition.topic.hex(), partition=partition.number
@@ -254,8 +254,8 @@ class Node:
         self.report.repaired += await self._groups.restore()
         self._housekeeping.start()
         self.scrubber.start()
-        await broker.group_figures.start()
-        await broker.members.start()
+        broker.group_figures.start()
+        broker.members.start()
         broker.group_upkeep.start()
         await self.writer.flushed()
         self._joining.end()

@@ -8,7 +8,6 @@ and only then do quorum and links end.
 """
 
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Final
 
@@ -28,7 +27,7 @@ from cluster.peer.hello import Hello
 from cluster.peer.table import Family, Frame
 from cluster.raft.voters import Voter
 from cluster.shell.controller_bootstrap import Bootstrap, QuorumBook
-from cluster.shell.controller_client import Starting
+from cluster.shell.controller_client import ControllerClient, Starting
 from cluster.shell.controller_doors import PEER_LISTENER, ControllerDoors
 from cluster.shell.controller_frames import ControllerFrames
 from cluster.shell.controller_shell import ControllerShell
@@ -39,15 +38,18 @@ from cluster.shell.peer_pairs import PeerPairs
 from cluster.shell.peer_states import PeerStates
 from cluster.shell.raft_doors import Doors, storage_failed
 from cluster.shell.raft_impostors import without_impostors
+from cluster.shell.raft_member import EntriesForgotten
 from cluster.shell.raft_quorum import RaftQuorum
 from cluster.shell.raft_wire import receiver, sender
 from cluster.shell.replica_port import ReplicaDoors
 from cluster.shell.replica_streams import ReplicaStreams
 from model.errors import DirectoryExit, DirectoryRefused, RequestError
-from model.ids import NodeId, PartitionId, RegistrationEpoch, TopicId
+from model.ids import NodeId, PartitionId, RegistrationEpoch
 
 CATCH_UP_MS: Final = 4_000
 """For replicas that have just been started, if a partition rests on this node meanwhile."""
+JUDGED_MS: Final = 10_000
+"""For the controller's word on a directory that has forgotten entries; it is refused anyway."""
 HAND_OVER_MS: Final = 6_000
 """For what this node leads; what nobody takes by then is without a leader for a moment."""
 
@@ -69,7 +71,6 @@ class ClusterNode:
         self._let_in_at: tuple[Endpoint, ...] = ()
         self._is_registered = False
         self._role_listeners: list[Callable[[HostedPartition], None]] = []
-        self._deleted: set[TopicId] = set()
         self._pairs_up: dict[NodeId, None] = {}
         """Nodes to which a replica stream may begin."""
         seeds = parts.settings.cluster.seed_list
@@ -90,7 +91,9 @@ class ClusterNode:
         self._frames = ControllerFrames(self._world.spawn, self._bootstrap.seed_answer)
         links.route(Family.CONTROLLER, self._frames.take)
         links.route(Family.REPLICA, self._replica)
-        self._forwarding = Forwarding(self._me.node, links, self._world.spawn)
+        self._forwarding = Forwarding(
+            self._me.node, links, self._world.spawn, controller=self._quorum_leader
+        )
         links.route(Family.CALL, self._forwarding.take)
         links.subscribe(self._forwarding)
         self._state = PeerStates(links, self._world.spawn)
@@ -102,11 +105,6 @@ class ClusterNode:
         return self._shell.quorum
 
     @property
-    def deleted(self) -> AbstractSet[TopicId]:
-        """Topics that its metadata said were deleted, whatever the image has forgotten since."""
-        return self._deleted
-
-    @property
     def others(self) -> Others:
         """What use cases have of other nodes."""
         return Others(
@@ -114,7 +112,7 @@ class ClusterNode:
             state=self._state,
             mending=self._mending,
             tell_roles=self._role_listeners.append,
-            controller=lambda: None if self._raft is None else self._raft.leader,
+            controller=self._quorum_leader,
         )
 
     def open(self) -> None:
@@ -157,9 +155,7 @@ class ClusterNode:
         shell = self._controller = self._make_controller(raft)
         self._streams = self._make_streams(shell)
         self._frames.serve(shell.service)
-        self._deleted |= raft.image.deleted
-        raft.subscribe(self._note_deleted)
-        world.spawn.start(raft.run(), "metadata quorum")
+        world.spawn.start(self._take_part(raft, shell.client), "metadata quorum")
         registered = await shell.client.register(
             Starting(
                 remembered=self._identity.registration_epoch,
@@ -229,6 +225,21 @@ class ClusterNode:
             self._controller.stop()
         self._peers.abandon()
 
+    async def _take_part(self, raft: RaftQuorum, client: ControllerClient) -> None:
+        """Be a member of the quorum until the node stops.
+
+        A directory that lacks what it once had is damaged, or an older copy of itself. Which of
+        both, the controller tells when this node registers: its word goes before that of the files.
+        """
+        try:
+            await raft.run()
+        except EntriesForgotten:
+            if not await client.is_refused(patience_ms=JUDGED_MS):
+                raise
+
+    def _quorum_leader(self) -> NodeId | None:
+        return None if self._raft is None else self._raft.leader
+
     @property
     def _shell(self) -> ControllerShell:
         assert self._controller is not None, "NODE_HAS_ENTERED"
@@ -242,6 +253,9 @@ class ClusterNode:
             spawn=world.spawn,
             quorum=raft,
             links=self._peers.links,
+            append_time=lambda: parts.append_clock.read(
+                world.clock.monotonic_ms(), world.clock.wall_ms()
+            ),
             settings=parts.settings.cluster,
             note=world.note,
             remember=self._remember,
@@ -306,10 +320,6 @@ class ClusterNode:
         for broker in delta.brokers:
             if broker.incarnation == self._peers.me.incarnation and self._streams is not None:
                 self._streams.registered(broker.registration_epoch)
-
-    def _note_deleted(self, image: MetadataImage, delta: MetadataDelta) -> None:
-        del image
-        self._deleted.update(delta.deleted)
 
     def _isr_refused(self, partition: PartitionId, based_on: int) -> None:
         if self._streams is not None:

@@ -20,6 +20,7 @@ from api.node.endpoints import EXTERNAL, GRPC, KAFKA
 from api.node.logging import EventLog
 from api.node.system_limits import descriptors_max
 from api.node.world import World
+from api.rpc.guard import Guard
 from api.rpc.server import GrpcDoor, serve_other_nodes
 from api.settings import ExternalListener, KafkaListener, NodeSettings
 from model.counters import Counters
@@ -55,8 +56,8 @@ class Doors:
             scrubber=node.scrubber,
             counters=counted,
         )
-        serve_other_nodes(node.broker, rand=self.world.rand, note=self.log)
         doors: list[Door] = []
+        guard: Guard | None = None
         if settings.http_listener.bind is not None:
             doors.append(HttpDoor(settings.http_listener, self.view))
         if settings.grpc_listener.bind is not None:
@@ -68,7 +69,9 @@ class Doors:
                 note=self.log,
             )
             counted[grpc.name] = grpc.counters
+            guard = grpc.guard
             doors.append(grpc)
+        serve_other_nodes(node.broker, rand=self.world.rand, note=self.log, guard=guard)
         return [*doors, *self._kafka(node, counters)]
 
     def opened(self, addresses: Mapping[str, Address]) -> None:

@@ -1,7 +1,6 @@
 """What the committed metadata do to a node: topics come and go, and their files with them."""
 
 from collections.abc import Collection
-from collections.abc import Set as AbstractSet
 from functools import partial
 
 from api.broker.damage import Note
@@ -32,6 +31,7 @@ class Hosting:
         """Follow the metadata from the first image on; nothing is hosted before `begin`."""
         self._quorum = quorum
         self._partitions = partitions
+        self._me = opened.identity.node
         self._directory: LogDirectory = opened.directory
         self._on_disk = opened.stray
         self._writer = writer
@@ -40,21 +40,27 @@ class Hosting:
         self._watches_removals = False
         quorum.subscribe(self._apply)
 
-    def begin(self, deleted: AbstractSet[TopicId]) -> tuple[PartitionId, ...]:
+    def begin(self) -> tuple[PartitionId, ...]:
         """Host what the first image says; at once when it is there.
 
-        `deleted`: topics that other nodes may have seen off already while this one was down.
+        What was deleted while this node was down is removed: the image names it until this node has
+        said that nothing of it is left, however the node has caught up. That is a committed
+        decision, and an image that is behind knows of fewer of them: nothing goes that should stay.
+        What no image speaks of is left alone (P46).
+
         Returns the partitions that have a directory and are not in the metadata.
         """
-        image = self._quorum.image
-        gone = image.deleted | deleted
+        image, directory = self._quorum.image, self._directory
         self._partitions.load(image.topics_by_id.values())
-        for partition in list(self._directory.partitions):
-            if partition.topic in gone:
-                self._directory.delete(partition)
+        for partition in list(directory.partitions):
+            if partition.topic in image.deleted:
+                directory.delete(partition)
         # A crash soon after its topic was made leaves a partition nothing but a directory.
-        found = (*self._on_disk, *self._directory.partitions)
-        known = image.topics_by_id.keys() | gone
+        for partition in self._on_disk:
+            if partition.topic in image.deleted:
+                directory.delete_stray(partition)
+        found = (*self._on_disk, *directory.partitions)
+        known = image.topics_by_id.keys() | image.deleted.keys()
         self._watch_removals()
         return tuple(partition for partition in found if partition.topic not in known)
 
@@ -67,27 +73,32 @@ class Hosting:
             note("topic_changed", topic=topic.name, partitions=len(topic.partitions))
         for topic_id in delta.deleted:
             note("topic_deleted", topic_id=topic_id.hex())
-        if delta.deleted:
-            self._watch_removals()
+        # Also of a topic that came and went while this node was away, and was never in a delta.
+        self._watch_removals()
 
     def _watch_removals(self) -> None:
-        """See to it that the controller hears when no file of a deleted topic is left."""
-        if self._quorum.image.deleted and not self._watches_removals:
+        """See to it that the controller hears when no file of a deleted topic is left here."""
+        if not self._watches_removals and self._awaited():
             self._watches_removals = True
             self._spawn.start(self._tell_removals(), "topics removed")
+
+    def _awaited(self) -> list[TopicId]:
+        """Return the deleted topics of which the controller waits for this node's word."""
+        me, deleted = self._me, self._quorum.image.deleted
+        return sorted(topic_id for topic_id, nodes in deleted.items() if me in nodes)
 
     async def _tell_removals(self) -> None:
         """Tell of each topic, not before a checkpoint has removed the last of its files.
 
-        What cannot be told now, or may have been told, is told after the next deletion, or the next
-        start.
+        What cannot be told now, or may have been told, is told after the next change of the
+        metadata, or the next start.
         """
         quorum = self._quorum
         try:
-            while deleted := quorum.image.deleted:
+            while deleted := self._awaited():
                 await self._writer.until(partial(self._are_removed, deleted))
-                for topic_id in sorted(deleted):
-                    await quorum.propose(TopicRemoved(topic_id=topic_id))
+                for topic_id in deleted:
+                    await quorum.propose(TopicRemoved(topic_id=topic_id, node=self._me))
         except RequestError as refusal:
             if not refusal.code.retryable and refusal.code.outcome is Outcome.NOT_DONE:
                 raise

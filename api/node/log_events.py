@@ -39,6 +39,7 @@ EVENTS: Final = {
     "partition_set_aside": LogEvent(WARNING, "Files lay where a new partition begins; kept."),
     "repair_refused": LogEvent(INFO, "A replica was asked for what is damaged here: why not."),
     "repair_impossible": LogEvent(ERROR, "No replica has what is damaged here: tried again."),
+    "repair_not_handed_over": LogEvent(INFO, "It leads on while it mends: who did not take over."),
     "segment_mended": LogEvent(INFO, "A damaged segment is whole again, by other replicas."),
     "scrub_ended": LogEvent(INFO, "Every closed segment was read again; what it found so far."),
     "retention_deleted": LogEvent(INFO, "Old segments were removed."),
@@ -63,10 +64,15 @@ EVENTS: Final = {
     "controller_not_taken": LogEvent(INFO, "The quorum did not take a change of the controller's."),
     "leaders_balanced": LogEvent(INFO, "Leaderships went back to a node that has returned."),
     "broker_fenced": LogEvent(WARNING, "A node is taken for dead: others lead its partitions."),
+    "broker_clock_in_doubt": LogEvent(
+        WARNING, "A node's clock is not the majority's by more than a minute: it leads nothing."
+    ),
+    "broker_clock_trusted": LogEvent(INFO, "It is again: the node may lead."),
     "partition_led": LogEvent(INFO, "This node leads a partition from here on, in this epoch."),
     "partition_left": LogEvent(INFO, "This node does not lead it any more."),
     "unclean_election": LogEvent(ERROR, "It leads one that may lack acknowledged records."),
     "unclean_election_asked": LogEvent(ERROR, "Somebody had a replica lead at any price: who."),
+    "unclean_election_failed": LogEvent(ERROR, "It does not lead, or nobody knows: which, why."),
     "replica_halted": LogEvent(ERROR, "A replica stands still until somebody looks: why."),
     # Groups.
     "group_upkeep_refused": LogEvent(WARNING, "A group could not follow its topics; once more."),

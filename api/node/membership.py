@@ -1,7 +1,6 @@
 """What a node is to its cluster: the whole of it, or one among several."""
 
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +9,7 @@ from api.broker.forward import Forwarding
 from cluster.controller.port import QuorumPort
 from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.peer_states import PeerStates
-from model.ids import NodeId, TopicId
+from model.ids import NodeId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +34,6 @@ class Membership(Protocol):
     @property
     def quorum(self) -> QuorumPort:
         """The metadata; there once the node has entered."""
-        ...
-
-    @property
-    def deleted(self) -> AbstractSet[TopicId]:
-        """Topics that this node's own metadata say were deleted, since as far back as they go."""
         ...
 
     @property

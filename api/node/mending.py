@@ -30,6 +30,7 @@ class Mending:
         self._parts = parts
         self._links = PeerRepairs(links)
         self._lost = lost_files(parts.opened.report)
+        self._lost_any = bool(self._lost)
         self._quorum: QuorumPort | None = None
         self._repairs: Repairs | None = None
         self._collect: Callable[[HostedPartition], None] = _nobody
@@ -38,7 +39,7 @@ class Mending:
     @property
     def clean(self) -> bool:
         """Whether this node has all that it had when it was stopped in order."""
-        return self._parts.opened.clean and not self._lost
+        return self._parts.opened.clean and not self._lost_any
 
     def begin(self, quorum: QuorumPort) -> None:
         """Repair, and answer other nodes, from here on."""
@@ -92,6 +93,7 @@ class Mending:
         return LogEnd(NO_EPOCH if latest is None else latest, end)
 
     def _told(self, hosted: HostedPartition, segment: Segment) -> None:
+        self._lost -= {segment.log_name}
         self._mended(hosted, segment)
 
     async def _hand_over(self, hosted: HostedPartition, to: NodeId) -> None:
@@ -100,7 +102,9 @@ class Mending:
         try:
             await quorum.propose(TransferLeader(topic=name, number=number, to=to))
         except RequestError as refused:  # it goes on leading, and is repaired all the same
-            self._parts.world.note("controller_not_taken", error=str(refused))
+            self._parts.world.note(
+                "repair_not_handed_over", topic=name, partition=number, node=to, why=refused.detail
+            )
 
 
 def _nobody(hosted: HostedPartition) -> None:

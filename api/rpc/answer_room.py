@@ -1,4 +1,4 @@
-"""Room for an answer in memory: waited for a while, held until the client has taken the answer."""
+"""Room for answers in memory: waited for a while, held until the client has taken them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,19 +12,54 @@ WAIT_S_MAX: Final = STREAM_SILENCE_MS_MAX.value / 2 / 1000
 """Short enough that a stream which waits is not taken for a dead one."""
 
 
+class AnswerRoom:
+    """What the parts of one answer hold that come by themselves. Loop only."""
+
+    __slots__ = ("_answers", "_held_bytes")
+
+    def __init__(self, answers: MemoryBudget) -> None:
+        """Hold nothing yet."""
+        self._answers = answers
+        self._held_bytes = 0
+
+    async def take(self, size_bytes: int) -> None:
+        """Hold more bytes, once there is room.
+
+        Raises:
+            RequestError: OVERLOADED, other readers have taken nothing for a while.
+        """
+        answers = self._answers
+        if not answers.fits(size_bytes):
+            try:
+                async with asyncio.timeout(WAIT_S_MAX):
+                    while not answers.fits(size_bytes):
+                        await answers.relief()
+            except TimeoutError:
+                pass  # `check` says why
+        answers.check(size_bytes)
+        self.count(size_bytes)
+
+    def count(self, size_bytes: int) -> None:
+        """Hold more bytes, for which whoever brings them has waited."""
+        self._answers.take(size_bytes)
+        self._held_bytes += size_bytes
+
+    def give_back(self, size_bytes: int) -> None:
+        """Let go some of it: the client has taken that."""
+        self._held_bytes -= size_bytes
+        self._answers.give_back(size_bytes)
+
+    def clear(self) -> None:
+        """Let go whatever is held: the client takes no more of it."""
+        self.give_back(self._held_bytes)
+
+
 @asynccontextmanager
 async def room_for(answers: MemoryBudget, size_bytes: int) -> AsyncIterator[None]:
-    """Hold the bytes of an answer for as long as a block runs.
-
-    Raises:
-        RequestError: OVERLOADED, other readers have taken nothing for a while.
-    """
-    if not answers.fits(size_bytes):
-        try:
-            async with asyncio.timeout(WAIT_S_MAX):
-                while not answers.fits(size_bytes):
-                    await answers.relief()
-        except TimeoutError:
-            pass  # `held` says why
-    with answers.held(size_bytes):
+    """Hold the bytes of an answer for as long as a block runs; raises as `AnswerRoom.take`."""
+    room = AnswerRoom(answers)
+    await room.take(size_bytes)
+    try:
         yield
+    finally:
+        room.clear()

@@ -7,11 +7,11 @@ from typing import Final
 from google.protobuf.message import Message
 
 from api.broker.broker import Broker
+from api.broker.forward import GRACE_MS
 from api.rpc.answers import read_answer
 from api.rpc.call import Call
 from model.errors import RequestError
 from model.ids import NodeId
-from model.limits import PRODUCE_WAIT_MS_MAX
 from model.principal import Principal
 from tidelog.v1 import cluster_service_pb2, topic_service_pb2
 
@@ -29,21 +29,28 @@ async def called(
     *,
     request: Message,
     principal: Principal,
-    left_ms: int = LOOK_MS,
+    left_ms: int | None = None,
 ) -> bytes:
-    """Return another node's answer; of a node that is alone nobody asks."""
+    """Return another node's answer; of a node that is alone nobody asks.
+
+    `left_ms`: None: it is at hand there, and waited for no longer than `LOOK_MS`.
+    """
     forwarding = broker.context.forwarding
     assert forwarding is not None, "FORWARD_IS_FORWARDED"
     payload = request.SerializeToString()
-    return await forwarding.call(node, name, principal, payload=payload, left_ms=left_ms)
+    grace_ms = 0 if left_ms is None else GRACE_MS
+    left_ms = LOOK_MS if left_ms is None else left_ms
+    return await forwarding.call(
+        node, name, principal, payload=payload, left_ms=left_ms, grace_ms=grace_ms
+    )
 
 
 async def quorum_of_leader(
     broker: Broker, call: Call
 ) -> cluster_service_pb2.GetQuorumResponse | None:
-    """Return the quorum as its leader sees it; None: this node leads, or nobody answers."""
+    """Return the quorum as its leader sees it; None: this node is to say, or nobody answers."""
     leader = broker.quorum.status(call.principal).leader
-    alone = broker.context.forwarding is None or call.brought_by is not None
+    alone = broker.context.forwarding is None or not call.goes_on
     if alone or leader is None or leader == broker.node_id:
         return None
     request = cluster_service_pb2.GetQuorumRequest()
@@ -66,7 +73,7 @@ async def elected_by(
     Raises:
         RequestError: its refusal; NODE_UNREACHABLE: *not done*; UPSTREAM_LOST: *unknown*.
     """
-    left_ms = call.remaining_ms or PRODUCE_WAIT_MS_MAX.value
+    left_ms = call.wait_ms(None)
     answer = await called(
         broker, replica, ELECT, request=request, principal=call.principal, left_ms=left_ms
     )

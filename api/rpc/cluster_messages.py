@@ -114,4 +114,5 @@ def _member(one: QuorumMember, broker: BrokerImage | None) -> cluster_service_pb
         endpoint="" if where is None else address_of(where),
         log_end_offset=one.matched,
         since_last_contact=silent,
+        vote_withheld=one.vote_withheld,
     )

@@ -13,7 +13,7 @@ from api.rpc.handlers import Handler, ServerStream, Unary
 from api.rpc.nodes_of_themselves import NodesOfThemselves
 from api.rpc.selection import check_items
 from api.rpc.watch_cluster import WatchCluster
-from model.errors import RequestError
+from model.errors import ErrorCode, RequestError
 from model.ids import NodeId
 from model.names import check_topic_name
 from tidelog.v1 import cluster_service_pb2, common_pb2
@@ -56,14 +56,18 @@ class ClusterService:
     async def transfer_leadership(
         self, request: cluster_service_pb2.TransferLeadershipRequest, call: Call
     ) -> cluster_service_pb2.TransferLeadershipResponse:
-        """Hand leaderships over, each for itself."""
+        """Hand leaderships over, each for itself; or only tell whether that could be done."""
         check_items("partitions", len(request.partitions))
         to = _node("target_id", request.target_id) if request.HasField("target_id") else None
 
         async def one(named: common_pb2.TopicPartition) -> RequestError | None:
             try:
                 await self._broker.leaderships.transfer(
-                    call.principal, check_topic_name(named.topic), named.partition, to=to
+                    call.principal,
+                    check_topic_name(named.topic),
+                    named.partition,
+                    to=to,
+                    validate_only=request.validate_only,
                 )
             except RequestError as refusal:
                 return refusal
@@ -95,7 +99,9 @@ class ClusterService:
         topic, number = check_topic_name(request.partition.topic), request.partition.partition
         leaderships = self._broker.leaderships
         row = await leaderships.check_unclean(call.principal, topic, number, replica=replica)
-        if replica != self._broker.node_id and call.brought_by is None:
+        if replica != self._broker.node_id:
+            if not call.goes_on:
+                raise _for_itself(replica, topic, number)
             return await elected_by(self._broker, replica, request, call=call)
         held = leaderships.held(topic, number)
         marks = await high_watermarks(
@@ -152,6 +158,17 @@ def _voter(
         refuse("node_id", "it is missing: say which node")
     directory = uuid_bytes("directory_id", request.directory_id) if request.directory_id else None
     return _node("node_id", request.node_id), directory
+
+
+def _for_itself(replica: NodeId, topic: str, number: int) -> RequestError:
+    """Return what is told who asks one node alone to have another one lead."""
+    return RequestError(
+        ErrorCode.NOT_LEADER,
+        f"node {replica} is to lead {topic}/{number}, and knows what it has of it: ask that one",
+        topic=topic,
+        partition=str(number),
+        leader=str(replica),
+    )
 
 
 def _node(field: str, number: int) -> NodeId:

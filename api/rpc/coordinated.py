@@ -13,7 +13,6 @@ from api.rpc.handlers import Handler, Unary
 from api.rpc.surface import methods
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId
-from model.limits import PRODUCE_WAIT_MS_MAX
 
 LEADER: Final = "leader"
 """In the metadata of NOT_COORDINATOR: the node that is to be asked."""
@@ -52,7 +51,7 @@ class _Coordinated:
                 raise
             note_coordinator(call, refusal, node)
         payload = request.SerializeToString()
-        left_ms = call.remaining_ms or PRODUCE_WAIT_MS_MAX.value
+        left_ms = call.wait_ms(None)
         try:
             answer = await forwarding.call(
                 node, self._name, call.principal, payload=payload, left_ms=left_ms

@@ -12,7 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from api.broker.broker import Broker
-from api.broker.forward import Forwarding, passing
+from api.broker.forward import Forwarding, passing, passing_elsewhere
+from api.rpc.answer_room import AnswerRoom
 from api.rpc.answers import check_rows, passed, read_answer, storage_error
 from api.rpc.call import Call
 from api.rpc.details import record_error
@@ -58,6 +59,7 @@ class SpreadFetch:
         assert broker.context.forwarding is not None, "FORWARD_IS_FORWARDED"
         self._forwarding: Forwarding = broker.context.forwarding
         self._clock = broker.context.clock
+        self._room = AnswerRoom(broker.context.answers)
         self._request, self._call, self._local = request, call, local
 
     async def answer(self, groups: _Groups, max_wait_ms: int) -> _Response:
@@ -65,6 +67,12 @@ class SpreadFetch:
 
         `max_wait_ms`: 0 where the request wants no bytes, which nobody waits for.
         """
+        try:
+            return await self._answer(groups, max_wait_ms)
+        finally:
+            self._room.clear()
+
+    async def _answer(self, groups: _Groups, max_wait_ms: int) -> _Response:
         rows: dict[int, log_service_pb2.FetchResult] = {}
         async with asyncio.TaskGroup() as tasks:
             for node, slots in groups.items():
@@ -114,9 +122,12 @@ class SpreadFetch:
                 answer = await self._local(request, self._call)
             else:
                 answer = await self._elsewhere(node, request, wait_ms=wait_ms)
+            if any(map(_has_records, answer.results)):  # its rows, and the message made of all
+                await self._room.take(2 * answer.ByteSize())
         except (RequestError, StorageFailed) as failed:
             refusal = failed if isinstance(failed, RequestError) else storage_error(failed)
-            told = log_service_pb2.FetchResult(error=record_error(passing(refusal)))
+            refusal = passing(refusal) if node is None else passing_elsewhere(refusal)
+            told = log_service_pb2.FetchResult(error=record_error(refusal))
             rows.update(dict.fromkeys(slots, told))
             return
         for row in answer.results:
@@ -150,4 +161,8 @@ class SpreadFetch:
 
 
 def _tells_something(row: log_service_pb2.FetchResult) -> bool:
-    return not row.HasField("records") or bool(row.records.batches)
+    return not row.HasField("records") or _has_records(row)
+
+
+def _has_records(row: log_service_pb2.FetchResult) -> bool:
+    return bool(row.records.batches)

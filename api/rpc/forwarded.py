@@ -7,6 +7,7 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
+from api.broker.memory import MemoryBudget
 from api.rpc import pulled, spoken
 from api.rpc.call import Call
 from api.rpc.guard import Guard
@@ -24,20 +25,30 @@ class ForwardedCalls:
     """See the module. It is `api.broker.forward.Serve`. Loop only."""
 
     def __init__(
-        self, guard: Guard, handlers: Mapping[str, Handler], streams: PulledStreams
+        self,
+        guard: Guard,
+        handlers: Mapping[str, Handler],
+        streams: PulledStreams,
+        *,
+        memory: MemoryBudget,
     ) -> None:
-        """Serve those of these that answer one request, by `LogService/Fetch` and so on."""
+        """Serve these, by `LogService/Fetch` and so on; what is brought is counted in `memory`."""
         self._guard = guard
         self._handlers = handlers
         self._streams = streams
+        self._memory = memory
 
     async def __call__(self, node: NodeId, call: Forward) -> bytes:
         """Return the answer's bytes.
 
         Raises:
             RequestError: the call's own refusal; NOT_IMPLEMENTED, no such call here; INTERNAL;
-                NO_QUORUM, this node has not joined the cluster yet.
+                NO_QUORUM, this node has not joined the cluster yet; SHUTTING_DOWN.
         """
+        with self._guard.under_way(), self._memory.counted(len(call.payload)):
+            return await self._taken(node, call)
+
+    async def _taken(self, node: NodeId, call: Forward) -> bytes:
         if not self._guard.joining.is_over:
             await self._guard.joining.over(call.left_ms)
         name, mark, what = call.name.partition("#")
@@ -49,7 +60,7 @@ class ForwardedCalls:
         request = self._read(name, node, call)
         facts = Call(call.name, call.principal, call.left_ms, node)
         answer = await self._guarded(call.name, handler.serve, request, facts)
-        serialized: bytes = answer.SerializeToString()
+        serialized: bytes = answer.SerializeToString(deterministic=True)
         return serialized
 
     async def _guarded(self, name: str, serve: Callable[..., Awaitable[Any]], *given: Any) -> Any:
@@ -70,6 +81,7 @@ class ForwardedCalls:
         name = call.name.partition("#")[0]
         match what:
             case pulled.OPEN:
+                self._guard.check_goes_on()
                 request = self._read(name, node, call)
                 facts = Call(name, call.principal, None, node)
                 serve = partial(self._guarded, name, handler.serve)

@@ -72,7 +72,7 @@ class GroupService:
         if request.HasField("member"):
             actor = ByEpoch(*claim(request.member))
         cursors = named_cursors(request.cursors)
-        await self._broker.group_commits.ask_ends(call.principal, cursors)
+        await self._broker.group_commits.ask_ends(call.principal, group, cursors)
         errors = await self._broker.group_commits(group, actor, cursors)
         named = [(one.topic, one.number) for one in cursors]
         return group_service_pb2.CommitOffsetsResponse(results=results(named, errors))

@@ -8,7 +8,6 @@ from api.rpc.answers import read_answer
 from api.rpc.call import Call
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId
-from model.limits import PRODUCE_WAIT_MS_MAX
 from tidelog.v1 import group_service_pb2
 
 LIST: Final = "ConsumerGroupService/ListConsumerGroups"
@@ -21,16 +20,20 @@ async def groups_elsewhere(broker: Broker, request: _Request, call: Call) -> lis
     """Return the pages of all other nodes that coordinate groups: the same page, by name.
 
     Raises:
-        RequestError: COORDINATOR_NOT_AVAILABLE, some groups cannot be listed now: a list without
-            them would say that they are not there.
+        RequestError: COORDINATOR_NOT_AVAILABLE, some groups cannot be listed now; NOT_COORDINATOR,
+            the client wants this node alone to answer. A list without them would say that they are
+            not there.
     """
     forwarding = broker.context.forwarding
-    if forwarding is None or not call.goes_on:
+    if forwarding is None or call.brought_by is not None:
+        return []
+    if call.stays:
+        broker.groups_state.check_leads_all()
         return []
     leaders = broker.groups_state.leaders
     if None in leaders:
         raise _incomplete("some of their partitions have no leader now")
-    left_ms = call.remaining_ms or PRODUCE_WAIT_MS_MAX.value
+    left_ms = call.wait_ms(None)
     payload = request.SerializeToString()
 
     async def ask(node: NodeId) -> _Response | RequestError:
@@ -54,7 +57,9 @@ async def groups_elsewhere(broker: Broker, request: _Request, call: Call) -> lis
 
 def merged(pages: list[_Response], limit: int) -> _Response:
     """Return the first groups of several pages, by name, and where the next page begins."""
-    groups = sorted((group for page in pages for group in page.groups), key=lambda one: one.name)
+    # One that just moves from node to node may be told of by both.
+    named = {group.name: group for page in reversed(pages) for group in page.groups}
+    groups = sorted(named.values(), key=lambda one: one.name)
     more = len(groups) > limit or any(page.next_page_token for page in pages)
     del groups[limit:]
     return _Response(groups=groups, next_page_token=groups[-1].name if more and groups else "")

@@ -6,7 +6,8 @@ notices.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from traceback import extract_tb
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
@@ -46,11 +47,11 @@ class GrpcCounters(Counters):
     """Calls that ended with a status other than OK, by a decision of the node."""
     bugs: int
     running: int
-    """Calls under way: a gauge."""
+    """Calls under way, those of other nodes among them: a gauge."""
 
 
 class Guard:
-    """Runs the handlers of one door. Loop only."""
+    """Runs the handlers of one door, and stands around what other nodes bring. Loop only."""
 
     def __init__(self, broker: Broker, *, rand: Rand, note: Note) -> None:
         """Guard calls to a broker; `rand` gives the ids under which bugs are found again."""
@@ -87,14 +88,13 @@ class Guard:
         """Carry a call out, and end it with its status if it fails."""
         counters = self.counters
         counters.calls += 1
-        counters.running += 1
-        self._idle.clear()
         call: Call | None = None
         try:
-            if not self.joining.is_over:
-                await self._joined(context.time_remaining())
-            call = self._enter(name, context)
-            return self._answered(await act(call), call, context)
+            with self.under_way():
+                if not self.joining.is_over:
+                    await self._joined(context.time_remaining())
+                call = self._enter(name, context)
+                return self._answered(await act(call), call, context)
         except RequestError as refused:
             error = refused
         except StorageFailed as failed:
@@ -104,16 +104,33 @@ class Guard:
                 self._note("client_gone", call=name, error=repr(bug))
                 raise asyncio.CancelledError from bug
             error = self.bug(name, bug)
-        finally:
-            counters.running -= 1
-            if not counters.running:
-                self._idle.set()
         counters.refused += 1
         if call is not None and call.stays:
             error = with_endpoint(self._broker.image, error)
         told: tuple[tuple[str, str | bytes], ...] = (*trailers(error), *self._where(call))
         await context.abort(grpc_status(error.code), text_of(error), told)
         return None
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Count a call for as long as a block runs: a node that stops waits for it."""
+        self.counters.running += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self.counters.running -= 1
+            if not self.counters.running:
+                self._idle.set()
+
+    def check_goes_on(self) -> None:
+        """Refuse what comes to a node that stops.
+
+        Raises:
+            RequestError: SHUTTING_DOWN: *not done*.
+        """
+        if self._draining.is_set():
+            raise shutting_down()
 
     def sending(self, context: Context, call: Call) -> Callable[[Any], Awaitable[None]]:
         """Return what sends a message of a stream."""
@@ -168,8 +185,7 @@ class Guard:
         await self.interruptible(self.joining.over(left_ms))
 
     def _enter(self, name: str, context: Context) -> Call:
-        if self._draining.is_set():
-            raise shutting_down()
+        self.check_goes_on()
         metadata = dict(context.invocation_metadata() or ())
         principal = read_metadata(metadata, context.peer(), self._broker.cluster_id)
         remaining: float | None = context.time_remaining()

@@ -71,7 +71,8 @@ class LogService:
     ) -> log_service_pb2.ProduceResponse:
         """Append every batch; answer when each is as durable as was asked for."""
         answer = log_service_pb2.ProduceResponse()
-        with self._broker.context.memory.held(rows_bytes(len(request.batches))):
+        held_bytes = request.ByteSize() + rows_bytes(len(request.batches))
+        with self._broker.context.memory.held(held_bytes):  # the caller keeps the request, too
             if call.brought_by is None:
                 offered = await self._producing.offer(request, answer, call)
             else:  # one by one, as they came: that node's clients count on their order

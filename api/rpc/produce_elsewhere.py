@@ -137,31 +137,30 @@ class ProduceElsewhere:
                 batch = request.batches.add()
                 batch.CopyFrom(self._request.batches[slot])
                 batch.partition = number
-            work = self._forward(node, request, slots, timeout_ms=timeout_ms)
+            payload = request.SerializeToString()
+            work = self._forward(node, payload, slots, timeout_ms=timeout_ms)
             self._broker.context.spawn.start(work, "produce elsewhere")
 
     async def _forward(
         self,
         node: NodeId,
-        request: log_service_pb2.ProduceRequest,
+        payload: bytes,
         slots: list[tuple[int, int]],
         *,
         timeout_ms: int,
     ) -> None:
+        """Bring one request to its leader; its bytes are held until that has answered."""
         assert self._forwarding is not None, "FORWARD_IS_FORWARDED"
         try:
-            answer = await self._forwarding.call(
-                node,
-                PRODUCE,
-                self._call.principal,
-                payload=request.SerializeToString(),
-                left_ms=timeout_ms,
-            )
+            with self._broker.context.memory.held(len(payload)):
+                answer = await self._forwarding.call(
+                    node, PRODUCE, self._call.principal, payload=payload, left_ms=timeout_ms
+                )
             told = read_answer(node, log_service_pb2.ProduceResponse, answer)
             rows = check_rows(node, told.results, len(slots))
         except RequestError as refusal:
             for slot, _ in slots:
-                self._offered.done(slot, passing(refusal))
+                self._offered.done(slot, self._forwarding.not_taken(refusal))
             return
         for (slot, _), row in zip(slots, rows, strict=True):
             if row.HasField("error"):

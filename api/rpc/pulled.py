@@ -18,6 +18,8 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from google.protobuf.message import Message
 
 from api.broker.forward import Forwarding
+from api.broker.memory import MemoryBudget
+from api.rpc.answer_room import AnswerRoom
 from api.rpc.answers import read_answer
 from api.rpc.call import Call
 from api.rpc.mailbox import Mailbox
@@ -51,16 +53,19 @@ class _End(NamedTuple):
 class _Served:
     """One stream at the node that serves it."""
 
-    def __init__(self, clock: Clock, spoken: Spoken | None) -> None:
+    def __init__(self, clock: Clock, spoken: Spoken | None, answers: MemoryBudget) -> None:
         self.waiting = Mailbox[bytes | _End](clock)
+        self.room = AnswerRoom(answers)
         self.spoken = spoken
         self.task: asyncio.Task[None] | None = None
         self.closed = False
         self.cancel_timer: Callable[[], None] = lambda: None
 
     async def send(self, message: Message) -> None:
-        """Hold a message until it is taken."""
-        await self.waiting.put(message.SerializeToString())
+        """Hold a message until it is taken; whoever sends it has waited for room."""
+        payload = message.SerializeToString(deterministic=True)
+        await self.waiting.put(payload)
+        self.room.count(len(payload))
 
     async def part(self) -> bytes:
         """Return what comes next, or that nothing has come in a while.
@@ -72,6 +77,7 @@ class _Served:
         if found is None:
             return _NOTHING
         if isinstance(found, bytes):
+            self.room.clear()
             return _MESSAGE + found
         if found.error is not None:
             raise found.error
@@ -81,9 +87,9 @@ class _Served:
 class PulledStreams:
     """The streams that other nodes take from this one. Loop only."""
 
-    def __init__(self, spawn: Spawn, clock: Clock) -> None:
-        """None yet."""
-        self._spawn, self._clock = spawn, clock
+    def __init__(self, spawn: Spawn, clock: Clock, answers: MemoryBudget) -> None:
+        """None yet; what waits for a reader is counted in `answers`."""
+        self._spawn, self._clock, self._answers = spawn, clock, answers
         self._numbers = count(1)
         self._served: dict[tuple[NodeId, int], _Served] = {}
 
@@ -112,7 +118,7 @@ class PulledStreams:
         if len(self._served) >= STREAMS_MAX:
             raise RequestError(ErrorCode.OVERLOADED, f"{STREAMS_MAX} streams are read by others")
         key = (call.brought_by, next(self._numbers))
-        served = self._served[key] = _Served(self._clock, spoken)
+        served = self._served[key] = _Served(self._clock, spoken, self._answers)
         self._touch(key, served)
         self._spawn.start(self._run(key, served, serve(request, served.send, call)), "pulled")
         return _ID.pack(key[1])
@@ -196,6 +202,7 @@ class PulledStreams:
         served = self._served.pop(key, None)
         if served is not None:
             served.closed = True
+            served.room.clear()
             served.cancel_timer()
             if served.task is not None:
                 served.task.cancel()

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from api.broker.append_runs import StoredBatch
 from api.broker.broker import Broker
 from api.broker.distant import DistantPartition
-from api.broker.forward import Forwarding
+from api.broker.forward import GRACE_MS, Forwarding
 from api.broker.place import (
     AfterEarliest,
     Ago,
@@ -34,8 +34,11 @@ from model.record import BatchHeader, iter_batches
 from tidelog.v1 import common_pb2, log_service_pb2
 
 FoundT = TypeVar("FoundT")
-READ_MS: Final = 2_000
-"""For what a leader has at hand."""
+READ_MS: Final = 1_000
+"""For what a leader has at hand, the way included. Members of groups wait as long for one that does
+not answer, and are told something every 5 s all the same."""
+FIND_MS: Final = 2_000
+"""For a place that has to be searched for, and the way besides."""
 
 
 class RemoteReads:
@@ -72,25 +75,40 @@ class RemoteReads:
         self, principal: Principal, partitions: Sequence[Readable], place: Place
     ) -> list[Resolved | RequestError]:
         """Return the same of many, in order; each leader is asked once."""
+        return await self._found(principal, partitions, place, left_ms=FIND_MS, grace_ms=GRACE_MS)
 
+    async def ends(
+        self, partitions: Sequence[DistantPartition]
+    ) -> Sequence[Resolved | RequestError]:
+        """Return how far some partitions go; asked by the node itself."""
+        return await self._found(INTERNAL, partitions, Latest(), left_ms=READ_MS, grace_ms=0)
+
+    async def _found(
+        self,
+        principal: Principal,
+        partitions: Sequence[Readable],
+        place: Place,
+        *,
+        left_ms: int,
+        grace_ms: int,
+    ) -> list[Resolved | RequestError]:
         async def ask(node: NodeId, slots: list[int]) -> list[Resolved | RequestError]:
             request = log_service_pb2.ResolveOffsetsRequest(seek=_seek(place))
             for slot in slots:
                 one = partitions[slot]
                 request.partitions.add(topic=one.topic.name, partition=one.number)
             answer = await self._forwarding.call(
-                node, RESOLVE, principal, payload=request.SerializeToString(), left_ms=READ_MS
+                node,
+                RESOLVE,
+                principal,
+                payload=request.SerializeToString(),
+                left_ms=left_ms,
+                grace_ms=grace_ms,
             )
             told = read_answer(node, log_service_pb2.ResolveOffsetsResponse, answer)
             return list(map(_resolved, check_rows(node, told.resolved, len(slots))))
 
         return await self._of_leaders(partitions, ask)
-
-    async def ends(
-        self, partitions: Sequence[DistantPartition]
-    ) -> Sequence[Resolved | RequestError]:
-        """Return how far some partitions go; asked by the node itself."""
-        return await self.resolve_all(INTERNAL, partitions, Latest())
 
     async def _of_leaders(
         self,
@@ -138,7 +156,12 @@ class RemoteReads:
             if place.last_epoch is not None:
                 cursor.leader_epoch = place.last_epoch
         answer = await self._forwarding.call(
-            node, FETCH, principal, payload=request.SerializeToString(), left_ms=READ_MS
+            node,
+            FETCH,
+            principal,
+            payload=request.SerializeToString(),
+            left_ms=READ_MS,
+            grace_ms=0,
         )
         told = read_answer(node, log_service_pb2.FetchResponse, answer)
         return check_rows(node, told.results, len(places))

@@ -13,7 +13,6 @@ from api.rpc.convert import timestamp
 from api.rpc.details import record_error
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId
-from model.limits import PRODUCE_WAIT_MS_MAX
 from tidelog.v1 import common_pb2, log_service_pb2
 
 RESOLVE: Final = "LogService/ResolveOffsets"
@@ -62,7 +61,7 @@ async def _ask(
     request = log_service_pb2.ResolveOffsetsRequest(
         partitions=[row.partition for row in rows], seek=seek
     )
-    left_ms = call.remaining_ms or PRODUCE_WAIT_MS_MAX.value
+    left_ms = call.wait_ms(None)
     try:
         answer = await forwarding.call(
             node, RESOLVE, call.principal, payload=request.SerializeToString(), left_ms=left_ms

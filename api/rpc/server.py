@@ -19,6 +19,7 @@ from api.rpc.guard import GrpcCounters, Guard, Note
 from api.rpc.handlers import Handler
 from api.rpc.log_service import LogService
 from api.rpc.pulled import PulledStreams
+from api.rpc.remote_commits import RemoteCommits
 from api.rpc.remote_reads import RemoteReads
 from api.rpc.surface import generic_handlers, served_services
 from api.rpc.topic_service import TopicService
@@ -92,6 +93,11 @@ class GrpcDoor:
         return "grpc"
 
     @property
+    def guard(self) -> Guard:
+        """What stands around its calls."""
+        return self._guard
+
+    @property
     def counters(self) -> GrpcCounters:
         """What is counted of its calls."""
         return self._guard.counters
@@ -161,11 +167,20 @@ def handlers_of(broker: Broker, guard: Guard) -> dict[str, Handler]:
     )
 
 
-def serve_other_nodes(broker: Broker, *, rand: Rand, note: Note) -> None:
-    """Answer what other nodes bring of their clients' calls; a node that is alone has none."""
-    forwarding = broker.context.forwarding
+def serve_other_nodes(
+    broker: Broker, *, rand: Rand, note: Note, guard: Guard | None = None
+) -> None:
+    """Answer what other nodes bring of their clients' calls; a node that is alone has none.
+
+    `guard`: of the door for this node's own clients: they end together. None: there is no such one.
+    """
+    context = broker.context
+    forwarding = context.forwarding
     if forwarding is not None:
-        guard = Guard(broker, rand=rand, note=note)
+        guard = guard or Guard(broker, rand=rand, note=note)
         broker.read_elsewhere_by(RemoteReads(broker, forwarding))
-        streams = PulledStreams(broker.context.spawn, broker.context.clock)
-        forwarding.serve(ForwardedCalls(guard, handlers_of(broker, guard), streams), streams.lost)
+        broker.group_standing.remote = RemoteCommits(forwarding)
+        streams = PulledStreams(context.spawn, context.clock, context.answers)
+        handlers = handlers_of(broker, guard)
+        calls = ForwardedCalls(guard, handlers, streams, memory=context.memory)
+        forwarding.serve(calls, streams.lost)

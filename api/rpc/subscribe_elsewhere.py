@@ -14,7 +14,7 @@ from typing import Final, NamedTuple, TypeAlias
 from api.broker.broker import Broker
 from api.broker.forward import Forwarding, passing
 from api.broker.place import AtTime
-from api.rpc.answer_room import room_for
+from api.rpc.answer_room import AnswerRoom
 from api.rpc.answers import storage_error
 from api.rpc.call import Call
 from api.rpc.convert import timestamp
@@ -40,6 +40,7 @@ PASSING: Final = frozenset(
     {
         ErrorCode.NOT_LEADER,
         ErrorCode.LEADER_NOT_AVAILABLE,
+        ErrorCode.UNKNOWN_EPOCH,
         ErrorCode.OFFSET_NOT_AVAILABLE,
         ErrorCode.NODE_UNREACHABLE,
         ErrorCode.UPSTREAM_LOST,
@@ -111,6 +112,8 @@ class SpreadSubscribe:
         """Parts that are caught up."""
         self._told_live = False
         self._progress = False
+        self._room = AnswerRoom(broker.context.answers)
+        """For what has come, until the client has taken it."""
 
     async def run(self, send: Send) -> None:
         """Tell everything until it has ended.
@@ -130,6 +133,8 @@ class SpreadSubscribe:
                 if refusal.code not in PASSING or not self._bounds or tries > AGAIN_MAX:
                     raise passing(refusal) from refusal
                 await pause(self._broker.context.clock, AGAIN_MS)
+            finally:
+                self._room.clear()
 
     async def _round(self, send: Send) -> bool:
         """Read at the leaders of now; tell whether all has ended, else it is to be made anew."""
@@ -216,14 +221,16 @@ class SpreadSubscribe:
                 left -= 1
                 continue
             number, message = told
+            size_bytes = message.ByteSize()  # before it is changed
             self._progress = True
             if message.HasField("opened"):
                 opened[number] = message
                 if len(opened) == len(parts):
                     await self._open(opened.values(), send)
                     gate.set()
-                continue
-            await self._pass_on(number, message, send, parts=len(parts))
+            else:
+                await self._pass_on(number, message, send, parts=len(parts))
+            self._room.give_back(size_bytes)
         return not self._endless
 
     async def _open(self, opened: Iterable[_Response], send: Send) -> None:
@@ -265,8 +272,7 @@ class SpreadSubscribe:
                 self._told_live = False
                 await send(message)
             return
-        async with room_for(self._broker.context.answers, message.ByteSize()):
-            await send(message)
+        await send(message)
         self._note(message)
 
     def _note(self, message: _Response) -> None:
@@ -303,6 +309,11 @@ class SpreadSubscribe:
         request = self._of_part(part)
 
         async def say(message: _Response) -> None:
+            size_bytes = message.ByteSize()
+            if part.node is None:
+                self._room.count(size_bytes)
+            else:
+                await self._room.take(size_bytes)
             if not message.HasField("opened"):
                 await gate.wait()
             await said.put((number, message))

@@ -4,38 +4,37 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Final, TypeAlias
 
-from google.protobuf.message import Message
-
 from api.broker.broker import Broker
 from api.broker.forward import passing
 from api.broker.place import AtTime, Place
 from api.rpc.answers import check_rows, passed, read_answer
 from api.rpc.call import Call
+from api.rpc.cluster_elsewhere import called
 from api.rpc.convert import timestamp, uuid_text
 from api.rpc.details import record_error
 from cluster.controller.image import TopicImage
 from model.errors import RequestError
 from model.ids import NodeId
-from model.limits import PRODUCE_WAIT_MS_MAX
 from tidelog.v1 import topic_service_pb2
 
 _Ask: TypeAlias = Callable[[NodeId, list[int]], Coroutine[object, object, None]]
 
 GET: Final = "TopicService/GetTopic"
 TRIM: Final = "TopicService/TrimTopic"
-LOOK_MS: Final = 1_000
-"""For what a leader says of its partitions; without it they are told as they are known here."""
 
 
 async def partitions_elsewhere(
     broker: Broker, topic: TopicImage, request: topic_service_pb2.GetTopicRequest, *, call: Call
 ) -> Mapping[int, topic_service_pb2.Partition]:
-    """Return the partitions that other nodes lead, by number, as far as these answer."""
+    """Return the partitions that other nodes lead, by number, as far as these answer in time.
+
+    Of the others the ends are not told: a follower's are behind, and nobody could tell.
+    """
     found: dict[int, topic_service_pb2.Partition] = {}
 
     async def ask(node: NodeId, numbers: list[int]) -> None:
         try:
-            answer = await _called(broker, node, GET, request=request, call=call, left_ms=LOOK_MS)
+            answer = await called(broker, node, GET, request=request, principal=call.principal)
             told = read_answer(node, topic_service_pb2.GetTopicResponse, answer).topic
         except RequestError:
             return
@@ -67,9 +66,11 @@ async def trimmed_elsewhere(
         wanted.partitions.extend(mine)
         if isinstance(before, AtTime):
             wanted.before.time.CopyFrom(timestamp(before.time_ms))
-        left_ms = call.remaining_ms or PRODUCE_WAIT_MS_MAX.value
+        left_ms, principal = call.wait_ms(None), call.principal
         try:
-            answer = await _called(broker, node, TRIM, request=wanted, call=call, left_ms=left_ms)
+            answer = await called(
+                broker, node, TRIM, request=wanted, principal=principal, left_ms=left_ms
+            )
             told = read_answer(node, topic_service_pb2.TrimTopicResponse, answer)
             trimmed = [row for row in told.trimmed if row.partition in mine]
             check_rows(node, trimmed, len(mine))
@@ -107,12 +108,3 @@ async def _each(
     async with asyncio.TaskGroup() as tasks:
         for node, mine in groups.items():
             tasks.create_task(ask(node, mine))
-
-
-async def _called(
-    broker: Broker, node: NodeId, name: str, *, request: Message, call: Call, left_ms: int
-) -> bytes:
-    forwarding = broker.context.forwarding
-    assert forwarding is not None, "FORWARD_IS_FORWARDED"
-    payload = request.SerializeToString()
-    return await forwarding.call(node, name, call.principal, payload=payload, left_ms=left_ms)

@@ -84,9 +84,9 @@ class TopicService:
         }
         elsewhere = await partitions_elsewhere(self._broker, topic, request, call=call)
         for row in topic.partitions:
-            found = elsewhere.get(row.number)
-            if found is None and row.number in here:
-                found = partition_message(here[row.number])
+            found, mine = elsewhere.get(row.number), here.get(row.number)
+            if found is None and mine is not None and (mine.serves or row.leader is None):
+                found = partition_message(mine)
             message.partitions.append(found or row_message(row))
         return topic_service_pb2.GetTopicResponse(topic=message)
 
@@ -185,12 +185,18 @@ def topic_message(topic: TopicImage) -> topic_service_pb2.Topic:
 
 
 def partition_message(partition: HostedPartition) -> topic_service_pb2.Partition:
-    """Return a partition as its leader sees it, or as a replica that is not."""
+    """Return a partition as its leader sees it, or as a replica remembers it that has none."""
     message = row_message(partition.topic.partitions[partition.number])
     message.log_start_offset = partition.log_start
     message.high_watermark = partition.high_watermark
     message.last_stable_offset = partition.last_stable_offset
     message.size_bytes = partition.log.size_bytes
+    leader = partition.replica.leader
+    if leader is not None:
+        message.replica_logs.extend(
+            topic_service_pb2.ReplicaLog(node_id=node, log_end_offset=end)
+            for node, end in leader.replica_log_ends.items()
+        )
     return message
 
 

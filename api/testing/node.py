@@ -119,7 +119,7 @@ class TestingNode:
         """Open the gRPC door, where it was if it was open before."""
         if self._drained:  # nobody's time ran out since: as after a restart
             self._drained = False
-            await self._node.broker.members.start()
+            self._node.broker.members.start()
         door = TestingDoor(
             self._node.broker, self._world, where=self._where, failures=self.failures
         )

@@ -14,6 +14,7 @@ from cluster.controller.configs import TopicKind
 from cluster.controller.fields import (
     FieldReader,
     endpoints,
+    nodes,
     optional_string,
     partitions,
     string,
@@ -35,17 +36,21 @@ from cluster.controller.records import (
     TopicCreated,
     TopicDeleted,
     TopicFilesRemoved,
+    VoteWithheld,
 )
 from model.errors import DirectoryExit, DirectoryRefused, MalformedError
 from model.ids import GroupId, NodeId, ProducerId, RegistrationEpoch, TopicId, TopicName, WallMs
 
 ID_BYTES: Final = 16
+_ALL: Final = -1
+"""Instead of a node: all of them."""
 _HEAD: Final = struct.Struct(">IBB")  # bytes of the whole record, type, version
 _INT32: Final = struct.Struct(">i")
 _MS: Final = struct.Struct(">q")
 _BROKER: Final = struct.Struct(">i16sqB")
 _BROKER_MORE: Final = struct.Struct(">q16sHHB")  # remembered, incarnation, levels, standing
 _STANDING: Final = struct.Struct(">iqB")
+_VOTE: Final = struct.Struct(">i16s?")  # node, directory, withheld
 _LEVEL: Final = struct.Struct(">H")
 _LEVELS: Final = struct.Struct(">HH")
 _TOPIC: Final = struct.Struct(">BqI")  # kind, created, config version
@@ -115,6 +120,10 @@ def _raised(record: FeatureLevelRaised) -> bytes:
     return _LEVEL.pack(record.level)
 
 
+def _withheld(record: VoteWithheld) -> bytes:
+    return _VOTE.pack(record.node, record.directory, record.withheld)
+
+
 def _created(record: TopicCreated) -> bytes:
     return b"".join(
         (
@@ -140,8 +149,12 @@ def _group_configured(record: GroupConfigured) -> bytes:
     return string(record.group) + string_map(record.config)
 
 
-def _topic_only(record: TopicDeleted | TopicFilesRemoved) -> bytes:
-    return record.topic_id
+def _deleted(record: TopicDeleted) -> bytes:
+    return record.topic_id + nodes(record.nodes)
+
+
+def _files_removed(record: TopicFilesRemoved) -> bytes:
+    return record.topic_id + _INT32.pack(_ALL if record.node is None else record.node)
 
 
 def _allocated(record: ProducerIdsAllocated) -> bytes:
@@ -196,6 +209,14 @@ def _read_raised(reader: FieldReader) -> FeatureLevelRaised:
     return FeatureLevelRaised(level=reader.unpack(_LEVEL)[0])
 
 
+def _read_withheld(reader: FieldReader) -> VoteWithheld:
+    return VoteWithheld(
+        node=NodeId(reader.unpack(_INT32)[0]),
+        directory=reader.fixed(ID_BYTES),
+        withheld=reader.flag(),
+    )
+
+
 def _read_created(reader: FieldReader) -> TopicCreated:
     topic_id, name = TopicId(reader.fixed(ID_BYTES)), TopicName(reader.string())
     kind, created_at, config_version = reader.unpack(_TOPIC)
@@ -239,11 +260,16 @@ def _read_group_configured(reader: FieldReader) -> GroupConfigured:
 
 
 def _read_deleted(reader: FieldReader) -> TopicDeleted:
-    return TopicDeleted(topic_id=TopicId(reader.fixed(ID_BYTES)))
+    topic_id = TopicId(reader.fixed(ID_BYTES))
+    return TopicDeleted(topic_id=topic_id, nodes=() if reader.version == 1 else reader.nodes())
 
 
 def _read_files_removed(reader: FieldReader) -> TopicFilesRemoved:
-    return TopicFilesRemoved(topic_id=TopicId(reader.fixed(ID_BYTES)))
+    topic_id = TopicId(reader.fixed(ID_BYTES))
+    (node,) = (_ALL,) if reader.version == 1 else reader.unpack(_INT32)
+    if node < _ALL:
+        raise MalformedError("metadata record", 0, f"node {node}")
+    return TopicFilesRemoved(topic_id=topic_id, node=None if node == _ALL else NodeId(node))
 
 
 def _read_allocated(reader: FieldReader) -> ProducerIdsAllocated:
@@ -261,13 +287,14 @@ _ENCODE: Final[dict[type, tuple[int, int, Callable[[Any], bytes]]]] = {
     PartitionsAdded: (4, 2, _placed),
     PartitionsChanged: (5, 2, _placed),
     TopicConfigured: (6, 1, _configured),
-    TopicDeleted: (7, 1, _topic_only),
-    TopicFilesRemoved: (8, 1, _topic_only),
+    TopicDeleted: (7, 2, _deleted),
+    TopicFilesRemoved: (8, 2, _files_removed),
     ProducerIdsAllocated: (9, 1, _allocated),
     GroupConfigured: (10, 1, _group_configured),
     BrokerStandingChanged: (11, 1, _standing_changed),
     BrokerRemoved: (12, 1, _removed),
     FeatureLevelRaised: (13, 1, _raised),
+    VoteWithheld: (14, 1, _withheld),
 }
 """Type, the version that this release writes, body."""
 _DECODE: Final[dict[tuple[int, int], Callable[[FieldReader], MetadataRecord]]] = {
@@ -282,11 +309,14 @@ _DECODE: Final[dict[tuple[int, int], Callable[[FieldReader], MetadataRecord]]] =
     (5, 2): _read_changed,
     (6, 1): _read_configured,
     (7, 1): _read_deleted,
+    (7, 2): _read_deleted,
     (8, 1): _read_files_removed,
+    (8, 2): _read_files_removed,
     (9, 1): _read_allocated,
     (10, 1): _read_group_configured,
     (11, 1): _read_standing_changed,
     (12, 1): _read_removed,
     (13, 1): _read_raised,
+    (14, 1): _read_withheld,
 }
 """By type and version."""

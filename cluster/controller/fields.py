@@ -16,6 +16,7 @@ from model.ids import LeaderEpoch, NodeId, Offset
 ItemT = TypeVar("ItemT")
 
 _U16: Final = struct.Struct(">H")
+_I32: Final = struct.Struct(">i")
 _U32: Final = struct.Struct(">I")
 _ENDPOINT_PORT: Final = struct.Struct(">H")
 _PARTITION: Final = struct.Struct(">iiiHHH")  # number, leader, epoch; replicas, ISR, ELR: how many
@@ -49,6 +50,11 @@ def endpoints(rows: tuple[Endpoint, ...]) -> bytes:
         string(row.listener) + string(row.host) + _ENDPOINT_PORT.pack(row.port) for row in rows
     ]
     return _U32.pack(len(rows)) + b"".join(encoded)
+
+
+def nodes(ids: tuple[NodeId, ...]) -> bytes:
+    """Return a list of node ids."""
+    return _U32.pack(len(ids)) + struct.pack(f">{len(ids)}i", *ids)
 
 
 def partitions(rows: tuple[PartitionImage, ...]) -> bytes:
@@ -130,6 +136,14 @@ class FieldReader:
     def endpoints(self) -> tuple[Endpoint, ...]:
         """Return a list of endpoints."""
         return self._list(self._endpoint, least_bytes=6)
+
+    def nodes(self) -> tuple[NodeId, ...]:
+        """Return a list of node ids; they rise, none stands there twice."""
+        at = self._at
+        found = self._list(lambda: NodeId(self.unpack(_I32)[0]), least_bytes=_I32.size)
+        if list(found) != sorted(set(found)) or (found and found[0] < 0):
+            raise MalformedError("metadata record", at, "node ids out of order")
+        return found
 
     def partitions(self) -> tuple[PartitionImage, ...]:
         """Return a list of partitions, as this version of the record writes them."""

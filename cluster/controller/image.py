@@ -120,6 +120,11 @@ class TopicImage:
         return len(self.partitions[0].replicas)
 
     @property
+    def holders(self) -> frozenset[NodeId]:
+        """Every node that has a replica of one of its partitions."""
+        return frozenset(node for row in self.partitions for node in row.replicas)
+
+    @property
     def etag(self) -> str:
         """Stands for this version of the config of this very topic, not of a later namesake."""
         return f"{self.topic_id.hex()}.{self.config_version}"
@@ -204,13 +209,22 @@ class MetadataImage:
     topics: Mapping[TopicName, TopicImage] = field(default_factory=lambda: MappingProxyType({}))
     topics_by_id: Mapping[TopicId, TopicImage] = field(default_factory=lambda: MappingProxyType({}))
     brokers: Mapping[NodeId, BrokerImage] = field(default_factory=lambda: MappingProxyType({}))
-    deleted: frozenset[TopicId] = frozenset()
-    """Topics that are gone while their files may still exist. No id is ever used again."""
+    deleted: Mapping[TopicId, frozenset[NodeId]] = field(
+        default_factory=lambda: MappingProxyType({})
+    )
+    """Topics that are gone, and the nodes that have not said yet that no file of them is left.
+
+    A node that was away finds here what it has to remove, however it caught up. No id is ever used
+    again.
+    """
     next_producer_id: ProducerId = _FIRST_PRODUCER
     group_configs: Mapping[GroupId, Mapping[str, str]] = field(
         default_factory=lambda: MappingProxyType({})
     )
     """What is set for consumer groups, by the setting's name; groups without any are not here."""
+    votes_withheld: Mapping[NodeId, bytes] = field(default_factory=lambda: MappingProxyType({}))
+    """Nodes whose vote an operator has taken, and under which directory: they get none by
+    themselves."""
     feature_level: int = 1
     """What every node must be able to write and read (P66)."""
 

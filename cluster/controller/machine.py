@@ -75,6 +75,7 @@ from cluster.controller.records import (
     TopicCreated,
     TopicDeleted,
     TopicFilesRemoved,
+    VoteWithheld,
 )
 from cluster.controller.request import Circumstances, Request
 from cluster.controller.standing import (
@@ -97,6 +98,7 @@ from cluster.controller.topics import (
     replay_files_removed,
     topic_removed,
 )
+from cluster.controller.votes import WithholdVotes, replay_withheld, withhold_votes
 from model.ids import Index
 from model.result import Result
 
@@ -125,6 +127,7 @@ DECIDE: Final[Mapping[type, Decide]] = {
     TellRecovered: tell_recovered,
     TopicRemoved: topic_removed,
     TransferLeader: transfer_leader,
+    WithholdVotes: withhold_votes,
 }
 REPLAY: Final[Mapping[type, Replay]] = {
     BrokerRegistered: replay_registered,
@@ -140,6 +143,7 @@ REPLAY: Final[Mapping[type, Replay]] = {
     TopicCreated: replay_created,
     TopicDeleted: replay_deleted,
     TopicFilesRemoved: replay_files_removed,
+    VoteWithheld: replay_withheld,
 }
 
 

@@ -19,6 +19,8 @@ class QuorumMember(NamedTuple):
     """The newest entry that it is known to have durably; only the leader knows."""
     silent_ms: int | None = None
     """Since the leader heard it last, in steps of a tick; only the leader knows."""
+    vote_withheld: bool = False
+    """An operator has taken its vote: it gets none by itself."""
 
 
 class QuorumStatus(NamedTuple):
@@ -30,7 +32,7 @@ class QuorumStatus(NamedTuple):
     committed: Index
     """The newest entry that this node knows to be committed."""
     members: tuple[QuorumMember, ...]
-    """Voters first, each kind by node id."""
+    """Voters first, each kind by node id; then who is neither, and has lost its vote by hand."""
 
     @property
     def voters(self) -> tuple[QuorumMember, ...]:

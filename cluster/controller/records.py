@@ -64,6 +64,15 @@ class BrokerRemoved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VoteWithheld:
+    """An operator has taken the vote of a node under that directory, or allows it one again."""
+
+    node: NodeId
+    directory: bytes
+    withheld: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureLevelRaised:
     """From here on, formats of this level are written."""
 
@@ -122,13 +131,17 @@ class TopicDeleted:
     """A topic is gone; its files may be removed, and only now (P46)."""
 
     topic_id: TopicId
+    nodes: tuple[NodeId, ...] = ()
+    """Where files of it may be, rising; none: an older release did not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicFilesRemoved:
-    """Nothing of a deleted topic is on disk any more."""
+    """Nothing of a deleted topic is on a node's disk any more."""
 
     topic_id: TopicId
+    node: NodeId | None = None
+    """None: on nobody's; an older release did not say whose."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,4 +167,5 @@ MetadataRecord: TypeAlias = (
     | BrokerStandingChanged
     | BrokerRemoved
     | FeatureLevelRaised
+    | VoteWithheld
 )

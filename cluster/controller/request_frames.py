@@ -21,7 +21,18 @@ from cluster.controller.standing import SetStanding
 from cluster.controller.topics import TopicRemoved
 from cluster.peer.fields import BodyReader, listed, optional_string, string
 from cluster.peer.table import Family, Frame, FrameType, Manner, packed
-from model.ids import LeaderEpoch, NodeId, Offset, RegistrationEpoch, TopicId
+from model.ids import (
+    AppendTimeMs,
+    LeaderEpoch,
+    NodeId,
+    Offset,
+    RegistrationEpoch,
+    TopicId,
+    WallMs,
+)
+
+UNSAID_DATE: Final = WallMs(-1)
+UNSAID_TIME: Final = AppendTimeMs(-1)
 
 
 class BrokerHeartbeat(NamedTuple):
@@ -29,6 +40,10 @@ class BrokerHeartbeat(NamedTuple):
 
     node: NodeId
     registration_epoch: RegistrationEpoch
+    wall: WallMs = UNSAID_DATE
+    """The date where it is; -1: it does not say."""
+    append_time: AppendTimeMs = UNSAID_TIME
+    """What its append clock reads; -1 likewise."""
 
 
 class AskSeed(NamedTuple):
@@ -54,12 +69,13 @@ Asked: TypeAlias = (
 
 _NODE: Final = Struct(">i")
 _NODE_EPOCH: Final = Struct(">iq")
+_BEAT: Final = Struct(">iqqq")  # node, epoch; date, append time
 _REGISTER: Final = Struct(">i16sBq16sHH")  # node, directory, clean, remembered, incarnation, levels
 _VERSION: Final = Struct(">16siii")  # topic id, partition, leader epoch, partition epoch
 _FOLLOWERS: Final = Struct(">H")
 _LOG: Final = Struct(">16siiiq")  # topic id, partition, leader epoch; last epoch, log end
 _STANDING: Final = Struct(">B")
-_TOPIC: Final = Struct(">16s")
+_TOPIC: Final = Struct(">16si")  # topic id, node
 _NOTHING: Final = -1
 
 
@@ -190,6 +206,22 @@ def _read_allocate(reader: BodyReader) -> AllocateProducerIds:
     return AllocateProducerIds(node=NodeId(node))
 
 
+def _read_beat(reader: BodyReader) -> BrokerHeartbeat:
+    node, epoch, wall, append_time = reader.unpack(_BEAT)
+    sound = min(node, epoch) >= 0 and min(wall, append_time) >= _NOTHING
+    why = f"node {node} in epoch {epoch}, dates {wall} and {append_time}"
+    reader.check(sound, why, back=_BEAT.size)
+    return BrokerHeartbeat(
+        NodeId(node), RegistrationEpoch(epoch), WallMs(wall), AppendTimeMs(append_time)
+    )
+
+
+def _read_removed(reader: BodyReader) -> TopicRemoved:
+    topic_id, node = reader.unpack(_TOPIC)
+    reader.check(node >= 0, f"node {node}", back=_NODE.size)
+    return TopicRemoved(topic_id=TopicId(topic_id), node=NodeId(node))
+
+
 def _node_epoch(reader: BodyReader) -> tuple[NodeId, RegistrationEpoch]:
     node, epoch = reader.unpack(_NODE_EPOCH)
     reader.check(min(node, epoch) >= 0, f"node {node} in epoch {epoch}", back=_NODE_EPOCH.size)
@@ -206,7 +238,7 @@ def _row_version(reader: BodyReader) -> RowVersion:
 _ENCODE: Final[dict[type[Asked], tuple[FrameType, Callable[[Any], bytes]]]] = {
     AskSeed: (FrameType.ASK_SEED, lambda _: b""),
     RegisterBroker: (FrameType.REGISTER, _register),
-    BrokerHeartbeat: (FrameType.BROKER_HEARTBEAT, lambda asked: _NODE_EPOCH.pack(*asked)),
+    BrokerHeartbeat: (FrameType.BROKER_HEARTBEAT, lambda asked: _BEAT.pack(*asked)),
     AlterIsr: (FrameType.ALTER_ISR, _alter),
     AnswerForUnclean: (FrameType.ANSWER_FOR_UNCLEAN, _answer_for),
     TellRecovered: (FrameType.TELL_RECOVERED, _tell),
@@ -215,18 +247,19 @@ _ENCODE: Final[dict[type[Asked], tuple[FrameType, Callable[[Any], bytes]]]] = {
         FrameType.ALLOCATE_PRODUCER_IDS,
         lambda asked: _NODE.pack(asked.node),
     ),
-    TopicRemoved: (FrameType.TOPIC_REMOVED, lambda asked: _TOPIC.pack(asked.topic_id)),
+    TopicRemoved: (
+        FrameType.TOPIC_REMOVED,
+        lambda asked: _TOPIC.pack(asked.topic_id, asked.node),
+    ),
 }
 _DECODE: Final[dict[FrameType, Callable[[BodyReader], Asked]]] = {
     FrameType.ASK_SEED: lambda _: AskSeed(),
     FrameType.REGISTER: _read_register,
-    FrameType.BROKER_HEARTBEAT: lambda reader: BrokerHeartbeat(*_node_epoch(reader)),
+    FrameType.BROKER_HEARTBEAT: _read_beat,
     FrameType.ALTER_ISR: _read_alter,
     FrameType.ANSWER_FOR_UNCLEAN: _read_answer_for,
     FrameType.TELL_RECOVERED: _read_tell,
     FrameType.SET_STANDING: _read_set_standing,
     FrameType.ALLOCATE_PRODUCER_IDS: _read_allocate,
-    FrameType.TOPIC_REMOVED: lambda reader: TopicRemoved(
-        topic_id=TopicId(reader.unpack(_TOPIC)[0])
-    ),
+    FrameType.TOPIC_REMOVED: _read_removed,
 }

@@ -13,6 +13,7 @@ from cluster.controller.records import (
     ProducerIdsAllocated,
     TopicCreated,
     TopicDeleted,
+    VoteWithheld,
 )
 from model.ids import NodeId, ProducerId
 
@@ -40,6 +41,8 @@ def snapshot(image: MetadataImage) -> Iterator[MetadataRecord]:
             levels=broker.levels,
             standing=broker.standing,
         )
+    for node, directory in sorted(image.votes_withheld.items()):
+        yield VoteWithheld(node=node, directory=directory, withheld=True)
     for topic in image.topics.values():
         yield TopicCreated(
             topic_id=topic.topic_id,
@@ -51,8 +54,8 @@ def snapshot(image: MetadataImage) -> Iterator[MetadataRecord]:
             config=topic.config,
             partitions=topic.partitions,
         )
-    for topic_id in sorted(image.deleted):
-        yield TopicDeleted(topic_id=topic_id)
+    for topic_id, nodes in sorted(image.deleted.items()):
+        yield TopicDeleted(topic_id=topic_id, nodes=tuple(sorted(nodes)))
     for group, config in image.group_configs.items():
         yield GroupConfigured(group=group, config=config)
     if image.next_producer_id:

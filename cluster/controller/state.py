@@ -16,6 +16,7 @@ Invariants:
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -44,7 +45,10 @@ class MetadataState:
         self.topics: dict[TopicName, TopicImage] = {}
         self.topics_by_id: dict[TopicId, TopicImage] = {}
         self.brokers: dict[NodeId, BrokerImage] = {}
-        self.deleted: frozenset[TopicId] = frozenset()
+        self.deleted: Mapping[TopicId, frozenset[NodeId]] = MappingProxyType({})
+        """Topics that are gone, and who has not said yet that their files are; replaced whole."""
+        self.votes_withheld: Mapping[NodeId, bytes] = MappingProxyType({})
+        """Whose vote an operator has taken, and under which directory; replaced whole."""
         self.next_producer_id = ProducerId(0)
         self.feature_level = 1
         self.group_configs: dict[GroupId, Mapping[str, str]] = {}
@@ -153,21 +157,29 @@ class MetadataState:
             self.group_configs[group] = config
         self._groups_touched = True
 
-    def delete_topic(self, topic_id: TopicId) -> None:
-        """Forget a topic; remember its id until its files are gone."""
+    def delete_topic(self, topic_id: TopicId, nodes: AbstractSet[NodeId]) -> None:
+        """Forget a topic; remember its id until these nodes have said that its files are gone.
+
+        No nodes: who recorded it did not say; then all that had replicas, or may have had some.
+        """
         topic = self.topics_by_id.pop(topic_id, None)  # None: a snapshot tells of an earlier one
         if topic is not None:
             del self.topics[topic.name]
             self._touched[topic_id] = None
             self._count(topic.partitions, -1)
-        self.deleted |= {topic_id}
+        holders = nodes or (self.brokers.keys() if topic is None else topic.holders)
+        self._await_removals({**self.deleted, topic_id: frozenset(holders)})
 
-    def files_removed(self, topic_id: TopicId) -> None:
-        """Forget a deleted topic's id."""
-        self.deleted -= {topic_id}
+    def files_removed(self, topic_id: TopicId, node: NodeId | None) -> None:
+        """Wait for a node no more; forget a deleted topic's id with the last one. None: for all."""
+        nodes = self.deleted.get(topic_id, frozenset())
+        left = frozenset[NodeId]() if node is None else nodes - {node}
+        self._await_removals({**self.deleted, topic_id: left})
 
     def register(self, broker: BrokerImage) -> None:
-        """Take a node's newest registration."""
+        """Take a node's newest registration; under a new directory it is another member."""
+        if self.votes_withheld.get(broker.node, broker.directory) != broker.directory:
+            self.withhold_vote(broker.node, None)
         self.brokers[broker.node] = broker
         self._brokers_touched[broker.node] = None
 
@@ -183,6 +195,14 @@ class MetadataState:
         assert node in self.brokers, "METADATA_BROKER_EXISTS"
         del self.brokers[node]
         self._brokers_touched[node] = None
+        self._await_removals({one: nodes - {node} for one, nodes in self.deleted.items()})
+        self.withhold_vote(node, None)
+
+    def withhold_vote(self, node: NodeId, directory: bytes | None) -> None:
+        """Remember that a node's vote was taken under that directory; None: nothing of it."""
+        others = {one: there for one, there in self.votes_withheld.items() if one != node}
+        more = {} if directory is None else {node: directory}
+        self.votes_withheld = MappingProxyType(others | more)
 
     def raise_feature_level(self, level: int) -> None:
         """Take a feature level."""
@@ -199,6 +219,7 @@ class MetadataState:
             cluster_id=self.cluster_id,
             formed_at=self.formed_at,
             deleted=self.deleted,
+            votes_withheld=self.votes_withheld,
             next_producer_id=self.next_producer_id,
             feature_level=self.feature_level,
         )
@@ -238,6 +259,10 @@ class MetadataState:
             brokers=tuple(self.brokers[node] for node in touched if node in self.brokers),
             brokers_removed=tuple(gone),
         )
+
+    def _await_removals(self, deleted: Mapping[TopicId, frozenset[NodeId]]) -> None:
+        waiting = {topic_id: nodes for topic_id, nodes in deleted.items() if nodes}
+        self.deleted = MappingProxyType(waiting)
 
     def _existing(self, topic_id: TopicId) -> TopicImage:
         assert topic_id in self.topics_by_id, "METADATA_TOPIC_EXISTS"

@@ -1,4 +1,4 @@
-"""Topics come and go: create, delete, and the word that a deleted one's files are gone."""
+"""Topics come and go: create, delete, and each node's word that a deleted one's files are gone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -63,9 +63,10 @@ class DeleteTopic(Request[TopicImage]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicRemoved(Request[None]):
-    """Say that no file of a deleted topic is left. Saying it twice is saying it once."""
+    """Say that no file of a deleted topic is left on a node. Twice is as good as once."""
 
     topic_id: TopicId
+    node: NodeId
 
 
 def create_topic(
@@ -132,13 +133,14 @@ def delete_topic(
     check_not_internal(topic, "is not deleted")
     if request.validate_only:
         return Result((), topic)
-    return Result((TopicDeleted(topic_id=topic.topic_id),), topic)
+    deleted = TopicDeleted(topic_id=topic.topic_id, nodes=tuple(sorted(topic.holders)))
+    return Result((deleted,), topic)
 
 
 def topic_removed(
     state: MetadataState, request: TopicRemoved, _: Circumstances
 ) -> Result[MetadataRecord, None]:
-    """Decide; nothing to do for an id that is not waiting for it.
+    """Decide; nothing to do for an id that does not wait for this node.
 
     Raises:
         RequestError: INVALID_REQUEST, the topic was not deleted.
@@ -146,9 +148,9 @@ def topic_removed(
     if request.topic_id in state.topics_by_id:
         detail = f"topic {request.topic_id.hex()} has not been deleted"
         raise RequestError(ErrorCode.INVALID_REQUEST, detail, field="topic_id")
-    if request.topic_id not in state.deleted:
+    if request.node not in state.deleted.get(request.topic_id, ()):
         return Result((), None)
-    return Result((TopicFilesRemoved(topic_id=request.topic_id),), None)
+    return Result((TopicFilesRemoved(topic_id=request.topic_id, node=request.node),), None)
 
 
 def check_not_internal(topic: TopicImage, what: str) -> None:
@@ -168,13 +170,13 @@ def replay_created(state: MetadataState, created: TopicCreated) -> None:
 
 
 def replay_deleted(state: MetadataState, deleted: TopicDeleted) -> None:
-    """Forget the topic, remember its id."""
-    state.delete_topic(deleted.topic_id)
+    """Forget the topic, remember its id and who had it."""
+    state.delete_topic(deleted.topic_id, frozenset(deleted.nodes))
 
 
 def replay_files_removed(state: MetadataState, removed: TopicFilesRemoved) -> None:
-    """Forget the id."""
-    state.files_removed(removed.topic_id)
+    """Wait for that node no more."""
+    state.files_removed(removed.topic_id, removed.node)
 
 
 def _config(request: CreateTopic) -> Mapping[str, str]:

@@ -112,7 +112,8 @@ class BodyReader:
     def partition(self) -> PartitionId:
         """Return a partition's name."""
         topic, number = self.unpack(_PARTITION)
-        self.check(number >= 0, f"partition {number}", back=4)
+        if number < 0:
+            raise self.wrong(f"partition {number}", back=4)
         return PartitionId(TopicId(topic), number)
 
     def listed(self, item: Callable[[], ItemT], *, least_bytes: int) -> tuple[ItemT, ...]:
@@ -124,6 +125,13 @@ class BodyReader:
         """Return so many rows that take at least so many bytes each."""
         self.check(count * least_bytes <= self.left, f"{count} rows in {self.left} bytes")
         return tuple(item() for _ in range(count))
+
+    def fixed_rows(self, count: int, fields: Struct) -> tuple[tuple[Any, ...], ...]:
+        """Return so many rows of fixed width."""
+        size = count * fields.size
+        if size > self.left:
+            raise self.wrong(f"{count} rows in {self.left} bytes")
+        return tuple(fields.iter_unpack(self.view(size)))
 
     def finish(self) -> None:
         """Refuse bytes that no field took."""

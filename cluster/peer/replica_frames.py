@@ -194,25 +194,20 @@ _READ: Final[Mapping[FrameType, Callable[[BodyReader], OfOne]]] = {
 
 def _read_batches(reader: BodyReader) -> tuple[Batches, tuple[SentBatch, ...]]:
     to, epoch, start, end, watermark, log_start, closed, count = reader.unpack(_BATCHES)
-    sound = min(to, epoch, start, watermark, log_start, closed) >= 0
-    reader.check(sound, "a node, epoch, offset or time below 0", back=_BATCHES.size)
-    reader.check(start <= end, f"batches from {start} to {end}", back=_BATCHES.size)
-    rows = reader.rows(count, lambda: reader.unpack(_ROW), least_bytes=_ROW.size)
+    if min(to, epoch, start, watermark, log_start, closed) < 0:
+        raise reader.wrong("a node, epoch, offset or time below 0", back=_BATCHES.size)
+    if start > end:
+        raise reader.wrong(f"batches from {start} to {end}", back=_BATCHES.size)
+    rows = reader.fixed_rows(count, _ROW)
     check_rows(reader, rows, (start, end))
-    sizes = sum(size for _, _, size in rows)
-    reader.check(sizes == reader.left, f"batches of {sizes} bytes in {reader.left}")
-    message = Batches(
-        NodeId(to),
-        LeaderEpoch(epoch),
-        Offset(start),
-        Offset(end),
-        Offset(watermark),
-        Offset(log_start),
-        AppendTimeMs(closed),
-    )
-    return message, tuple(
-        SentBatch(Offset(base), AppendTimeMs(time), reader.view(size)) for base, time, size in rows
-    )
+    body, at = reader.rest(), 0
+    batches: list[SentBatch] = []
+    for base, time, size in rows:
+        batches.append(SentBatch(base, time, body[at : at + size]))
+        at += size
+    if at != len(body):
+        raise reader.wrong(f"batches of {at} bytes in {len(body)}", back=len(body))
+    return Batches(to, epoch, start, end, watermark, log_start, closed), tuple(batches)
 
 
 def check_rows(reader: BodyReader, rows: Sequence[tuple[int, ...]], span: tuple[int, int]) -> None:

@@ -46,6 +46,7 @@ class Family(Enum):
 
     LINK = "link"
     PING = "ping"
+    PART = "part"
     CALL = "call"
     RAFT = "raft"
     CONTROLLER = "controller"
@@ -71,6 +72,7 @@ class FrameType(IntEnum):
     LINK_REFUSED = 3
     PING = 4
     PONG = 5
+    PART = 6
     CALL_REFUSED = 8
     FORWARD = 9
     FORWARDED = 10
@@ -192,6 +194,7 @@ TABLE: Final[Mapping[FrameType, Row]] = MappingProxyType(
         FrameType.LINK_REFUSED: Row(Family.LINK, Manner.SAYS, 3, 1027),
         FrameType.PING: Row(Family.PING, Manner.ASKS, 0, 0),
         FrameType.PONG: Row(Family.PING, Manner.ANSWERS, 0, 0),
+        FrameType.PART: Row(Family.PART, Manner.SAYS, 5, 4 + (256 << 10)),
         FrameType.CALL_REFUSED: Row(Family.CALL, Manner.ANSWERS, 13, 256 << 10),
         FrameType.FORWARD: Row(Family.CALL, Manner.ASKS, 12, _BODY_MAX),
         FrameType.FORWARDED: Row(Family.CALL, Manner.ANSWERS, 0, _BODY_MAX),
@@ -214,7 +217,7 @@ TABLE: Final[Mapping[FrameType, Row]] = MappingProxyType(
         FrameType.SEED_ANSWER: _answers(27, _SMALL),
         FrameType.REGISTER: _asks(57, 64 << 10),
         FrameType.REGISTERED: _answers(64, 64 << 10),
-        FrameType.BROKER_HEARTBEAT: _asks(12),
+        FrameType.BROKER_HEARTBEAT: _asks(28),
         FrameType.HEARD: _answers(1),
         FrameType.ALTER_ISR: _asks(16, _ROWS),
         FrameType.ANSWER_FOR_UNCLEAN: _asks(16, _ROWS),
@@ -224,7 +227,7 @@ TABLE: Final[Mapping[FrameType, Row]] = MappingProxyType(
         FrameType.COUNTED: _answers(8),
         FrameType.ALLOCATE_PRODUCER_IDS: _asks(4),
         FrameType.PRODUCER_IDS: _answers(16),
-        FrameType.TOPIC_REMOVED: _asks(16),
+        FrameType.TOPIC_REMOVED: _asks(20),
         FrameType.DONE: _answers(0),
         FrameType.CREATE_TOPIC: _asks(12, _ROWS),
         FrameType.DELETE_TOPIC: _asks(3, 64 << 10),

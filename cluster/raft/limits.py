@@ -13,14 +13,15 @@ class RaftLimits:
     """Members begin an election up to so many ticks later, one less: by chance, not together."""
     heartbeat_ticks: int = 1
     """Never as many as `election_ticks`."""
-    append_bytes_max: int = 1 << 20
-    """Payload of one append; an entry that is longer goes alone."""
+    append_bytes_max: int = 192 << 10
+    """Payload of one append; an entry that is longer goes alone. With its head it is a frame that
+    nothing overtakes on a link (`cluster.peer.part.PART_BYTES`)."""
     window_appends_max: int = 64
     """Appends under way to one follower."""
     window_bytes_max: int = 8 << 20
     """Their payload: what a slow follower holds of a leader's memory."""
-    snapshot_chunk_bytes: int = 256 << 10
-    """Small enough that heartbeats come through between two."""
+    snapshot_chunk_bytes: int = 192 << 10
+    """The same, and small enough that heartbeats come through between two."""
     snapshot_bytes_max: int = 1 << 30
     """A follower takes no longer one; it is put together in memory."""
     kept_entries: int = 1_000

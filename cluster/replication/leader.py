@@ -55,7 +55,7 @@ from cluster.replication.events import (
     Trimmed,
 )
 from cluster.replication.high_watermark import CommitRule, Ends, Isr, high_watermark
-from cluster.replication.known_follower import NEVER, KnownFollower
+from cluster.replication.known_follower import EMPTY, NEVER, KnownFollower
 from cluster.replication.log_state import Extent, LogState
 from cluster.replication.truncation import parting
 from logstore.settings import Flush
@@ -171,6 +171,16 @@ class PartitionLeader:
     def isr(self) -> Isr:
         """Who is in sync: as committed, and as asked for."""
         return self._isr
+
+    @property
+    def replica_log_ends(self) -> Mapping[NodeId, Offset]:
+        """How far the logs of those replicas go that follow now, as they told last, and its own."""
+        known = {
+            peer: one.ends.log
+            for peer, one in self._followers.items()
+            if one.matched and one.ends is not EMPTY
+        }
+        return dict(sorted((known | {self._node: self._log}).items()))
 
     def next_to_send(self, to: NodeId) -> Offset:
         """Return the offset from which a follower is to be sent on."""

@@ -5,9 +5,10 @@ to take back who was taken for dead, and has the quorum know of every registered
 
 - a cluster that has no id yet is formed with this node's own;
 - leaderships go back to nodes that have returned (`controller_balance`);
+- a node whose date is not the majority's leads nothing (`cluster.controller.clocks`);
 - a node under a new directory takes the place of the member that it was, as a learner, and gets the
   vote that its old directory had; one that is new learns, and votes while fewer than
-  `VOTERS_WANTED` do.
+  `VOTERS_WANTED` do, unless an operator has taken its vote.
 
 A look that comes late says that this process itself stood still: what had come meanwhile is not
 read yet, so everybody gets a whole fresh session.
@@ -18,6 +19,7 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from cluster.controller.brokers import FormCluster
+from cluster.controller.clocks import Clocks
 from cluster.controller.image import (
     NO_INCARNATION,
     BrokerImage,
@@ -25,9 +27,10 @@ from cluster.controller.image import (
     MetadataImage,
     Standing,
 )
-from cluster.controller.request_frames import BrokerHeartbeat
+from cluster.controller.request_frames import UNSAID_DATE, BrokerHeartbeat
 from cluster.controller.sessions import Heard, Sessions
 from cluster.controller.standing import SetStanding
+from cluster.controller.votes import gets_no_vote
 from cluster.raft.voters import Voter
 from cluster.shell.controller_addresses import peer_address
 from cluster.shell.controller_balance import Balance
@@ -58,6 +61,7 @@ class ActiveController(DeathEvents):
             refused_ms=doors.settings.broker_refused_ms,
         )
         self._balance = Balance(doors)
+        self._clocks = Clocks()
         self._active = False
         self._under_way: set[object] = set()
         """What is proposed by tasks, so that none does what another one does."""
@@ -94,11 +98,29 @@ class ActiveController(DeathEvents):
         heard = self._sessions.heard(
             beat.node, beat.registration_epoch, broker=broker, now=self._now()
         )
-        if heard is Heard.UNFENCE:
-            one = ((beat.node, beat.registration_epoch),)
-            self._do(("back", one), self._set_standing(one, Standing.RUNNING))
+        if heard in {Heard.FINE, Heard.UNFENCE} and broker is not None:
+            self._judge(beat, broker)
         self._look_later()
         return heard
+
+    def _judge(self, beat: BrokerHeartbeat, broker: BrokerImage) -> None:
+        """Take back who was taken for dead; let lead, or not, by what its clock says."""
+        clocks, now = self._clocks, self._now()
+        voters = [one.node for one in self._quorum.configuration.voters]
+        if beat.wall != UNSAID_DATE:
+            clocks.told(beat.node, beat.wall, beat.append_time, now=now)
+        off_ms = clocks.off_ms(beat.node, voters)
+        doubted = clocks.in_doubt(beat.node, voters)
+        wanted = Standing.BARRED if doubted else Standing.RUNNING
+        one, was = ((beat.node, beat.registration_epoch),), broker.standing
+        if was is Standing.FENCED:
+            self._do(("back", one), self._set_standing(one, wanted))
+        elif off_ms is None or was is wanted or was not in {Standing.RUNNING, Standing.BARRED}:
+            return
+        elif ("clock", one) not in self._under_way:
+            event = "broker_clock_in_doubt" if doubted else "broker_clock_trusted"
+            self._doors.note(event, broker=beat.node, ahead_ms=off_ms)
+            self._do(("clock", one), self._set_standing(one, wanted))
 
     def elsewhere(self) -> RequestError:
         """Return where to ask instead, and under which address if it is known: *not done*."""
@@ -148,6 +170,7 @@ class ActiveController(DeathEvents):
         self._active = True
         image, me = self._quorum.image, self._doors.me
         self._doors.note("controller_active", term=self._quorum.term)
+        self._clocks.forget()
         self._fresh_sessions()
         if not image.cluster_id:
             self._do("form", self._form(FormCluster(cluster_id=me.cluster_id)))
@@ -183,8 +206,10 @@ class ActiveController(DeathEvents):
                 self._sessions.registered(broker, self._now())
             else:
                 self._sessions.ended(broker.node)
+                self._clocks.ended(broker.node)
         for node in delta.brokers_removed:
             self._sessions.ended(node)
+            self._clocks.ended(node)
         if delta.brokers:
             self._see_to_members()
             self._look_later()
@@ -268,14 +293,14 @@ class ActiveController(DeathEvents):
 
     def _outsiders(self) -> list[tuple[BrokerImage, bool]]:
         """Return which registered nodes are no members yet, or are to get a vote now."""
-        configuration = self._quorum.configuration
+        configuration, image = self._quorum.configuration, self._quorum.image
         wanted = VOTERS_WANTED - len(configuration.voters)
         found = []
-        for broker in self._quorum.image.brokers.values():
+        for broker in image.brokers.values():
             member = Voter(broker.node, broker.directory)
             had_vote = any(one.node == broker.node for one in configuration.voters)
             if member not in configuration.voters and broker.standing.may_join:
-                votes = had_vote or wanted > 0
+                votes = (had_vote or wanted > 0) and not gets_no_vote(image, broker)
                 if votes or member not in configuration.learners:
                     found.append((broker, votes))
         return found

@@ -22,7 +22,7 @@ from model.ids import MonotonicMs, NodeId
 CALM_MS: Final = 2_000
 """Without a node that comes or goes."""
 ROUND_MS: Final = 1_000
-"""Between two rounds of moves."""
+"""Between two rounds of moves, and between two looks for something to move."""
 
 
 class Balance:
@@ -85,11 +85,14 @@ class Balance:
         if moves:
             self._moving = True
             self._doors.spawn.start(self._move(moves), "leaders balanced")
+        else:  # what is to be moved has yet to be in sync: changes are waited for, and gathered
+            self._not_before = MonotonicMs(self._now() + ROUND_MS)
 
     async def _move(self, moves: list[TransferLeader]) -> None:
         try:
             moved = sum(await gather(*map(self._moved, moves)))
-            self._doors.note("leaders_balanced", partitions=moved)
+            if moved:
+                self._doors.note("leaders_balanced", partitions=moved)
         finally:
             self._moving = False
         if self._owed:

@@ -27,6 +27,7 @@ from cluster.controller.sessions import Heard
 from cluster.controller.standing import SetStanding
 from cluster.shell.controller_calls import ControllerCalls
 from cluster.shell.controller_doors import ControllerDoors, pause
+from cluster.shell.raft_member import TICK_MS
 from model.errors import DirectoryRefused, RequestError
 from model.ids import MonotonicMs, RegistrationEpoch
 
@@ -34,6 +35,8 @@ ANSWER_MS: Final = 5_000
 """For a change of metadata: longer than a quorum needs to elect, and to decide."""
 LEAVE_AGAIN_MS: Final = 100
 """Between two looks at what a stopping node still leads."""
+JUDGED_AGAIN_MS: Final = 50
+"""Between two looks at whether the registration is answered."""
 LAST_WORD_MS: Final = 2_000
 """For the last word; who hears none fences the node by proof."""
 
@@ -68,6 +71,7 @@ class ControllerClient:
         self._epoch: RegistrationEpoch | None = None
         self._held_until = MonotonicMs(0)
         self._stopping = False
+        self._is_refused = False
         self._is_replaced = False
         """A later process has this node's id: what is said under it would be said for that one."""
 
@@ -103,6 +107,14 @@ class ControllerClient:
             if known is not None and known.registration_epoch >= broker.registration_epoch:
                 return broker
             await pause(self._doors.clock, LEAVE_AGAIN_MS)
+
+    async def is_refused(self, *, patience_ms: int) -> bool:
+        """Tell whether the controller has refused this node; False also if it says nothing yet."""
+        clock = self._doors.clock
+        until = clock.monotonic_ms() + patience_ms
+        while self._epoch is None and not self._is_refused and clock.monotonic_ms() < until:
+            await pause(clock, JUDGED_AGAIN_MS)
+        return self._is_refused
 
     def session_held(self) -> bool:
         """Tell whether the controller counts this node among the living, as far as is known.
@@ -189,7 +201,8 @@ class ControllerClient:
     async def _register(self) -> BrokerImage:
         starting, me = self._starting, self._doors.me
         assert starting is not None, "CLIENT_REGISTERED"
-        self._remembered = RegistrationEpoch(self._remembered + 1)
+        before = self._remembered
+        self._remembered = RegistrationEpoch(before + 1)
         await self._doors.remember(self._remembered)
         request = RegisterBroker(
             node=me.node,
@@ -204,13 +217,31 @@ class ControllerClient:
             levels=starting.levels,
         )
         sent_at = self._doors.clock.monotonic_ms()
-        broker = await self._registered(request)
+        try:
+            broker = await self._registered(request)
+        except DirectoryRefused:
+            # Else an older copy of a directory would be let in once it has asked often enough.
+            self._remembered, self._is_refused = before, True
+            await self._doors.remember(before)
+            raise
         if broker.registration_epoch > self._remembered:
             self._remembered = broker.registration_epoch
             await self._doors.remember(self._remembered)
         self._epoch = broker.registration_epoch
-        self._held_until = MonotonicMs(sent_at + self._doors.settings.broker_session_ms)
+        self._held_until = MonotonicMs(sent_at + self._held_ms())
         return broker
+
+    def _held_ms(self) -> int:
+        """Return for how long an answer of the controller is good.
+
+        Who asks itself may have been cut off from the others for as long as a leader of the quorum
+        needs to find that.
+        """
+        settings = self._doors.settings
+        if self._doors.quorum.leader != self._doors.me.node:
+            return settings.broker_session_ms
+        cut_off_ms = settings.quorum_election_ticks * TICK_MS
+        return max(settings.broker_session_ms - cut_off_ms, 2 * settings.broker_heartbeat_ms)
 
     async def _registered(self, request: RegisterBroker) -> BrokerImage:
         """Ask until it is answered, or refused for good."""
@@ -253,12 +284,13 @@ class ControllerClient:
     async def _beat(self, now: MonotonicMs) -> Heard:
         """Send one heartbeat, and do what its answer says."""
         settings, me = self._doors.settings, self._doors.me
-        beat = BrokerHeartbeat(me.node, self.registration_epoch)
+        date, append_time = self._doors.clock.wall_ms(), self._doors.append_time()
+        beat = BrokerHeartbeat(me.node, self.registration_epoch, date, append_time)
         heard = await self._calls.once(beat, timeout_ms=settings.broker_heartbeat_ms)
         assert isinstance(heard, Heard), "CONTROLLER_ANSWERS_ITS_TYPES"
         match heard:
             case Heard.FINE:
-                self._held_until = MonotonicMs(now + settings.broker_session_ms)
+                self._held_until = MonotonicMs(now + self._held_ms())
             case Heard.UNFENCE | Heard.STOPPED:
                 self._held_until = MonotonicMs(0)
             case Heard.REGISTER:

@@ -12,7 +12,7 @@ from cluster.settings import ClusterSettings
 from cluster.shell.peer_asks import Encode
 from cluster.shell.peer_network import Address
 from cluster.shell.raft_quorum import RaftQuorum
-from model.ids import MonotonicMs, NodeId, RegistrationEpoch
+from model.ids import AppendTimeMs, MonotonicMs, NodeId, RegistrationEpoch
 from model.ports import Clock, Spawn
 
 PEER_LISTENER: Final = "peer"
@@ -65,6 +65,8 @@ class ControllerDoors:
     spawn: Spawn
     quorum: RaftQuorum
     links: ControllerLinks
+    append_time: Callable[[], AppendTimeMs]
+    """What this node's append clock reads."""
     settings: ClusterSettings
     note: Note
     remember: Callable[[RegistrationEpoch], Awaitable[None]]

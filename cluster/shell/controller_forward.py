@@ -26,6 +26,7 @@ from cluster.controller.state import MetadataState
 from cluster.controller.topics import TopicRemoved
 from cluster.shell.controller_calls import ControllerCalls
 from cluster.shell.controller_doors import ControllerDoors
+from cluster.shell.controller_votes import change_votes, with_withheld
 from cluster.shell.raft_waiting import Waiting
 from model.errors import ErrorCode, RequestError
 from model.ids import Index, MonotonicMs, NodeId
@@ -73,7 +74,7 @@ class ForwardingQuorum:
             else one._replace(is_heard=False)
             for one in status.members
         )
-        return status._replace(members=tuple(members))
+        return with_withheld(status._replace(members=tuple(members)), self.image)
 
     async def propose(self, request: Request[AnswerT]) -> AnswerT:
         """Have a change decided; see `QuorumPort.propose`.
@@ -109,9 +110,9 @@ class ForwardingQuorum:
         self._quorum.subscribe(listener)
 
     async def change_voters(self, add: tuple[NodeId, ...], remove: tuple[NodeId, ...]) -> None:
-        """Change the quorum's members, wherever it is led."""
+        """Change the quorum's voters by hand, wherever it is led."""
         if self._quorum.leader == self._me:
-            await self._quorum.change_voters(add, remove)
+            await change_votes(self._quorum, add, remove)
         else:
             await self._asked(ChangeVoters(add, remove), timeout_ms=VOTERS_MS)
 

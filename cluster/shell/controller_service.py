@@ -17,6 +17,7 @@ from cluster.controller.request_frames import Asked, BrokerHeartbeat
 from cluster.shell.controller_active import ActiveController
 from cluster.shell.controller_addresses import peer_address
 from cluster.shell.controller_doors import ControllerDoors
+from cluster.shell.controller_votes import change_votes
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId
 
@@ -69,7 +70,7 @@ class ControllerService:
 
     async def _change_quorum(self, asked: ChangeVoters | HandOver) -> None:
         if isinstance(asked, ChangeVoters):
-            await self._quorum.change_voters(asked.add, asked.remove)
+            await change_votes(self._quorum, asked.add, asked.remove)
         else:
             await self._quorum.transfer_leadership(asked.to)
 

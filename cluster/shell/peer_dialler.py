@@ -148,7 +148,7 @@ class Dialler:
         self._attempt = link
         self.proven(link)
 
-    # cluster.shell.peer_link.LinkOwner
+    # cluster.shell.peer_link_owner.LinkOwner
 
     def opened(self, link: PeerLink) -> None:
         """The host took the connection: somebody listens."""

@@ -94,7 +94,7 @@ class OpenLinks:
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._links: set[FrameConnection] = set()
+        self._links: dict[FrameConnection, None] = {}
         self._empty = asyncio.Event()
         self._empty.set()
 
@@ -104,12 +104,12 @@ class OpenLinks:
 
     def add(self, link: FrameConnection) -> None:
         """One stands."""
-        self._links.add(link)
+        self._links[link] = None
         self._empty.clear()
 
     def discard(self, link: FrameConnection) -> None:
         """One is gone."""
-        self._links.discard(link)
+        self._links.pop(link, None)
         if not self._links:
             self._empty.set()
 

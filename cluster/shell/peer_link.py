@@ -1,22 +1,25 @@
 """One link between two nodes, seen from one of its ends.
 
 Who dialled a link asks and says on it; the other end answers, and nothing else. So each pair of
-nodes has two links, nobody decides a tie, and what one node sends another arrives in its order.
+nodes has two links, nobody decides a tie, and what one node sends another arrives in its order,
+what is urgent and what is bulk each for itself.
 Format and handshake: docs/formats/peer_frames.md.
 
-Frames leave at the end of the tick, together and in the order in which they were given; their
-bytes are not copied and must not change any more. Answers are always read, even while the other
-end leaves unread what is said to it: else two ends could wait for each other. An end whose
-answers are not read takes no further frames.
+Frames leave at the end of the tick, together: what is urgent in its order, then bulk in its order,
+as far as the network takes it (`peer_outbox`). Their bytes are not copied and must not change any
+more. Answers are always read, even while the other end leaves unread what is said to it: else two
+ends could wait for each other. An end whose urgent answers are not read takes no further frames;
+for bulk it is told that there is no room.
 
 What is not understood ends the link: the other end is told why, as far as it listens.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from cluster.peer.handshake import Handshake, Link
 from cluster.peer.hello import LinkRefused, Reason, Side, decode, encode_refused
+from cluster.peer.part import Assembly
 from cluster.peer.ping import Ping, Pong, encode
 from cluster.peer.table import (
     FRAME_BYTES_MAX,
@@ -39,10 +42,12 @@ from cluster.shell.peer_doors import (
     UNPROVEN_LIMITS,
     PeerDoors,
 )
+from cluster.shell.peer_link_owner import LinkOwner
 from cluster.shell.peer_loss import Loss, loss_of
+from cluster.shell.peer_outbox import AHEAD_BYTES, Outbox
 from cluster.shell.peer_silence import LOOK_MS, Seen, Silence, Step
-from cluster.shell.peer_socket import bound_acknowledgements
-from cluster.shell.wire import LENGTH, PREFIX_BYTES, Buffer, FrameConnection
+from cluster.shell.peer_socket import bound_acknowledgements, bound_unsent
+from cluster.shell.wire import Buffer, FrameConnection
 from model.errors import MalformedError
 from model.ids import MonotonicMs, NodeId
 
@@ -57,41 +62,6 @@ def _nothing() -> None:
     """No timer is set."""
 
 
-class LinkOwner(Protocol):
-    """Whoever made a link. Calls come on the loop."""
-
-    def opened(self, link: "PeerLink") -> None:
-        """The connection stands; nothing is proven."""
-        ...
-
-    def proven(self, link: "PeerLink") -> None:
-        """Both ends know each other: `link.link` says who the other one is."""
-        ...
-
-    def heard(self, node: NodeId, now: MonotonicMs) -> None:
-        """Something came from a node that has proven itself."""
-        ...
-
-    def heard_at(self, node: NodeId) -> MonotonicMs:
-        """Return when something last came from a node, on any link."""
-        ...
-
-    def took(self, link: "PeerLink", frame: Frame) -> None:
-        """The other end says or asks something.
-
-        Raises:
-            MalformedError: it cannot be read; the link ends.
-        """
-        ...
-
-    def ended(self, link: "PeerLink") -> None:
-        """Nothing comes any more and nothing can be said: once for each link that was opened.
-
-        `link.loss` says how; `link.refusal` which end refused what, if one did.
-        """
-        ...
-
-
 class PeerLink(FrameConnection):
     """See the module. Loop only.
 
@@ -101,7 +71,12 @@ class PeerLink(FrameConnection):
     """
 
     def __init__(
-        self, doors: PeerDoors, owner: LinkOwner, *, side: Side, expected: NodeId | None = None
+        self,
+        doors: PeerDoors,
+        owner: "LinkOwner[PeerLink]",
+        *,
+        side: Side,
+        expected: NodeId | None = None,
     ) -> None:
         """Wait for the connection. `expected`: whom the dialler calls; None: whoever answers."""
         memory = doors.memory
@@ -120,8 +95,10 @@ class PeerLink(FrameConnection):
         self._asks = Asks(doors.clock)
         self._silence: Silence | None = None
         self._received_at = MonotonicMs(0)
-        self._to_send: list[Buffer] = []
-        self._to_send_bytes = 0
+        self._outbox = Outbox()
+        self._is_full = False
+        """The transport has as much as it should: bulk waits."""
+        self._assembly = Assembly()
         self._behind_bytes = 0
         """What the kernel had not taken when that was last looked at: never less than it is."""
         self._behind_at = MonotonicMs(0)
@@ -166,7 +143,7 @@ class PeerLink(FrameConnection):
             raise unreachable(self.node, full)
         return await self._asks.answer(correlation, FrameType(frame[0]), timeout_ms=timeout_ms)
 
-    def belongs_to(self, owner: LinkOwner) -> None:
+    def belongs_to(self, owner: "LinkOwner[PeerLink]") -> None:
         """Tell another owner from now on."""
         self._owner = owner
 
@@ -186,6 +163,9 @@ class PeerLink(FrameConnection):
         self.host = host
         self._doors.open_links.add(self)
         bound_acknowledgements(self._transport)
+        bound_unsent(self._transport)
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=AHEAD_BYTES)
         self._set_timer(HANDSHAKE_MS, self._too_slow)
         self._owner.opened(self)
         self._answer_hello(self._handshake.begin())
@@ -203,7 +183,8 @@ class PeerLink(FrameConnection):
             if self.link is None:
                 self._answer_hello(self._handshake.take(frame))
             else:
-                self._take_proven(parse(frame, version=self.link.version))
+                version = self.link.version
+                self._take_frame(parse(frame, version=version), version)
         except LinkRefused as refused:
             self._refuse_link(refused)
         except UnknownFrameError as unknown:
@@ -218,36 +199,45 @@ class PeerLink(FrameConnection):
         self._refuse_link(LinkRefused(Reason.MALFORMED, why))
 
     def gather(self) -> list[Buffer]:
-        """Return the frames of this tick."""
-        parts, self._to_send = self._to_send, []
-        self._to_send_bytes = 0
+        """Return the frames of this tick, of bulk no more than is to be on its way at once."""
         self._asks.sent()
-        return parts
+        return self._outbox.take(0 if self._is_full else AHEAD_BYTES - self.unwritten_bytes)
 
     def flushed(self) -> None:
-        """See how much the other end leaves unread."""
+        """See how much the other end leaves unread: answers that nobody takes hold it back."""
         self._behind_bytes = self.unwritten_bytes
         self.count_unread()
+        if self.side is Side.LISTENS and self._behind_bytes > self.limits.unwritten_bytes_max:
+            super().pause_writing()
+        self._go_on()
 
     @property
     def waiting_bytes(self) -> int:
-        """Bytes that leave at the end of the tick."""
-        return self._to_send_bytes
+        """Bytes that leave at the end of the tick, or wait for room."""
+        return self._outbox.waiting_bytes
 
     def settled(self) -> bool:
-        """Nothing is owed beyond what `gather` returns."""
-        return True
+        """Tell whether all that was said is with the transport."""
+        self._go_on()
+        return not self._outbox.waiting_bytes
 
     def pause_writing(self) -> None:
-        """Answers that nobody takes hold further frames back; what is said holds nothing."""
-        if self.side is Side.LISTENS:
-            super().pause_writing()
+        """Let bulk wait; see `flushed` for what holds frames back that come."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """Let more of it leave, and take what was held back."""
+        self._is_full = False
+        super().resume_writing()
+        self._go_on()
 
     def closed(self, error: Exception | None) -> None:
         """Tell how it ended, unless it was ended from here."""
         self._finish(loss_of(error))
         self._cancel_timer()
         self._doors.open_links.discard(self)
+        self._doors.memory.give_back(self._assembly.held_bytes)
+        self._assembly = Assembly()
 
     # Frames.
 
@@ -266,6 +256,18 @@ class PeerLink(FrameConnection):
         else:
             self._set_timer(IDLE_MS, self._look_whether_idle)
         self._owner.proven(self)
+
+    def _take_frame(self, frame: Frame, version: int) -> None:
+        """Handle a frame, or the one whose last part it is."""
+        if frame.type is not FrameType.PART:
+            self._take_proven(frame)
+            return
+        held_bytes = self._assembly.held_bytes
+        whole = self._assembly.take(frame)
+        self._doors.memory.take(self._assembly.held_bytes)
+        self._doors.memory.give_back(held_bytes)
+        if whole is not None:
+            self._take_proven(parse(whole, version=version))
 
     def _take_proven(self, frame: Frame) -> None:
         row = frame.row
@@ -286,7 +288,7 @@ class PeerLink(FrameConnection):
 
     def _has_room(self, size: int) -> bool:
         """Tell whether so much more may be accepted. A loop may walk its buffer to say its size."""
-        left = ACCEPTED_BYTES_MAX - self._to_send_bytes - size
+        left = ACCEPTED_BYTES_MAX - self._outbox.waiting_bytes - size
         if self._behind_bytes <= left:
             return True
         now = self._clock.monotonic_ms()
@@ -296,11 +298,13 @@ class PeerLink(FrameConnection):
         return self._behind_bytes <= left
 
     def _append(self, parts: Sequence[Buffer], size: int) -> None:
-        self._to_send.append(LENGTH.pack(size))
-        # Python 3.12's gathering write never ends over an empty part that comes last.
-        self._to_send += [part for part in parts if len(part)]
-        self._to_send_bytes += PREFIX_BYTES + size
+        self._outbox.put(parts, size)
         self.flush_later()
+
+    def _go_on(self) -> None:
+        """Let the next of the bulk leave in the next tick, if there is room for it."""
+        if self._outbox.has_bulk and not self._is_full:
+            self.flush_later()
 
     # The end.
 

@@ -72,7 +72,7 @@ class PeerListener:
         self._owner = owner
         self._acceptor: Acceptor | None = None
         self._numbers = count(1)
-        self._unproven: set[PeerLink] = set()
+        self._unproven: dict[PeerLink, None] = {}
         self._proven: dict[_Whose, tuple[PeerLink, int]] = {}
         self._of_node: Counter[NodeId] = Counter()
 
@@ -110,13 +110,13 @@ class PeerListener:
         if len(self._unproven) >= UNPROVEN_MAX:
             return None
         link = PeerLink(self._doors, self, side=Side.LISTENS)
-        self._unproven.add(link)
+        self._unproven[link] = None
         return link
 
     def exhausted(self) -> None:
         """No descriptor was left: whoever dials comes again."""
 
-    # cluster.shell.peer_link.LinkOwner
+    # cluster.shell.peer_link_owner.LinkOwner
 
     def opened(self, link: PeerLink) -> None:
         """Wait for its hello."""
@@ -125,7 +125,7 @@ class PeerListener:
         """Replace an older link of the same node."""
         assert link.link is not None, "PEER_LINK_PROVEN"
         peer = link.link.peer
-        self._unproven.discard(link)
+        self._unproven.pop(link, None)
         whose = _whose(peer)
         for older, (other, _) in list(self._proven.items()):
             if older[:2] == whose[:2] and not self._is_another(other, whose):
@@ -149,7 +149,7 @@ class PeerListener:
 
     def ended(self, link: PeerLink) -> None:
         """Forget it."""
-        self._unproven.discard(link)
+        self._unproven.pop(link, None)
         if link.refusal is not None:
             self._owner.turned_away(link.host, link.refusal)
         if link.link is None or link.loss is None:

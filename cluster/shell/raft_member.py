@@ -27,6 +27,14 @@ TICK_MS: Final = 100
 """The core's unit of time: a heartbeat of the leader each, an election after some of them."""
 
 
+class EntriesForgotten(DirectoryRefused):
+    """This member has acknowledged entries that its directory does not hold any more.
+
+    The end of the log was damaged or lost, or the directory is an older copy of itself: that is
+    for whoever registers the node to tell. It has no voice in the quorum from here on.
+    """
+
+
 class QuorumLeader(NamedTuple):
     """Who leads the quorum, as far as this member knows."""
 
@@ -140,7 +148,7 @@ class RaftMember:
 
         Raises:
             OSError: the disk refused; nobody knows what is durable.
-            DirectoryRefused: what was committed cannot be read here.
+            DirectoryRefused: what was committed cannot be read here; EntriesForgotten.
         """
         self._finish_job()
         if not self.broken:
@@ -186,7 +194,7 @@ class RaftMember:
         node, last = self.node, self.node.log.last_index
         if isinstance(message, Heartbeat) and message.to == node.me and message.term >= node.term:
             if message.commit > last:  # it is no more than this member has acknowledged (P15)
-                raise DirectoryRefused(
+                raise EntriesForgotten(
                     DirectoryExit.FAILED,
                     f"{DIRECTORY}/*{SUFFIX} ends at entry {last}, and node {message.source.node}, "
                     f"which leads the quorum, was told of entry {message.commit} by this one: the "

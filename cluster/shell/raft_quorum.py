@@ -250,7 +250,7 @@ class RaftQuorum:
 
         Raises:
             StorageFailed: the disk refused; the node ends with exit 11.
-            DirectoryRefused: what was committed cannot be read here; the node ends with its code.
+            DirectoryRefused: what was committed cannot be read here; or EntriesForgotten.
         """
         assert not self._running, "QUORUM_RUNS_ONCE"
         self._running = True

@@ -6,7 +6,8 @@ kept.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from struct import Struct
+from typing import Final, NamedTuple
 
 from cluster.peer.replica_frames import SentBatch
 from logstore.partition_log import PartitionLog
@@ -16,8 +17,11 @@ from logstore.replicated import whole_from
 from logstore.segment import Segment
 from logstore.tail import ReadResult
 from model.errors import ErrorCode, RequestError
-from model.ids import Offset
+from model.ids import AppendTimeMs, Offset
 from model.record import BatchHeader, iter_batches
+
+_BASE: Final = Struct(">q")
+"""What a batch begins with: its base offset."""
 
 
 class Sent(NamedTuple):
@@ -92,6 +96,11 @@ def _from_files(log: PartitionLog, segment: Segment, plan: ReadPlan) -> FileRead
 
 def _from_tail(log: PartitionLog, found: ReadResult) -> Sent | FileRead:
     """Give each batch its time, segment by segment, as far as its rows are in memory."""
+    bases: list[Offset] = [_BASE.unpack_from(raw)[0] for raw in found.buffers]
+    time = _time_of_all(log, bases[0], bases[-1])
+    if time is not None:
+        same = [SentBatch(base, time, raw) for base, raw in zip(bases, found.buffers, strict=True)]
+        return Sent(found.next_offset, found.size_bytes, same)
     batches: list[SentBatch] = []
     size, end = 0, found.first_offset
     for raw in found.buffers:
@@ -106,6 +115,22 @@ def _from_tail(log: PartitionLog, found: ReadResult) -> Sent | FileRead:
     if not batches:
         return _times_from_files(log, found)
     return Sent(end, size, batches)
+
+
+def _time_of_all(log: PartitionLog, first: Offset, last: Offset) -> AppendTimeMs | None:
+    """Return the append time of batches that have it from one row, as what came in a tick has.
+
+    None: each must be looked at. `first`, `last`: where the first and the last of them begin.
+    """
+    segment = log.segment_of(first)
+    row = segment.times_at(first)  # takes in what was read of the segment, guesses too
+    if row is None or segment.guessed is not None:
+        return None
+    if first == last:
+        return row.append_time
+    if log.segment_of(last) is not segment or segment.times_at(last) != row:
+        return None
+    return row.append_time
 
 
 def _times_from_files(log: PartitionLog, found: ReadResult) -> FileRead:

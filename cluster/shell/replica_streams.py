@@ -8,7 +8,6 @@ Invariants:
     REPLICA_TIMER_ONCE    the streams are started once.
 """
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -28,6 +27,7 @@ from cluster.peer.replica_frames import OfOne, OfPartition, OfStream, decode, en
 from cluster.peer.table import Frame
 from cluster.replication.events import AnswerFor, IsrRefused, Judged, ProposeIsr
 from cluster.shell.hosted_partition import HostedPartition
+from cluster.shell.partition_turns import PartitionTurns
 from cluster.shell.partitions import Partitions
 from cluster.shell.replica_port import ReplicaDoors
 from cluster.shell.replica_sender import ReplicaSender
@@ -46,10 +46,6 @@ from model.ids import (
 
 BEAT_MS: Final = MonotonicMs(100)
 """How often each node tells the others what its append clock reads: closed time lags by so much."""
-_LOOK_BEATS: Final = 5
-"""Beats between two looks at a partition: several within `replica_lag_ms_max`."""
-_OPEN_LOOKS: Final = 2
-"""Looks after which a leader that has not answered is asked again."""
 _STOOD_STILL_MS: Final = 300
 """A beat later than this: nobody is judged before what had come meanwhile was read."""
 
@@ -67,7 +63,7 @@ class ReplicaStreams:
         self._touched: dict[PartitionId, None] = {}
         self._held: dict[PartitionId, AppendTimeMs] = {}
         """Partitions that report nothing before so much of the append clock is reserved."""
-        self._refused: set[PartitionId] = set()
+        self._refused: dict[PartitionId, None] = {}
         """To be opened again with the next beat."""
         self._full: set[PartitionId] = set()
         """To be opened again when the disk may have room."""
@@ -75,9 +71,7 @@ class ReplicaStreams:
         self._answers: list[RowVersion] = []
         self._listeners: list[Callable[[HostedPartition], None]] = []
         self._asked = False
-        self._beats = self._looks = self._at_once = 0
-        self._row: deque[HostedPartition] = deque()
-        """Partitions that are still to be looked at."""
+        self._turns = PartitionTurns(partitions)
         self._next_beat = MonotonicMs(0)
         self._stop: Callable[[], None] | None = None
         self.registration_epoch = RegistrationEpoch(0)
@@ -252,7 +246,7 @@ class ReplicaStreams:
         for stream in self._streams.values():
             stream.forget(where)
         self._held.pop(where, None)
-        self._refused.discard(where)
+        self._refused.pop(where, None)
 
     def role_changed(self, where: PartitionId) -> None:
         """This node has begun to lead, or does not lead any more."""
@@ -270,12 +264,17 @@ class ReplicaStreams:
                     raise MalformedError("CREDIT", 0, f"{said.size_bytes} bytes were never taken")
                 stream.sender.credited(said)
             case Beat(closed_time):
-                stream.owes_beat = closed_time
-                self._reserve(closed_time)
-                stream.answer_beat(self._doors.append_clock.reserved_until)
+                self._beaten(stream, closed_time)
             case BeatAnswer(closed_time):
                 before = self._promised.get(stream.node, closed_time)
                 self._promised[stream.node] = max(before, closed_time)
+
+    def _beaten(self, stream: ReplicaStream, closed_time: AppendTimeMs) -> None:
+        """Follow the append clock of a node that leads something here."""
+        if self._partitions.follow(stream.node):
+            stream.owes_beat = closed_time
+            self._reserve(closed_time)
+            stream.answer_beat(self._doors.append_clock.reserved_until)
 
     def _of_partition(self, stream: ReplicaStream, said: OfPartition) -> None:
         partition = self._partitions.by_id(said.partition)
@@ -301,7 +300,7 @@ class ReplicaStreams:
     ) -> bool:
         """Let a replica take what its leader says; tell whether its batches were appended."""
         if isinstance(message, Refused):
-            self._refused.add(said.partition)
+            self._refused[said.partition] = None
         if said.batches:
             size = sum(len(batch.raw) for batch in said.batches)
             try:
@@ -364,12 +363,12 @@ class ReplicaStreams:
     def _beat(self) -> None:
         """Tell the others what the clock reads; look after some of the partitions."""
         late_ms = self._doors.clock.monotonic_ms() - self._next_beat
-        self._beats += 1
+        self._turns.beat()
         if self._streams:
             closed_time = self._sender.append_time()
             for stream in self._streams.values():
                 stream.beat(closed_time)
-        refused, self._refused = self._refused, set()
+        refused, self._refused = self._refused, {}
         for where in refused:
             partition = self._partitions.by_id(where)
             if partition is not None:
@@ -380,21 +379,14 @@ class ReplicaStreams:
         self._beat_later()
 
     def _look_after(self) -> None:
-        """Look at the next few partitions, so that each has its turn within some beats."""
-        if self._beats % _LOOK_BEATS == 0 and not self._row:
-            self._row = deque(self._partitions)
-            self._at_once = -(-len(self._row) // _LOOK_BEATS)
-            self._looks += 1
+        """Look at those partitions whose turn it is."""
         judged = Judged(self._doors.links.heard_at(), self._doors.controller.session_held())
         now = self._doors.clock.monotonic_ms()
-        for _ in range(min(self._at_once, len(self._row))):
-            partition = self._row.popleft()
+        for partition in self._turns.next(session_held=judged.session_held):
             where = partition.log.id
-            if self._partitions.by_id(where) is not partition:
-                continue  # it is gone
             if partition.leads:
                 partition.replica.told(now, judged)
                 partition.tick_ended(now)  # retention may have moved its log start
-            elif self._looks % _OPEN_LOOKS == 0:
+            elif self._turns.opens:
                 partition.replica.open_again(even_following=where in self._full)
                 self._full.discard(where)

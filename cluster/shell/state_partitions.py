@@ -129,6 +129,11 @@ class StatePartitions(Generic[MachineT, RecordT]):
         """Look at the machine of one partition; raises as `read`."""
         return await self._led(number).ask(lambda machine, _: Result((), view(machine)))
 
+    @property
+    def led(self) -> Sequence[int]:
+        """The partitions that a machine of this node leads."""
+        return [number for number, replica in self._replicas.items() if replica.led is not None]
+
     def leads(self, number: int) -> bool:
         """Tell whether a machine of this node leads a partition."""
         replica = self._replicas.get(number)
@@ -146,6 +151,24 @@ class StatePartitions(Generic[MachineT, RecordT]):
         for number, leader in enumerate(self.leaders):
             if leader == elsewhere.node and not self.leads(number):
                 raise self._not_here(number)
+
+    def check_leads_all(self) -> None:
+        """Refuse who wants to see everything here while other nodes coordinate some of it.
+
+        Raises:
+            RequestError: NOT_COORDINATOR, COORDINATOR_LOADING.
+        """
+        for number in range(len(self.leaders)):
+            self._led(number)
+
+    def check_led(self, name: str) -> None:
+        """Refuse a name that belongs to no machine here; of a topic that is not there none does.
+
+        Raises:
+            RequestError: NOT_COORDINATOR, COORDINATOR_LOADING.
+        """
+        if self.exists:
+            self._led(partition_of(name))
 
     def leader_of(self, name: str) -> NodeId | None:
         """Return the node that coordinates what belongs to a name; None: none does now.

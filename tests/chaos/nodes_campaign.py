@@ -1,5 +1,6 @@
 """A campaign: nodes, clients, strikes one after the other, and the judgement at the end."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,10 @@ from tests.chaos.history import Exited, Fault, Healed, History, HistoryError, Ki
 from tests.chaos.history_reading import read_in_order
 from tests.chaos.nodes_acks import Acks
 from tests.chaos.nodes_crowd import READERS, WRITERS, ClientDied, Crowd
-from tests.chaos.nodes_drain import drained, ends, read_all, wait_for_group
+from tests.chaos.nodes_drain import drained, ends, read_all, read_on, wait_for_group
 from tests.chaos.nodes_outcome import Outcome, Row
 from tests.chaos.nodes_plan import BACK_S_MAX, GROUP, PARTITIONS, REPLICAS, RUN, TOPIC, Kind
-from tests.chaos.nodes_replicas import compare, verify
+from tests.chaos.nodes_replicas import compare, dumped, verify
 from tests.chaos.nodes_strikes import DEEDS, Blow, Strike, strikes
 from tests.chaos.nodes_watch import NotBack, Watch
 from tests.chaos.nodes_world import World
@@ -43,6 +44,11 @@ class Plan:
     """Records a second of each producer in each partition."""
     environment: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     """Of nodes."""
+    dump: bool = False
+    """Whether Apache's tool reads the files of all nodes in the end."""
+    lossy: bool = False
+    """Disks lie in such numbers that records must be lost: what is then left of the cluster need
+    not become whole."""
 
     @property
     def has_network(self) -> bool:
@@ -129,6 +135,8 @@ class Campaign:
             watch.healed("after the start")
             for volume in world.volumes.values():
                 volume.sync()  # a run without syncs loses records, not the topic
+            if world.volumes:
+                watch.writes_back("since all was on the disks")  # that is what it loses
             for strike in strikes(self._plan.counts, self._plan.seed, pause_s=self._plan.pause_s):
                 self._one(strike, scene)
             return self._drain(scene)
@@ -143,15 +151,18 @@ class Campaign:
         """Read all of it after a campaign that was broken off: what is missing is to be told."""
         scene.crowd.close()
         try:
-            scene.watch.healed("after it was broken off")  # a deposed leader shows what it has
+            if not self._plan.lossy:  # a deposed leader shows what it has
+                scene.watch.healed("after it was broken off")
             wanted = ends(scene.world.kafka())
             reader = History(scene.crowd.histories, "reads-all")
-            read_all(scene.world.kafka(), reader, wanted)
+            behind = read_on(scene.world.kafka(), reader, wanted)
             reader.close()
         except BROKEN as broken:
             self._problem(f"nor can it be read: {type(broken).__name__}: {broken}")
             return
-        for event in drained(wanted):
+        if behind:
+            self._problem(f"nor can all be read: it is at, and should come to, {behind}")
+        for event in drained({n: end for n, end in wanted.items() if n not in behind}):
             scene.history.note(event)
 
     def _one(self, strike: Strike, scene: Scene) -> None:
@@ -170,7 +181,8 @@ class Campaign:
         self._note_ends(world, history, ends_before)
         history.note(Healed(now_us()))
         watch.writes_back(f"after: {blow.what}")
-        watch.healed(f"after: {blow.what}")
+        taken_s = monotonic() - blow.mended_s
+        last = "" if self._plan.lossy else watch.healed(f"after: {blow.what}")
         healed_s = monotonic() - blow.mended_s
         silence = watch.silence(began if blow.counts_from_s is None else blow.counts_from_s)
         where = f"{silence.lane.at} by {silence.lane.door}"
@@ -178,11 +190,16 @@ class Campaign:
         self.outcome.rows.append(row)
         self._say(
             f"{len(self.outcome.rows):>4} {strike.kind:<11} {blow.what}: silent for "
-            f"{row.silence_s:.2f} s ({where}), in sync after {healed_s:.1f} s"
+            f"{row.silence_s:.2f} s ({where}), takes new records after {taken_s:.1f} s, all in "
+            f"sync after {healed_s:.1f} s"
+            f"{f' (last: {last[:200]})' if last else ''}"
         )
         if row.silence_s > BACK_S_MAX[strike.kind]:
-            limit = BACK_S_MAX[strike.kind]
-            self._problem(f"{blow.what}: silent for {row.silence_s:.2f} s ({where}), limit {limit}")
+            limit, load = BACK_S_MAX[strike.kind], os.getloadavg()[0]
+            self._problem(
+                f"{blow.what}: silent for {row.silence_s:.2f} s ({where}), limit {limit}; load of "
+                f"the machine {load:.1f}"
+            )
         if dead := world.dead():
             raise NodeFailed(f"nodes {dead} have ended by themselves: {_words(world, dead)}")
 
@@ -205,18 +222,20 @@ class Campaign:
         before = len(world.ends)
         world.stop()
         self._note_ends(world, history, before)
-        for number, code, _ in world.ends[before:]:
-            if code:
-                self._problem(f"node {number} stopped with exit code {code}")
+        for ended in world.ends[before:]:
+            if ended.code:
+                self._problem(f"node {ended.node} stopped with exit code {ended.code}")
 
     def _note_ends(self, world: World, history: History, first: int) -> None:
         """Write down how nodes ended."""
-        for number, code, odd in world.ends[first:]:
+        for number, code, odd, damage in world.ends[first:]:
             shows = any("Traceback" in line for line in odd)
             event = Exited(now_us(), who=f"node-{number}", code=code, traceback=shows)
             history.note(event)
             if shows:
                 self._problem(f"node {number} printed: {' | '.join(odd)[:800]}")
+            if damage and not self._plan.environment:  # nobody has harmed its files
+                self._problem(f"node {number}: {len(damage)} damaged places: {damage[0][:400]}")
 
     def _judge(self, histories: Path) -> None:
         try:
@@ -237,6 +256,17 @@ class Campaign:
         for number in world.nodes:
             for problem in verify(world.directory(number)):
                 self._problem(f"node {number}: {problem}")
+            if self._plan.dump:
+                self._dump(number, world.directory(number), sum(wanted.values()))
+
+    def _dump(self, number: int, directory: Path, records: int) -> None:
+        """Let Apache's tool read what a node has; that is at least the records of the topic."""
+        found = dumped(directory)
+        self.outcome.dumped += found.records
+        for problem in found.wrong:
+            self._problem(f"node {number}: kafka-dump-log: {problem}")
+        if found.records < records:
+            self._problem(f"node {number}: kafka-dump-log: {found.records} records, not {records}")
 
     def _problem(self, text: str) -> None:
         self.outcome.problems.append(text)

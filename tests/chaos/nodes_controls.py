@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -40,38 +41,34 @@ CUTS_A_RUN: Final = 2
 """Cuts behind each other before it is looked whether records were lost; if they must be."""
 
 
-def controls(seed: int, cuts_max: int, say: Callable[[str], None]) -> list[str]:
+def controls(asked: Plan, say: Callable[[str], None]) -> list[str]:
     """Run all controls; return what went another way than it must.
 
-    `cuts_max`: of those that are to have 20.
+    `asked`: how many power cuts those are to have at most that are to have 20, the seed and the
+    rate.
     """
     problems = []
     with tempfile.TemporaryDirectory(prefix="tidelog-chaos-disks-") as made:
         for control in CONTROLS:
-            cuts = min(control.cuts_max, cuts_max)
+            cuts = min(control.cuts_max, asked.counts[Kind.POWER_CUTS])
             shims = {path: str(_built(path, Path(made))) for path in set(control.disks.values())}
             disks = {n: {"LD_PRELOAD": shims[path]} for n, path in control.disks.items()}
+            dump = asked.dump and not control.loses
             say(f"control: {control.what}; at most {cuts} power cuts")
-            found = _run(control, disks, cuts=cuts, seed=seed, say=say)
+            plan = replace(asked, environment=disks, dump=dump, lossy=control.loses)
+            found = _run(control, plan, cuts=cuts, say=say)
             problems += found
             say(f"control: {control.what}: {'as it must be' if not found else found[0][:200]}")
     return problems
 
 
-def _run(
-    control: Control,
-    disks: Mapping[int, Mapping[str, str]],
-    *,
-    cuts: int,
-    seed: int,
-    say: Callable[[str], None],
-) -> list[str]:
+def _run(control: Control, asked: Plan, *, cuts: int, say: Callable[[str], None]) -> list[str]:
     """Run one control, in parts if it is to lose; return what went another way."""
     part = min(CUTS_A_RUN, cuts) if control.loses else cuts
     done = 0
     while done < cuts:
         folder = Path(tempfile.mkdtemp(prefix="tidelog-chaos-control-"))
-        plan = Plan({Kind.POWER_CUTS: part}, seed + done, environment=disks)
+        plan = replace(asked, counts={Kind.POWER_CUTS: part}, seed=asked.seed + done)
         outcome = Campaign(plan, folder, say=say).run()
         done += part
         say(f"control: {control.what}: {done} cuts, {outcome.lost} acknowledged records lost")

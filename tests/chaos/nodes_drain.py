@@ -79,6 +79,18 @@ def read_all(servers: str, history: History, wanted: Mapping[int, int]) -> None:
         NotBack: nothing comes, and there is more.
         KafkaException: a reader was refused.
     """
+    if behind := read_on(servers, history, wanted):
+        raise NotBack(f"nothing comes for {QUIET_S_MAX:.0f} s, and there is more: {behind}")
+
+
+def read_on(
+    servers: str, history: History, wanted: Mapping[int, int]
+) -> dict[int, tuple[int, int]]:
+    """Read as `read_all`, until nothing comes; return where it is not at the end, and the end.
+
+    Raises:
+        KafkaException: a reader was refused.
+    """
     consumer: Any = Consumer({**SETTINGS, "bootstrap.servers": servers})
     position = dict.fromkeys(wanted, 0)
     for number in wanted:
@@ -94,11 +106,11 @@ def read_all(servers: str, history: History, wanted: Mapping[int, int]) -> None:
             if seen:
                 until = monotonic() + QUIET_S_MAX
             elif monotonic() > until:
-                behind = {n: (position[n], end) for n, end in wanted.items() if position[n] < end}
-                raise NotBack(f"nothing comes for {QUIET_S_MAX:.0f} s, and there is more: {behind}")
+                break
     finally:
         consumer.close()
     history.note(Closed(history.clock()))
+    return {n: (position[n], end) for n, end in wanted.items() if position[n] < end}
 
 
 def _seen(messages: Sequence[Any]) -> list[Seen]:

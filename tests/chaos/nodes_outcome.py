@@ -36,6 +36,8 @@ class Outcome:
     """Anomalies of records that were acknowledged and are not there, or are another's."""
     batches: int = 0
     """Compared between the replicas."""
+    dumped: int = 0
+    """Records that Apache's tool has read in the files of all nodes."""
     seconds: float = 0.0
 
 
@@ -43,6 +45,10 @@ def table(outcome: Outcome) -> str:
     """Return the outcome for people."""
     lines = [f"{what:<56}{count:>12,}" for what, count in sorted(outcome.counts.items()) if count]
     lines.append(f"{'batches that are the same on all replicas':<56}{outcome.batches:>12,}")
+    if outcome.dumped:
+        lines.append(
+            f"{'records that kafka-dump-log has read on all nodes':<56}{outcome.dumped:>12,}"
+        )
     head = f"{'silence in a partition, s':<40}{'strikes':>8}{'median':>9}{'largest':>9}{'limit':>8}"
     lines += ["", head, *_silences(outcome.rows), ""]
     lines += [f"client: {note}" for note in outcome.notes[:20]]

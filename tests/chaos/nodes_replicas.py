@@ -7,18 +7,22 @@ compared in their order, not files.
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from logstore.paths import LOG, PARTITIONS, TIMES, parse_offset
 from logstore.times import decode as decode_times
 from model.errors import MalformedError
 from model.ids import Offset
 from model.record import BatchHeader, iter_batches
+from tests.interop.dump_log import Dumped, dump
 from tests.kill.node_process import ROOT
+
+DUMP_BYTES_MAX: Final = 16 << 20
+"""Of files in one call of Apache's tool: it prints a line for each record, and all are kept."""
 
 
 class Stored(NamedTuple):
@@ -123,3 +127,35 @@ def verify(directory: Path) -> list[str]:
     (row,) = json.loads(done.stdout)["items"]
     cut = row["cut"]
     return [f"verify: a start would cut {cut}"] if cut else []
+
+
+def dumped(directory: Path) -> Dumped:
+    """Let Apache's `kafka-dump-log` walk over every record of every partition in a directory."""
+    seen = Dumped(0, 0, 0, [])
+    for files in portions(sorted((directory / PARTITIONS).glob(f"*/*{LOG}")), DUMP_BYTES_MAX):
+        try:
+            part = dump(files)
+        except subprocess.TimeoutExpired as late:
+            part = Dumped(len(files), 0, 0, [f"{files[0]} and {len(files) - 1} more: {late}"[:500]])
+        seen = Dumped(
+            seen.files + part.files,
+            seen.batches + part.batches,
+            seen.records + part.records,
+            seen.wrong + part.wrong,
+        )
+    return seen
+
+
+def portions(files: Sequence[Path], bytes_max: int) -> Iterator[list[Path]]:
+    """Yield the files in their order, as many at once as hold so many bytes, but at least one."""
+    portion: list[Path] = []
+    left = bytes_max
+    for file in files:
+        size = file.stat().st_size
+        if portion and size > left:
+            yield portion
+            portion, left = [], bytes_max
+        portion.append(file)
+        left -= size
+    if portion:
+        yield portion

@@ -4,10 +4,11 @@ Producers and members of groups, of the SDK and of librdkafka, go on while nodes
 still, are cut off from each other, and all lose their power: in an order and in ways that the seed
 decides. After each strike writes must be back in time, and all replicas in sync, by themselves.
 Then everything is read, and what the clients wrote down is judged: nothing lost, nothing doubled,
-nothing out of order, no commit back; and the replicas' files are compared. With `--controls`
-disks lie meanwhile, in numbers that must lose records, or must not (`nodes_controls.py`).
+nothing out of order, no commit back; the replicas' files are compared, and read by Apache's
+`kafka-dump-log`. With `--controls` disks lie meanwhile, in numbers that must lose records, or must
+not (`nodes_controls.py`).
 
-Exit 0: all is well. 1: not. 2: this machine cannot do a kind of fault that was not left out.
+Exit 0: all is well. 1: not. 2: this machine cannot do something that was not left out.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from tests.chaos.nodes_campaign import Campaign, Plan
 from tests.chaos.nodes_controls import controls
 from tests.chaos.nodes_outcome import Outcome, table
 from tests.chaos.nodes_plan import Kind
+from tests.interop.fetched import MissingError, java_classes
 from tests.powercut import volume
 
 INSIDE: Final = "TIDELOG_CHAOS_INSIDE"
@@ -42,6 +44,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--without", type=_kinds, default=(), help="likewise, left out")
     parser.add_argument("--pause-seconds", type=float, default=20.0)
     parser.add_argument("--rate", type=float, default=5.0, help="records/s, producer and partition")
+    parser.add_argument(
+        "--without-dump-log", action="store_true", help="do not let kafka-dump-log read the files"
+    )
     parser.add_argument("--controls", action="store_true", help="only: power cuts of lying disks")
     parser.add_argument("--keep", action="store_true", help="keep the folder also if all is well")
     return parser.parse_args(arguments)
@@ -59,17 +64,29 @@ def plan_of(options: argparse.Namespace) -> Plan:
     for kind in COUNTS:
         if kind in options.without or (options.only and kind not in options.only):
             counts[kind] = 0
-    return Plan(counts, options.seed, pause_s=options.pause_seconds, rate=options.rate)
+    return Plan(
+        counts,
+        options.seed,
+        pause_s=options.pause_seconds,
+        rate=options.rate,
+        dump=not options.without_dump_log,
+    )
 
 
 def why_not(plan: Plan) -> list[str]:
-    """Return why kinds of faults that are wanted cannot be done here."""
+    """Return why something that is wanted cannot be done here, with what leaves it out."""
     reasons = {Kind.CUTS: nodes_network.why_not(), Kind.POWER_CUTS: volume.why_not()}
-    return [
+    told = [
         f"--without {kind}: {reason}"
         for kind, reason in reasons.items()
         if plan.counts[kind] and reason is not None
     ]
+    if plan.dump:
+        try:
+            java_classes()  # before anything is done: it is fetched once
+        except MissingError as missing:
+            told.append(f"--without-dump-log: {missing}")
+    return told
 
 
 def own_machine(*, has_network: bool) -> int:
@@ -113,7 +130,7 @@ def main(arguments: Sequence[str]) -> int:
         return own_machine(has_network=plan.has_network)
     signal(SIGTERM, lambda *_: sys.exit(143))  # so that everything is put back
     if options.controls:
-        problems = controls(options.seed, plan.counts[Kind.POWER_CUTS], say)
+        problems = controls(plan, say)
     else:
         problems = run(plan, keep=options.keep).problems
     say("FAIL" if problems else "PASS")

@@ -47,7 +47,7 @@ class Watch:
         return self._client.topics.get(TOPIC)
 
     def writes_back(self, what: str) -> None:
-        """Wait until every partition has taken, through each door, a record sent from now on.
+        """Wait until every partition has taken, through each door, a record from now on.
 
         Raises:
             NotBack: one does not, with its name.
@@ -66,25 +66,32 @@ class Watch:
                 )
             Event().wait(LOOK_S)
 
-    def healed(self, what: str) -> None:
+    def healed(self, what: str) -> str:
         """Wait until every replica is in sync, and the cluster calls itself healthy.
+
+        Returns what was in the way last; nothing: all was well at the first look.
 
         Raises:
             NotBack: it does not come to that.
         """
+        last = ""
 
         def look() -> bool | None:
+            nonlocal last
             cluster, topic = self._client.cluster.get(), self.topic()
             full = [one for one in topic.partitions if len(one.in_sync_replicas) == REPLICAS]
-            all_good = len(full) == PARTITIONS and cluster.status == "healthy"
-            return all_good or None
+            if len(full) == PARTITIONS and cluster.status == "healthy":
+                return True
+            lacking = PARTITIONS - len(full)
+            told = [f"{lacking} of {PARTITIONS} partitions lack replicas in sync"] * bool(lacking)
+            last = "; ".join([*told, *cluster.reasons]) or cluster.status
+            return None
 
         try:
             self._until(look, "")
         except NotBack:
-            cluster = self._client.cluster.get()
-            why = f"{cluster.status}: {'; '.join(cluster.reasons)}"
-            raise NotBack(f"{HEALED_S_MAX:.0f} s {what} the cluster is {why}") from None
+            raise NotBack(f"{HEALED_S_MAX:.0f} s {what}: {last}") from None
+        return last
 
     def silence(self, since_s: float) -> Silence:
         """Return the longest time without acks since a time, monotonic, in s."""

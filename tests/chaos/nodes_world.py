@@ -5,12 +5,12 @@ directories are in the folder.
 """
 
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from tests.chaos.nodes_network import Network
 from tests.chaos.nodes_plan import NUMBERS
@@ -24,6 +24,20 @@ DEVICE_BYTES: Final = 4 << 30
 """Of each volume; a run of all 110 faults fills a quarter of it."""
 NODE_SETTINGS: Final = ("log.checkpoint_ms=5000",)
 """Often, so that recovery meets checkpoints of every age."""
+DAMAGE: Final = '"event":"log_corrupt"'
+"""In a log line of a node that believes its files to be damaged."""
+
+
+class Ended(NamedTuple):
+    """A node's process that is no more."""
+
+    node: int
+    code: int
+    """Its exit code."""
+    odd: list[str]
+    """Lines that are no log lines: a traceback, say."""
+    damage: list[str]
+    """Log lines that tell of damaged files."""
 
 
 @dataclass(slots=True)
@@ -36,8 +50,7 @@ class World:
     environment: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     """What is added to each node's."""
     volumes: dict[int, Volume] = field(default_factory=dict)
-    ends: list[tuple[int, int, Sequence[str]]] = field(default_factory=list)
-    """Node, exit code and lines that are no log lines, of each process that has ended."""
+    ends: list[Ended] = field(default_factory=list)
     _network: Network | None = None
     _cluster: Processes = field(init=False)
     _stack: ExitStack = field(default_factory=ExitStack)
@@ -132,7 +145,8 @@ class World:
         return [number for number, node in self.nodes.items() if not node.running]
 
     def _note_end(self, number: int, code: int) -> None:
-        self.ends.append((number, code, self.nodes[number].odd_lines()))
+        node = self.nodes[number]
+        self.ends.append(Ended(number, code, node.odd_lines(), told_of_damage(node)))
 
     def _settle(self, number: int, node: NodeProcess) -> None:
         """Put a node where it belongs."""
@@ -144,6 +158,12 @@ class World:
             node.host, node.within = network.address(number), network.within(number)
             node.ports = dict(PORTS)
             node.settings = (*SETTINGS, *NODE_SETTINGS, *_networked(network, number))
+
+
+def told_of_damage(node: NodeProcess) -> list[str]:
+    """Return the lines in which a node's latest process has told of damaged files."""
+    lines = (node.said / f"node-{node.starts:04d}.log").read_text(errors="replace").splitlines()
+    return [line for line in lines if DAMAGE in line]
 
 
 def _networked(network: Network, number: int) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -16,8 +17,10 @@ from tests.chaos.history import Ack, AnyEvent, Send, write_all
 from tests.chaos.nodes_acks import Acks, Lane
 from tests.chaos.nodes_plan import PARTITIONS as PARTITION_COUNT
 from tests.chaos.nodes_plan import TOPIC, Kind
-from tests.chaos.nodes_replicas import compare
+from tests.chaos.nodes_replicas import compare, dumped, portions
 from tests.chaos.nodes_strikes import CUTS, strikes
+from tests.interop.dump_log import Dumped
+from tests.interop.fetched import MissingError
 
 ROOT = Path(__file__).parents[2]
 TOPIC_ID = "0123456789abcdef0123456789abcdef"
@@ -31,6 +34,8 @@ needs_clients = pytest.mark.skipif(
 def test_a_kill_and_a_pause_lose_nothing_and_writes_are_back_in_time() -> None:
     command = [sys.executable, "-m", "tests.chaos.nodes_run", "--without", "cuts,power-cuts"]
     command += ["--kills", "1", "--pauses", "1", "--pause-seconds", "4"]
+    if not all(map(which, ("java", "javac", "mvn"))):
+        command.append("--without-dump-log")
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
     assert run.stdout.endswith("PASS\n")
@@ -46,8 +51,17 @@ def test_what_a_machine_cannot_do_is_told_and_not_left_out(
 
     monkeypatch.setattr(nodes_network, "which", lambda tool: None if tool == "iptables" else tool)
     monkeypatch.setattr("os.geteuid", lambda: 0)
+
+    def no_classes() -> str:
+        raise MissingError("java is not installed")
+
+    monkeypatch.setattr(nodes_run, "java_classes", no_classes)
     assert nodes_run.main(["--only", "cuts"]) == 2
-    assert "--without cuts: not installed: iptables" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "--without cuts: not installed: iptables" in told
+    assert "--without-dump-log: java is not installed" in told
+    assert nodes_run.main(["--only", "cuts", "--without-dump-log"]) == 2
+    assert "java" not in capsys.readouterr().err
 
 
 def test_a_seed_says_everything_about_the_strikes() -> None:
@@ -93,6 +107,24 @@ def test_silence_is_what_no_producer_of_a_door_has_broken(tmp_path: Path) -> Non
     missing = acks.missing_since(3_400_000)
     assert Lane("kafka", "orders/3") not in missing
     assert len(missing) == 2 * PARTITION_COUNT - 1
+
+
+def test_a_lane_that_is_far_behind_takes_records_all_the_same(tmp_path: Path) -> None:
+    for door in ("sdk", "kafka"):
+        _producer(tmp_path, f"w-{door}-1", [1_000])
+    late = "".join(
+        f'{{"f":"send","t":2000000,"at":"{TOPIC}/{number}","n":1}}\n'
+        f'{{"f":"ack","t":{ack_us},"at":"{TOPIC}/{number}","n":1,"offset":1}}\n'
+        for number, ack_us in enumerate([8_000_001] * (PARTITION_COUNT - 1) + [8_000_000])
+    )
+    for door in ("sdk", "kafka"):
+        with (tmp_path / f"w-{door}-1.jsonl").open("a") as file:
+            file.write(late)
+    acks = Acks(tmp_path)
+    acks.look()
+    last = f"{TOPIC}/{PARTITION_COUNT - 1}"  # its ack may have been on its way already
+    assert acks.missing_since(3_000_000) == [Lane("sdk", last), Lane("kafka", last)]
+    assert acks.back_since(2_999_999)
 
 
 def _replica(folder: Path, values: list[bytes], *, time: int = 1_000, cut_at: int = 99) -> Path:
@@ -149,3 +181,28 @@ def test_a_replica_that_is_not_the_same_is_told(
         {0: 4},
     )
     assert any(told in problem for problem in found.problems), found.problems
+
+
+def test_files_go_to_the_other_reader_in_portions_and_all_its_complaints_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = (3, 4, 9, 0, 5)
+    folder = tmp_path / PARTITIONS / f"{TOPIC_ID}-0"
+    folder.mkdir(parents=True)
+    files = [folder / by_offset(Offset(number), LOG) for number in range(len(sizes))]
+    for file, size in zip(files, sizes, strict=True):
+        file.write_bytes(bytes(size))
+    split = [[file.stat().st_size for file in part] for part in portions(files, 7)]
+    assert split == [[3, 4], [9], [0, 5]]
+    monkeypatch.setattr("tests.chaos.nodes_replicas.DUMP_BYTES_MAX", 7)
+
+    def dump(part: list[Path]) -> Dumped:
+        if files[-1] in part:
+            raise subprocess.TimeoutExpired("java", 120)
+        return Dumped(len(part), 2, 10, ["not as it should be"] if files[2] in part else [])
+
+    monkeypatch.setattr("tests.chaos.nodes_replicas.dump", dump)
+    seen = dumped(tmp_path)
+    assert (seen.files, seen.batches, seen.records, len(seen.wrong)) == (5, 4, 20, 2)
+    assert seen.wrong[0] == "not as it should be"
+    assert "timed out" in seen.wrong[1]

@@ -8,8 +8,10 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
 from tests.cluster.compose_engine import run, tidelog_in
-from tests.cluster.compose_load import PARTITIONS, PATIENCE_S, TOPIC, client
+from tests.cluster.topics import TOPIC, client
+from tests.cluster.waiting import PATIENCE_S
 
+PARTITIONS: Final = 3
 NODES: Final = (1, 2, 3)
 HOST: Final = "127.0.0.1"
 OUTSIDE: Final = {1: f"{HOST}:19092", 2: f"{HOST}:29092", 3: f"{HOST}:39092"}
@@ -46,7 +48,7 @@ def client_sees(servers: str) -> dict[int, str]:
 def sent_to(server: str) -> list[str | None]:
     """Send one record to each partition, with little patience; return why it was not acknowledged.
 
-    None: it was.
+    None: it was. The numbers in them are not of the load, see the judge.
     """
     told: list[str | None] = []
     producer = Producer({**client(server), "acks": "all", "message.timeout.ms": 5_000})

@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Sequence
+from os import environ
 from typing import Any, Final
 
 from tests.cluster.compose_file import ROOT
@@ -74,10 +75,15 @@ def compose(*words: str, stdin: str = "", patience_s: float = PATIENCE_S) -> str
 
 
 def build() -> None:
-    """Make the nodes' image and the client's; raises as `run`."""
-    compose("build", patience_s=BUILD_S)
+    """Make the nodes' image and the client's; raises as `run`.
+
+    Where TIDELOG_BASE_IMAGE names one, it is their base.
+    """
+    base = environ.get("TIDELOG_BASE_IMAGE")
+    told = () if base is None else ("--build-arg", f"BASE={base}")
+    compose("build", *told, patience_s=BUILD_S)
     recipe = (ROOT / "tests/cluster/kcat.Dockerfile").read_text()
-    docker("build", "-t", KCAT, "-", stdin=recipe, patience_s=BUILD_S)
+    docker("build", *told, "-t", KCAT, "-", stdin=recipe, patience_s=BUILD_S)
 
 
 def tidelog_in(service: str, *words: str, stdin: str = "") -> str:

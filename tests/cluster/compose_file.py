@@ -131,9 +131,8 @@ def problems(document: Mapping[str, Any], image: Mapping[str, str]) -> list[str]
     every: Mapping[str, Any] = document["services"]
     services = {name: one for name, one in every.items() if "profiles" not in one}
     wrong = [f"{name}: {why}" for name in services for why in _service(document, name, image)]
-    extras = [every[name] for name in every.keys() - services.keys()]
-    if any("ports" in one or "volumes" in one or "build" in one for one in extras):
-        wrong.append("what is started only on demand has neither ports nor volumes nor a build")
+    for name in every.keys() - services.keys():
+        wrong += [f"{name}: {why}" for why in _on_demand(every[name], services, image)]
     built = [name for name, service in services.items() if "build" in service]
     if len(built) != 1:
         wrong.append(f"build: belongs to one service, not to {len(built)}")
@@ -148,6 +147,18 @@ def problems(document: Mapping[str, Any], image: Mapping[str, str]) -> list[str]
     if hosts != list(services):
         wrong.append(f"the seeds are {', '.join(hosts)}, the services {', '.join(services)}")
     return wrong
+
+
+def _on_demand(
+    extra: Mapping[str, Any], services: Mapping[str, Any], image: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield what is wrong with a client that is started only on demand."""
+    if "ports" in extra or "volumes" in extra or "build" in extra:
+        yield "started on demand, it has neither ports nor volumes nor a build"
+    port = image["TIDELOG_LISTENERS__GRPC__BIND"].rpartition(":")[2]
+    told = extra["environment"]["TIDELOG_CLIENT__ADDRESS"].split(",")
+    if told != [f"{name}:{port}" for name in services]:
+        yield f"it knows {', '.join(told)}, and must know every node: any may be away"
 
 
 def _service(document: Mapping[str, Any], name: str, image: Mapping[str, str]) -> Iterator[str]:

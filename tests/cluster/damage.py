@@ -23,15 +23,16 @@ from time import monotonic
 from typing import Final
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from logstore.paths import INDEX, LOG, PARTITIONS, TIMES, parse_offset
 from logstore.times import decode
 from model.ids import Offset
 from model.record import BatchHeader, iter_batches
+from tests.cluster.loads import Load
 from tests.cluster.story import PARTITIONS as NUMBERS
-from tests.cluster.story import PATIENCE_S, RECORDS, TOPIC, Load, Story
+from tests.cluster.story import RECORDS, Story
+from tests.cluster.topics import TOPIC, create
+from tests.cluster.waiting import Broken, NotInTime
 
 ROWS: Final = ("running", "restart", "lost")
 SETTINGS: Final = (
@@ -55,8 +56,9 @@ class Damage(Story):
         """Harm one node after the other; return what went wrong."""
         self.nodes.start()
         try:
-            self._create()
-            load = Load(self.nodes.kafka())
+            config = {"segment.bytes": str(SEGMENT_BYTES)}
+            create(self.nodes.kafka(), TOPIC, partitions=NUMBERS, config=config)
+            load = self.load
             load.start()
             try:
                 load.more(3 * RECORDS, "at first")
@@ -64,19 +66,13 @@ class Damage(Story):
                     self._row(row, number % 3 + 1, load)
             finally:
                 load.stop()
-            self._judge(load)
+            self._judge()
             self._compare()
-        except (TimeoutError, KafkaException) as broken:
+        except (Broken, KafkaException) as broken:
             self.problems.append(f"{type(broken).__name__}: {broken}")
         finally:
             self.nodes.close()
         return self.problems
-
-    def _create(self) -> None:
-        admin = AdminClient(self._client())
-        config = {"segment.bytes": str(SEGMENT_BYTES)}
-        created = admin.create_topics([NewTopic(TOPIC, NUMBERS, 3, config=config)])
-        created[TOPIC].result(PATIENCE_S)
 
     def _row(self, row: str, victim: int, load: Load) -> None:
         began = monotonic()
@@ -114,7 +110,7 @@ class Damage(Story):
             if mended >= harmed or passes[-2:] == [0, 0]:
                 return
             if monotonic() > until:
-                raise TimeoutError(f"{row}: {mended} of {harmed} segments are mended")
+                raise NotInTime(f"{row}: {mended} of {harmed} segments are mended")
             Event().wait(2.0)
 
     def _check_read(self, load: Load, where: str) -> None:

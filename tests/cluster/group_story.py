@@ -19,19 +19,18 @@ from typing import Final
 
 import tidelog
 from tests.cluster.processes import Processes
+from tests.cluster.sdk_loads import SdkLoad
+from tests.cluster.waiting import PATIENCE_S, Broken, NotInTime
 from tidelog.errors import TidelogError
 
 TOPIC: Final = "orders"
 GROUP: Final = "billing"
 PARTITIONS: Final = 6
 MEMBERS: Final = 3
-PATIENCE_S: Final = 60.0
-"""For what must come by itself."""
 RECORDS: Final = 50
 """Taken by each member before the next blow."""
 COMMIT_EVERY: Final = 10
 LOOK_S: Final = 0.01
-PAUSE_S: Final = 0.002
 
 
 @dataclass(slots=True, eq=False)
@@ -53,8 +52,6 @@ class Place:
 class Book:
     """What clients were told."""
 
-    acknowledged: dict[int, int] = field(default_factory=dict)
-    """By partition: how many records, all from offset 0 on."""
     committed: dict[int, int] = field(default_factory=dict)
     """By partition: the highest offset whose commit was acknowledged."""
     seen: dict[int, set[int]] = field(default_factory=dict)
@@ -74,6 +71,7 @@ class Story:
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         """Begin in a folder that is empty."""
         self.nodes = Processes(folder)
+        self._load = SdkLoad(self.nodes.url(), TOPIC)
         self.problems: list[str] = []
         self.pauses: list[float] = []
         self._say = say
@@ -86,15 +84,15 @@ class Story:
             await asyncio.to_thread(self.nodes.start)
             async with tidelog.connect(self.nodes.url()) as client:
                 await client.topics.create(TOPIC, partitions=PARTITIONS)
-                async with asyncio.TaskGroup() as tasks:
-                    running = [tasks.create_task(self._produce())]
+                async with self._load.running(), asyncio.TaskGroup() as tasks:
+                    running = []
                     for place, node in zip(self._places, self.nodes.nodes.values(), strict=True):
                         consuming = self._consume(place, first=node.doors.grpc)
                         running.append(tasks.create_task(consuming))
                     await self._blows(client, kills)
                     for task in running:
                         task.cancel()
-        except* (TimeoutError, TidelogError) as broken:
+        except* (Broken, TidelogError) as broken:
             self.problems += [f"{type(one).__name__}: {one}" for one in broken.exceptions]
         finally:
             self.nodes.close()
@@ -106,7 +104,13 @@ class Story:
             await self._go_on(f"before kill {number}")
             await self._blow(client, number)
         await self._go_on("at the end")
+        await self._load.finish()
+        await self._until(self._all_handed_out, "all that was acknowledged is handed out")
         await self._judge(client)
+
+    def _all_handed_out(self) -> bool:
+        seen, last_first = self._book.seen, reversed(self._load.acknowledged)
+        return all(at in seen.get(partition, ()) for partition, at in last_first)
 
     async def _blow(self, client: tidelog.Client, number: int) -> None:
         """Kill the coordinator, and see what becomes of commits and members."""
@@ -141,9 +145,12 @@ class Story:
 
     async def _healthy(self, client: tidelog.Client) -> None:
         """Wait until every partition has all its replicas in sync again."""
-        async with asyncio.timeout(PATIENCE_S):
-            while (await client.cluster.get()).status != "healthy":  # noqa: ASYNC110 - nodes tell of it only if asked
-                await asyncio.sleep(0.1)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while (await client.cluster.get()).status != "healthy":  # noqa: ASYNC110 - nodes tell of it only if asked
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            raise NotInTime("the cluster calls itself healthy again") from None
 
     async def _go_on(self, where: str) -> None:
         """Wait until every member has taken so many records more."""
@@ -161,28 +168,9 @@ class Story:
                 while not holds():  # noqa: ASYNC110 - what is waited for happens elsewhere
                     await asyncio.sleep(LOOK_S)
         except TimeoutError:
-            raise TimeoutError(f"{where}: {self._places}") from None
+            raise NotInTime(f"{where}: {self._places}") from None
 
     # What clients do.
-
-    async def _produce(self) -> None:
-        number = 0
-        async with (
-            tidelog.connect(self.nodes.url()) as client,
-            client.producer() as producer,
-        ):
-            while True:
-                acks = await asyncio.gather(
-                    *(
-                        producer.send(TOPIC, b"%d" % number, partition=partition)
-                        for partition in range(PARTITIONS)
-                    )
-                )
-                number += 1
-                for ack in acks:
-                    assert ack.offset is not None
-                    self._book.acknowledged[ack.partition] = ack.offset + 1
-                await asyncio.sleep(PAUSE_S)
 
     async def _consume(self, place: Place, *, first: str) -> None:
         """Be a member; connected to a node of its own at first, and then to any."""
@@ -229,13 +217,14 @@ class Story:
 
     async def _judge(self, client: tidelog.Client) -> None:
         await self._no_commit_is_lost(client, dict(self._book.committed), "at the end")
+        self.problems += self._load.errors[:5]
         book = self._book
         for partition, end in book.committed.items():
             missing = set(range(end)) - book.seen.get(partition, set())
             if missing:
                 self.problems.append(f"partition {partition}: never handed out: {min(missing)}")
         self._say(
-            f"{sum(book.acknowledged.values())} acknowledged, "
+            f"{len(self._load.acknowledged)} acknowledged, "
             f"{sum(map(len, book.seen.values()))} handed out, {book.again} of them again, "
             f"{sum(book.committed.values())} committed; "
             f"longest pauses: {', '.join(f'{one:.1f}' for one in sorted(self.pauses))} s"

@@ -6,29 +6,21 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from confluent_kafka.admin import AdminClient
-
+from tests.cluster import topics
+from tests.cluster.topics import Partition
+from tests.cluster.waiting import LOOK_S, PATIENCE_S, Broken, until
 from tests.kill.node_process import HOST, ROOT, NodeFailed, NodeProcess, free_ports
 
-T = TypeVar("T")
-
-LOOK_S: Final = 0.1
-PATIENCE_S: Final = 60.0
-"""For what must come by itself."""
 SETTINGS: Final = ("log.journal_file_bytes=4MiB", "log.reserve_bytes=16MiB")
 """Small journals, so that directories are quickly copied."""
 FENCED: Final = 12
-
-
-class Broken(Exception):  # noqa: N818 - says what happened
-    """What must hold does not; the text has the evidence."""
 
 
 @dataclass(slots=True)
@@ -44,22 +36,6 @@ class Ran:
         """Return the rows of a command that put out JSON."""
         found: list[dict[str, Any]] = json.loads(self.out)["items"]
         return found
-
-
-def until(look: Callable[[], T | None], what: str, *, patience_s: float = PATIENCE_S) -> T:
-    """Return what `look` finds, once it does.
-
-    Raises:
-        Broken: it does not.
-    """
-    end = monotonic() + patience_s
-    while True:
-        found = look()
-        if found is not None and found is not False:
-            return found
-        if monotonic() > end:
-            raise Broken(f"not within {patience_s:.0f} s: {what}")
-        Event().wait(LOOK_S)
 
 
 @dataclass(slots=True)
@@ -138,35 +114,21 @@ class LocalCluster:
         )
         return int(found)
 
-    def metadata(self, topic: str) -> dict[int, tuple[int, int, list[int]]]:
-        """Return leader, replicas in sync and replicas of each partition; -1: no leader."""
-        admin = AdminClient({"bootstrap.servers": self.addresses("kafka"), "log_level": 0})
-        rows = admin.list_topics(topic, timeout=PATIENCE_S).topics[topic].partitions
-        return {
-            number: (row.leader, len(row.isrs), list(row.replicas)) for number, row in rows.items()
-        }
+    def metadata(self, topic: str) -> dict[int, Partition]:
+        """Return what Kafka clients are told of each partition."""
+        return topics.described(self.addresses("kafka"), topic)
 
     def leader(self, topic: str, partition: int) -> int:
         """Return who leads a partition, once somebody does."""
+        return topics.leader(self.addresses("kafka"), partition, topic)
 
-        def look() -> int | None:
-            leader = self.metadata(topic).get(partition, (-1, 0, []))[0]
-            return leader if leader > 0 else None
-
-        return until(look, f"a leader of {topic}/{partition}")
-
-    def in_sync(self, topic: str, *, patience_s: float = PATIENCE_S) -> None:
+    def in_sync(self, topic: str) -> None:
         """Wait until every replica of a topic is in sync.
 
         Raises:
-            Broken: they are not.
+            NotInTime: they are not.
         """
-
-        def look() -> bool:
-            rows = self.metadata(topic).values()
-            return bool(rows) and all(isr == len(replicas) for _, isr, replicas in rows)
-
-        until(lambda: look() or None, f"all replicas of {topic} in sync", patience_s=patience_s)
+        topics.in_sync(self.addresses("kafka"), "now", topic)
 
     def stranger(
         self,

@@ -5,9 +5,10 @@ import shutil
 import signal
 from pathlib import Path
 
-from tests.cluster.local_cluster import Broken, copy, refused
-from tests.cluster.local_load import TOPIC
+from tests.cluster.local_cluster import copy, refused
 from tests.cluster.local_stage import Stage
+from tests.cluster.topics import TOPIC
+from tests.cluster.waiting import Broken
 
 
 def _undisturbed(stage: Stage, number: int, pid: int) -> None:

@@ -8,24 +8,23 @@ from typing import Any, Final, TypeVar, cast
 
 import grpc
 
-from tests.cluster.local_cluster import Broken, LocalCluster, until
-from tests.cluster.local_load import (
-    PARTITIONS,
-    TOPIC,
-    Caller,
-    Load,
-    Reader,
-    create,
-    judged,
-    read_back,
-)
+from tests.cluster.judge import faults
+from tests.cluster.loads import Load
+from tests.cluster.local_cluster import LocalCluster
+from tests.cluster.readers import Follower, read_back
+from tests.cluster.sdk_loads import Caller
+from tests.cluster.topics import TOPIC, create
+from tests.cluster.waiting import Broken, until
 from tidelog.v1 import common_pb2, log_service_pb2, log_service_pb2_grpc
 from tidelog.wire_errors import failure_of_status
 
 T = TypeVar("T")
 
+PARTITIONS: Final = 6
 ASKED: Final = "asked"
 """A topic of the same shape that only single calls write to."""
+EVERY_S: Final = 0.004
+"""Between two records of the load."""
 OUTCOMES: Final = {
     common_pb2.OUTCOME_DONE: "done",
     common_pb2.OUTCOME_NOT_DONE: "not done",
@@ -40,7 +39,7 @@ class Stage:
     folder: Path
     cluster: LocalCluster = field(init=False)
     load: Load = field(init=False)
-    reader: Reader = field(init=False)
+    reader: Follower = field(init=False)
     asked: dict[bytes, tuple[int, int]] = field(default_factory=dict)
     """Partition and offset of each record of a single call that was acknowledged."""
 
@@ -50,19 +49,24 @@ class Stage:
         try:
             self.cluster.begin()
             for topic in (TOPIC, ASKED):
-                create(self.cluster, topic, partitions=PARTITIONS)
+                create(self.servers, topic, partitions=PARTITIONS)
                 self.cluster.in_sync(topic)
-            self.load = Load(self.cluster)
-            self.reader = Reader(self.cluster)
-            self.load.mark()
+            self.load = Load(self.servers, partitions=PARTITIONS, every_s=EVERY_S)
+            self.load.start()
+            self.reader = Follower(self.servers, partitions=PARTITIONS)
             self.load.back("at first")
         except BaseException:
             self.cluster.close()
             raise
 
+    @property
+    def servers(self) -> str:
+        """Return where Kafka clients begin."""
+        return self.cluster.addresses("kafka")
+
     def caller(self) -> Caller:
         """Return a program with the SDK that has begun to call."""
-        return Caller(self.cluster, ASKED)
+        return Caller(f"tidelog://{self.cluster.addresses('grpc')}", ASKED)
 
     def heal(self) -> None:
         """Start what does not run, and wait until all is well.
@@ -82,15 +86,16 @@ class Stage:
         Raises:
             Broken: a promise is.
         """
-        acknowledged = self.load.acknowledged()
+        acknowledged = self.load.acknowledged
         self.reader.has(acknowledged)
         seen = self.reader.seen()
-        figures = judged(acknowledged, read_back(self.cluster), seen)
+        if wrong := faults(acknowledged, read_back(self.servers, range(PARTITIONS)), seen):
+            raise Broken("; ".join(wrong))
         if self.reader.odd:
             raise Broken(f"a consumer was shown {'; '.join(self.reader.odd[:3])}")
         if self.load.refused:
             raise Broken(f"a producer with default retries was told {self.load.refused[0]}")
-        return figures
+        return f"{sum(map(len, acknowledged.values())):,} acknowledged so far, lost 0, doubled 0"
 
     def close(self) -> None:
         """End everything."""

@@ -20,8 +20,8 @@ from typing import Final, NamedTuple
 from confluent_kafka import KafkaException
 
 from tests.cluster import local_faults, local_identity
-from tests.cluster.local_cluster import Broken
 from tests.cluster.local_stage import Stage
+from tests.cluster.waiting import Broken
 from tests.kill.node_process import NodeFailed
 from tidelog.errors import TidelogError
 
@@ -37,13 +37,13 @@ class Row(NamedTuple):
 
 
 ROWS: Final = (
-    Row("kill-leader", local_faults.kill_leader),
-    Row("kill-controller", local_faults.kill_controller, short=True),
+    Row("kill-leader", local_faults.kill_leader, short=True),
+    Row("kill-controller", local_faults.kill_controller),
     Row("two-killed", local_faults.two_killed),
     Row("paused", local_faults.paused),
     Row("all-killed", local_faults.all_killed, short=True),
     Row("rolling", local_faults.rolling),
-    Row("one-wiped", local_faults.one_wiped),
+    Row("one-wiped", local_faults.one_wiped, short=True),
     Row("clone", local_identity.clone),
     Row("same-id", local_identity.same_id, short=True),
     Row("controllers-id", local_identity.controllers_id),

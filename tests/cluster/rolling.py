@@ -11,88 +11,62 @@ import asyncio
 import shutil
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Final
 
 import tidelog
+from tests.cluster.loads import Load
 from tests.cluster.processes import Processes
-from tests.cluster.story import TOPIC as KAFKA_TOPIC
-from tests.cluster.story import Load
+from tests.cluster.sdk_loads import SdkLoad
+from tests.cluster.topics import TOPIC as KAFKA_TOPIC
+from tests.cluster.topics import create
+from tests.cluster.waiting import PATIENCE_S, Broken
 
 TOPIC: Final = "sales"
 GROUP: Final = "books"
 PARTITIONS: Final = 6
-PATIENCE_S: Final = 60.0
 RECORDS: Final = 300
 """Acknowledged by each producer between two blows."""
-SEND_S: Final = 0.005
-"""Between two records of the SDK's producer."""
 
 
-@dataclass(slots=True)
-class SdkLoad:
-    """A producer and a group of one member, and what they were told."""
+class Bookkeeper:
+    """A group of one member of the SDK, and what it has read."""
 
-    url: str
-    acknowledged: list[tuple[int, int]] = field(default_factory=list)
-    """Partition and offset of each record, in the order of the answers."""
-    read: list[tuple[int, int]] = field(default_factory=list)
-    errors: list[str] = field(default_factory=list)
-    pause_s: float = 0.0
-    """The longest time without an acknowledgement since it was asked last."""
-    stopping: bool = False
-    """Send no more."""
-    _last: float = 0.0
+    def __init__(self, url: str) -> None:
+        """Begin with nothing."""
+        self.read: list[tuple[int, int]] = []
+        """Partition and offset of each record; what it commits, it has noted."""
+        self._url = url
 
-    async def produce(self) -> None:
-        """Send one record after the other; several are on their way at any time."""
-        async with tidelog.connect(self.url) as client, client.producer() as producer:
-            self._last = monotonic()
-            async with asyncio.TaskGroup() as under_way:
-                for number in count():
-                    if self.stopping:
-                        break
-                    under_way.create_task(self._send(producer, number))
-                    await asyncio.sleep(SEND_S)
+    async def read_up(self, wanted: Iterable[tuple[int, int]]) -> int:
+        """Wait until it has read certain records; return how many it still has not."""
+        missing, end = set(wanted).difference(self.read), monotonic() + PATIENCE_S
+        while missing and monotonic() < end:
+            await asyncio.sleep(0.1)
+            missing.difference_update(self.read)
+        return len(missing)
 
-    async def consume(self) -> None:
-        """Read as a member of a group; what it commits, it has noted."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Read, from the beginning of this context to its end."""
+        reading = asyncio.create_task(self._run())
+        try:
+            yield
+        finally:
+            reading.cancel()
+            with suppress(asyncio.CancelledError):
+                await reading
+
+    async def _run(self) -> None:
         async with (
-            tidelog.connect(self.url) as client,
+            tidelog.connect(self._url) as client,
             client.consumer(TOPIC, group=GROUP, start="earliest") as records,
         ):
             async for record in records:
                 self.read.append((record.partition, record.offset))
-
-    async def more(self, records: int, where: str) -> float:
-        """Wait for so many more acknowledgements; return the longest pause meanwhile.
-
-        Raises:
-            TimeoutError: they do not come.
-        """
-        wanted, until = len(self.acknowledged) + records, monotonic() + PATIENCE_S
-        while len(self.acknowledged) < wanted:
-            if monotonic() > until:
-                raise TimeoutError(f"{where}: {len(self.acknowledged)} of {wanted}")
-            await asyncio.sleep(0.01)
-        pause, self.pause_s = self.pause_s, 0.0
-        return pause
-
-    async def _send(self, producer: "tidelog.Producer[bytes, bytes]", number: int) -> None:
-        try:
-            ack = await producer.send(TOPIC, b"%d" % number, key=b"%d" % (number % 97))
-        except tidelog.TidelogError as error:
-            self.errors.append(f"produce: {type(error).__name__}: {error}")
-            return
-        assert ack.offset is not None, ack
-        now = monotonic()
-        self.pause_s, self._last = max(self.pause_s, now - self._last), now
-        self.acknowledged.append((ack.partition, ack.offset))
 
 
 class Rolling:
@@ -101,6 +75,9 @@ class Rolling:
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         """Begin in a folder that is empty."""
         self.nodes = Processes(folder)
+        self._sdk = SdkLoad(self.nodes.url(), TOPIC)
+        self._kafka = Load(self.nodes.kafka(), partitions=PARTITIONS)
+        self._book = Bookkeeper(self.nodes.url())
         self.problems: list[str] = []
         self.pauses: list[float] = []
         """Of the SDK's producer and of librdkafka's, one after the other."""
@@ -108,87 +85,63 @@ class Rolling:
 
     async def tell(self, rounds: int) -> list[str]:
         """Restart all nodes so often; return what went wrong."""
-        await asyncio.to_thread(self.nodes.start)
         try:
-            async with tidelog.connect(self.nodes.url()) as client:
-                for topic in (TOPIC, KAFKA_TOPIC):
-                    await client.topics.create(topic, partitions=PARTITIONS)
-            load = SdkLoad(self.nodes.url())
-            async with self._running(load), self._kafka() as kafka:
-                await self._all_go_on(load, kafka, "at first")
+            await asyncio.to_thread(self.nodes.start)
+            for topic in (TOPIC, KAFKA_TOPIC):
+                await asyncio.to_thread(create, self.nodes.kafka(), topic, partitions=PARTITIONS)
+            async with self._book.running(), self._sdk.running(), self._writing():
+                await self._all_go_on("at first")
                 self.pauses.clear()
                 for _ in range(rounds):
                     for number in self.nodes.nodes:
-                        await self._restart(number, load, kafka)
-                load.stopping = True
-                await self._read_up(load)
-            self._judge(load, kafka)
+                        await self._restart(number)
+                await self._sdk.finish()
+                if missing := await self._book.read_up(self._sdk.acknowledged):
+                    self.problems.append(f"the group did not read {missing} records")
+            self._judge()
+        except (Broken, tidelog.TidelogError) as broken:
+            self.problems.append(f"{type(broken).__name__}: {broken}")
         finally:
             self.nodes.close()
         return self.problems
 
-    async def _restart(self, number: int, load: SdkLoad, kafka: Load) -> None:
+    async def _restart(self, number: int) -> None:
         node, began = self.nodes.nodes[number], monotonic()
         code = await asyncio.to_thread(node.terminate)
         stopped = monotonic() - began
         if code != 0:
             self.problems.append(f"node {number} stopped with exit code {code}")
         await asyncio.to_thread(lambda: self.nodes.open([number]))
-        pauses = await self._all_go_on(load, kafka, f"after node {number}")
+        pauses = await self._all_go_on(f"after node {number}")
         told = ", ".join(f"{one:.2f} s" for one in pauses)
         self._say(f"node {number}: stopped after {stopped:.1f} s; no answer for {told}")
 
-    async def _all_go_on(self, load: SdkLoad, kafka: Load, where: str) -> tuple[float, float]:
-        sdk = await load.more(RECORDS, f"SDK {where}")
-        other = await asyncio.to_thread(lambda: kafka.more(RECORDS, f"librdkafka {where}"))
+    async def _all_go_on(self, where: str) -> tuple[float, float]:
+        sdk = await self._sdk.more(RECORDS, f"SDK {where}")
+        each = RECORDS // PARTITIONS
+        other = await asyncio.to_thread(lambda: self._kafka.more(each, f"librdkafka {where}"))
         self.pauses += (sdk, other)
         return sdk, other
 
-    async def _read_up(self, load: SdkLoad) -> None:
-        """Wait until the group has read all that was acknowledged by now."""
-        wanted, until = set(load.acknowledged), monotonic() + PATIENCE_S
-        while not wanted.issubset(load.read):
-            if monotonic() > until:
-                missing = len(wanted.difference(load.read))
-                self.problems.append(f"the group did not read {missing} records")
-                return
-            await asyncio.sleep(0.1)
-
-    def _judge(self, load: SdkLoad, kafka: Load) -> None:
-        self.problems += load.errors[:5]
-        self.problems += [f"librdkafka: {why}" for why in kafka.refused[:5]]
-        if len(set(load.acknowledged)) != len(load.acknowledged):
-            self.problems.append("one offset was acknowledged twice")
-        twice = len(load.read) - len(set(load.read))
-        self._say(
-            f"{len(load.acknowledged)} and {kafka.count} acknowledged, {len(load.read)} read by "
-            f"the group, {twice} of them again; longest pause {max(self.pauses):.2f} s"
-        )
-
     @asynccontextmanager
-    async def _running(self, load: SdkLoad) -> AsyncIterator[None]:
-        producing, consuming = map(asyncio.create_task, (load.produce(), load.consume()))
+    async def _writing(self) -> AsyncIterator[None]:
+        self._kafka.start()
         try:
             yield
         finally:
-            load.stopping = True
-            await asyncio.wait([producing], timeout=PATIENCE_S)
-            for task in (producing, consuming):
-                if task.done() and not task.cancelled() and task.exception() is not None:
-                    error = task.exception()
-                    self.problems.append(f"{type(error).__name__}: {error}")
-                task.cancel()
-                with suppress(asyncio.CancelledError, tidelog.TidelogError):
-                    await task
+            await asyncio.to_thread(self._kafka.stop)
 
-    @asynccontextmanager
-    async def _kafka(self) -> AsyncIterator[Load]:
-        load = Load(self.nodes.kafka())
-        load.start()
-        try:
-            yield load
-        finally:
-            await asyncio.to_thread(load.stop)
+    def _judge(self) -> None:
+        told, read = self._sdk.acknowledged, self._book.read
+        self.problems += self._sdk.errors[:5]
+        self.problems += [f"librdkafka: {why}" for why in self._kafka.refused[:5]]
+        if len(set(told)) != len(told):
+            self.problems.append("one offset was acknowledged twice")
+        twice = len(read) - len(set(read))
+        self._say(
+            f"{len(told)} and {self._kafka.count} acknowledged, {len(read)} read by "
+            f"the group, {twice} of them again; longest pause {max(self.pauses):.2f} s"
+        )
 
 
 def _say(line: str) -> None:

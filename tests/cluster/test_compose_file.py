@@ -71,7 +71,13 @@ FAULTS: dict[str, tuple[Change, str]] = {
     ),
     "a port of the demo": (
         lambda all_, _: all_["demo"].update(ports=["127.0.0.1:1:1"]),
-        "on demand has neither ports",
+        "demo: started on demand, it has neither ports",
+    ),
+    "a demo of one node": (
+        lambda all_, _: all_["demo"]["environment"].update(
+            TIDELOG_CLIENT__ADDRESS="tidelog-1:9095"
+        ),
+        "demo: it knows tidelog-1:9095, and must know every node",
     ),
     "no secret": (
         lambda _, one: one["environment"].pop("TIDELOG_CLUSTER__SECRET"),

@@ -174,9 +174,12 @@ async def test_who_joins_while_nobody_coordinates_waits_a_moment(nodes: Nodes) -
         member = Member(nodes, life, group, TOPIC)
         await nodes.until(lambda: bool(member.on_stream) or member.task.done())  # noqa: B023
         assert not member.task.done(), member.task.exception()
-    await nodes.kill(3)
+    took_over = nodes.row(CONSUMER_OFFSETS, partition_of(group)).leader
+    assert took_over is not None
+    await nodes.kill(took_over)
+    (left,) = nodes.lives.values()
     began = nodes.net.clock.monotonic_ms()
-    member = Member(nodes, nodes.lives[1], group, TOPIC)
+    member = Member(nodes, left, group, TOPIC)
     assert (await member.ended()).code.retryable
     assert nodes.net.clock.monotonic_ms() - began <= 5_000
 

@@ -197,8 +197,12 @@ async def test_a_group_is_moved_in_partitions_elsewhere(nodes: Nodes, at: int) -
         ({"shift_by": 100}, 3),
         ({"seek": EARLIEST}, 0),
         ({"cursors": {"cursors": places}}, 2),
-        ({"other_group": "first", "partitions": [{"topic": TOPIC, "partition": 0}]}, 0),
     ]
+    for coordinator in (1, 3):
+        other = coordinated_by(nodes, coordinator)
+        await commit(nodes, other, {0: 1})
+        asked.append(({"other_group": other, "partitions": [{"topic": TOPIC, "partition": 0}]}, 1))
+        asked.append(({"other_group": other}, 1))
     for fields, after in asked:
         request = group_service_pb2.SeekOffsetsRequest(group=group, **fields)
         answer = await ready(nodes, nodes.lives[at], name, request)

@@ -8,8 +8,10 @@ from grpc import StatusCode
 from api.broker.acks import Produced
 from api.errors import grpc_status
 from api.sim.disk import SimDisk
-from cluster.controller.image import MetadataImage, PartitionImage, Standing
+from cluster.controller.image import BrokerImage, MetadataImage, PartitionImage, Standing
 from cluster.controller.topics import CreateTopic
+from cluster.shell.controller_client import ControllerClient, Starting
+from cluster.shell.controller_doors import pause
 from model.errors import DirectoryExit, DirectoryRefused, ErrorCode, Outcome, RequestError
 from model.ids import NodeId
 from model.principal import ANONYMOUS
@@ -178,6 +180,44 @@ async def test_an_image_of_yesterday_ends_with_12(nodes: Nodes, beside: bool) ->
     old = await nodes.stray(number, yesterday, host="elsewhere")
     assert "older copy of itself" in await refused(nodes, old)
     assert leader.image.brokers[NodeId(number)].registration_epoch == epoch
+
+
+@pytest.mark.parametrize("late_ms", [0, 1_000])
+async def test_an_old_image_in_its_place_ends_with_12_however_often_it_is_started(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch, late_ms: int
+) -> None:
+    """Its metadata log is behind what the leader of the quorum was told by its successor.
+
+    It may hear of that from the leader's heartbeat before the controller has judged it.
+    """
+    leader = await filled(nodes)
+    number = 1 + leader.number % 3
+    await nodes.stop(number)
+    yesterday = nodes.copy_of(number)
+    await nodes.start(number)
+    for topic in ("more", "still-more"):
+        await nodes.create(number, topic)
+    await nodes.in_sync(TOPIC)
+    await nodes.stop(number)
+    epoch = leader.image.brokers[NodeId(number)].registration_epoch
+    register = ControllerClient.register
+
+    async def late(client: ControllerClient, starting: Starting) -> BrokerImage:
+        if late_ms:
+            await pause(nodes.net.clock, late_ms)
+        return await register(client, starting)
+
+    monkeypatch.setattr(ControllerClient, "register", late)
+    for _ in range(3):
+        old = await nodes.stray(number, yesterday, host=f"n{number}")
+        assert "older copy of itself" in await refused(nodes, old)
+        await old.end()
+        yesterday.kill()
+        nodes.net.kill(old.host, ConnectionResetError())
+    assert leader.image.brokers[NodeId(number)].registration_epoch == epoch
+    nodes.disks[number] = SimDisk()
+    await nodes.start(number)
+    await nodes.in_sync(TOPIC)
 
 
 async def test_a_second_node_of_an_id_ends_with_12_and_names_the_first(nodes: Nodes) -> None:

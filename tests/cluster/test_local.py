@@ -109,6 +109,20 @@ def test_a_node_that_refuses_to_run_is_told_with_its_last_words_and_its_code(loc
     assert ran.json["errors"][0]["exit_code"] == 10
 
 
+def test_an_identity_that_cannot_be_read_is_refused_also_in_an_empty_directory(
+    local: Local,
+) -> None:
+    identity = local.directory / "node-1" / "identity"
+    identity.parent.mkdir(parents=True)
+    identity.write_bytes(b"not an identity")
+    ran = local("start", "-n", "1", "--any-port")
+    assert ran.code == 11, ran.stderr
+    assert "error: node 1 ended with exit code 11 before it was ready:" in ran.stderr
+    assert "identity at byte 0" in ran.stderr
+    assert "let this node join with an empty directory" in ran.stderr
+    assert identity.read_bytes() == b"not an identity"
+
+
 def test_a_node_that_waits_for_others_is_left_running_and_told(local: Local) -> None:
     assert local("start", "-n", "3", "--any-port", "--dry-run").code == 0
     ran = local("start", "-n", "3", "--any-port", "--node", "2", "--timeout", "3")

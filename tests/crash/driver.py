@@ -62,7 +62,7 @@ WIDE: Final = PartitionSettings(segment_bytes=64 * KIB)
 PRODUCERS: Final = 3
 """Producer ids that write to a partition in turn; more than a window holds comes from each."""
 START: Final = WallMs(1_700_000_000_000)
-IDENTITY: Final = Identity(b"directory uuid 1", "cluster", NodeId(0), RegistrationEpoch(1))
+IDENTITY: Final = Identity(b"directory uuid 1", "cluster", NodeId(0), RegistrationEpoch(0))
 
 
 def partition(number: int, topic: int = 1) -> PartitionId:

@@ -15,9 +15,12 @@ def test_each_address_that_kafka_clients_are_told_is_tried(tmp_path: Path) -> No
     door = ("-X", "listeners.grpc.bind=127.0.0.1:0")
     with started(tmp_path, "dev", *FREE, "--memory", *door, *given) as (_, ports):
         assert ports.keys() == {"kafka", "external", "grpc", "http"}
-        at = ("-X", f"client.address=127.0.0.1:{ports['grpc']}")
+        both = f"127.0.0.1:{ports['grpc']},127.0.0.1:{closed}"
+        at = ("-X", f"client.address={both}")
         code, out, _ = run("doctor", "-F", "json", *at)
-    rows = {row["what"]: (row["state"], row["detail"]) for row in json.loads(out)["items"]}
+    items = json.loads(out)["items"]
+    rows = {row["what"]: (row["state"], row["detail"]) for row in items}
     assert code == 0
+    assert [row["state"] for row in items if row["what"] == "gRPC"] == ["ok", "failed"]
     assert rows["node 0 kafka"] == ("ok", f"127.0.0.1:{ports['kafka']}: reachable")
     assert rows["node 0 external"] == ("failed", f"127.0.0.1:{closed}: Connection refused")

@@ -49,8 +49,8 @@ def samples() -> list[bytes]:
         PartitionsAdded(topic_id=topic, partitions=rows),
         PartitionsChanged(topic_id=topic, partitions=rows),
         TopicConfigured(topic_id=topic, config_version=2, config=config),
-        TopicDeleted(topic_id=topic),
-        TopicFilesRemoved(topic_id=topic),
+        TopicDeleted(topic_id=topic, nodes=(node,)),
+        TopicFilesRemoved(topic_id=topic, node=node),
         ProducerIdsAllocated(node=node, first=ProducerId(0), count=1_000),
     ]  # fmt: skip
     return [*(encode([record]) for record in records), encode(records)]

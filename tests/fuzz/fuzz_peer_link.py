@@ -12,7 +12,7 @@ ME = Hello(NodeId(2), bytes(16), bytes(16), bytes(32), "tide")
 
 def samples() -> list[bytes]:
     """Return a frame of every type of a link itself."""
-    return of_family(Family.LINK, Family.PING)
+    return of_family(Family.LINK, Family.PING, Family.PART)
 
 
 def fuzz(data: bytes) -> None:

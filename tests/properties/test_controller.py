@@ -101,7 +101,7 @@ def seen(image: MetadataImage) -> Model:
         for topic in image.topics.values()
     }
     assert {topic.topic_id for topic in image.topics.values()} == set(image.topics_by_id)
-    assert not image.deleted & set(image.topics_by_id)
+    assert not image.deleted.keys() & image.topics_by_id.keys()
     return Model(topics, image.next_producer_id)
 
 
@@ -205,7 +205,7 @@ class Quorum(RuleBasedStateMachine):
     def remove_files(self, seed: int) -> None:
         """Deleted topics are forgotten once their files are gone."""
         deleted = sorted(self.voter.image.deleted)
-        self.propose([TopicRemoved(topic_id=topic_id) for topic_id in deleted])
+        self.propose([TopicRemoved(topic_id=topic_id, node=NODE) for topic_id in deleted])
         self.restart(seed)
         assert not self.voter.image.deleted
         assert seen(self.voter.image) == self.model

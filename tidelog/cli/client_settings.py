@@ -28,7 +28,9 @@ class Declared(NamedTuple):
 
 
 SETTINGS: Final = {
-    "address": Declared("127.0.0.1:9095", "gRPC address of any node, HOST:PORT."),
+    "address": Declared(
+        "127.0.0.1:9095", "gRPC address of any node, HOST:PORT; or several, with commas."
+    ),
     "kafka_address": Declared("127.0.0.1:9092", "Kafka address of a node; for `doctor`."),
     "http_address": Declared("127.0.0.1:8080", "HTTP address of a node; `check`, `doctor`."),
     "timeout_ms": Declared("10000", "Give up on a call after so many milliseconds."),
@@ -143,7 +145,8 @@ def _check(values: Mapping[str, Value]) -> None:
     """Refuse what cannot be an address or a time."""
     for name, (text, origin) in values.items():
         if name.endswith("address"):
-            host_and_port(text, f"{SECTION}.{name} ({origin})")
+            for one in addresses(text) if name == "address" else (text,):
+                host_and_port(one, f"{SECTION}.{name} ({origin})")
         elif not (_is_number(text) and 0 < int(text) <= 3_600_000):
             raise Usage(
                 f'{SECTION}.{name} ({origin}) is "{text}"',
@@ -156,6 +159,11 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX
 
 
+def addresses(text: str) -> tuple[str, ...]:
+    """Return the single addresses of nodes, the first of which is asked first."""
+    return tuple(one.strip() for one in text.rpartition("://")[2].split(","))
+
+
 def host_and_port(text: str, what: str) -> tuple[str, int]:
     """Return the two halves of an address.
 
@@ -164,6 +172,6 @@ def host_and_port(text: str, what: str) -> tuple[str, int]:
     """
     host, _, port = text.removeprefix("tidelog://").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not (host and _is_number(port) and 0 < int(port) < 65_536):
+    if not (host and "," not in host and _is_number(port) and 0 < int(port) < 65_536):
         raise Usage(f'{what} is "{text}"', hint="write HOST:PORT, such as 127.0.0.1:9095")
     return host, int(port)

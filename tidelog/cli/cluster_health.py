@@ -71,7 +71,7 @@ def health(run: Run, /, *, watch: bool, exit_when_healthy: bool, within: float |
         _show(run, seen)
         return _exit(seen)
     following = _Following(run, watch=watch, until_healthy=exit_when_healthy, within=within)
-    with_client(run, following, patience=following.patience)
+    with_client(run, following, patience=following.patience, reach=following.patience)
     return following.ended()
 
 

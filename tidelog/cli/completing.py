@@ -79,17 +79,17 @@ def in_time(ask: Callable[[], list[str]]) -> list[str]:
 
 
 def _ask(run: Run, prefix: str) -> list[str]:
-    """Ask the node that the settings name, without the SDK, which takes longer than the node."""
-    from tidelog.cli.client_settings import client_settings  # noqa: PLC0415
+    """Ask the node that the settings name first, without the SDK: that takes longer than it."""
+    from tidelog.cli.client_settings import addresses, client_settings  # noqa: PLC0415
 
-    address = client_settings(run.overrides, run.environment)["address"].text
+    address = addresses(client_settings(run.overrides, run.environment)["address"].text)[0]
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when gRPC is loaded
     import grpc  # noqa: PLC0415 - 100 ms, for this alone
 
     from tidelog.v1 import topic_service_pb2 as topics  # noqa: PLC0415
 
     request = topics.ListTopicsRequest(page_size=NAMES_MAX, name_prefix=prefix)
-    with grpc.insecure_channel(address.removeprefix("tidelog://")) as channel:
+    with grpc.insecure_channel(address) as channel:
         call: Any = channel.unary_unary(
             _LIST_TOPICS,
             request_serializer=topics.ListTopicsRequest.SerializeToString,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tidelog import _launcher
-from tidelog.cli.client_settings import client_settings, host_and_port
+from tidelog.cli.client_settings import addresses, client_settings, host_and_port
 from tidelog.cli.failure import CommandFailed
 from tidelog.cli.http_probe import ask
 from tidelog.cli.output import Column
@@ -48,9 +48,11 @@ def doctor(run: Run) -> int:
     reachable = False
     for door, name in DOORS.items():
         text, origin = settings[name]
-        state, detail = _reach(text, timeout_ms)
-        reachable = reachable or state == "ok"
-        rows.append({"what": door, "state": state, "detail": f"{text} ({origin}): {detail}"})
+        for address in addresses(text):
+            state, detail = _reach(address, timeout_ms)
+            reachable = reachable or state == "ok"
+            shown = f"{address} ({origin}): {detail}"
+            rows.append({"what": door, "state": state, "detail": shown})
     host, port = host_and_port(settings["http_address"].text, "client.http_address")
     rows.append(_ready(host, port, timeout_ms))
     if any(row["what"] == "gRPC" and row["state"] == "ok" for row in rows):
@@ -106,8 +108,9 @@ def _told_to_kafka_clients(run: Run, timeout_ms: int) -> list[Row]:
 
     try:
         found = with_client(run, work)
-    except (CommandFailed, TidelogError):
-        return []  # another program has the port, or no node is ready
+    except (CommandFailed, TidelogError) as refusal:  # another program has the port, or so
+        detail = f"not tried, no node told any: {refusal}"
+        return [{"what": "Kafka as told", "state": "absent", "detail": detail}]
     rows: list[Row] = []
     for broker in found.brokers:
         for listener in KAFKA_LISTENERS:

@@ -31,6 +31,12 @@ STATUS_COLUMNS: Final = (
     Column("missing", Kind.LIST, about="Replicas that are not in sync."),
     Column("log_start", Kind.INTEGER, wide=True),
     Column("log_end", Kind.INTEGER, about="The high watermark: the end of what is committed."),
+    Column(
+        "replica_ends",
+        Kind.OBJECT,
+        wide=True,
+        about="By node, where its log ends, as the leader knows; who is not there is not heard.",
+    ),
     Column("size", Kind.BYTES, wide=True),
     Column("state", about="ok; under-replicated; under-min-isr: refuses acks=all; leaderless."),
 )
@@ -136,6 +142,7 @@ def _rows(info: "TopicInfo", cluster: "ClusterInfo") -> list[Row]:
             "missing": [node for node in one.replicas if node not in one.in_sync_replicas],
             "log_start": one.log_start_offset,
             "log_end": one.high_watermark,
+            "replica_ends": {str(node): end for node, end in one.replica_log_ends.items()},
             "size": one.size_bytes,
             "state": _state(one, refuses=(info.name, one.id) in refusing),
         }

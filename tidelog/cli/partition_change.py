@@ -124,13 +124,10 @@ def transfer_leader(
 async def _transferred(
     client: "Client", topic: str, number: int, *, to: int | None, dry_run: bool
 ) -> Row:
-    """Hand one leadership over, or only look whether that could be done."""
+    """Hand one leadership over, or only see whether that could be done."""
     before = _partition((await client.topics.get(topic)).partitions, topic, number)
     target = before.replicas[0] if to is None else to
-    if dry_run and target not in before.in_sync_replicas:
-        raise _not_in_sync(topic, before, target)
-    if not dry_run:
-        await client.cluster.transfer_leadership(topic, number, to=to)
+    await client.cluster.transfer_leadership(topic, number, to=to, dry_run=dry_run)
     return {
         "topic": topic,
         "partition": number,
@@ -147,16 +144,6 @@ def _partition(partitions: "Sequence[Partition]", topic: str, number: int) -> "P
             reason="UNKNOWN_PARTITION",
         )
     return partitions[number]
-
-
-def _not_in_sync(topic: str, partition: "Partition", target: int) -> CommandFailed:
-    in_sync = ", ".join(map(str, partition.in_sync_replicas)) or "none"
-    return CommandFailed(
-        f"node {target} cannot lead {topic}/{partition.id}: only a replica that is in sync can; "
-        f"in sync are: {in_sync}",
-        hint=HINT,
-        reason=NOT_IN_SYNC,
-    )
 
 
 @click.command(

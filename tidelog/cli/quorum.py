@@ -15,11 +15,14 @@ from tidelog.cli.verb import Noun, Verb, changing
 if TYPE_CHECKING:
     from tidelog.client import Client
     from tidelog.cluster_types import QuorumInfo, QuorumMember
-    from tidelog.types import ClusterInfo
 
 STATUS_COLUMNS: Final = (
     Column("node", Kind.INTEGER),
-    Column("role", about="leader; voter; learner: it is sent the log and does not count."),
+    Column(
+        "role",
+        about="leader; voter; learner: it is sent the log and does not count; removed: its vote "
+        "was taken, and it gets none by itself.",
+    ),
     Column("log_end", Kind.INTEGER, about="The newest entry that the leader knows it to have."),
     Column("lag", Kind.INTEGER, about="Entries that it lacks of what is committed."),
     Column("last_contact", Kind.DURATION_MS, about="Since the leader heard it, ms."),
@@ -36,8 +39,6 @@ CHANGE_COLUMNS: Final = (
 )
 PATIENCE: Final = timedelta(seconds=60)
 """For a node to learn the metadata log before it gets its vote."""
-VOTERS_KEPT: Final = 3
-"""While fewer vote, the controller gives votes to nodes that run by itself."""
 
 
 @click.group(
@@ -110,16 +111,17 @@ def add(run: Run, /, *, node: int, directory: str, dry_run: bool, yes: bool) -> 
 def remove(run: Run, /, *, node: int, directory: str, dry_run: bool, yes: bool) -> int:
     """Take a node's vote; refused where the others could decide nothing.
 
-    It keeps its partitions, and goes on as a learner if it runs.
+    It keeps its partitions, goes on as a learner if it runs, and gets no vote by itself: give it
+    one with `quorum add`. Under a new, empty directory it is another member.
     """
 
-    async def look(client: "Client") -> tuple["QuorumInfo", "ClusterInfo"]:
-        return await client.cluster.quorum(), await client.cluster.get()
+    async def look(client: "Client") -> "QuorumInfo":
+        return await client.cluster.quorum()
 
     async def apply(client: "Client") -> None:
         await client.cluster.remove_voter(node, directory_id=directory)
 
-    before, cluster = with_client(run, look)
+    before = with_client(run, look)
     voters = [one for one in _voters(before) if one != node]
     if len(voters) == len(_voters(before)):
         raise _no_vote(before, node)
@@ -129,13 +131,10 @@ def remove(run: Run, /, *, node: int, directory: str, dry_run: bool, yes: bool) 
             hint="give another node one first: tidelog quorum add NODE",
             reason="INVALID_REQUEST",
         )
-    plan = f"This takes the vote of node {node}. {_meaning(voters)}"
-    running = {one.id for one in cluster.brokers if one.state == "running"}
-    if len(voters) < VOTERS_KEPT and node in running:
-        plan += (
-            f" While fewer than {VOTERS_KEPT} vote, the controller gives votes to nodes that run: "
-            f"to keep it without one, stop node {node}, or add another voter first."
-        )
+    plan = (
+        f"This takes the vote of node {node}. {_meaning(voters)} "
+        f"It gets none by itself: tidelog quorum add {node} gives it one again."
+    )
     if dry_run:
         code = run.items(CHANGE_COLUMNS, [_change(node, voters, changed=False)])
         run.tell(f"dry run: nothing changed. {plan}")
@@ -147,7 +146,7 @@ def remove(run: Run, /, *, node: int, directory: str, dry_run: bool, yes: bool) 
 
 def _row(found: "QuorumInfo", one: "QuorumMember") -> dict[str, object]:
     end, contact = one.log_end_offset, one.since_last_contact
-    role = "voter" if one.voter else "learner"
+    role = "voter" if one.voter else "removed" if one.vote_withheld else "learner"
     return {
         "node": one.node,
         "role": "leader" if one.node == found.leader and one.voter else role,

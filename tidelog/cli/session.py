@@ -22,12 +22,16 @@ REACH_S: Final = 2.0
 
 
 def with_client(
-    run: "Run", use: "Callable[[Client], Awaitable[T]]", *, patience: timedelta | None = None
+    run: "Run",
+    use: "Callable[[Client], Awaitable[T]]",
+    *,
+    patience: timedelta | None = None,
+    reach: timedelta | None = None,
 ) -> T:
     """Return what `use` makes of a client of the cluster that the settings name.
 
-    `patience`: for as long a node is looked for, and what may be tried again is; None: a short
-    time, and as long as the settings say.
+    `patience`: for as long what may be tried again is; None: as the settings say. `reach`: for as
+    long a node is looked for; None: a short time.
 
     Raises:
         CommandFailed: no node answers, exit 3.
@@ -46,14 +50,14 @@ def with_client(
     settings = client_settings(run.overrides, run.environment)
     address, origin = settings["address"]
     total = patience or timedelta(milliseconds=int(settings["timeout_ms"].text))
-    reach = patience or min(total, timedelta(seconds=REACH_S))
+    within = reach or min(total, timedelta(seconds=REACH_S))
 
     signals: list[int] = []
 
     async def session() -> T:
         with _ended_in_order(signals):
             async with connect(address, client_id="tidelog-cli", retry=Retry(total=total)) as one:
-                await one.ready(reach)
+                await one.ready(within)
                 return await use(one)
 
     try:

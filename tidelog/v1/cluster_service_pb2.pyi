@@ -515,8 +515,11 @@ class TransferLeadershipRequest(_message.Message):
 
     PARTITIONS_FIELD_NUMBER: _builtins.int
     TARGET_ID_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     target_id: _builtins.int
     """Absent = the preferred replica."""
+    validate_only: _builtins.bool
+    """Decide, and change nothing."""
     @_builtins.property
     def partitions(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.TopicPartition]: ...
     def __init__(
@@ -524,10 +527,11 @@ class TransferLeadershipRequest(_message.Message):
         *,
         partitions: _abc.Iterable[_common_pb2.TopicPartition] | None = ...,
         target_id: _builtins.int | None = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_target_id", b"_target_id", "target_id", b"target_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target_id", b"_target_id", "partitions", b"partitions", "target_id", b"target_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_target_id", b"_target_id", "partitions", b"partitions", "target_id", b"target_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__target_id: _TypeAlias = _typing.Literal["target_id"]  # noqa: Y015
     _WhichOneofArgType__target_id: _TypeAlias = _typing.Literal["_target_id", b"_target_id"]  # noqa: Y015
@@ -883,12 +887,15 @@ class QuorumMember(_message.Message):
     ENDPOINT_FIELD_NUMBER: _builtins.int
     LOG_END_OFFSET_FIELD_NUMBER: _builtins.int
     SINCE_LAST_CONTACT_FIELD_NUMBER: _builtins.int
+    VOTE_WITHHELD_FIELD_NUMBER: _builtins.int
     node_id: _builtins.int
     directory_id: _builtins.str
     voter: _builtins.bool
     endpoint: _builtins.str
     log_end_offset: _builtins.int
     """The leader's knowledge of it; absent = none."""
+    vote_withheld: _builtins.bool
+    """RemoveVoter has taken its vote: until AddVoter, or a new directory, it gets none by itself. Such a node need not be a learner."""
     @_builtins.property
     def since_last_contact(self) -> _duration_pb2.Duration: ...
     def __init__(
@@ -900,10 +907,11 @@ class QuorumMember(_message.Message):
         endpoint: _builtins.str = ...,
         log_end_offset: _builtins.int | None = ...,
         since_last_contact: _duration_pb2.Duration | None = ...,
+        vote_withheld: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_log_end_offset", b"_log_end_offset", "log_end_offset", b"log_end_offset", "since_last_contact", b"since_last_contact"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_end_offset", b"_log_end_offset", "directory_id", b"directory_id", "endpoint", b"endpoint", "log_end_offset", b"log_end_offset", "node_id", b"node_id", "since_last_contact", b"since_last_contact", "voter", b"voter"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_log_end_offset", b"_log_end_offset", "directory_id", b"directory_id", "endpoint", b"endpoint", "log_end_offset", b"log_end_offset", "node_id", b"node_id", "since_last_contact", b"since_last_contact", "vote_withheld", b"vote_withheld", "voter", b"voter"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__log_end_offset: _TypeAlias = _typing.Literal["log_end_offset"]  # noqa: Y015
     _WhichOneofArgType__log_end_offset: _TypeAlias = _typing.Literal["_log_end_offset", b"_log_end_offset"]  # noqa: Y015

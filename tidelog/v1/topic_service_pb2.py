@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from tidelog.v1 import common_pb2 as tidelog_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etidelog/v1/topic_service.proto\x12\ntidelog.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17tidelog/v1/common.proto\"\x9f\x03\n\x05Topic\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08topic_id\x18\x02 \x01(\t\x12$\n\x04kind\x18\x03 \x01(\x0e\x32\x16.tidelog.v1.Topic.Kind\x12\x17\n\x0fpartition_count\x18\x04 \x01(\x05\x12\x1a\n\x12replication_factor\x18\x05 \x01(\x05\x12-\n\x06\x63onfig\x18\x06 \x03(\x0b\x32\x1d.tidelog.v1.Topic.ConfigEntry\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\npartitions\x18\x08 \x03(\x0b\x32\x15.tidelog.v1.Partition\x12\x10\n\x08internal\x18\t \x01(\x08\x1a-\n\x0b\x43onfigEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"O\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08KIND_LOG\x10\x01\x12\x13\n\x0fKIND_EVENTSTORE\x10\x02\x12\x0e\n\nKIND_TABLE\x10\x03\"\xe6\x02\n\tPartition\x12\n\n\x02id\x18\x01 \x01(\x05\x12\x16\n\tleader_id\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x0cleader_epoch\x18\x03 \x01(\x05\x12\x13\n\x0breplica_ids\x18\x04 \x03(\x05\x12\x1b\n\x13in_sync_replica_ids\x18\x05 \x03(\x05\x12\x1b\n\x13\x65ligible_leader_ids\x18\x06 \x03(\x05\x12\x1d\n\x10log_start_offset\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x0ehigh_watermark\x18\x08 \x01(\x03H\x02\x88\x01\x01\x12\x1f\n\x12last_stable_offset\x18\t \x01(\x03H\x03\x88\x01\x01\x12\x17\n\nsize_bytes\x18\n \x01(\x03H\x04\x88\x01\x01\x42\x0c\n\n_leader_idB\x13\n\x11_log_start_offsetB\x11\n\x0f_high_watermarkB\x15\n\x13_last_stable_offsetB\r\n\x0b_size_bytes\"M\n\x12\x43reateTopicRequest\x12 \n\x05topic\x18\x01 \x01(\x0b\x32\x11.tidelog.v1.Topic\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"7\n\x13\x43reateTopicResponse\x12 \n\x05topic\x18\x01 \x01(\x0b\x32\x11.tidelog.v1.Topic\"\x1f\n\x0fGetTopicRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x10GetTopicResponse\x12 \n\x05topic\x18\x01 \x01(\x0b\x32\x11.tidelog.v1.Topic\"i\n\x11ListTopicsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x13\n\x0bname_prefix\x18\x03 \x01(\t\x12\x18\n\x10include_internal\x18\x04 \x01(\x08\"P\n\x12ListTopicsResponse\x12!\n\x06topics\x18\x01 \x03(\x0b\x32\x11.tidelog.v1.Topic\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"T\n\x14\x41\x64\x64PartitionsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0fpartition_count\x18\x02 \x01(\x05\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"9\n\x15\x41\x64\x64PartitionsResponse\x12 \n\x05topic\x18\x01 \x01(\x0b\x32\x11.tidelog.v1.Topic\"m\n\x10TrimTopicRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\npartitions\x18\x02 \x03(\x05\x12 \n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x10.tidelog.v1.Seek\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\xbf\x01\n\x11TrimTopicResponse\x12\x36\n\x07trimmed\x18\x01 \x03(\x0b\x32%.tidelog.v1.TrimTopicResponse.Trimmed\x1ar\n\x07Trimmed\x12\x11\n\tpartition\x18\x01 \x01(\x05\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\x03\x12\x12\n\x05\x61\x66ter\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12&\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x17.tidelog.v1.RecordErrorB\x08\n\x06_after\"K\n\x12\x44\x65leteTopicRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08topic_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\x15\n\x13\x44\x65leteTopicResponse2\xec\x03\n\x0cTopicService\x12N\n\x0b\x43reateTopic\x12\x1e.tidelog.v1.CreateTopicRequest\x1a\x1f.tidelog.v1.CreateTopicResponse\x12J\n\x08GetTopic\x12\x1b.tidelog.v1.GetTopicRequest\x1a\x1c.tidelog.v1.GetTopicResponse\"\x03\x90\x02\x01\x12P\n\nListTopics\x12\x1d.tidelog.v1.ListTopicsRequest\x1a\x1e.tidelog.v1.ListTopicsResponse\"\x03\x90\x02\x01\x12T\n\rAddPartitions\x12 .tidelog.v1.AddPartitionsRequest\x1a!.tidelog.v1.AddPartitionsResponse\x12H\n\tTrimTopic\x12\x1c.tidelog.v1.TrimTopicRequest\x1a\x1d.tidelog.v1.TrimTopicResponse\x12N\n\x0b\x44\x65leteTopic\x12\x1e.tidelog.v1.DeleteTopicRequest\x1a\x1f.tidelog.v1.DeleteTopicResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1etidelog/v1/topic_service.proto\x12\ntidelog.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17tidelog/v1/common.proto\"\x9f\x03\n\x05Topic\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08topic_id\x18\x02 \x01(\t\x12$\n\x04kind\x18\x03 \x01(\x0e\x32\x16.tidelog.v1.Topic.Kind\x12\x17\n\x0fpartition_count\x18\x04 \x01(\x05\x12\x1a\n\x12replication_factor\x18\x05 \x01(\x05\x12-\n\x06\x63onfig\x18\x06 \x03(\x0b\x32\x1d.tidelog.v1.Topic.ConfigEntry\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\npartitions\x18\x08 \x03(\x0b\x32\x15.tidelog.v1.Partition\x12\x10\n\x08internal\x18\t \x01(\x08\x1a-\n\x0b\x43onfigEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"O\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08KIND_LOG\x10\x01\x12\x13\n\x0fKIND_EVENTSTORE\x10\x02\x12\x0e\n\nKIND_TABLE\x10\x03\"\x94\x03\n\tPartition\x12\n\n\x02id\x18\x01 \x01(\x05\x12\x16\n\tleader_id\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x0cleader_epoch\x18\x03 \x01(\x05\x12\x13\n\x0breplica_ids\x18\x04 \x03(\x05\x12\x1b\n\x13in_sync_replica_ids\x18\x05 \x03(\x05\x12\x1b\n\x13\x65ligible_leader_ids\x18\x06 \x03(\x05\x12\x1d\n\x10log_start_offset\x18\x07 \x01(\x03H\x01\x88\x01\x01\x12\x1b\n\x0ehigh_watermark\x18\x08 \x01(\x03H\x02\x88\x01\x01\x12\x1f\n\x12last_stable_offset\x18\t \x01(\x03H\x03\x88\x01\x01\x12\x17\n\nsize_bytes\x18\n \x01(\x03H\x04\x88\x01\x01\x12,\n\x0creplica_logs\x18\x0b \x03(\x0b\x32\x16.tidelog.v1.ReplicaLogB\x0c\n\n_leader_idB\x13\n\x11_log_start_offsetB\x11\n\x0f_high_watermarkB\x15\n\x13_last_stable_offsetB\r\n\x0b_size_bytes\"5\n\nReplicaLog\x12\x0f\n\x07node_id\x18\x01 \x01(\x05\x12\x16\n\x0elog_end_offset\x18\x02 \x01(\x03\"M\n\x12\x43reateTopicRequest\x12 \n\x05topic\x18\x01 \x01(\x0b\x32\x11.tidelog.v1.Topic\x12\x15\n\rvalidate_only\x18\x02 \x01(\x08\"7\n\x13\x43reateTopicResponse\x12 \n\x05topic\x18\x01 \x01(\x0b\x32\x11.tidelog.v1.Topic\"\x1f\n\x0fGetTopicRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x10GetTopicResponse\x12 \n\x05topic\x18\x01 \x01(\x0b\x32\x11.tidelog.v1.Topic\"i\n\x11ListTopicsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x13\n\x0bname_prefix\x18\x03 \x01(\t\x12\x18\n\x10include_internal\x18\x04 \x01(\x08\"P\n\x12ListTopicsResponse\x12!\n\x06topics\x18\x01 \x03(\x0b\x32\x11.tidelog.v1.Topic\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"T\n\x14\x41\x64\x64PartitionsRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x17\n\x0fpartition_count\x18\x02 \x01(\x05\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"9\n\x15\x41\x64\x64PartitionsResponse\x12 \n\x05topic\x18\x01 \x01(\x0b\x32\x11.tidelog.v1.Topic\"m\n\x10TrimTopicRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\npartitions\x18\x02 \x03(\x05\x12 \n\x06\x62\x65\x66ore\x18\x03 \x01(\x0b\x32\x10.tidelog.v1.Seek\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"\xbf\x01\n\x11TrimTopicResponse\x12\x36\n\x07trimmed\x18\x01 \x03(\x0b\x32%.tidelog.v1.TrimTopicResponse.Trimmed\x1ar\n\x07Trimmed\x12\x11\n\tpartition\x18\x01 \x01(\x05\x12\x0e\n\x06\x62\x65\x66ore\x18\x02 \x01(\x03\x12\x12\n\x05\x61\x66ter\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12&\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x17.tidelog.v1.RecordErrorB\x08\n\x06_after\"K\n\x12\x44\x65leteTopicRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08topic_id\x18\x02 \x01(\t\x12\x15\n\rvalidate_only\x18\x03 \x01(\x08\"\x15\n\x13\x44\x65leteTopicResponse2\xec\x03\n\x0cTopicService\x12N\n\x0b\x43reateTopic\x12\x1e.tidelog.v1.CreateTopicRequest\x1a\x1f.tidelog.v1.CreateTopicResponse\x12J\n\x08GetTopic\x12\x1b.tidelog.v1.GetTopicRequest\x1a\x1c.tidelog.v1.GetTopicResponse\"\x03\x90\x02\x01\x12P\n\nListTopics\x12\x1d.tidelog.v1.ListTopicsRequest\x1a\x1e.tidelog.v1.ListTopicsResponse\"\x03\x90\x02\x01\x12T\n\rAddPartitions\x12 .tidelog.v1.AddPartitionsRequest\x1a!.tidelog.v1.AddPartitionsResponse\x12H\n\tTrimTopic\x12\x1c.tidelog.v1.TrimTopicRequest\x1a\x1d.tidelog.v1.TrimTopicResponse\x12N\n\x0b\x44\x65leteTopic\x12\x1e.tidelog.v1.DeleteTopicRequest\x1a\x1f.tidelog.v1.DeleteTopicResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -46,33 +46,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOPIC_KIND']._serialized_start=441
   _globals['_TOPIC_KIND']._serialized_end=520
   _globals['_PARTITION']._serialized_start=523
-  _globals['_PARTITION']._serialized_end=881
-  _globals['_CREATETOPICREQUEST']._serialized_start=883
-  _globals['_CREATETOPICREQUEST']._serialized_end=960
-  _globals['_CREATETOPICRESPONSE']._serialized_start=962
-  _globals['_CREATETOPICRESPONSE']._serialized_end=1017
-  _globals['_GETTOPICREQUEST']._serialized_start=1019
-  _globals['_GETTOPICREQUEST']._serialized_end=1050
-  _globals['_GETTOPICRESPONSE']._serialized_start=1052
-  _globals['_GETTOPICRESPONSE']._serialized_end=1104
-  _globals['_LISTTOPICSREQUEST']._serialized_start=1106
-  _globals['_LISTTOPICSREQUEST']._serialized_end=1211
-  _globals['_LISTTOPICSRESPONSE']._serialized_start=1213
-  _globals['_LISTTOPICSRESPONSE']._serialized_end=1293
-  _globals['_ADDPARTITIONSREQUEST']._serialized_start=1295
-  _globals['_ADDPARTITIONSREQUEST']._serialized_end=1379
-  _globals['_ADDPARTITIONSRESPONSE']._serialized_start=1381
-  _globals['_ADDPARTITIONSRESPONSE']._serialized_end=1438
-  _globals['_TRIMTOPICREQUEST']._serialized_start=1440
-  _globals['_TRIMTOPICREQUEST']._serialized_end=1549
-  _globals['_TRIMTOPICRESPONSE']._serialized_start=1552
-  _globals['_TRIMTOPICRESPONSE']._serialized_end=1743
-  _globals['_TRIMTOPICRESPONSE_TRIMMED']._serialized_start=1629
-  _globals['_TRIMTOPICRESPONSE_TRIMMED']._serialized_end=1743
-  _globals['_DELETETOPICREQUEST']._serialized_start=1745
-  _globals['_DELETETOPICREQUEST']._serialized_end=1820
-  _globals['_DELETETOPICRESPONSE']._serialized_start=1822
-  _globals['_DELETETOPICRESPONSE']._serialized_end=1843
-  _globals['_TOPICSERVICE']._serialized_start=1846
-  _globals['_TOPICSERVICE']._serialized_end=2338
+  _globals['_PARTITION']._serialized_end=927
+  _globals['_REPLICALOG']._serialized_start=929
+  _globals['_REPLICALOG']._serialized_end=982
+  _globals['_CREATETOPICREQUEST']._serialized_start=984
+  _globals['_CREATETOPICREQUEST']._serialized_end=1061
+  _globals['_CREATETOPICRESPONSE']._serialized_start=1063
+  _globals['_CREATETOPICRESPONSE']._serialized_end=1118
+  _globals['_GETTOPICREQUEST']._serialized_start=1120
+  _globals['_GETTOPICREQUEST']._serialized_end=1151
+  _globals['_GETTOPICRESPONSE']._serialized_start=1153
+  _globals['_GETTOPICRESPONSE']._serialized_end=1205
+  _globals['_LISTTOPICSREQUEST']._serialized_start=1207
+  _globals['_LISTTOPICSREQUEST']._serialized_end=1312
+  _globals['_LISTTOPICSRESPONSE']._serialized_start=1314
+  _globals['_LISTTOPICSRESPONSE']._serialized_end=1394
+  _globals['_ADDPARTITIONSREQUEST']._serialized_start=1396
+  _globals['_ADDPARTITIONSREQUEST']._serialized_end=1480
+  _globals['_ADDPARTITIONSRESPONSE']._serialized_start=1482
+  _globals['_ADDPARTITIONSRESPONSE']._serialized_end=1539
+  _globals['_TRIMTOPICREQUEST']._serialized_start=1541
+  _globals['_TRIMTOPICREQUEST']._serialized_end=1650
+  _globals['_TRIMTOPICRESPONSE']._serialized_start=1653
+  _globals['_TRIMTOPICRESPONSE']._serialized_end=1844
+  _globals['_TRIMTOPICRESPONSE_TRIMMED']._serialized_start=1730
+  _globals['_TRIMTOPICRESPONSE_TRIMMED']._serialized_end=1844
+  _globals['_DELETETOPICREQUEST']._serialized_start=1846
+  _globals['_DELETETOPICREQUEST']._serialized_end=1921
+  _globals['_DELETETOPICRESPONSE']._serialized_start=1923
+  _globals['_DELETETOPICRESPONSE']._serialized_end=1944
+  _globals['_TOPICSERVICE']._serialized_start=1947
+  _globals['_TOPICSERVICE']._serialized_end=2439
 # @@protoc_insertion_point(module_scope)

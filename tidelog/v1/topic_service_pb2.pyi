@@ -145,6 +145,7 @@ class Partition(_message.Message):
     HIGH_WATERMARK_FIELD_NUMBER: _builtins.int
     LAST_STABLE_OFFSET_FIELD_NUMBER: _builtins.int
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    REPLICA_LOGS_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     leader_id: _builtins.int
     """Absent = it has none."""
@@ -164,6 +165,10 @@ class Partition(_message.Message):
     def eligible_leader_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Not in sync, yet complete enough to lead."""
 
+    @_builtins.property
+    def replica_logs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReplicaLog]:
+        """GetTopic only: the leader's own log, and of those replicas that follow it now. A replica that is not here is not heard."""
+
     def __init__(
         self,
         *,
@@ -177,10 +182,11 @@ class Partition(_message.Message):
         high_watermark: _builtins.int | None = ...,
         last_stable_offset: _builtins.int | None = ...,
         size_bytes: _builtins.int | None = ...,
+        replica_logs: _abc.Iterable[Global___ReplicaLog] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_high_watermark", b"_high_watermark", "_last_stable_offset", b"_last_stable_offset", "_leader_id", b"_leader_id", "_log_start_offset", b"_log_start_offset", "_size_bytes", b"_size_bytes", "high_watermark", b"high_watermark", "last_stable_offset", b"last_stable_offset", "leader_id", b"leader_id", "log_start_offset", b"log_start_offset", "size_bytes", b"size_bytes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_high_watermark", b"_high_watermark", "_last_stable_offset", b"_last_stable_offset", "_leader_id", b"_leader_id", "_log_start_offset", b"_log_start_offset", "_size_bytes", b"_size_bytes", "eligible_leader_ids", b"eligible_leader_ids", "high_watermark", b"high_watermark", "id", b"id", "in_sync_replica_ids", b"in_sync_replica_ids", "last_stable_offset", b"last_stable_offset", "leader_epoch", b"leader_epoch", "leader_id", b"leader_id", "log_start_offset", b"log_start_offset", "replica_ids", b"replica_ids", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_high_watermark", b"_high_watermark", "_last_stable_offset", b"_last_stable_offset", "_leader_id", b"_leader_id", "_log_start_offset", b"_log_start_offset", "_size_bytes", b"_size_bytes", "eligible_leader_ids", b"eligible_leader_ids", "high_watermark", b"high_watermark", "id", b"id", "in_sync_replica_ids", b"in_sync_replica_ids", "last_stable_offset", b"last_stable_offset", "leader_epoch", b"leader_epoch", "leader_id", b"leader_id", "log_start_offset", b"log_start_offset", "replica_ids", b"replica_ids", "replica_logs", b"replica_logs", "size_bytes", b"size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__high_watermark: _TypeAlias = _typing.Literal["high_watermark"]  # noqa: Y015
     _WhichOneofArgType__high_watermark: _TypeAlias = _typing.Literal["_high_watermark", b"_high_watermark"]  # noqa: Y015
@@ -204,6 +210,31 @@ class Partition(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__size_bytes) -> _WhichOneofReturnType__size_bytes | None: ...
 
 Global___Partition: _TypeAlias = Partition  # noqa: Y015
+
+@_typing.final
+class ReplicaLog(_message.Message):
+    """ReplicaLog is how far a replica's log goes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_ID_FIELD_NUMBER: _builtins.int
+    LOG_END_OFFSET_FIELD_NUMBER: _builtins.int
+    node_id: _builtins.int
+    log_end_offset: _builtins.int
+    """As it has told last. Committed is what lies below the high watermark, not below this."""
+    def __init__(
+        self,
+        *,
+        node_id: _builtins.int = ...,
+        log_end_offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_end_offset", b"log_end_offset", "node_id", b"node_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReplicaLog: _TypeAlias = ReplicaLog  # noqa: Y015
 
 @_typing.final
 class CreateTopicRequest(_message.Message):

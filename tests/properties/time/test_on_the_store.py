@@ -168,10 +168,10 @@ class Store:
 
     def _reply(self, step: Step) -> Reply:
         match step:
-            case NeedBlock(SegmentView() as view, position, end):
+            case NeedBlock(SegmentView() as view, position, end, cut):
                 if not view.is_current:
                     raise SegmentGone
-                return view.block(position, end)
+                return view.block(position, end, cut=cut)
             case NeedPart(SegmentView() as view, position, end, batch):
                 if not view.is_current:
                     raise SegmentGone

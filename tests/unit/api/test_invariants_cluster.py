@@ -19,7 +19,7 @@ def frame_of(raw: bytes) -> Frame:
 
 
 def test_an_answer_is_no_call() -> None:
-    forwarding = Forwarding(NodeId(1), NOTHING, NOTHING)
+    forwarding = Forwarding(NodeId(1), NOTHING, NOTHING, controller=NOTHING)
     frame = frame_of(encode_forwarded(Forwarded(b""), correlation=1))
     with pytest.raises(AssertionError, match="FORWARD_IS_FORWARDED"):
         forwarding.take(NOTHING, frame, lambda _: None)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from model.errors import ErrorCode
-from tidelog.cli.client_settings import client_settings
+from tidelog.cli.client_settings import addresses, client_settings
 from tidelog.cli.failure import Usage
 from tidelog.cli.program import main
 from tidelog.cli.reasons import failed, reasons
@@ -99,6 +99,9 @@ def test_settings_take_precedence_in_order(tmp_path: Path) -> None:
         ("address", "not SECTION.KEY=VALUE", "client.address"),
         ("client.address=x", 'is "x"', "HOST:PORT"),
         ("client.address=x:70000", "70000", "HOST:PORT"),
+        ("client.address=x:1,y", '"y"', "HOST:PORT"),
+        ("client.address=x:1,", 'is ""', "HOST:PORT"),
+        ("client.http_address=x:1,y:2", 'is "x:1,y:2"', "HOST:PORT"),
         ("client.timeout_ms=0", 'is "0"', "milliseconds"),
     ],
 )
@@ -107,6 +110,13 @@ def test_settings_that_make_no_sense(override: str, why: str, hint: str) -> None
         client_settings([override], {"HOME": "/nowhere"})
     assert why in refused.value.text
     assert hint in str(refused.value.hint)
+
+
+def test_several_nodes_may_be_named(tmp_path: Path) -> None:
+    settings = client_settings(
+        ["client.address=tidelog://x:1, [::1]:2"], {"XDG_CONFIG_HOME": str(tmp_path)}
+    )
+    assert addresses(settings["address"].text) == ("x:1", "[::1]:2")
 
 
 def test_a_broken_file_is_named(tmp_path: Path) -> None:

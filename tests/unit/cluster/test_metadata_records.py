@@ -32,6 +32,7 @@ from cluster.controller.records import (
     TopicCreated,
     TopicDeleted,
     TopicFilesRemoved,
+    VoteWithheld,
 )
 from model.errors import DirectoryRefused, MalformedError
 from model.ids import (
@@ -95,8 +96,8 @@ EACH: tuple[MetadataRecord, ...] = (
     PartitionsAdded(topic_id=TOPIC, partitions=ROWS[1:]),
     PartitionsChanged(topic_id=TOPIC, partitions=ROWS[:1]),
     TopicConfigured(topic_id=TOPIC, config_version=3, config={"tidelog.flush": "async"}),
-    TopicDeleted(topic_id=TOPIC),
-    TopicFilesRemoved(topic_id=TOPIC),
+    TopicDeleted(topic_id=TOPIC, nodes=(ONE, TWO)),
+    TopicFilesRemoved(topic_id=TOPIC, node=TWO),
     ProducerIdsAllocated(node=TWO, first=ProducerId(1_000), count=1_000),
     GroupConfigured(group=GroupId("billing"), config={"resume.timeout.ms": "5000"}),
     BrokerStandingChanged(
@@ -104,6 +105,7 @@ EACH: tuple[MetadataRecord, ...] = (
     ),
     BrokerRemoved(node=TWO),
     FeatureLevelRaised(level=2),
+    VoteWithheld(node=TWO, directory=bytes(range(16, 32)), withheld=True),
 )
 
 
@@ -172,7 +174,7 @@ def test_whatever_bytes_stand_there_a_reader_says_so_or_reads_them(record: Metad
     assert refused > len(good)
 
 
-@pytest.mark.parametrize(("kind", "version"), [(14, 1), (0, 1), (3, 3), (11, 2)])
+@pytest.mark.parametrize(("kind", "version"), [(15, 1), (0, 1), (3, 3), (11, 2)])
 def test_what_a_newer_release_wrote_is_refused_not_skipped(kind: int, version: int) -> None:
     payload = encode(EACH[:1]) + struct.pack(">IBB", 6, kind, version)
     with pytest.raises(DirectoryRefused, match="newer release") as refused:

@@ -207,3 +207,35 @@ def test_what_is_to_be_reserved_rises_while_the_last_is_on_its_way_to_the_disk()
     world.clock.reserved(first)
     world.clock.reserved(second)
     assert world.clock.reserved_until == first
+
+
+# What other nodes tell
+
+
+def test_no_time_passes_on_top_of_what_was_told() -> None:
+    world = World()
+    world.read()
+    world.monotonic += 1_000
+    world.wall += 1_000
+    world.clock.not_below(AppendTimeMs(NOON + 900))  # somebody else's, a moment ago
+    assert world.read() == NOON + 1_000
+    world.clock.not_below(AppendTimeMs(NOON + 5_000))
+    assert world.read() == NOON + 5_000
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2_000)), max_size=60))
+def test_nodes_that_tell_each_other_their_times_are_not_ahead_of_all_their_dates(
+    tellings: list[tuple[int, int]],
+) -> None:
+    """P39: each looks at its clock as seldom as it likes; dates that agree are kept to."""
+    worlds = [World(), World(wall=NOON - 300)]
+    for what, passed_ms in tellings:
+        for world in worlds:
+            world.monotonic += passed_ms
+            world.wall += passed_ms
+        teller, told = worlds[what % 2], worlds[(what + 1) % 2]
+        time = teller.read()
+        told.clock.not_below(time)
+        if what > 1:
+            assert told.read() >= time
+        assert time <= max(world.wall for world in worlds)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from logstore.batch import encode_batch
 from logstore.compression import Codec
 from logstore.crc32c import crc32c
-from logstore.validate import check_produced
+from logstore.validate import check_produced, is_plain
 from model.errors import ErrorCode, RequestError
 from model.record import CONTROL, LOG_APPEND_TIME, TRANSACTIONAL, NewRecord
 
@@ -158,3 +158,22 @@ def test_no_changed_bit_gets_in(at: int, bit: int) -> None:
     with pytest.raises(RequestError) as refused:
         check_produced(memoryview(batch), max_message_bytes=LIMIT)
     assert refused.value.code is ErrorCode.CORRUPT_BATCH
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_a_batch_without_producer_is_plain_whatever_its_codec(codec: Codec) -> None:
+    assert is_plain(encode_batch(RECORDS, compression=codec))
+
+
+@pytest.mark.parametrize("producer", [0, 255, 1 << 55])
+def test_a_batch_that_names_a_producer_is_not_plain(producer: int) -> None:
+    assert not is_plain(encode_batch(RECORDS, producer_id=producer))
+
+
+def test_an_unnamed_producer_is_told_by_its_id_alone() -> None:
+    assert is_plain(encode_batch(RECORDS, producer_epoch=0, base_sequence=0))
+
+
+@pytest.mark.parametrize("attributes", [CONTROL, LOG_APPEND_TIME])
+def test_a_batch_that_tells_more_of_itself_is_not_plain(attributes: int) -> None:
+    assert not is_plain(encode_batch(RECORDS, attributes=attributes))

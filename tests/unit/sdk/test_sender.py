@@ -15,7 +15,7 @@ from tidelog.errors import TidelogError
 from tidelog.lane import Settled
 from tidelog.outgoing import Batch, Settlement, Stored
 from tidelog.retry import Retry
-from tidelog.sender import Key, Sender
+from tidelog.sender import IDLE_S, LEAVE_S, Key, Sender
 from tidelog.v1 import common_pb2 as common
 from tidelog.v1 import log_service_pb2 as log
 
@@ -35,8 +35,9 @@ class Call:
     """A stream that does to one request after the other what its script says.
 
     "store", "busy", "later" (after 2 s) and "late" answer, "keep" does not, until the other side
-    writes no more, "lose" never does; "end" ends the stream, as if all were well, while the
-    request is still being written; "end at once" does so without waiting for one.
+    writes no more, "lose" never does; "mute" answers, and says nothing more; "end" ends
+    the stream, as if all were well, while the request is still being written; "end at once" does so
+    without waiting for one.
     """
 
     def __init__(self, script: Sequence[str], clock: FastClock) -> None:
@@ -68,6 +69,7 @@ class Call:
             self._owes |= what == "lose"
             self._kept += [answer] * (what == "keep")
             return
+        self._owes |= what == "mute"
         self._answers.put_nowait(answer)
         if self._script[:1] == ["end at once"]:
             self._answers.put_nowait(END)
@@ -227,3 +229,49 @@ async def test_a_node_that_refuses_for_a_moment_or_is_the_only_one_is_kept(
             assert sending.told["orders"] == Stored(7, None)
         await sending.end()
         assert len(sending.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("hosts", "idempotent", "patience_s"),
+    [("one,two", True, 7.5), ("one", True, 16.0), ("one,two", False, 40.0)],
+)
+async def test_a_node_that_stands_still_is_left_in_time(
+    monkeypatch: pytest.MonkeyPatch, *, hosts: str, idempotent: bool, patience_s: float
+) -> None:
+    """P51: in well under 10 s, where another can be asked and a repetition does no harm."""
+    loop = asyncio.get_running_loop()
+    passed_s, own = 0.0, loop.time
+    monkeypatch.setattr(loop, "time", lambda: own() + passed_s)
+    sending = Sending([["lose"], ["store"]], monkeypatch, hosts=hosts, idempotent=idempotent)
+    sending.add("orders")
+    await sending.until_sent("orders")
+    for seconds, asked in ((patience_s - 1.0, 1), (2.0, 2 if idempotent else 1)):
+        passed_s += seconds
+        for _ in range(20):  # everybody has had several turns
+            await asyncio.sleep(0)
+        assert len(sending.asked) == asked
+    await sending.until("orders")
+    told = sending.told["orders"]
+    assert told == Stored(7, None) if idempotent else isinstance(told, TidelogError)
+    await sending.end()
+
+
+async def test_a_node_that_does_not_end_a_stream_which_is_over_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It stands still, or is cut off, while there was nothing to write for a while (P51)."""
+    loop = asyncio.get_running_loop()
+    passed_s, own = 0.0, loop.time
+    monkeypatch.setattr(loop, "time", lambda: own() + passed_s)
+    sending = Sending([["mute"], ["store"]], monkeypatch, hosts="one,two", idempotent=True)
+    sending.add("before")
+    await sending.until("before")
+    for seconds in (0.0, IDLE_S, LEAVE_S):  # until it waits, has waited, has left
+        passed_s += seconds
+        for _ in range(20):  # everybody has had several turns
+            await asyncio.sleep(0)
+    sending.add("after")
+    await sending.until("after")
+    assert sending.told["after"] == Stored(7, None)
+    assert len(set(sending.asked)) == 2
+    await sending.end()

@@ -40,8 +40,13 @@ class Remote:
             last_stable_offset=END, leader_epoch=LeaderEpoch(0), closed_time=AppendTimeMs(0),
         )  # fmt: skip
 
+    async def resolve_all(
+        self, principal: Principal, partitions: Sequence[Readable], place: Place
+    ) -> list[Resolved | RequestError]:
+        return [await self.resolve(principal, one, place) for one in partitions]
+
     async def ends(self, partitions: Sequence[Readable]) -> list[Resolved | RequestError]:
-        return [await self.resolve(ANONYMOUS, one, Latest()) for one in partitions]
+        return await self.resolve_all(ANONYMOUS, partitions, Latest())
 
 
 def reads_by(broker: Broker, remote: Any) -> None:

@@ -23,6 +23,7 @@ from api.broker.consume_events import (
 )
 from api.broker.consume_session import ConsumeSession
 from api.broker.group_commits import NamedCursor
+from api.broker.place import Earliest, Place
 from api.broker.read_on import Gap
 from cluster.controller.partitions import AddPartitions
 from consumer_groups.machine import GroupMachine
@@ -35,6 +36,7 @@ from model.principal import Principal
 from tests.broker_node import MEMORY_BYTES, BrokerNode, batch_of, broker_node
 from tests.group_state import until
 
+EARLIEST = Earliest()
 BILLING = GroupId("billing")
 ORDERS = TopicName("orders")
 ME = Principal(name="anonymous", host="10.0.0.7", client_id="me")
@@ -69,12 +71,17 @@ class Stream:
 
 @asynccontextmanager
 async def listening(
-    node: BrokerNode, *, records: int = 0, rejoin: Rejoin | None = None
+    node: BrokerNode,
+    *,
+    records: int = 0,
+    rejoin: Rejoin | None = None,
+    start: Place = EARLIEST,
 ) -> AsyncIterator[Stream]:
     opening = Opening(
         group=BILLING,
         topics=(ORDERS,),
         rejoin=rejoin,
+        start=start,
         records=records,
         size_bytes=records << 10,
     )

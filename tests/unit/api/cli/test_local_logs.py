@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.local_logs import CHUNK_BYTES, Followed, tail
+from api.cli.local_logs import CHUNK_BYTES, Followed, put_aside, tail
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,16 @@ def test_what_is_added_is_shown_once_and_a_new_log_from_its_beginning(tmp_path: 
     log.rename(tmp_path / "log.1")
     log.write_text("anew\n")
     assert list(followed.more()) == [(2, "anew")]
+
+
+def test_what_was_said_before_a_log_was_put_aside_is_shown_too(tmp_path: Path) -> None:
+    log = tmp_path / "node-1.log"
+    log.write_text("old\n")
+    followed = Followed(1, log, tail(log, 1)[1])
+    assert list(followed.more()) == []
+    with log.open("a") as file:
+        file.write("last words\n")
+    log.rename(put_aside(log))
+    log.write_text("new\n")
+    assert list(followed.more()) == [(1, "last words"), (1, "new")]
+    assert list(followed.more()) == []

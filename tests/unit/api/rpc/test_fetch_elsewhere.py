@@ -115,3 +115,14 @@ async def test_a_disk_that_fails_here_is_told_beside_what_others_answer(node: Br
     answer = await SpreadFetch(node.broker, request, call, local=local).answer(groups, 0)
     assert answer.results[0].error.reason == ErrorCode.STORAGE_ERROR.name
     assert answer.results[1].HasField("records")
+
+
+async def test_nobody_is_told_of_a_node_that_stops_but_who_asked_it(node: BrokerNode) -> None:
+    """What it leads it hands over: its readers are to ask the node again that they have asked."""
+
+    async def stops(*_: Any) -> bytes:
+        raise RequestError(ErrorCode.SHUTTING_DOWN, "the node is stopping")
+
+    Elsewhere(node, stops)
+    answer = await fetched(node, min_bytes=0)
+    assert answer.results[1].error.reason == ErrorCode.LEADER_NOT_AVAILABLE.name

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from api.broker.memory import MemoryBudget
 from api.rpc import pulled
 from api.rpc.call import Call
 from api.rpc.pulled import CLOSE, NEXT, OPEN, PulledStreams, Pulling
@@ -49,7 +50,7 @@ async def test_a_stream_whose_error_was_told_is_over(
 ) -> None:
     """Readers open another one at once: dead ones must not fill the table meanwhile."""
     monkeypatch.setattr(pulled, "STREAMS_MAX", 2)
-    streams = PulledStreams(tasks, SimClock(wall=WallMs(0)))
+    streams = PulledStreams(tasks, SimClock(wall=WallMs(0)), MemoryBudget(1 << 20))
     for _ in range(10):
         number = streams.open(refused, None, CALL)
         assert MESSAGE.SerializeToString() in await streams.next(READER, number)
@@ -112,7 +113,7 @@ async def test_a_reader_that_has_lost_the_way_ends_the_stream_there(
         finally:
             ended.append("ended")
 
-    other = Serving(node, PulledStreams(tasks, node.clock), endless)
+    other = Serving(node, PulledStreams(tasks, node.clock, node.broker.context.answers), endless)
     assert await read(node, other) == [MESSAGE, ErrorCode.REQUEST_TIMED_OUT]
     assert other.elsewhere.names[-1] == NAME + CLOSE
     assert ended == ["ended"]
@@ -124,7 +125,7 @@ async def test_a_stream_that_was_read_to_its_end_needs_no_closing(
     async def whole(_: Any, send: Send, __: Call) -> None:
         return
 
-    other = Serving(node, PulledStreams(tasks, node.clock), whole)
+    other = Serving(node, PulledStreams(tasks, node.clock, node.broker.context.answers), whole)
     assert await read(node, other) == []
     assert NAME + CLOSE not in other.elsewhere.names
 

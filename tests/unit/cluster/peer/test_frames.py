@@ -71,7 +71,7 @@ def test_what_is_written_is_read(sample: Sample) -> None:
 @each_sample
 def test_a_frame_that_is_cut_or_longer_is_refused(sample: Sample) -> None:
     open_ended = TABLE[FrameType(sample.frame[0])].most > 64 << 10 and sample.name in {
-        "FORWARD", "FORWARDED", "RAFT_SNAPSHOT_CHUNK", "STATE_PART",
+        "FORWARD", "FORWARDED", "PART", "RAFT_SNAPSHOT_CHUNK", "STATE_PART",
     }  # fmt: skip
     for end in range(len(sample.frame)):
         said = outcome(sample.frame[:end])

@@ -75,8 +75,9 @@ async def test_a_caller_on_any_node_reads_what_it_has_written(world: World, late
         assert row.leader == led.replicas[1]
         assert await world.done(quorum.propose(ElectPreferred())) == 1
         gone = await world.done(quorum.propose(DeleteTopic(name=name)))
-        assert gone.topic_id in quorum.image.deleted
-        await world.done(quorum.propose(TopicRemoved(topic_id=gone.topic_id)))
+        for holder in sorted(quorum.image.deleted[gone.topic_id]):
+            assert gone.topic_id in quorum.image.deleted
+            await world.done(quorum.propose(TopicRemoved(topic_id=gone.topic_id, node=holder)))
         assert gone.topic_id not in quorum.image.deleted
 
 
@@ -243,7 +244,7 @@ async def test_what_is_done_and_cannot_be_shown_here_is_not_told_not_done(world:
     await world.done(asker.at_work.quorum.propose(create()))
     gone = await world.done(asker.at_work.quorum.propose(DeleteTopic(name="orders")))
     asker.links._handlers[Family.RAFT] = lambda *_: None
-    removed = TopicRemoved(topic_id=gone.topic_id)
+    removed = TopicRemoved(topic_id=gone.topic_id, node=asker.node)
     error = await world.refused(asker.at_work.quorum.propose(removed))
     assert (error.code, error.code.outcome) == (ErrorCode.UPSTREAM_LOST, Outcome.UNKNOWN)
-    assert gone.topic_id not in active.quorum.image.deleted
+    assert asker.node not in active.quorum.image.deleted[gone.topic_id]

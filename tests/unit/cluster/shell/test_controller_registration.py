@@ -86,6 +86,26 @@ async def test_an_image_that_was_restored_is_refused_and_nothing_is_changed(worl
     assert active.quorum.image.brokers[number].registration_epoch == epoch
 
 
+async def test_who_is_refused_remembers_no_more_than_before(world: World) -> None:
+    """Else an image that was restored would be let in once it has asked often enough."""
+    active = await world.formed(1, 2, 3)
+    number = world.others(active)[0].node
+    directory = world.directories[number]
+    await world.nodes[number].kill()
+    world.start(number)
+    await world.until(world.agreed)
+    assert directory.remembered == 2
+    directory.remembered = RegistrationEpoch(1)
+    for _ in range(3):
+        await world.nodes[number].kill()
+        world.start(number)
+        node = world.nodes[number]
+        await world.until(lambda node=node: node.refused is not None)
+        assert node.refused is not None and "older copy of itself" in node.refused.detail
+        assert directory.remembered == 1
+    assert active.quorum.image.brokers[number].registration_epoch == 2
+
+
 async def test_the_epoch_is_written_down_before_the_controller_hears_of_it(world: World) -> None:
     world.start(1, 2)  # no third: nobody forms a cluster, nobody is registered
     await world.after(1_000)

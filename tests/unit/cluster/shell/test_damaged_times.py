@@ -4,15 +4,17 @@ Unless nobody else can have the row that is lost: then the guess is what there i
 """
 
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
 from api.sim.disk import SimDisk
 from cluster.shell.replica_read import FileRead, Sent, read_batches
+from logstore import segment_view
 from logstore.partition_log import PartitionLog
 from logstore.paths import TIMES
 from logstore.replacement import Replacement
+from logstore.segment_loader import Loaded, load
 from logstore.settings import PartitionSettings
 from logstore.times import ROW_BYTES
 from model.errors import ErrorCode, RequestError
@@ -73,6 +75,34 @@ def test_made_up_append_times_go_to_no_other_replica() -> None:
     new.settle()
     times = [batch.append_time for batch in given(log, 0).batches]
     assert times == [TIME + 10 * number for number in range(RECORDS)]
+
+
+def test_what_was_read_of_the_old_file_is_not_kept_once_it_is_mended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The pool may bring it after the new file has taken its place."""
+    disk = SimDisk()
+    _, log = closed(disk)
+    whole = batches_of(log)
+    disk.flip_bit(name(TIMES), SPOILT, 1)
+    disk.kill()
+    log = opened(disk, SMALL).directory.partitions[log.id]
+    segment = log.segment_list[0]
+    (view, *_) = log.segments()
+
+    def slow(*given: Any, **more: Any) -> Loaded:
+        found = load(*given, **more)
+        new = Replacement(disk, segment, log.leader_epochs)
+        new.add(whole)()
+        swap(new)
+        new.settle()
+        return found
+
+    monkeypatch.setattr(segment_view, "load", slow)
+    view.load_times()
+    assert view.times() is None, "it is read again"
+    assert not segment.guesses(LOST)
+    assert segment.damage == ()
 
 
 def test_a_guess_is_given_where_that_is_all_there_is() -> None:

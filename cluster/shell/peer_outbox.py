@@ -1,0 +1,71 @@
+"""What waits to leave on a link: what is urgent first, bulk as far as the network takes it.
+
+Heartbeats and the quorum's messages are small, and late ones cost elections; batches and clients'
+calls are large, and whatever has been handed to the kernel stands before all that comes later. So
+bulk is handed over a little at a time, in parts of at most `PART_BYTES`, and waits here otherwise.
+Each kind leaves in the order in which it was given.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from cluster.peer.part import PART_BYTES, parts_of
+from cluster.peer.table import TABLE, Family
+from cluster.shell.wire import LENGTH, PREFIX_BYTES, Buffer
+
+AHEAD_BYTES: Final = 256 << 10
+"""Of bulk, with the transport and not yet with the kernel; the last part may go beyond it."""
+_URGENT: Final = frozenset(
+    number
+    for number, row in TABLE.items()
+    if row.family in {Family.LINK, Family.PING, Family.RAFT, Family.CONTROLLER}
+)
+
+
+class Outbox:
+    """Of one link. Loop only."""
+
+    __slots__ = ("_bulk", "_urgent", "_urgent_bytes", "waiting_bytes")
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._urgent: list[Buffer] = []
+        self._urgent_bytes = 0
+        self._bulk: deque[tuple[int, list[Buffer]]] = deque()
+        """Length and pieces of each frame, or part of one."""
+        self.waiting_bytes = 0
+        """Of everything, with the lengths before it."""
+
+    @property
+    def has_bulk(self) -> bool:
+        """Whether something waits for the network to take more."""
+        return bool(self._bulk)
+
+    def put(self, frame: Sequence[Buffer], size: int) -> None:
+        """Let a frame wait, in pieces that are not copied and must not change any more."""
+        # Python 3.12's gathering write never ends over an empty part that comes last.
+        pieces = [piece for piece in frame if len(piece)]
+        if size > PART_BYTES:
+            for length, part in parts_of(pieces, size):
+                self._bulk.append((length, part))
+                self.waiting_bytes += PREFIX_BYTES + length
+            return
+        self.waiting_bytes += PREFIX_BYTES + size
+        if frame[0][0] in _URGENT:
+            self._urgent_bytes += PREFIX_BYTES + size
+            self._urgent += (LENGTH.pack(size), *pieces)
+        else:
+            self._bulk.append((size, pieces))
+
+    def take(self, room_bytes: int) -> list[Buffer]:
+        """Return what leaves now: all that is urgent, and bulk until so many bytes are reached."""
+        leaving, self._urgent = self._urgent, []
+        self.waiting_bytes -= self._urgent_bytes
+        self._urgent_bytes = 0
+        while self._bulk and room_bytes > 0:
+            size, pieces = self._bulk.popleft()
+            leaving += (LENGTH.pack(size), *pieces)
+            room_bytes -= PREFIX_BYTES + size
+            self.waiting_bytes -= PREFIX_BYTES + size
+        return leaving
