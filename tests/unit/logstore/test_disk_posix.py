@@ -13,6 +13,7 @@ import pytest
 from logstore.disk_posix import PosixDisk
 from model.errors import DirectoryExit, DirectoryRefused
 from model.ids import Position
+from tests.held_files import held
 
 START = Position(0)
 
@@ -163,27 +164,19 @@ def test_closing_during_a_read_does_not_give_the_descriptor_away(
     assert got == [b"mine"]
 
 
-def test_closing_frees_the_descriptor(disk: PosixDisk) -> None:
-    def count() -> int:
-        return len(os.listdir("/proc/self/fd"))
-
-    before = count()
+def test_closing_frees_the_descriptor(disk: PosixDisk, tmp_path: Path) -> None:
+    before = len(held(tmp_path))
     files = [disk.open(f"f{number}", create=True) for number in range(20)]
-    assert count() == before + 20
+    assert len(held(tmp_path)) == before + 20
     for file in files:
         file.close()
-    assert count() == before
+    assert len(held(tmp_path)) == before
 
 
 def test_no_descriptor_reaches_a_child(disk: PosixDisk, tmp_path: Path) -> None:
     disk.open("a", create=True)
     disk.lock()
-    inherited = [
-        os.get_inheritable(int(number))
-        for number in os.listdir("/proc/self/fd")
-        if (link := Path("/proc/self/fd") / number).exists()
-        and os.readlink(link).startswith(str(tmp_path))
-    ]
+    inherited = [os.get_inheritable(number) for number in held(tmp_path)]
     assert inherited
     assert not any(inherited)
 

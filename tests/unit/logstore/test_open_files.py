@@ -1,8 +1,6 @@
 """Segment files are let go again: a log directory holds no more open than it may (P59)."""
 
-import os
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from logstore.disk_posix import PosixDisk
 from logstore.log_directory import LogDirectory
 from model.ids import WallMs
+from tests.held_files import held
 from tests.unit.logstore.test_log_directory import ASYNC, IDENTITY, SMALL, append, pid, read, settle
 
 PARTITIONS = 30
@@ -20,15 +19,7 @@ AT_MOST = 4
 
 def open_segments(folder: Path) -> int:
     """Return how many of this process's descriptors are segment files of a directory."""
-
-    def held() -> Iterator[str]:
-        for one in os.listdir("/proc/self/fd"):
-            try:
-                yield os.readlink(f"/proc/self/fd/{one}")
-            except FileNotFoundError:  # the one with which the list was made
-                continue
-
-    return sum(name.startswith(str(folder)) and name.endswith(".log") for name in held())
+    return sum(name.endswith(".log") for name in held(folder).values())
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors in /proc")
