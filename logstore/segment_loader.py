@@ -179,7 +179,11 @@ def _load_times(disk: Disk, log: File, source: Source) -> Loaded:
         decoded = decoded._replace(damaged=(*decoded.damaged, rows))
     headers = in_order(iter_headers(log, Position(0), source.size_bytes), source)
     repaired = repair(
-        decoded, headers, floor=source.first_append_time, ceiling=source.last_append_time
+        decoded,
+        headers,
+        floor=source.first_append_time,
+        ceiling=source.last_append_time,
+        end=source.end_offset,
     )
     first, last = repaired.first_guessed, repaired.last_guessed
     if first is None or last is None:

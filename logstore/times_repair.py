@@ -1,11 +1,11 @@
 """Append times for batches whose row was lost on every copy: guessed, bounded, and reported (P37).
 
 The guess is the running maximum of the timestamps that the batches claim, rounded down to a tick,
-and never outside what the rows before and after allow. Leader epochs are not guessed: each batch
-carries its own.
+and never outside what the rows before and after allow; when the last batch was appended is known
+without its row. Leader epochs are not guessed: each batch carries its own.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from logstore.append_clock import TICK_MS
@@ -31,11 +31,14 @@ def repair(
     *,
     floor: AppendTimeMs,
     ceiling: AppendTimeMs,
+    end: Offset,
 ) -> Repaired:
     """Return rows for all batches of the segment, in the order of the log.
 
     `floor`: no batch of the segment is older, such as the last append time of the one before.
-    `ceiling`: none is newer.
+    `ceiling`: none is newer, and the last one, which ends at `end`, is of that time. Where the
+    batches stop early, before damage, the rows behind it stay, and reach that time too: whoever
+    looks such a time up is led to the damage, and told of it.
     """
     times = Times(decoded.times.base_offset)
     guessed: list[Offset] = []
@@ -48,9 +51,17 @@ def repair(
             guessed.append(offset)
             claimed = header.event_time_max // TICK_MS * TICK_MS
             time = max(newest.append_time, min(claimed, rows.ceiling))
+            if header.end_offset == end:
+                time = max(time, rows.ceiling)
             row = TimesRow(offset, header.leader_epoch, AppendTimeMs(time))
         newest = TimesRow(offset, max(newest.leader_epoch, row.leader_epoch), row.append_time)
         times.append(*newest)
+    for row in rows.rest():
+        newest = TimesRow(row.offset, max(newest.leader_epoch, row.leader_epoch), row.append_time)
+        times.append(*newest)
+    last = Offset(end - 1)
+    if newest.append_time < rows.ceiling and newest.offset < last:
+        times.append(last, newest.leader_epoch, rows.ceiling)
     return Repaired(
         times,
         len(guessed),
@@ -77,6 +88,12 @@ class _Rows:
             return None
         row = self._rows[self._next - 1]
         return row if row.offset == offset or self._next not in self._gaps else None
+
+    def rest(self) -> Iterator[TimesRow]:
+        """Yield the rows behind the batch that was asked for last."""
+        while self._next < len(self._rows):
+            self._next += 1
+            yield self._rows[self._next - 1]
 
     @property
     def ceiling(self) -> AppendTimeMs:

@@ -41,4 +41,5 @@ def fuzz(data: bytes) -> None:
         assert rows == sorted(rows), "out of order"
         assert all(a.append_time <= b.append_time for a, b in pairwise(rows))
         assert len(rows) + len(decoded.damaged) <= len(file) // ROW_BYTES, "rows from nowhere"
-        repair(decoded, iter(()), floor=START, ceiling=AppendTimeMs(START + 1_000))
+        ceiling, end = AppendTimeMs(START + 1_000), Offset(BASE + 1_000)
+        repair(decoded, iter(()), floor=START, ceiling=ceiling, end=end)

@@ -19,13 +19,14 @@ flipped that moves with SEED; the slow test flips each. What a byte is changed b
 import os
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 import pytest
 
 from api.sim.image import Image
+from logstore.append_clock import TICK_MS
 from logstore.checkpoint import decode as decode_checkpoint
 from logstore.journal import HEADER_BYTES, decode_header
 from logstore.journal_entry import decode as decode_entry
@@ -48,12 +49,14 @@ from logstore.paths import (
 from logstore.paths import IDENTITY as IDENTITY_FILE
 from logstore.producer_snapshot import encode as encode_producers
 from logstore.recovery_report import Finding
+from logstore.searchable import Slice
 from logstore.settings import KIB, Flush
+from logstore.time_search import offset_for_time
 from logstore.times import ROW_BYTES
 from model.errors import DirectoryRefused, MalformedError, RequestError
 from model.ids import AppendTimeMs, Offset, PartitionId, Position
 from model.ports import Disk
-from model.record import BatchHeader, iter_batches
+from model.record import BatchHeader, ClockKind, iter_batches
 from tests.fuzz.fuzz_log_directory import (
     IDENTITY,
     PARTITIONS,
@@ -67,7 +70,7 @@ from tests.fuzz.memory_disk import MemoryDisk
 SEED: Final = int(os.environ.get("SEED", "1"))
 ZEROS_SHARE: Final = 64
 """Of the zeros of a journal that nothing was written to, one in so many is flipped."""
-OFFSETS: Final = 4
+OFFSETS: Final = 6
 """In each full segment of the image."""
 ASYNC: Final = PARTITIONS[list(Flush).index(Flush.ASYNC)]
 """The partition of the image with flush=async."""
@@ -106,7 +109,7 @@ Directory = Mapping[PartitionId, Seen]
 
 def crashed() -> Image:
     """Return a directory of three segments in each partition, with a checkpoint in the middle."""
-    return image(rounds=5, checkpoint_after=2, segment_bytes=500)
+    return image(rounds=7, checkpoint_after=3, segment_bytes=620)
 
 
 def open_reported(disk: Disk) -> Opened:
@@ -128,6 +131,7 @@ def seen(whole: Image, changed: Mapping[str, bytes] | None = None) -> Directory 
 
 def seen_of(found: Opened, log: PartitionLog) -> Seen:
     read = tuple(batches(log))
+    check_lookups(log, read)
     report = found.report
     damage = [
         *report.repaired,
@@ -169,6 +173,21 @@ def time_of(log: PartitionLog, header: BatchHeader) -> AppendTimeMs:
     times = view.times()
     assert times is not None
     return times.at(header.base_offset).append_time
+
+
+def check_lookups(log: PartitionLog, read: Sequence[Batch]) -> None:
+    """Look every tick up to the last append time: a batch of that time or later answers each."""
+    for view in log.segments():
+        view.load_times()
+    last = max((batch.append_time for batch in read), default=START - 1)
+    for time in range(START, last + 1, TICK_MS):
+        search = offset_for_time(log, time, ClockKind.APPEND, end=log.log_end)
+        with pytest.raises(StopIteration) as answered:
+            while isinstance(step := next(search), Slice):
+                pass
+            raise AssertionError(step)
+        late = [batch for batch in read if batch.append_time >= time]
+        assert answered.value.value.offset == late[0].base_offset
 
 
 def kind_of(name: str) -> str:

@@ -179,8 +179,9 @@ def test_a_lost_row_is_guessed_within_what_is_known(
         file[ROW_BYTES * (number + 1) + 20] ^= 1
     decoded = decode(bytes(file), BASE)
     assert decoded.damaged == tuple(sorted(lost))
-    ceiling = AppendTimeMs(batches[-1][2])
-    repaired = repair(decoded, headers(batches), floor=AppendTimeMs(100), ceiling=ceiling)
+    ceiling, end = AppendTimeMs(batches[-1][2]), Offset(batches[-1][0] + 1)
+    floor = AppendTimeMs(100)
+    repaired = repair(decoded, headers(batches), floor=floor, ceiling=ceiling, end=end)
 
     whole = [(n, each) for n, each in enumerate(times.rows()) if n not in lost]
     newest, guessed = 100, []
@@ -194,8 +195,11 @@ def test_a_lost_row_is_guessed_within_what_is_known(
             guessed.append(offset)
             later = [each.append_time for _, each in whole if each.offset > offset]
             limit = min(later, default=ceiling)
-            assert got.append_time == max(newest, min(claimed // 10 * 10, limit))
+            is_last = offset == batches[-1][0]
+            expected = max(newest, min(claimed // 10 * 10, limit))
+            assert got.append_time == (time if is_last else expected)
         newest = got.append_time
+    assert repaired.times.first_at_or_after(ceiling) is not None
     assert repaired.guessed_batches == len(guessed)
     if guessed:
         assert (repaired.first_guessed, repaired.last_guessed) == (guessed[0], guessed[-1])
@@ -204,6 +208,21 @@ def test_a_lost_row_is_guessed_within_what_is_known(
 def test_a_lost_head_loses_all_and_is_guessed_from_the_batches() -> None:
     batches = [(50, 1, 100, 115), (51, 1, 100, -1), (52, 3, 400, 77_777)]
     nothing = DecodedTimes(Times(BASE), (0,), 0)
-    repaired = repair(nothing, headers(batches), floor=AppendTimeMs(90), ceiling=AppendTimeMs(500))
+    floor, ceiling = AppendTimeMs(90), AppendTimeMs(500)
+    repaired = repair(nothing, headers(batches), floor=floor, ceiling=ceiling, end=Offset(53))
     assert list(repaired.times.rows()) == [row(50, 1, 110), row(52, 3, 500)]
     assert repaired[1:] == (3, 50, 52)
+
+
+@pytest.mark.parametrize("lost", [(), (1,), (3,), (1, 3), (0, 1, 2, 3)])
+def test_rows_reach_the_last_append_time_where_batches_end_in_damage(lost: tuple[int, ...]) -> None:
+    batches = [(50, 1, 100, 95), (53, 1, 110, 95)]  # what lies behind them cannot be read
+    file = bytearray(FILE)
+    for number in lost:
+        file[ROW_BYTES * (number + 1) + 20] ^= 1
+    floor, ceiling = AppendTimeMs(100), AppendTimeMs(500)
+    decoded = decode(bytes(file), BASE)
+    repaired = repair(decoded, headers(batches), floor=floor, ceiling=ceiling, end=Offset(70))
+    assert repaired.times.first_at_or_after(500) == (69 if 3 in lost else 64)
+    kept = [each for number, each in enumerate(ROWS.rows()) if number not in lost]
+    assert set(kept) <= set(repaired.times.rows())
