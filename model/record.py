@@ -138,8 +138,8 @@ class BatchHeader:
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the whole batch."""
-        return len(self._batch)
+        """Bytes of the whole batch, also where the view ends before the batch does."""
+        return LENGTH_COUNTS_FROM + self.length
 
     @property
     def leader_epoch(self) -> LeaderEpoch:

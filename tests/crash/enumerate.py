@@ -21,6 +21,7 @@ from tests.crash.models import MODELS, coarse
 from tests.crash.redundant import REDUNDANT, REDUNDANT_MAX, site
 from tests.crash.store import Store, record
 from tests.crash.workloads import DISK_FULL, SWEPT, WORKLOADS
+from tests.small_reads import small_reads
 
 ROUNDS_MAX: Final = 2_000
 """Seeds tried at most to reach a number of states."""
@@ -80,6 +81,7 @@ def processes(jobs: int) -> Iterator["Mapped"]:
         pool.shutdown(cancel_futures=True)
 
 
+@small_reads()
 def crash(unit: Unit) -> Seen:
     """Crash one run, recover, judge."""
     recording = record(unit.name, unit.seed)
@@ -119,6 +121,7 @@ def show_states(names: Sequence[str], states: int, seed: int, *, jobs: int) -> t
     return total, len(total.recovered) >= states and not total.violations
 
 
+@small_reads()
 def leave_one_out(asked: tuple[str, int, int]) -> LeftOut:
     """Leave out one sync of a recorded run, and look for a crash that tells."""
     name, seed, at = asked

@@ -23,6 +23,7 @@ from tests.crash.history import Directory, Found, History
 from tests.crash.partitions import A, B
 from tests.crash.reading import read_all
 from tests.crash.workloads import FROM_NOTHING, WORKLOADS, prepare, unsettle
+from tests.small_reads import small_reads
 
 REFUSALS: Final = (
     AssertionError,
@@ -128,6 +129,7 @@ class Store:
         self._histories: dict[bool, tuple[int, History]] = {}
         self._read: dict[object, Recovered] = {}
 
+    @small_reads()
     def recover(self, image: Image) -> Outcome:
         """Open the directory, read everything in it."""
         disk = SimDisk(image)

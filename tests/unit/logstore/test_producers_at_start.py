@@ -11,7 +11,8 @@ from logstore.batch import encode_batch
 from logstore.flush import settle_producers
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
-from logstore.producer_state import FRESH, ProducerState
+from logstore.producer_state import FRESH, Duplicate, ProducerState
+from logstore.segment_loader import CHUNK_BYTES
 from logstore.settings import KIB, PartitionSettings
 from model.ids import AppendTimeMs, LeaderEpoch, Offset, ProducerEpoch, ProducerId
 from model.ids import Sequence as SequenceNumber
@@ -45,9 +46,11 @@ def again(disk: SimDisk) -> tuple[LogDirectory, PartitionLog]:
     return directory, directory.partitions[pid(0)]
 
 
-def send(log: PartitionLog, sequence: int, *, producer: ProducerId = P) -> None:
+def send(
+    log: PartitionLog, sequence: int, *, producer: ProducerId = P, value_bytes: int = 20
+) -> None:
     batch = encode_batch(
-        [NewRecord(TIME, None, b"v" * 20)],
+        [NewRecord(TIME, None, b"v" * value_bytes)],
         producer_id=producer,
         producer_epoch=EPOCH,
         base_sequence=SequenceNumber(sequence),
@@ -89,6 +92,34 @@ def test_a_start_keeps_no_more_of_the_past_than_a_running_log(
     assert remembered(log) <= 8
     assert log.producers.reaches(log.log_end)
     assert is_next(log, 200)
+
+
+LARGE = replace(SMALL, journal_file_bytes=4096 * KIB, checkpoint_bytes=3000 * KIB)
+"""Takes more between two checkpoints than a start reads at once (`CHUNK_BYTES`)."""
+
+
+@pytest.mark.parametrize(("batches", "value_bytes"), [(8, 70 * KIB), (2, 700 * KIB), (400, 900)])
+def test_a_start_knows_the_producers_of_more_than_it_reads_at_once(
+    batches: int, value_bytes: int
+) -> None:
+    disk = SimDisk()
+    directory = opened(disk, LARGE).directory
+    log = directory.create(pid(0), PartitionSettings())
+    for number in range(batches):
+        send(log, number, value_bytes=value_bytes)
+    send(log, 0, producer=OTHER)
+    settle(directory)
+    assert log.log_end == batches + 1
+    assert log.segment_list[-1].size_bytes > CHUNK_BYTES
+    disk.kill()
+    found = opened(disk, LARGE)
+    assert not found.report.repaired
+    log = found.directory.partitions[pid(0)]
+    assert is_next(log, batches)
+    assert is_next(log, 1, producer=OTHER)
+    repeated = log.producers.check(OTHER, EPOCH, SequenceNumber(0), records=1)
+    assert isinstance(repeated, Duplicate)
+    assert repeated.base_offset == batches
 
 
 def test_what_is_committed_without_a_write_is_forgotten_too() -> None:

@@ -51,6 +51,11 @@ def test_every_field_stands_where_the_format_says(
     assert header.crc32c == crc32c(header.covered)
 
 
+def test_a_batch_is_as_long_as_it_says_also_where_the_view_ends_before_it() -> None:
+    header = BatchHeader.of_checked(memoryview(sealed())[:HEADER_BYTES])
+    assert header.size_bytes == len(BATCH)
+
+
 def test_the_leader_places_a_batch_and_its_checksum_stays_true() -> None:
     batch = sealed()
     header = BatchHeader(memoryview(batch))
