@@ -226,6 +226,11 @@ class ProducerState:
                 return
             del self._producers[producer_id]
 
+    def forget_oldest(self, count: int) -> None:
+        """Forget so many producers, those whose last batch is the oldest."""
+        for _ in range(min(count, len(self._producers))):
+            self._producers.popitem(last=False)
+
     def begin_at(self, offset: Offset) -> None:
         """Note that nobody will ask for a log that ends below `offset`, or will read it again."""
         self._settled = offset

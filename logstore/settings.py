@@ -169,7 +169,12 @@ class LogSettings:
     ] = 4 * MIB
     producer_ids_max: Annotated[
         int,
-        Setting("Producer ids remembered by one partition.", Unit.COUNT, 1, 10_000_000),
+        Setting(
+            "Producer ids remembered by one partition; of more, the idle longest are forgotten.",
+            Unit.COUNT,
+            1,
+            10_000_000,
+        ),
     ] = 100_000
     producer_expiration_ms: Annotated[
         int,

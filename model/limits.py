@@ -233,9 +233,10 @@ PARTITIONS_PER_NODE_MAX: Final = Limit(
 )
 PRODUCER_IDS_PER_NODE_MAX: Final = Limit(
     "producer_ids_per_node_max",
-    100_000,
+    1_000_000,
     Unit.COUNT,
-    "Producers remembered at once; some 400 bytes each and partition (P54).",
+    "Producers remembered at once, counted in each partition that they wrote to; some 400 bytes "
+    "each. Beyond it the idle longest of the partitions with most are forgotten (P54).",
 )
 PRODUCER_BATCHES_REMEMBERED: Final = Limit(
     "producer_batches_remembered",

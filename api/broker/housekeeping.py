@@ -12,7 +12,7 @@ disk is at its reserve, and for one period only where more is due than one segme
 `retention.bytes`. Then they go unread, and answers by event time say `truncated` from then on.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -27,6 +27,7 @@ from logstore.retention import plan, roll_due
 from logstore.time_search import sweep_events
 from model.errors import RequestError
 from model.ids import AppendTimeMs, MonotonicMs, Offset
+from model.limits import PRODUCER_IDS_PER_NODE_MAX
 
 QUIET_MS: Final = 5_000
 """Nothing was appended or read for so long: a quiet moment. Shorter ones lie between two bursts."""
@@ -42,6 +43,17 @@ class _Due:
     """Where the log would begin without it."""
     periods: int = 0
     """So many it has stayed."""
+
+
+def leveled(counts: Sequence[int], most: int) -> int:
+    """Return the highest level that no count may exceed for their sum to be at most `most`."""
+    left = most
+    for place, count in enumerate(sorted(counts)):
+        level = left // (len(counts) - place)
+        if count > level:
+            return level
+        left -= count
+    return max(counts, default=0)
 
 
 class Housekeeping:
@@ -114,8 +126,21 @@ class Housekeeping:
                 not self._stays(partition, start) and self._move(partition, start)
             ) or changed
         self._node.damage.forget_removed()
+        self._crowd_out()
         if changed:
             self._node.writer.ask()
+
+    def _crowd_out(self) -> None:
+        """Forget producers beyond the node's limit: partitions with most lose the idle longest."""
+        known = [one.log.producers for one in self._node.partitions]
+        level = leveled([len(one) for one in known], PRODUCER_IDS_PER_NODE_MAX.value)
+        forgotten = 0
+        for one in known:
+            beyond = max(0, len(one) - level)
+            one.forget_oldest(beyond)
+            forgotten += beyond
+        if forgotten:
+            self._node.note("producers_forgotten", producers=forgotten, most_per_partition=level)
 
     def _planned(self, partition: HostedPartition, now: AppendTimeMs, *, in_doubt: bool) -> Offset:
         """Return the log start that retention wants."""

@@ -44,6 +44,9 @@ EVENTS: Final = {
     "scrub_ended": LogEvent(INFO, "Every closed segment was read again; what it found so far."),
     "retention_deleted": LogEvent(INFO, "Old segments were removed."),
     "clock_in_doubt": LogEvent(WARNING, "The machine's date jumped; append time follows slowly."),
+    "producers_forgotten": LogEvent(
+        WARNING, "Too many producers for the node's limit: those idle longest begin anew."
+    ),
     # Metadata.
     "topic_created": LogEvent(INFO, "A topic came into being."),
     "topic_deleted": LogEvent(INFO, "A topic was deleted."),

@@ -219,28 +219,6 @@ def test_nothing_is_appended_between_a_truncation_and_its_round() -> None:
     assert read(log, 1).next_offset == 2
 
 
-@pytest.mark.parametrize(("batches", "size"), [(2, 200_000), (2, 300_000), (58, 9_000)])
-def test_a_cut_that_a_start_does_again_takes_no_more(batches: int, size: int) -> None:
-    """The file was cut already: the last batch ends it, and may end beyond what is read at once."""
-    disk = SimDisk()
-    directory = opened(disk).directory
-    log = directory.create(pid(0), PartitionSettings(segment_bytes=1 << 22))
-    for _ in range(batches):
-        append(log, size)
-    append(log, time=TIME + 10)
-    settle(directory)
-    checkpoint(directory)
-    log.truncate(Offset(batches))
-    commit(directory)
-    kept = log.segment_list[0].size_bytes
-    disk.kill()
-    log = opened(disk).directory.partitions[pid(0)]
-    segment = log.segment_list[0]
-    assert (log.log_end, segment.size_bytes) == (batches, kept)
-    assert disk.open(segment.log_name).size() == kept
-    assert read(log, batches - 1).next_offset == batches
-
-
 def test_a_partition_of_the_same_id_waits_until_the_one_before_is_gone() -> None:
     disk = SimDisk()
     directory = opened(disk).directory

@@ -37,7 +37,7 @@ def test_what_the_promises_name() -> None:
         "connections_per_address_max": 200,
         "streams_per_connection_max": 100,
         "requests_in_flight_per_connection_max": 100,
-        "producer_ids_per_node_max": 100_000,
+        "producer_ids_per_node_max": 1_000_000,
         "name_characters_max": 249,
         "handshake_ms_max": 10_000,
         "memory_budget_percent_default": 25,

@@ -1,14 +1,18 @@
 """Learning event times ahead of queries: in quiet moments, and in no others."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
-from api.broker.housekeeping import QUIET_MS
+from api.broker import housekeeping
+from api.broker.housekeeping import QUIET_MS, leveled
 from api.broker.place import AtTime
+from api.node.assemble import HOUSEKEEPING_MS
 from api.sim.disk import SimDisk
 from cluster.shell.hosted_partition import HostedPartition
 from model.errors import ErrorCode, RequestError
+from model.limits import PRODUCER_IDS_PER_NODE_MAX
 from model.principal import ANONYMOUS
 from model.record import ClockKind
 from tests.broker_node import NOON, BrokerNode, HeldPool, batch_of, broker_node, cold
@@ -116,3 +120,31 @@ async def test_a_search_in_a_topic_that_is_deleted_meanwhile_is_refused(
             await search
         assert refusal.value.code is ErrorCode.UNKNOWN_TOPIC
         assert node.failures == []
+
+
+@pytest.mark.parametrize(
+    ("counts", "most", "level"),
+    [([], 10, 0), ([3, 4], 10, 4), ([3, 9], 10, 7), ([9, 9, 1], 10, 4), ([5, 5], 0, 0)],
+)
+def test_the_level_is_as_high_as_the_limit_allows(counts: list[int], most: int, level: int) -> None:
+    assert leveled(counts, most) == level
+
+
+async def test_producers_fill_no_heap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P54: over all partitions a node remembers so many, those who wrote last."""
+    limit = dataclasses.replace(PRODUCER_IDS_PER_NODE_MAX, value=5)
+    monkeypatch.setattr(housekeeping, "PRODUCER_IDS_PER_NODE_MAX", limit)
+    async with broker_node() as node:
+        orders, few = await node.create("orders"), await node.create("few")
+        await node.produce(few, batch_of([b"v"], producer=(900, 0, 0)))
+        for producer in range(10):
+            await node.produce(orders, batch_of([b"v"], producer=(producer, 0, 0)))
+        node.clock.advance(HOUSEKEEPING_MS)
+        known = [producer for producer, _ in orders.log.producers.items()]
+        assert known == [6, 7, 8, 9]
+        assert [producer for producer, _ in few.log.producers.items()] == [900]
+        told = [fields for event, fields in node.events if event == "producers_forgotten"]
+        assert told == [{"producers": 6, "most_per_partition": 4}]
+        node.clock.advance(HOUSEKEEPING_MS)
+        assert len(orders.log.producers) == 4
+        assert [event for event, _ in node.events].count("producers_forgotten") == 1
