@@ -197,8 +197,9 @@ class Consumer(
         """Commit behind these records, or behind everything that was handed out.
 
         Raises:
-            Fenced: a partition is another member's by now; what was handed out of it comes again
-                there.
+            Fenced: a record was not handed out since its partition came to this consumer, or since
+                its last seek: it is another member's by now, or was, or the group was sent
+                elsewhere. What was handed out before comes again where the group is now.
             TidelogError: the commit was refused.
         """
         self._check_open()

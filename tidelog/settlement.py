@@ -57,7 +57,8 @@ class Settlement:
         """Return where a commit goes: behind these, or if none, behind all that was handed out.
 
         Raises:
-            Fenced: a partition is another member's by now.
+            Fenced: a record was not handed out in the tenure that this consumer has now: its
+                partition has gone, or the group was sent elsewhere, perhaps to read it again.
             TypeError: what is no record.
         """
         by_key = self._membership.holdings.by_key
@@ -71,9 +72,11 @@ class Settlement:
                     "commit(record), commit(*records), or commit() for all that was handed out"
                 )
             held = by_key.get((record.topic, record.partition))
-            if held is None:
-                at = f"{record.topic}/{record.partition}"
-                raise self._membership.gone(f"{at} has gone to another member")
+            if held is None or not held.began[0] <= record.offset < held.next[0]:
+                raise self._membership.gone(
+                    f"offset {record.offset} of {record.topic}/{record.partition} was not handed "
+                    "out since this partition came to it, or since its last seek"
+                )
             spot = (record.offset + 1, record.leader_epoch)
             spots[held] = max(spots.get(held, spot), spot, key=lambda one: one[0])
         return spots

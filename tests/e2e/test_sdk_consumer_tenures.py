@@ -1,0 +1,87 @@
+"""The SDK's consumer: a commit counts only in the tenure in which its records came (P29, P32)."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+import tidelog
+from tests.consumer_world import MOVES, World, consuming, eventually, peers, take, waiting
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    async with peers() as world:
+        yield world
+
+
+async def test_a_record_from_before_a_forced_seek_is_not_committed(world: World) -> None:
+    """Its group was sent back to read it again: a commit behind it would undo that."""
+    world.store("0", "1", "2", "3")
+    async with consuming(world, commit="manual") as consumer:
+        records = [await anext(consumer) for _ in range(3)]
+        await consumer.commit()
+        world.groups.seek("g", "orders", 0)
+        await eventually(lambda: len(world.groups.joins) == 2 and len(consumer.assignment) == 2)
+        with pytest.raises(tidelog.Fenced, match="offset 2 of orders/0 was not handed out since"):
+            await consumer.commit(records[2])
+        assert world.groups.committed("g", "orders") == 0
+        again = await anext(consumer)
+        assert again.offset == 0
+        with pytest.raises(tidelog.Fenced, match="offset 1 of orders/0"):
+            await consumer.commit(again, records[1])
+        await consumer.commit(again)
+        assert world.groups.committed("g", "orders") == 1
+
+
+async def test_nor_one_that_the_group_was_sent_past(world: World) -> None:
+    world.store("0", "1", "2", "3")
+    async with consuming(world, commit="manual") as consumer:
+        poison = await anext(consumer)
+        world.groups.seek("g", "orders", 4)
+        await eventually(lambda: len(world.groups.joins) == 2 and len(consumer.assignment) == 2)
+        with pytest.raises(tidelog.Fenced, match="offset 0 of orders/0"):
+            await consumer.commit(poison)
+    assert world.groups.committed("g", "orders") == 4
+
+
+async def test_nor_one_of_a_partition_that_was_taken_and_came_back(world: World) -> None:
+    world.store("b1", "b2", "b3", partition=1)
+    async with consuming(world, commit="manual") as first:
+        record = await anext(first)
+        async with consuming(world, commit="manual") as second:
+            await eventually(lambda: len(first.assignment) == 1)
+            world.clock.advance(61)
+            world.groups.overdue("g", world.groups.members("g")[0])
+            assert await take(second, 2) == ["b1", "b2"]
+            await second.commit()
+            task = await waiting(first)
+            await world.groups.until(lambda: world.groups.handed_over == [MOVES])
+            with pytest.raises(tidelog.Fenced, match="offset 0 of orders/1"):
+                await first.commit(record)
+        assert (await task).offset == 2
+        with pytest.raises(tidelog.Fenced, match="offset 0 of orders/1"):
+            await first.commit(record)
+        assert world.groups.committed("g", *MOVES) == 2
+
+
+async def test_nor_one_that_it_was_never_handed(world: World) -> None:
+    world.store("0", "1", "2", "3")
+    async with consuming(world, commit="manual") as other:
+        *_, last = [await anext(other) for _ in range(4)]
+    async with consuming(world, commit="manual") as consumer:
+        await take(consumer, 1)
+        with pytest.raises(tidelog.Fenced, match="offset 3 of orders/0"):
+            await consumer.commit(last)
+
+
+async def test_a_seek_of_its_own_begins_anew(world: World) -> None:
+    world.store("0", "1", "2", "3")
+    async with consuming(world, commit="manual") as consumer:
+        records = [await anext(consumer) for _ in range(3)]
+        await consumer.seek(1)
+        with pytest.raises(tidelog.Fenced, match="offset 2 of orders/0"):
+            await consumer.commit(records[2])
+        again = await anext(consumer)
+        assert again.offset == 1
+        await consumer.commit(again)
+    assert world.groups.committed("g", "orders") == 2
