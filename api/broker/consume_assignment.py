@@ -1,8 +1,13 @@
-"""What one member has been told that it has, held against what it has: the difference is news."""
+"""What one member has been told that it has, held against what it has: the difference is news.
+
+An epoch is told after what was lost by it: a member that resumes from there is believed where it
+stands in what it has, and names it by topics of which there may be another one by now.
+"""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from api.broker.consume_events import Assigned, Event, Joined, Named, Opening, Revoke, Stand
 from api.broker.consume_places import Held, Places
@@ -17,6 +22,15 @@ from consumer_groups.views import MemberView
 from model.errors import ErrorCode, RequestError
 from model.ids import Offset, PartitionId
 from model.principal import Principal
+
+
+class _Said(NamedTuple):
+    """A partition that a member which resumes says that it has."""
+
+    partition: PartitionId | None
+    """None: there is none by that name."""
+    hold: Owned | None
+    """What it had of it when it resumed; None: nothing that it knew of."""
 
 
 class Assignment:
@@ -48,8 +62,11 @@ class Assignment:
         self._found: dict[Owned, Bounds] = {}
         """Given, with where it begins, and not told yet."""
         self._asked: frozenset[Owned] = frozenset()
-        self._unanswered: dict[Named, deque[Owned]] = {}
-        """What each Revoke named and the member has not handed over; oldest first."""
+        self._unanswered: dict[Named, deque[Owned | None]] = {}
+        """What each Revoke named and the member has not handed over; oldest first. None: it was
+        told so of what only it believed to have."""
+        self._said: dict[Named, _Said] = {}
+        """What a member that resumes says that it has, until it is told otherwise or given it."""
         self._known: Mapping[Named, Owned] = {}
         """What a member that resumes knows that it has, until it is told."""
         self.claimed: Mapping[PartitionId, Offset] = {}
@@ -64,11 +81,16 @@ class Assignment:
         if member is self._told:
             return []
         self._told = member
-        events: list[Event] = []
-        if member.epoch != self._epoch:
-            self._epoch = member.epoch
-            events.append(Joined(member.member_id, member.epoch, member.session_timeout_ms))
-        return events + self._revoked(member)
+        lost = self._revoked(member)
+        before, self._epoch = self._epoch, member.epoch
+        joined = Joined(member.member_id, member.epoch, member.session_timeout_ms)
+        if before is not None:
+            return lost if before == member.epoch else [*lost, joined]
+        # A stream begins with Joined: while something was lost, with the epoch that is known.
+        rejoin = self._opening.rejoin
+        if not lost or rejoin is None or rejoin.member_epoch == member.epoch:
+            return [joined, *lost]
+        return [joined._replace(member_epoch=rejoin.member_epoch), *lost, joined]
 
     @property
     def seeks(self) -> bool:
@@ -86,7 +108,9 @@ class Assignment:
         if not found:
             return []
         for owned, bounds in found.items():
-            self.places.take(Held(owned, bounds))
+            held = Held(owned, bounds)
+            self.places.take(held)
+            self._said.pop(held.named, None)
         # What is told must not move on with what is read.
         return [Assigned([replace(bounds) for bounds in found.values()])]
 
@@ -149,6 +173,11 @@ class Assignment:
                 for hold in holds
                 if (stand := rejoin.stands.get(hold.partition)) is not None
             }
+            by_id = {hold.partition: hold for hold in holds}
+            self._said = {
+                name: _Said(partition, None if partition is None else by_id.get(partition))
+                for name, partition in rejoin.said.items()
+            }
 
     def meant(self, name: Named) -> Owned | None:
         """Return the hold that a member means when it commits; None: it was told of none.
@@ -174,7 +203,8 @@ class Assignment:
         for name in names:
             asked = self._unanswered.get(name)
             if asked:
-                found.append(asked.popleft())
+                if (hold := asked.popleft()) is not None:
+                    found.append(hold)
                 if not asked:
                     del self._unanswered[name]
             elif self.places.at(name) is not None:
@@ -189,28 +219,45 @@ class Assignment:
         return tuple(found)
 
     def _revoked(self, member: MemberView) -> list[Event]:
+        """Return what a member has lost, and what is asked of it, by the names that it knows."""
         owned, revoking = frozenset(member.owned), frozenset(member.revoking)
-        taken: list[Held] = []
-        for held in self.places.every():
-            if held.owned not in owned:
-                self.places.drop(held)
-                if held.owned not in revoking:
-                    taken.append(held)
         asked = [hold for hold in member.revoking if hold not in self._asked]
         self._asked = revoking
-        found = [(hold, self._found_by(hold.partition)) for hold in asked]
-        wanted = [partition for _, partition in found if partition is not None]
-        gone = [(held.owned, held.bounds.partition) for held in taken]
-        for hold, partition in (*gone, *found):
-            if partition is not None:
-                name = partition.topic.name, partition.number
-                self._unanswered.setdefault(name, deque()).append(hold)
+        wanted = [(name, hold) for hold in asked if (name := self._name_of(hold)) is not None]
+        dropped = [held for held in self.places.every() if held.owned not in owned]
+        for held in dropped:
+            self.places.drop(held)
+        taken = [(held.named, held.owned) for held in dropped if held.owned not in revoking]
+        gone: list[tuple[Named, Owned | None]] = [*taken, *self._believed(owned | revoking)]
+        for name, hold in (*gone, *wanted):
+            self._unanswered.setdefault(name, deque()).append(hold)
+            self._said.pop(name, None)
+        delivered = [held.bounds.partition for held in dropped]
         events: list[Event] = []
-        if taken:
-            events.append(Revoke([held.bounds.partition for held in taken], 0))
+        if gone:
+            events.append(Revoke([name for name, _ in gone], 0, delivered))
         if wanted:
-            events.append(Revoke(wanted, min(self._time_left_ms(hold) for hold in asked)))
+            left_ms = min(self._time_left_ms(hold) for _, hold in wanted)
+            events.append(Revoke([name for name, _ in wanted], left_ms, delivered))
         return events
+
+    def _believed(self, has: frozenset[Owned]) -> list[tuple[Named, Owned | None]]:
+        """Return what a member that resumes believes to have, and has not."""
+        partitions = {hold.partition for hold in has}
+        return [
+            (name, hold)
+            for name, (partition, hold) in self._said.items()
+            if (partition not in partitions if hold is None else hold not in has)
+        ]
+
+    def _name_of(self, hold: Owned) -> Named | None:
+        """Return by which name a member knows a hold; None: it knows of none, nor is there one."""
+        held, partition = self.places.of(hold), self._found_by(hold.partition)
+        if held is not None:
+            return held.named
+        if partition is not None:
+            return partition.topic.name, partition.number
+        return next((name for name, said in self._said.items() if said.hold == hold), None)
 
     def _found_by(self, partition: PartitionId) -> Readable | None:
         """Return a partition; None when its topic is gone, which the coordinator will follow."""

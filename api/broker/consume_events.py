@@ -33,6 +33,8 @@ class Rejoin(NamedTuple):
     """What it was told last."""
     stands: Mapping[PartitionId, Stand]
     """Where to go on in partitions that it still owns; else at the committed offset."""
+    said: Mapping[Named, PartitionId | None]
+    """What it says that it has, by the names that it knows; None: there is no such partition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,9 +130,12 @@ class Assigned(NamedTuple):
 class Revoke(NamedTuple):
     """It is to hand these over; nothing more of them is delivered."""
 
-    partitions: Sequence[Readable]
+    names: Sequence[Named]
+    """As the member knows them: another topic may have the name by now."""
     time_left_ms: int
     """0: they have been taken, or their topic is gone."""
+    delivered: Sequence[Readable] = ()
+    """Those of them that this stream delivered."""
 
 
 class Committed(NamedTuple):

@@ -23,6 +23,7 @@ from api.broker.consume_events import (
     Heartbeat,
     Joined,
     LeaveGroup,
+    Named,
     Opening,
     Pause,
     Rejoin,
@@ -45,7 +46,6 @@ from api.rpc.group_messages import (
     named_cursors,
     names,
     results,
-    topic_partition,
 )
 from api.rpc.guard import Guard
 from api.rpc.places import place_of
@@ -183,6 +183,7 @@ class _Joining:
         member_id, epoch = claim(join.member)
         check_many("join.cursors", len(join.cursors))
         stands: dict[PartitionId, Stand] = {}
+        said: dict[Named, PartitionId | None] = {}
         for one in join.cursors:
             if one.offset < 0:
                 refuse("join.cursors.offset", f"{one.offset} is negative")
@@ -191,9 +192,11 @@ class _Joining:
             except RequestError as gone:
                 if gone.code not in {ErrorCode.UNKNOWN_TOPIC, ErrorCode.UNKNOWN_PARTITION}:
                     raise
-                continue  # so the member has it no more, and is told
+                said[one.topic, one.partition] = None
+                continue
+            said[one.topic, one.partition] = partition.id
             stands[partition.id] = Stand(Offset(one.offset), epoch_of(one))
-        return Rejoin(member_id, epoch, stands)
+        return Rejoin(member_id, epoch, stands, said)
 
     def _start(self) -> Place:
         join = self._join
@@ -314,11 +317,14 @@ class _Telling:
             case Assigned(places):
                 cursors = [self._sending.stands(place) for place in places]
                 await self._send(_Response(assigned=_Response.Assigned(cursors=cursors)))
-            case Revoke(partitions, time_left_ms):
-                for partition in partitions:
+            case Revoke(names, time_left_ms, delivered):
+                for partition in delivered:
                     self._sending.forget(partition)
                 revoke = _Response.Revoke(
-                    partitions=[topic_partition(one) for one in partitions],
+                    partitions=[
+                        common_pb2.TopicPartition(topic=topic, partition=number)
+                        for topic, number in names
+                    ],
                     time_left=duration(time_left_ms),
                 )
                 await self._send(_Response(revoke=revoke))

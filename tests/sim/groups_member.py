@@ -68,7 +68,8 @@ class Client:
         rejoin = None
         if self.membership is not None:
             stands = {one.partition: Stand(Offset(one.done)) for one in self.held.values()}
-            rejoin = Rejoin(*self.membership, stands)
+            said = {name: one.partition for name, one in self.held.items()}
+            rejoin = Rejoin(*self.membership, stands, said)
         self.held, self.to_give = {}, []
         opening = Opening(
             group=self.group,
@@ -223,9 +224,9 @@ class Client:
                 self.stream = self.wire.session.stream
             case Given():
                 self.held |= heard
-            case Revoke(partitions, _):
-                for one in partitions:
-                    self._asked_back((one.topic.name, one.number))
+            case Revoke(names, _):
+                for name in names:
+                    self._asked_back(name)
             case list():
                 for step in heard:
                     self._arrived(step)

@@ -292,7 +292,9 @@ class ConsumeResponse(_message.Message):
 
     @_typing.final
     class Joined(_message.Message):
-        """Joined confirms membership, and repeats it whenever the member's epoch rises."""
+        """Joined confirms membership, and repeats it whenever the member's epoch rises: behind the Revokes of what it has lost by then. Who resumes
+        from an epoch is told what it names in `cursors` and has no more, by that name.
+        """
 
         DESCRIPTOR: _descriptor.Descriptor
 

@@ -93,7 +93,7 @@ async def test_what_a_member_claims_when_it_resumes_holds_for_its_own_commits_al
         joined = await stream.first(Joined)
         await stream.first(Assigned)
     stands = {every.get(name, 0).id: Stand(CLAIMED) for name in ("orders", "others")}
-    rejoin = Rejoin(joined.member_id, GroupEpoch(joined.member_epoch), stands)
+    rejoin = Rejoin(joined.member_id, GroupEpoch(joined.member_epoch), stands, {})
     async with listening(node, rejoin=rejoin) as stream:
         await stream.first(Assigned)
         cursors = [NamedCursor(name, 0, CLAIMED) for name in ("orders", "others")]

@@ -134,15 +134,15 @@ async def test_a_hand_over_that_finds_no_room_ends_the_stream_and_is_asked_for_a
             await first.first(Assigned)
             async with listening(node) as second:
                 revoke = await first.first(Revoke)
-                names = [(one.topic.name, one.number) for one in revoke.partitions]
+                names = revoke.names
                 async with overloaded(node):
                     await first.session.act(HandOver(names))
                     await until(lambda: first.ended)
                 assert first.failed is not None
                 assert first.failed.code is ErrorCode.OVERLOADED
-                claim = Rejoin(joined.member_id, GroupEpoch(joined.member_epoch + 1), {})
+                claim = Rejoin(joined.member_id, GroupEpoch(joined.member_epoch + 1), {}, {})
                 async with listening(node, rejoin=claim) as again:
-                    assert (await again.first(Revoke)).partitions == revoke.partitions
+                    assert (await again.first(Revoke)).names == revoke.names
                     await again.session.act(HandOver(names))
                     await second.first(Assigned)
 
@@ -186,7 +186,7 @@ async def test_who_goes_before_it_hears_that_it_resumed_has_its_resume_timeout()
         async with listening(node) as stream:
             joined = await stream.first(Joined)
             await stream.first(Assigned)
-        claim = Rejoin(joined.member_id, GroupEpoch(joined.member_epoch), {})
+        claim = Rejoin(joined.member_id, GroupEpoch(joined.member_epoch), {}, {})
         before = (await members(node))[0].stream
         opening = Opening(group=BILLING, topics=(ORDERS,), rejoin=claim)
         resuming = asyncio.ensure_future(node.broker.consume(ME, opening))
