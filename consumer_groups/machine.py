@@ -69,6 +69,8 @@ class GroupMachine:
     ) -> Result[GroupRecord, Joined]:
         """Take a member in; with the instance id of another one, in its place.
 
+        Its group begins with it where it says, in topics in which it has not begun.
+
         Raises:
             RequestError: INVALID_REQUEST (no topics, a timeout out of bounds, an assignor that
                 nobody knows), UNKNOWN_TOPIC, LIMIT_EXCEEDED.

@@ -25,6 +25,10 @@ class Join:
     resume_timeout_ms: int | None = None
     assignor: str | None = None
     """What the group's configuration says; takes effect with this join."""
+    starts: "tuple[Cursor, ...]" = ()
+    """Where the group begins with this join, in topics where it has not: see `Begin`."""
+    alike: frozenset[MemberId] = frozenset()
+    """Members that are there and begin so too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

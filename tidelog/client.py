@@ -230,14 +230,14 @@ class Client(AbstractAsyncContextManager["Client"]):
     ) -> "Consumer[K, V]":
         """Return a member of a group; use it in `async with` and `async for`.
 
-        `start`, on `clock`: where nothing is committed. `commit`: "after", a record is finished
-        when the program comes back for the next one; "auto", also when it leaves the block in
-        order; "manual", when it says so. `gaps`: what retention removed before it was read is
-        warned of, or raised. `instance_id`: a member that comes back under it takes its own place,
-        and nothing is distributed anew. `session_timeout`: silence that ends the membership; 8 s
-        unless the group says otherwise. `on_assigned`, `on_revoked` (not in `tidelog.sync`):
-        coroutines that are told of partitions between two records; none is needed for what is
-        finished to be committed.
+        `start`, on `clock`: where nothing is committed; with "latest" all comes that is appended
+        once the block was entered. `commit`: "after", a record is finished when the program comes
+        back for the next one; "auto", also when it leaves the block in order; "manual", when it
+        says so. `gaps`: what retention removed before it was read is warned of, or raised.
+        `instance_id`: a member that comes back under it takes its own place, and nothing is
+        distributed anew. `session_timeout`: silence that ends the membership; 8 s unless the group
+        says otherwise. `on_assigned`, `on_revoked` (not in `tidelog.sync`): coroutines that are
+        told of partitions between two records; none is needed for what is finished to be committed.
 
         Raises:
             ValueError: arguments that do not go together, a naive datetime.

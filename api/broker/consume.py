@@ -5,7 +5,7 @@ membership leaves nobody's partitions behind.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from api.broker.consume_actions import SessionDoors
@@ -15,7 +15,7 @@ from api.broker.group_configs import GroupConfigs
 from api.broker.group_topics import ImageTopics
 from consumer_groups.machine import GroupMachine
 from consumer_groups.records import GroupRecord, MemberId, StreamNumber
-from consumer_groups.requests import Join, Resume
+from consumer_groups.requests import Cursor, Join, Resume
 from consumer_groups.views import Joined, MemberView
 from model.errors import ErrorCode, RequestError
 from model.principal import Principal
@@ -45,22 +45,29 @@ class Consume:
         rand = self.doors.node.rand
         stream = StreamNumber(int.from_bytes(rand.randbytes(STREAM_BYTES), "big") & STREAM_MASK)
         try:
-            member = await self._member(principal, opening, stream)
+            opening, member = await self._member(principal, opening, stream)
         except RequestError as refusal:
             if refusal.code is not ErrorCode.UNKNOWN_TOPIC or self.doors.node.forwarding is None:
                 raise
             await self.doors.node.quorum.read_barrier()  # others may know of it already
-            member = await self._member(principal, opening, stream)
+            opening, member = await self._member(principal, opening, stream)
         session = ConsumeSession(self.doors, principal, opening=opening, member=member)
         self.doors.members.attach(session, member)
         return session
 
     async def _member(
         self, principal: Principal, opening: Opening, stream: StreamNumber
-    ) -> MemberView:
-        if opening.rejoin is None:
-            return await self._join(principal, opening, stream)
-        return await self._resume(opening, opening.rejoin, stream)
+    ) -> tuple[Opening, MemberView]:
+        """Return the member, and what it has said, with where its start lies by now.
+
+        Who resumes has heard before that it is a member: its start was committed with its join.
+        """
+        if opening.rejoin is not None:
+            return opening, await self._resume(opening, opening.rejoin, stream)
+        self.doors.state.check_led(opening.group)  # else all that is looked up is so in vain
+        at_join = await self.doors.starts.at_join(principal, opening)
+        opening = replace(opening, at_join=at_join)
+        return opening, await self._join(principal, opening, stream)
 
     async def _join(
         self, principal: Principal, opening: Opening, stream: StreamNumber
@@ -82,12 +89,18 @@ class Consume:
             ),
             resume_timeout_ms=_first(opening.resume_timeout_ms, settings.resume_timeout_ms),
             assignor=settings.assignor.value,
+            starts=tuple(
+                Cursor(partition=partition, offset=offset)
+                for partition, offset in opening.at_join.items()
+            ),
         )
         try:
             joined = await doors.state.call(
                 group,
                 lambda machine, now: machine.join(
-                    request, now=now, topics=ImageTopics(doors.node.quorum.image)
+                    replace(request, alike=doors.members.starting_late(group)),
+                    now=now,
+                    topics=ImageTopics(doors.node.quorum.image),
                 ),
             )
         except asyncio.CancelledError:

@@ -124,10 +124,9 @@ class Assignment:
         holds = {partition.id: owned for owned, partition in wanted.items()}
         places = self._starts(
             self._principal,
-            self._opening.group,
+            self._opening,
             list(wanted.values()),
             committer=ByStream(member.member_id, member.stream),
-            start=self._opening.start,
             alike=lambda: self._members.starting_late(self._opening.group),
         )
         async for found in places:

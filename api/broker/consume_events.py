@@ -52,6 +52,8 @@ class Opening:
     resume_timeout_ms: int | None = None
     start: Place = field(default_factory=Earliest)
     """Where nothing is committed."""
+    at_join: Mapping[PartitionId, Offset] = field(default_factory=dict)
+    """Where that lay when it joined, if it is counted from the end."""
     records: int = 0
     """First credit."""
     size_bytes: int = 0

@@ -3,25 +3,30 @@
 Where nothing of a topic is committed and the start is not the beginning, the places of all its
 partitions are committed before anything is delivered, in one decision: whoever gets a partition,
 now or later, begins there, and nothing is skipped or comes from before the group.
+
+A start that is counted from the end is looked up before a member joins, in all topics, and
+committed with its join: what is appended once it has heard that it is a member is not skipped,
+whenever it gets a partition. What was not there then begins at its beginning.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
-from api.broker.consume_events import Stand
+from api.broker.consume_events import Opening, Stand
 from api.broker.context import BrokerContext
 from api.broker.distant import DistantPartition
 from api.broker.every_partition import EveryPartition
 from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
-from api.broker.place import Earliest, Place
+from api.broker.place import BeforeLatest, Earliest, Latest, Place
 from api.broker.readable import Readable
 from api.broker.resolve import Resolve
 from api.broker.subscribe import Bounds
+from consumer_groups.machine import GroupMachine
 from consumer_groups.native.begin import has_begun
 from consumer_groups.records import MemberId, OffsetCommitted
 from consumer_groups.requests import Begin, ByStream, Cursor
@@ -47,14 +52,32 @@ class Starts:
     )
     """Held while a group's places in a topic are found: members that come at once find them once"""
 
+    async def at_join(self, principal: Principal, opening: Opening) -> Mapping[PartitionId, Offset]:
+        """Return where a start that is counted from the end lies, where a group has not begun.
+
+        Raises:
+            RequestError: it is no place in one of them; the group is coordinated elsewhere.
+        """
+        group = opening.group
+        if not _is_from_end(opening.start):
+            return {}
+        known = self.node.quorum.image.topics
+        topics = {known[name].topic_id for name in opening.topics if name in known}
+        begun = await self.state.read(group, lambda machine: _begun(machine, group, topics))
+        new = [
+            partition
+            for topic in sorted(topics - begun)
+            for partition in self.partitions.of_topic_id(topic)
+        ]
+        return await self._resolved(principal, new, opening.start)
+
     async def __call__(
         self,
         principal: Principal,
-        group: GroupId,
+        opening: Opening,
         partitions: Sequence[Readable],
         *,
         committer: ByStream,
-        start: Place,
         alike: Alike,
     ) -> AsyncIterator[Sequence[Bounds]]:
         """Yield where partitions begin, topic by topic, once it is committed.
@@ -65,14 +88,15 @@ class Starts:
         Raises:
             RequestError: the start is no place in one of them; what the state partition refuses.
         """
+        group = opening.group
         for topic, several in groupby(partitions, key=lambda one: one.id.topic):
             of_topic = list(several)
             committed = await self._committed(group, topic)
-            if not (isinstance(start, Earliest) or has_begun(committed.values())):
+            if not (isinstance(opening.start, Earliest) or has_begun(committed.values())):
                 lock = self.beginning.setdefault((group, topic), asyncio.Lock())
                 async with lock:
                     committed = await self._begun(
-                        principal, group, of_topic, committer=committer, start=start, alike=alike
+                        principal, opening, of_topic, committer=committer, alike=alike
                     )
             yield await self._places(principal, of_topic, committed)
 
@@ -85,20 +109,24 @@ class Starts:
     async def _begun(
         self,
         principal: Principal,
-        group: GroupId,
+        opening: Opening,
         partitions: Sequence[Readable],
         *,
         committer: ByStream,
-        start: Place,
         alike: Alike,
     ) -> Mapping[PartitionId, OffsetCommitted]:
         """Return what is committed in a topic, after the group has begun there if it had not."""
-        topic = partitions[0].id.topic
+        group, topic = opening.group, partitions[0].id.topic
         committed = await self._committed(group, topic)
         if has_begun(committed.values()):  # while another member was waited for
             return committed
         new = [one for one in self.partitions.of_topic_id(topic) if one.id not in committed]
-        offsets = await self._resolved(principal, new, start)
+        if _is_from_end(opening.start):
+            since = [one for one in new if one.id not in opening.at_join]
+            beginnings = await self._resolved(principal, since, Earliest())
+            offsets = {**opening.at_join, **beginnings}
+        else:
+            offsets = await self._resolved(principal, new, opening.start)
         cursors = [Cursor(partition=one.id, offset=offsets[one.id]) for one in new]
         request = Begin(
             group=group, by=committer, topic=topic, cursors=tuple(cursors), alike=frozenset()
@@ -122,7 +150,7 @@ class Starts:
 
     async def _resolved(
         self, principal: Principal, partitions: Sequence[Readable], start: Place
-    ) -> Mapping[PartitionId, Offset]:
+    ) -> dict[PartitionId, Offset]:
         """Return where a start lies in each of several partitions.
 
         Raises:
@@ -161,6 +189,19 @@ class Starts:
             else:
                 places.append(Bounds(one, starts.get(one.id, one.log_start)))
         return places
+
+
+def _is_from_end(start: Place) -> bool:
+    """Tell whether a start moves on with every record."""
+    return isinstance(start, Latest | BeforeLatest)
+
+
+def _begun(machine: GroupMachine, group: GroupId, topics: Collection[TopicId]) -> set[TopicId]:
+    """Return the topics in which a group has begun; none of one that is not there."""
+    if machine.revision(group) is None:
+        return set()
+    rows = [row.committed for row in machine.offsets(group, topics) if row.committed is not None]
+    return {row.partition.topic for row in rows if has_begun([row])}
 
 
 def stand_of(partition: Readable, stand: Stand) -> Bounds:

@@ -5,14 +5,15 @@ committed the start of its own alone, the group would have begun there, and what
 would begin at the beginning.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 
+from consumer_groups.group import Group
 from consumer_groups.groups import Groups
 from consumer_groups.offsets import misplaced
-from consumer_groups.records import Cause, GroupRecord, OffsetCommitted
-from consumer_groups.requests import Begin
+from consumer_groups.records import Cause, GroupRecord, MemberId, OffsetCommitted
+from consumer_groups.requests import Begin, Cursor, Join
 from consumer_groups.topics import TopicView, absent
-from model.ids import AppendTimeMs
+from model.ids import AppendTimeMs, PartitionId
 from model.result import Result
 
 
@@ -28,29 +29,73 @@ def begin(
     groups: Groups, request: Begin, *, now: AppendTimeMs, topics: TopicView
 ) -> Result[GroupRecord, bool]:
     """Decide; see `GroupMachine.begin`."""
-    for cursor in request.cursors:
-        if (wrong := misplaced(cursor.offset, cursor.leader_epoch)) is not None:
-            raise wrong
     by = request.by
     group, _ = groups.member_on(request.group, by.member_id, stream=by.stream)
+    check_places(request.cursors)
     here = {one: row for one, row in group.offsets.items() if one.topic == request.topic}
     if has_begun(here.values()):
         return Result((), response=False)
     alike = {None, by.member_id, *request.alike}
-    records = tuple(
-        OffsetCommitted(
-            group=request.group,
+    places = [
+        cursor
+        for cursor in request.cursors
+        if cursor.partition not in here
+        and group.holders.get(cursor.partition) in alike
+        and absent(topics, cursor.partition) is None
+    ]
+    return Result(tuple(_committed(group, places, by.member_id, now=now)), response=True)
+
+
+def begun_with(
+    group: Group,
+    request: Join,
+    *,
+    but: Collection[PartitionId],
+    now: AppendTimeMs,
+    topics: TopicView,
+) -> tuple[GroupRecord, ...]:
+    """Return what a member's coming commits in topics in which its group has not begun.
+
+    So that whoever hears that it is a member, and how long that took, has missed nothing since.
+    `but`: partitions whose place is committed along with it anyway.
+    """
+    check_places(request.starts)
+    begun = {at.topic for at, row in group.offsets.items() if has_begun([row])}
+    alike = {None, *request.alike}
+    places = [
+        cursor
+        for cursor in request.starts
+        if cursor.partition.topic not in begun
+        and cursor.partition not in group.offsets
+        and cursor.partition not in but
+        and group.holders.get(cursor.partition) in alike
+        and absent(topics, cursor.partition) is None
+    ]
+    return tuple(_committed(group, places, request.new_member_id, now=now))
+
+
+def check_places(cursors: Iterable[Cursor]) -> None:
+    """Refuse a place that no log has.
+
+    Raises:
+        RequestError: INVALID_REQUEST.
+    """
+    for cursor in cursors:
+        if (wrong := misplaced(cursor.offset, cursor.leader_epoch)) is not None:
+            raise wrong
+
+
+def _committed(
+    group: Group, places: Iterable[Cursor], actor: MemberId, *, now: AppendTimeMs
+) -> Iterator[OffsetCommitted]:
+    for cursor in places:
+        yield OffsetCommitted(
+            group=group.name,
             partition=cursor.partition,
             offset=cursor.offset,
             leader_epoch=cursor.leader_epoch,
             metadata=cursor.metadata,
             committed_at=now,
-            actor=by.member_id,
+            actor=actor,
             cause=Cause.COMMIT,
         )
-        for cursor in request.cursors
-        if cursor.partition not in here
-        and group.holders.get(cursor.partition) in alike
-        and absent(topics, cursor.partition) is None
-    )
-    return Result(records, response=True)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from consumer_groups.assignors.table import check_assignor
 from consumer_groups.group import Group, Member
 from consumer_groups.groups import Groups
+from consumer_groups.native.begin import begun_with
 from consumer_groups.native.rebalance import Rebalance
 from consumer_groups.records import (
     GroupChanged,
@@ -15,6 +16,7 @@ from consumer_groups.records import (
     MemberJoined,
     MemberLeft,
     MemberResumed,
+    OffsetCommitted,
 )
 from consumer_groups.requests import Join, Resume
 from consumer_groups.seats import Seat, newcomer, seats_of
@@ -76,8 +78,11 @@ def join(
         decided = change.decide_as_seated()
     else:
         decided = change.decide()
+    pinned = {row.partition for row in decided.records if isinstance(row, OffsetCommitted)}
+    begun = begun_with(group, request, but=pinned, now=now, topics=topics)
     member = decided.seats[joined.member_id].view(epoch=change.epoch)
-    return Result(decided.records, Joined(member=member, replaced=joined.replaced))
+    answer = Joined(member=member, replaced=joined.replaced)
+    return Result((*decided.records, *begun), answer)
 
 
 def resume(groups: Groups, request: Resume) -> Result[GroupRecord, Joined]:

@@ -73,7 +73,9 @@ class ConsumeRequest(_message.Message):
 
         @_builtins.property
         def start(self) -> _common_pb2.Seek:
-            """Where nothing is committed; absent = EDGE_EARLIEST. Partitions that a topic gains later begin at their beginning."""
+            """Where nothing is committed; absent = EDGE_EARLIEST. A place that is counted from the end is the one before Joined: what is appended
+            after Joined is delivered. Partitions that a topic gains later begin at their beginning.
+            """
 
         @_builtins.property
         def filter(self) -> _common_pb2.FilterSpec: ...

@@ -27,12 +27,21 @@ def bench() -> GroupBench:
     return bench
 
 
-def join(bench: GroupBench, member: str) -> None:
+def cursors(bench: GroupBench, *offsets: int) -> tuple[Cursor, ...]:
+    return tuple(
+        Cursor(partition=bench.topics.partition(f"orders/{number}"), offset=Offset(at))
+        for number, at in enumerate(offsets)
+    )
+
+
+def join(bench: GroupBench, member: str, *starts: int, alike: tuple[str, ...] = ()) -> None:
     request = Join(
         group=G,
         new_member_id=MemberId(member),
         stream=StreamNumber(1),
         topics=(TopicName("orders"),),
+        starts=cursors(bench, *starts),
+        alike=frozenset(map(MemberId, alike)),
     )
     bench.take(bench.machine.join(request, now=bench.now, topics=bench.topics))
 
@@ -40,12 +49,12 @@ def join(bench: GroupBench, member: str) -> None:
 def begin(
     bench: GroupBench, member: str, *offsets: int, stream: int = 1, alike: tuple[str, ...] = ()
 ) -> bool:
-    places = [(bench.topics.partition(f"orders/{n}"), Offset(at)) for n, at in enumerate(offsets)]
+    places = cursors(bench, *offsets)
     request = Begin(
         group=G,
         by=ByStream(MemberId(member), StreamNumber(stream)),
-        topic=places[0][0].topic,
-        cursors=tuple(Cursor(partition=partition, offset=at) for partition, at in places),
+        topic=places[0].partition.topic,
+        cursors=places,
         alike=frozenset(map(MemberId, alike)),
     )
     return bench.take(bench.machine.begin(request, now=bench.now, topics=bench.topics))
@@ -131,3 +140,38 @@ def test_a_stream_that_was_replaced_begins_nothing() -> None:
         begin(one, "a", 5, 6, 7, stream=2)
     assert refused.value.code is ErrorCode.STALE_MEMBER_EPOCH
     assert offsets(one) == [None, None, None]
+
+
+def test_a_group_begins_with_the_join_of_who_says_where() -> None:
+    one = bench()
+    join(one, "a", 5, 6, 7)
+    assert offsets(one) == [5, 6, 7]
+    assert {row and (row.actor, row.cause) for row in committed(one)} == {("a", Cause.COMMIT)}
+    join(one, "b", 8, 9, 10, alike=("a",))
+    assert offsets(one) == [5, 6, 7]
+
+
+@pytest.mark.parametrize("alike", [(), ("a",)])
+def test_a_join_leaves_what_somebody_else_reads_from_its_beginning(alike: tuple[str, ...]) -> None:
+    one = bench()
+    join(one, "a")
+    join(one, "b", 5, 6, 7, alike=alike)
+    assert offsets(one) == ([5, 6, 7] if alike else [None, None, None])
+
+
+def test_what_a_topic_gained_before_a_join_begins_at_its_beginning() -> None:
+    """Both would commit its place: members that are there have missed none of its records."""
+    one = GroupBench()
+    one.topics.create("orders", 2)
+    join(one, "a")
+    one.topics.grow("orders", 3)
+    join(one, "b", 5, 6, 7, alike=("a",))
+    assert offsets(one) == [5, 6, 0]
+
+
+def test_a_join_with_a_place_that_no_log_has_is_refused() -> None:
+    one = bench()
+    with pytest.raises(RequestError) as refused:
+        join(one, "a", -1)
+    assert refused.value.code is ErrorCode.INVALID_REQUEST
+    assert one.machine.revision(G) is None

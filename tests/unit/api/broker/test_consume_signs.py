@@ -9,14 +9,18 @@ from api.broker.consume import Consume
 from api.broker.consume_actions import SessionDoors
 from api.broker.consume_events import ALIVE, Assigned, Heartbeat, Joined, Opening
 from api.broker.consume_session import HEARTBEAT_MS
-from api.broker.place import Latest, Place
+from api.broker.place import AtTime, Place
 from api.broker.readable import Readable
 from api.broker.resolve import Resolve, Resolved
 from api.broker.subscribe import CaughtUp
 from model.ids import MonotonicMs
 from model.principal import Principal
+from model.record import ClockKind
 from tests.broker_node import BrokerNode, batch_of, broker_node
 from tests.unit.api.broker.test_consume_sessions import BILLING, ME, ORDERS, Stream
+
+LATE = AtTime(1 << 60, ClockKind.EVENT)
+"""No record is so late: at the end, which has to be searched for."""
 
 
 class Patient(Resolve):
@@ -37,9 +41,7 @@ class Patient(Resolve):
 @asynccontextmanager
 async def listening(node: BrokerNode, doors: SessionDoors) -> AsyncIterator[Stream]:
     consume = Consume(doors, node.broker.consume.configs)
-    opening = Opening(
-        group=BILLING, topics=(ORDERS,), start=Latest(), records=10, size_bytes=1 << 20
-    )
+    opening = Opening(group=BILLING, topics=(ORDERS,), start=LATE, records=10, size_bytes=1 << 20)
     stream = Stream(await consume(ME, opening))
     task = asyncio.create_task(stream.listen())
     try:

@@ -1,0 +1,137 @@
+"""Who hears that it is a member misses nothing from then on, also where it begins at the end."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from api.broker.consume_events import Assigned, Event, HandOver, Joined, Opening, Rejoin, Revoke
+from api.broker.consume_session import ConsumeSession
+from api.broker.place import BeforeLatest, Latest, Place
+from consumer_groups.records import GroupEpoch
+from model.ids import Offset, TopicName
+from tests.broker_node import BrokerNode, batch_of, broker_node
+from tests.unit.api.broker.test_consume_sessions import (
+    BILLING,
+    ME,
+    ORDERS,
+    Stream,
+    listening,
+    members,
+)
+
+LATEST = Latest()
+TOPICS = (ORDERS, TopicName("payments"), TopicName("refunds"))
+
+
+@asynccontextmanager
+async def joined(
+    node: BrokerNode, *topics: TopicName, start: Place = LATEST
+) -> AsyncIterator[ConsumeSession]:
+    """Be a member that is about to hear so."""
+    session = await node.broker.consume(ME, Opening(group=BILLING, topics=topics, start=start))
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+async def starts(events: AsyncGenerator[Event, None], count: int) -> dict[tuple[str, int], Offset]:
+    """Return where so many partitions begin, by topic and number."""
+    found: dict[tuple[str, int], Offset] = {}
+    async with asyncio.timeout(20):
+        while len(found) < count:
+            event = await anext(events)
+            if isinstance(event, Assigned):
+                for place in event.places:
+                    found[place.partition.topic.name, place.partition.number] = place.start
+    return found
+
+
+async def append(node: BrokerNode, *topics: str, number: int = 0) -> None:
+    for topic in topics:
+        await node.produce(node.broker.context.partitions.get(topic, number), batch_of([b"a"]))
+
+
+async def test_what_is_appended_once_a_member_has_joined_comes_in_every_topic() -> None:
+    async with broker_node() as node:
+        for topic in TOPICS:
+            await node.create(topic)
+            await append(node, topic)
+        async with joined(node, *TOPICS) as session, aclosing(session.events()) as events:
+            await append(node, *TOPICS)
+            assert await starts(events, 3) == {(topic, 0): 1 for topic in TOPICS}
+
+
+async def test_so_it_does_so_many_records_before_the_end() -> None:
+    async with broker_node() as node:
+        await node.create("orders")
+        await append(node, *["orders"] * 3)
+        start = BeforeLatest(1)
+        async with joined(node, ORDERS, start=start) as session, aclosing(session.events()) as told:
+            await append(node, "orders")
+            assert await starts(told, 1) == {("orders", 0): 2}
+
+
+async def test_whoever_joins_next_begins_there_too() -> None:
+    async with broker_node() as node:
+        await node.create("orders", 2)
+        async with joined(node, ORDERS) as first, aclosing(first.events()) as told:
+            assert isinstance(await anext(told), Joined)
+            await append(node, "orders")
+            await append(node, "orders", number=1)
+            async with joined(node, ORDERS) as second, aclosing(second.events()):
+                assert await starts(told, 1) in ({("orders", 0): 0}, {("orders", 1): 0})
+            rows = await node.broker.group_lag(ME, BILLING, [])
+            assert [row.committed and row.committed.offset for row in rows] == [0, 0]
+
+
+async def test_a_topic_that_comes_again_begins_at_its_beginning() -> None:
+    async with broker_node() as node:
+        await node.create("orders")
+        await node.create("payments")
+        async with (
+            joined(node, ORDERS, TopicName("payments")) as session,
+            aclosing(session.events()) as events,
+        ):
+            await starts(events, 2)
+            await node.broker.delete_topics(ME, [node.delete("orders")])
+            await node.create("orders")
+            await append(node, "orders")
+            node.broker.group_upkeep.tend()
+            assert await starts(events, 1) == {("orders", 0): 0}
+
+
+async def test_what_somebody_else_had_before_begins_where_the_end_was() -> None:
+    """Who had it began at the beginning, and has committed nothing."""
+    async with broker_node() as node:
+        await node.create("orders", 2)
+        await append(node, "orders")
+        await append(node, "orders", number=1)
+        async with listening(node) as first:
+            await first.first(Assigned)
+            async with joined(node, ORDERS) as second, aclosing(second.events()) as events:
+                await append(node, "orders")
+                await append(node, "orders", number=1)
+                await given_back(first)
+                (start,) = (await starts(events, 1)).values()
+                assert start == 1
+
+
+async def given_back(stream: Stream) -> None:
+    revoke = await stream.first(Revoke)
+    await stream.session.act(HandOver(revoke.names))
+
+
+async def test_a_member_that_resumes_misses_nothing_either() -> None:
+    async with broker_node() as node:
+        await node.create("orders")
+        await append(node, "orders")
+        async with joined(node, ORDERS) as session, aclosing(session.events()) as events:
+            first = await anext(events)
+            assert isinstance(first, Joined)
+        await append(node, "orders")
+        claim = Rejoin(first.member_id, GroupEpoch(first.member_epoch), {}, {})
+        async with listening(node, rejoin=claim, start=LATEST) as again:
+            (place,) = (await again.first(Assigned)).places
+            assert place.start == 1
+            assert len(await members(node)) == 1
