@@ -1,12 +1,11 @@
 """Consuming in a group: records come, and what the program has finished is committed."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from datetime import timedelta
 from types import TracebackType
-from typing import Final, Generic, Literal, TypeAlias
+from typing import Generic, Literal, TypeAlias
 
 from tidelog.arguments import span_of
 from tidelog.checkpoint import Place
@@ -14,16 +13,14 @@ from tidelog.codecs import Codec
 from tidelog.connection import Connection
 from tidelog.consumer_places import committed_offsets, find_offsets
 from tidelog.consumer_settings import BATCH_RECORDS, BATCH_WAIT, ConsumerSettings
-from tidelog.errors import LogGap
+from tidelog.handing_out import HandingOut
 from tidelog.held import Held
 from tidelog.membership import Membership
+from tidelog.record_list import RecordList
 from tidelog.replay import Gaps
 from tidelog.settlement import Settlement
-from tidelog.steps import Advance, Live, Raw, Step, Trouble
 from tidelog.turns import Turns
 from tidelog.types import Clock, K, Record, Start, TopicPartition, V
-
-LOGGER: Final = logging.getLogger("tidelog.client")
 
 Told: TypeAlias = "Callable[[Consumer[K, V], Sequence[TopicPartition]], Awaitable[None]]"
 """A program's coroutine that is told of partitions."""
@@ -52,9 +49,6 @@ class Consumer(
         """Take what the client has checked."""
         self._connection = connection
         self._settings = settings
-        self._key = key
-        self._value = value
-        self._gaps = gaps
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
         self._membership = Membership(connection, settings, announce=on_assigned is not None)
@@ -62,6 +56,10 @@ class Consumer(
         self._in_hand: set[Held] = set()
         """The program works on records of these."""
         self._settlement = Settlement(connection, self._membership, self._in_hand)
+        self._out = HandingOut(
+            self._holdings, self._settlement, self._in_hand,
+            key=key, value=value, gaps=gaps, commits=settings.commit != "manual",
+        )  # fmt: skip
         self._membership.on_revoke = self._give_back_idle
         self._opened = False
         self._closed = False
@@ -125,7 +123,7 @@ class Consumer(
         if not self._opened:
             raise RuntimeError("the consumer is not open; use it inside `async with`")
         self._finish()
-        while (record := await self._next()) is None:
+        while (record := await self._next(self._out.next)) is None:
             pass
         return record
 
@@ -158,7 +156,7 @@ class Consumer(
         while True:
             self._finish()
             try:
-                record = await self._next(to_end=True)
+                record = await self._next(self._out.next, to_end=True)
             except StopAsyncIteration:  # it is closed
                 return
             if record is None:
@@ -174,24 +172,29 @@ class Consumer(
     ) -> AsyncIterator[Sequence[Record[K, V]]]:
         """Yield records in lists: full ones, or what came within `max_wait` of the first.
 
-        A list counts as finished when the program comes back for the next one. `until_caught_up`:
-        end once everything that there was has been handed out.
+        A list counts as finished when the program comes back for the next one. One that is given
+        up while it fills, by a timeout or a cancelled task, counts as not read: it comes again.
+        `until_caught_up`: end once everything that there was has been handed out.
         """
         wait_s = span_of("max_wait", max_wait).total_seconds()
         if max_records < 1:
             raise ValueError(f"max_records is {max_records}; it is at least 1")
         while not self._closed:
             self._finish()
+            gathered = RecordList(self._holdings, self._out)
             first = None
-            with suppress(StopAsyncIteration):  # it is closed
-                first = await self._next(to_end=until_caught_up)
+            try:
+                with suppress(StopAsyncIteration):  # it is closed
+                    first = await self._next(gathered.take, to_end=until_caught_up)
+                if first is not None:
+                    await self._fill(gathered, max_records, wait_s, to_end=until_caught_up)
+            except BaseException:
+                gathered.put_back()
+                raise
             if first is None:
                 return
-            batch = [first]
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._fill(batch, max_records, to_end=until_caught_up)
-            yield batch
+            if batch := gathered.hand_out():
+                yield batch
 
     async def commit(self, *records: Record[K, V]) -> None:
         """Commit behind these records, or behind everything that was handed out.
@@ -266,15 +269,16 @@ class Consumer(
         )
         return {TopicPartition(*one.at): max(0, ends[one.at] - one.next[0]) for one in held}
 
-    async def _next(self, *, to_end: bool = False) -> Record[K, V] | None:
+    async def _next(
+        self, take: Callable[[], Record[K, V] | None], *, to_end: bool = False
+    ) -> Record[K, V] | None:
         """Wait for the next record; None: `to_end`, and there is none now."""
         changed = self._membership.changed
         while True:
             await self._turns.give()
             if changed.is_set():
-                changed.clear()
                 await self._turn()
-            record = self._take()
+            record = take()
             if record is not None:
                 return record
             if to_end and self.caught_up:
@@ -285,37 +289,49 @@ class Consumer(
                 self._turns.waited()
 
     async def _fill(
-        self, batch: list[Record[K, V]], max_records: int, *, to_end: bool = False
+        self, gathered: RecordList[K, V], max_records: int, wait_s: float, *, to_end: bool
     ) -> None:
-        """Add what comes. What is wrong with a record is raised in the next turn."""
-        while len(batch) < max_records:
-            await self._turns.give()
-            found = self._holdings.next()
-            if found is not None:
-                held, step = found
-                before = held.next
-                try:
-                    record = self._apply(held, step)
-                except Exception:  # noqa: BLE001 - it comes again, and is raised then
-                    held.next = before
-                    self._holdings.put_back(held, step)
+        """Add what comes. What ends the consumer is raised when the next list is asked for."""
+        changed, clock = self._membership.changed, self._connection.clock
+        due_s = clock.monotonic() + wait_s
+        bell: asyncio.Task[None] | None = None
+        try:
+            while len(gathered) < max_records and not gathered.is_cut:
+                if await self._turns.give() and clock.monotonic() >= due_s:
                     return
-                batch += [] if record is None else [record]
-                continue
-            if to_end and self.caught_up:
-                return
-            self._membership.give_credit()
-            changed = self._membership.changed
-            changed.clear()
-            try:
-                await changed.wait()
-            finally:
-                changed.set()  # the next turn looks at it
-            if self._membership.failure is not None or self._closed:
-                return
+                if self._closed or self._membership.failure is not None:
+                    return
+                if changed.is_set():
+                    await self._turn()
+                if gathered.take() is not None or gathered.is_cut:
+                    continue
+                left_s = due_s - clock.monotonic()
+                if (to_end and self.caught_up) or left_s <= 0 or (bell is not None and bell.done()):
+                    return
+                self._membership.give_credit()
+                if not changed.is_set():
+                    bell = bell or asyncio.create_task(self._ring(left_s))  # noqa: TID251 - ends here
+                    await changed.wait()
+                    self._turns.waited()
+        finally:
+            if bell is not None:
+                bell.cancel()
+
+    async def _ring(self, wait_s: float) -> None:
+        """Wake the program, once it has waited for so long."""
+        await self._connection.clock.sleep(wait_s)
+        self._membership.changed.set()
 
     async def _turn(self) -> None:
         """Look at what has changed: failures, partitions that came and went."""
+        self._membership.changed.clear()
+        try:
+            await self._look()
+        except BaseException:  # of a callback, perhaps: what it was called for is still to be done
+            self._membership.changed.set()
+            raise
+
+    async def _look(self) -> None:
         membership = self._membership
         if self._closed:
             raise StopAsyncIteration
@@ -343,55 +359,11 @@ class Consumer(
         if self._on_revoked is None:
             self._settlement.give_back(self._settlement.idle())
 
-    def _take(self) -> Record[K, V] | None:
-        """Return the next record that is here."""
-        while (found := self._holdings.next()) is not None:
-            record = self._apply(*found)
-            if record is not None:
-                return record
-        return None
-
-    def _apply(self, held: Held, step: Step) -> Record[K, V] | None:
-        """Hand out a record, or take the sign that lies between records."""
-        match step:
-            case Raw():
-                return self._hand_out(held, step)
-            case Advance(_, offset, epoch):
-                held.next = (offset, epoch)
-                if held not in self._in_hand and self._settings.commit != "manual":
-                    self._settlement.finished(held)
-            case Trouble(error):
-                if isinstance(error, LogGap) and self._gaps == "warn":
-                    LOGGER.warning("%s", error)
-                else:
-                    raise error
-            case Live():
-                raise AssertionError(step)
-        return None
-
-    def _hand_out(self, held: Held, raw: Raw) -> Record[K, V]:
-        held.next = (raw.offset + 1, raw.leader_epoch)
-        self._in_hand.add(held)
-        topic, partition = raw.at
-        try:
-            key = None if raw.key is None else self._key.decode(raw.key)
-            value = None if raw.value is None else self._value.decode(raw.value)
-        except Exception as undecodable:
-            undecodable.add_note(f"in {topic}/{partition} at offset {raw.offset}")
-            raise
-        return Record(
-            topic, partition, raw.offset, raw.timestamp_ms, raw.append_time_ms, key, value,
-            raw.headers, raw.leader_epoch, None, raw.batch,
-        )  # fmt: skip
-
     def _finish(self) -> None:
         """Take note that the program is done with what it has in hand."""
-        for held in self._in_hand:
-            if self._settings.commit != "manual":
-                self._settlement.finished(held)
-            if held.revoke_by_s is not None:
-                self._membership.changed.set()  # it can be given back now
-        self._in_hand.clear()
+        if any(held.revoke_by_s is not None for held in self._in_hand):
+            self._membership.changed.set()  # it can be given back now
+        self._out.finish()
 
     def _check_open(self) -> None:
         if not self._opened or self._closed:

@@ -198,10 +198,10 @@ class Holdings:
         if held is not None:
             self._put(held, [trouble], Parcel(0, 0))
 
-    def next(self) -> tuple[Held, Step] | None:
+    def next(self, parcels: list[tuple[Held, Item]] | None = None) -> tuple[Held, Step] | None:
         """Return the next step; None: nothing may be handed out now.
 
-        Partitions take turns, a message each.
+        Partitions take turns, a message each. `parcels` gets those that were passed on the way.
         """
         while self._ready:
             held = self._ready[0]
@@ -212,17 +212,25 @@ class Holdings:
             if isinstance(item, Parcel):
                 self._free(item)
                 self._ready.rotate(-1)
+                if parcels is not None:
+                    parcels.append((held, item))
                 continue
             if isinstance(item, Raw):
                 self.buffered -= 1
             return held, item
         return None
 
-    def put_back(self, held: Held, step: Step) -> None:
-        """Hand a step out later after all."""
-        held.items.appendleft(step)
-        if not held.paused:
-            self.buffered += isinstance(step, Raw)
+    def put_back(self, held: Held, items: Sequence[Item]) -> None:
+        """Hand out later after all what was taken; it takes its credit again."""
+        if held.paused:
+            items = [Parcel(0, 0) if isinstance(item, Parcel) else item for item in items]
+        else:
+            self.buffered += _records_of(items)
+        for item in items:
+            if isinstance(item, Parcel):
+                self._here[0] += item.records
+                self._here[1] += item.size_bytes
+        held.items.extendleft(reversed(items))
         if held not in self._ready:
             self._ready.appendleft(held)
 

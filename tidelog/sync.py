@@ -115,9 +115,10 @@ class Client(AbstractContextManager["Client"]):
     def consumer(self, *topics: str, group: str, key: Codec[K]=DEFAULT_CODEC, value: Codec[V]=DEFAULT_CODEC, start: Start='earliest', clock: Clock='event', commit: 'CommitMode'='after', isolation: Isolation='read_committed', gaps: 'Gaps'='warn', instance_id: str | None=None, session_timeout: timedelta | None=None) -> "Consumer[K, V]":
         """Return a member of a group; use it in `with` and `for`.
 
-        `start`, on `clock`: where nothing is committed. `commit`: "after", a record is finished
-        when the program comes back for the next one; "auto", also when it leaves the block in
-        order; "manual", when it says so. `gaps`: what retention removed before it was read is
+        `start`, on `clock`: where nothing is committed; with "latest" all comes that is appended
+        once the block was entered. `commit`: "after", a record is finished when the program comes
+        back for the next one; "auto", also when it leaves the block in order; "manual", when it
+        says so. `gaps`: what retention removed before it was read is
         warned of, or raised. `instance_id`: a member that comes back under it takes its own place,
         and nothing is distributed anew. `session_timeout`: silence that ends the membership; 8 s
         unless the group says otherwise. `on_assigned`, `on_revoked` (not in `tidelog.sync`):
@@ -381,8 +382,9 @@ class Consumer(AbstractContextManager["Consumer[K, V]"], Iterator[Record[K, V]],
     def batches(self, *, max_records: int=BATCH_RECORDS, max_wait: timedelta=BATCH_WAIT, until_caught_up: bool=False) -> Iterator[Sequence[Record[K, V]]]:
         """Yield records in lists: full ones, or what came within `max_wait` of the first.
 
-        A list counts as finished when the program comes back for the next one. `until_caught_up`:
-        end once everything that there was has been handed out.
+        A list counts as finished when the program comes back for the next one. One that is given
+        up while it fills, by a timeout or a cancelled task, counts as not read: it comes again.
+        `until_caught_up`: end once everything that there was has been handed out.
         """
         return self._portal.iterate(self._inner.batches(max_records=max_records, max_wait=max_wait, until_caught_up=until_caught_up))
 

@@ -28,10 +28,11 @@ class Turns:
         """Note that somebody has waited, and everybody else had a turn meanwhile."""
         self._given_s = self._clock.monotonic()
 
-    async def give(self) -> None:
-        """Let everybody else have turns, if the last ones were some time ago."""
+    async def give(self) -> bool:
+        """Let everybody else have turns, if the last ones were some time ago; tell whether so."""
         if self._clock.monotonic() - self._given_s < TURN_EVERY_S:
-            return
+            return False
         for _ in range(TURNS):
             await asyncio.sleep(0)  # noqa: TID251 - turns of the loop; no time is waited for
         self.waited()
+        return True
