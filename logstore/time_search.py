@@ -48,7 +48,8 @@ class Found(NamedTuple):
     time: int
     """The record's time on the clock that was asked, ms."""
     truncated: bool
-    """Of a time between the two, a record was removed from the front, or may have been."""
+    """Of a time between the two, both included, a record was removed from the front, or may have
+    been; asked `onward`, of that time or any later one."""
 
 
 class End(NamedTuple):
@@ -73,12 +74,15 @@ class TimeBounds(NamedTuple):
 
 
 def offset_for_time(
-    log: SearchableLog, time: int, clock: ClockKind, *, end: Offset
+    log: SearchableLog, time: int, clock: ClockKind, *, end: Offset, onward: bool = False
 ) -> Search[Found | End]:
-    """Find the smallest offset whose time is `time` or later."""
+    """Find the smallest offset whose time is `time` or later.
+
+    `onward`: who asks goes on from there, and misses every removed record that is as late.
+    """
     return _settled(
         log,
-        lambda: _offset_for_time(log, time, clock, end=end),
+        lambda: _offset_for_time(log, time, clock, end=end, onward=onward),
         lambda found: _start_of(log, found),
     )
 
@@ -152,12 +156,13 @@ def _settled(
 
 
 def _offset_for_time(
-    log: SearchableLog, time: int, clock: ClockKind, *, end: Offset
+    log: SearchableLog, time: int, clock: ClockKind, *, end: Offset, onward: bool = False
 ) -> Search[Found | End]:
     visible = Visible(log.log_start, end)
     if clock is ClockKind.EVENT:
         hit = yield from first_event(log, time, visible)
-        truncated = yield from _event_truncated(log, time, None if hit is None else hit.time)
+        below = None if hit is None or onward else hit.time + 1
+        truncated = yield from _event_truncated(log, time, below)
     else:
         hit = yield from first_appended(log, time, visible)
         truncated = yield from _append_truncated(log, time, visible, hit=hit)

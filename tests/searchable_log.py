@@ -306,13 +306,14 @@ class MemoryLog:
     def truncated(self, start: int, clock: ClockKind, end: int, *, stop: int | None = None) -> bool:
         """Return whether a record of [start, stop) is gone, or may be, by scanning.
 
-        No `stop`: up to the answer of `offset_for_time`. The append clock knows no upper end.
+        No `stop`: up to what `offset_for_time` answers, its time included. The append clock knows
+        no upper end.
         """
         answer = self.first_at(start, clock, end)
         if clock is ClockKind.APPEND:
             return any(gone.append_time >= start for gone in self.records[: self.log_start])
         if stop is None and answer is not None:
-            stop = answer.event_time
+            stop = answer.event_time + 1
         intervals = [
             (gone.event_time, gone.event_time)
             for gone in self.records[self.kept_from : self.log_start]

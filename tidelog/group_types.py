@@ -103,7 +103,8 @@ class SeekChange:
     skipped: int
     """Offsets that this group will never get."""
     truncated: bool
-    """History between the place asked for and `after` was removed, or may have been."""
+    """What the group was sent back to was removed, or may have been: history between the place
+    asked for and `after`; of a time, a record of that time or of any later one."""
 
 
 @dataclass(frozen=True, slots=True)

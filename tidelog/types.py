@@ -106,7 +106,8 @@ class Resolved:
     time: datetime | None
     """The found record's, on the clock asked for; None: no record was looked at."""
     truncated: bool
-    """History between the time asked for and the first record was removed, or may have been."""
+    """History between the place asked for and the answer was removed, or may have been; of a time,
+    a record of a time between the one asked for and that of the answer, both included."""
     log_start_offset: int
     high_watermark: int
     last_stable_offset: int

@@ -8,7 +8,7 @@ Invariant:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, TypeAlias
 
 from api.broker.context import BrokerContext
@@ -18,7 +18,7 @@ from api.broker.group_standing import GroupStanding, Standing, commits_of
 from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
 from api.broker.members import Members
-from api.broker.place import Latest, Place
+from api.broker.place import AtTime, Latest, Place
 from api.broker.readable import Readable
 from api.broker.resolve import Resolve, Resolved, held_within
 from consumer_groups.machine import GroupMachine
@@ -267,7 +267,7 @@ class GroupSeek:
         """Return where each partition goes, or why it cannot: OFFSET_OUT_OF_RANGE and its like."""
         target = asked.target
         if isinstance(target, ToPlace):
-            found = await self.resolve.each(principal, partitions, target.place)
+            found = await self.resolve.each(principal, partitions, _onward(target.place))
             return [
                 one if isinstance(one, RequestError) else _at(partition, one)
                 for partition, one in zip(partitions, found, strict=True)
@@ -297,7 +297,12 @@ def _shift(partition: Readable, standing: Standing, by: int, *, log: Readable | 
     stands, _ = standing.get(partition.id, (start, None))
     wanted = stands + by
     after = Offset(min(max(wanted, start), end))
-    return _to(partition, after, log, truncated=0 <= wanted < start)
+    return _to(partition, after, log, truncated=wanted < start and start > 0)
+
+
+def _onward(place: Place) -> Place:
+    """Return a place as a group is sent to it: everything from there on is to come."""
+    return replace(place, onward=True) if isinstance(place, AtTime) else place
 
 
 def _at(partition: Readable, found: Resolved) -> Move:

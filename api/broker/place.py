@@ -29,6 +29,9 @@ class AtTime:
 
     time_ms: int
     clock: ClockKind
+    onward: bool = False
+    """Who asks wants everything from there on: the answer says truncated if a record as late as
+    that was removed, not only one up to the time of the answer."""
 
 
 @dataclass(frozen=True, slots=True)

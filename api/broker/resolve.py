@@ -33,7 +33,8 @@ class Resolved(NamedTuple):
     time_ms: int | None
     """The found record's time on the clock asked for; None where no record was looked at."""
     truncated: bool
-    """Retention or trimming removed history between the place asked for and the answer."""
+    """Retention or trimming removed history between the place asked for and the answer, or may
+    have; of a time that is asked `onward`, a record of that time or a later one."""
     log_start: Offset
     high_watermark: Offset
     last_stable_offset: Offset
@@ -63,8 +64,8 @@ class Resolve:
             raise partition.not_serving()
         partition.check_serves()
         match place:
-            case AtTime(time_ms, clock):
-                return await self._at_time(partition, time_ms, clock)
+            case AtTime(time_ms, clock, onward):
+                return await self._at_time(partition, time_ms, clock, onward=onward)
             case Ago(before_ms, clock):
                 now = self._now(clock)
                 return await self._at_time(partition, now - before_ms, clock)
@@ -106,7 +107,8 @@ class Resolve:
             case AfterEarliest(offsets) if offsets >= 0:
                 return self._answer(partition, min(Offset(start + offsets), end))
             case BeforeLatest(offsets) if offsets >= 0:
-                return self._answer(partition, max(Offset(end - offsets), start))
+                cut = end - offsets < start and start > 0
+                return self._answer(partition, max(Offset(end - offsets), start), truncated=cut)
             case AtOffset(offset):
                 found = held_within(partition, offset, start=start, end=end)
                 return self._answer(partition, found, truncated=offset < start)
@@ -114,10 +116,12 @@ class Resolve:
                 raise _negative(place)
 
     async def _at_time(
-        self, partition: HostedPartition, time_ms: int, clock: ClockKind
+        self, partition: HostedPartition, time_ms: int, clock: ClockKind, *, onward: bool = False
     ) -> Resolved:
         closed = partition.closed_time(self._node.closed_time())
-        search = offset_for_time(partition.log, time_ms, clock, end=partition.high_watermark)
+        search = offset_for_time(
+            partition.log, time_ms, clock, end=partition.high_watermark, onward=onward
+        )
         found = await self._searches.run(partition.log, search)
         if isinstance(found, Found):
             return self._answer(

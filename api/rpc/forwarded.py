@@ -13,6 +13,7 @@ from api.rpc.call import Call
 from api.rpc.guard import Guard
 from api.rpc.handlers import Bidirectional, Handler, ServerStream, Unary
 from api.rpc.pulled import PulledStreams
+from api.rpc.resolve_elsewhere import ONWARD
 from api.rpc.surface import methods
 from cluster.peer.forward import Forward
 from model.errors import ErrorCode, RequestError, StorageFailed
@@ -55,7 +56,7 @@ class ForwardedCalls:
         handler = self._handlers.get(name)
         if isinstance(handler, ServerStream | Bidirectional):
             return await self._of_stream(handler, node, call, what=f"{mark}{what}")
-        if not isinstance(handler, Unary) or mark:
+        if not isinstance(handler, Unary) or (mark and call.name != ONWARD):
             raise _not_taken(call.name)
         request = self._read(name, node, call)
         facts = Call(call.name, call.principal, call.left_ms, node)

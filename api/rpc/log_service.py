@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from api.broker.broker import Broker
-from api.broker.place import Place
+from api.broker.place import AtTime, Place
 from api.rpc.call import Call
 from api.rpc.convert import check_consistency, check_isolation, not_built, refuse, timestamp
 from api.rpc.details import ErrorRows
@@ -14,7 +15,7 @@ from api.rpc.handlers import Bidirectional, Handler, ServerStream, Unary
 from api.rpc.places import place_of
 from api.rpc.produce import INT16_MAX, Producing, rows_bytes
 from api.rpc.produce_stream import ProduceStream, Requests, Send
-from api.rpc.resolve_elsewhere import resolved_elsewhere
+from api.rpc.resolve_elsewhere import ONWARD, resolved_elsewhere
 from api.rpc.selection import select
 from api.rpc.subscribe import SubscribeCall
 from cluster.shell.hosted_partition import HostedPartition
@@ -95,6 +96,8 @@ class LogService:
         if not request.HasField("seek"):
             refuse("seek", "it is missing: name a place")
         place = place_of(self._broker, "seek", request.seek)
+        if call.name == ONWARD and isinstance(place, AtTime):
+            place = replace(place, onward=True)
         chosen = await select(self._broker, request.topics, request.partitions)
         rows = await self._resolved(chosen, place, call)
         await resolved_elsewhere(self._broker, request.seek, place, call=call, rows=rows)

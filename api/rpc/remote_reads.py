@@ -26,7 +26,7 @@ from api.broker.resolve import Resolved
 from api.rpc.answers import check_rows, read_answer, refusal_of, unreadable
 from api.rpc.convert import CLOCKS_OUT, timestamp
 from api.rpc.fetch_elsewhere import FETCH
-from api.rpc.resolve_elsewhere import RESOLVE
+from api.rpc.resolve_elsewhere import ONWARD, RESOLVE
 from model.errors import MalformedError, RequestError
 from model.ids import AppendTimeMs, LeaderEpoch, NodeId, Offset
 from model.principal import INTERNAL, Principal
@@ -92,6 +92,8 @@ class RemoteReads:
         left_ms: int,
         grace_ms: int,
     ) -> list[Resolved | RequestError]:
+        name = ONWARD if isinstance(place, AtTime) and place.onward else RESOLVE
+
         async def ask(node: NodeId, slots: list[int]) -> list[Resolved | RequestError]:
             request = log_service_pb2.ResolveOffsetsRequest(seek=_seek(place))
             for slot in slots:
@@ -99,7 +101,7 @@ class RemoteReads:
                 request.partitions.add(topic=one.topic.name, partition=one.number)
             answer = await self._forwarding.call(
                 node,
-                RESOLVE,
+                name,
                 principal,
                 payload=request.SerializeToString(),
                 left_ms=left_ms,
@@ -229,7 +231,7 @@ def _seek(place: Place) -> common_pb2.Seek:
     match place:
         case AtOffset(offset):
             seek.offset = offset
-        case AtTime(time_ms, clock):
+        case AtTime(time_ms, clock, _):
             seek.time.CopyFrom(timestamp(time_ms))
             seek.clock = CLOCKS_OUT[clock]
         case Ago(before_ms, clock):

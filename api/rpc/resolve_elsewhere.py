@@ -16,6 +16,8 @@ from model.ids import NodeId
 from tidelog.v1 import common_pb2, log_service_pb2
 
 RESOLVE: Final = "LogService/ResolveOffsets"
+ONWARD: Final = f"{RESOLVE}#onward"
+"""As another node asks for a group that is sent to a time (`AtTime.onward`)."""
 
 
 async def resolved_elsewhere(

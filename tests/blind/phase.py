@@ -160,7 +160,8 @@ class Phase:
         for partition, place in found.items():
             self.tally.lookups[door] += 1
             first = self._oracle.first(partition, time, clock)
-            stop = None if first is None else first.time(clock)
+            at = None if first is None else first.time(clock)
+            stop = None if at is None else at + 1  # the time of the answer is one of those asked
             right = self._oracle.truncated(partition, time, clock, stop=stop)
             wrong = _wrong(place, first, clock, truncated=right)
             if wrong is not None:

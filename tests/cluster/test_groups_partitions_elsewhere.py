@@ -185,6 +185,27 @@ async def test_a_commit_beyond_the_end_elsewhere_is_refused_and_one_at_it_is_tak
     assert await commit(nodes, group, dict.fromkeys(EVERY, 2)) == beyond
 
 
+async def test_what_is_gone_elsewhere_is_said_of_a_group_that_is_sent_to_a_time(
+    nodes: Nodes,
+) -> None:
+    """Also of what was later than the first record that is left: it was to come again too."""
+    request = log_service_pb2.ProduceRequest()
+    for number in EVERY:
+        batch = request.batches.add(topic=TOPIC, partition=number)
+        for seconds in (5, 5, 2, 6):
+            batch.records.add(value=b"", timestamp_ms=1_000 * seconds)
+    answer = await ready(nodes, nodes.lives[1], "LogService/Produce", request)
+    assert not any(row.HasField("error") for row in answer.results), answer
+    cut = topic_service_pb2.TrimTopicRequest(name=TOPIC, before=common_pb2.Seek(offset=2))
+    await called(nodes, nodes.lives[1], "TopicService/TrimTopic", cut)
+    seek = group_service_pb2.SeekOffsetsRequest(topics=[TOPIC], validate_only=True)
+    seek.group = coordinated_by(nodes, 2)
+    for seconds, missed in ((1, True), (6, False)):
+        seek.seek.time.FromSeconds(seconds)
+        plan = await called(nodes, nodes.lives[1], f"{SERVICE}/SeekOffsets", seek)
+        assert [one.truncated for one in plan.changes] == [missed] * PARTITIONS
+
+
 @pytest.mark.parametrize("at", [1, 3])
 async def test_a_group_is_moved_in_partitions_elsewhere(nodes: Nodes, at: int) -> None:
     for mark in "abc":

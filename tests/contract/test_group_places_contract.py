@@ -8,6 +8,7 @@ import pytest
 import tidelog
 from tests.contract.place import SECOND, T0, Place
 from tidelog.groups import Groups
+from tidelog.types import Start
 
 EMPTY = timedelta(0)
 
@@ -178,6 +179,45 @@ async def test_what_retention_took_is_said_in_the_plan(place: Place) -> None:
     await place.client.topics.trim(topic, 3)
     plan = await place.client.groups.seek(group, T0, dry_run=True)
     assert [(one.after, one.truncated) for one in plan.changes] == [(3, True)]
+
+
+async def cut(place: Place, group: str, to: Start | None = None, **more: Any) -> bool:
+    """Tell whether a plan for a group in one partition says that history was removed."""
+    groups = place.client.groups
+    plan = await (groups.seek(group, to, dry_run=True) if to else groups.shift(group, **more))
+    (change,) = plan.changes
+    return change.truncated
+
+
+async def test_a_way_back_beyond_what_is_left_is_said_however_far(place: Place) -> None:
+    topic, group = await standing(place, 6)
+    assert not await cut(place, group, by=-9, dry_run=True), "all there ever was is there"
+    assert not await cut(place, group, tidelog.FromEdge("latest", 9))
+    await place.client.topics.trim(topic, 3)
+    for back in (4, 6, 7, 100):
+        assert await cut(place, group, by=-back, dry_run=True)
+        assert await cut(place, group, tidelog.FromEdge("latest", back))
+    assert not await cut(place, group, by=-3, dry_run=True)
+    assert not await cut(place, group, tidelog.FromEdge("latest", 3))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "to"),
+    [((5, 5, 5, 5), 0), ((5, 5, 5, 5), 5), ((5, 5, 2, 6), 1), ((5, 5, 2, 6), 3)],
+    ids=["of-one-moment", "of-that-moment", "later-than-the-answer", "before-the-answer"],
+)
+async def test_a_record_that_was_to_come_again_and_is_gone_is_said(
+    place: Place, seconds: tuple[int, ...], to: int
+) -> None:
+    topic, group = await place.topic(), f"{place.prefix}-g"
+    async with place.client.producer() as producer:
+        for at in seconds:
+            await producer.send(topic, b"", timestamp=T0 + at * SECOND)
+    await place.client.groups.commit(group, tidelog.Cursor(topic, 0, 4))
+    assert not await cut(place, group, T0 + to * SECOND)
+    await place.client.topics.trim(topic, 2)
+    assert await cut(place, group, T0 + to * SECOND)
+    assert not await cut(place, group, T0 + 6 * SECOND)
 
 
 async def test_groups_are_listed_in_order(place: Place) -> None:

@@ -140,12 +140,12 @@ thorough = settings(suppress_health_check=[HealthCheck.too_slow])
 
 @CLOCKS
 @thorough
-@given(case=cases(), time=ASKED)
-def test_a_lookup_equals_a_scan(clock: ClockKind, case: Case, time: int) -> None:
+@given(case=cases(), time=ASKED, onward=st.booleans())
+def test_a_lookup_equals_a_scan(clock: ClockKind, case: Case, time: int, *, onward: bool) -> None:
     log, end = case
-    answer = Drive(log).run(offset_for_time(log, time, clock, end=end))
+    answer = Drive(log).run(offset_for_time(log, time, clock, end=end, onward=onward))
     kept = log.first_at(time, clock, end)
-    truncated = log.truncated(time, clock, end)
+    truncated = log.truncated(time, clock, end, stop=INT64_MAX if onward else None)
     if kept is None:
         assert answer == End(end, truncated)
     else:
@@ -316,6 +316,10 @@ def test_the_oracle_reads_as_it_should() -> None:
     assert log.truncated(3, EVENT, 3), "nobody had looked at what went"
     log.unread, log.removed_times = False, [(5, 5)]
     assert not log.truncated(3, EVENT, 3), "the answer has the time asked for"
+    assert log.truncated(3, EVENT, 3, stop=INT64_MAX), "the record of 5 was to come too"
+    log.removed_times = [(3, 3)]
+    assert log.truncated(3, EVENT, 3), "the answer would have been the one that went"
+    log.removed_times = [(5, 5)]
     assert log.truncated(4, EVENT, 3), "the answer would have been the record of 5"
     assert not log.truncated(6, EVENT, 3)
     assert log.truncated(3, EVENT, 3, stop=6)

@@ -36,7 +36,7 @@ SEEK_COLUMNS: Final = (
         "truncated",
         Kind.BOOLEAN,
         wide=True,
-        about="History before it was removed, or may have been.",
+        about="What it was sent back to was removed, or may have been.",
     ),
     Column("changed", Kind.BOOLEAN, wide=True, about="false: a dry run."),
 )
@@ -216,7 +216,9 @@ def _meaning(plan: "SeekPlan") -> str:
         for each in plan.changes
         if each.truncated
     ]
-    removed = f"history begins later in {', '.join(cut)}" if cut else "retention removed none"
+    removed = "retention removed none"
+    if cut:
+        removed = f"retention removed some of them, or may have, in {', '.join(cut)}"
     text = f"{_count(again)} would be delivered again; {removed}"
     return f"{text}. {_count(skipped)} would be skipped." if skipped else f"{text}."
 

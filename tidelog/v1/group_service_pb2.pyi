@@ -881,7 +881,9 @@ class SeekOffsetsResponse(_message.Message):
         skipped: _builtins.int
         """Offsets that will never be delivered to this group."""
         truncated: _builtins.bool
-        """History between the place asked for and `after` was removed from the front, or may have been: see ReadBounds."""
+        """What the group was sent back to was removed from the front, or may have been (see ReadBounds): history between the place asked for and
+        `after`; of a time, a record of that time or of any later one.
+        """
         @_builtins.property
         def partition(self) -> _common_pb2.TopicPartition: ...
         @_builtins.property

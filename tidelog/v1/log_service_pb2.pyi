@@ -762,7 +762,9 @@ class Resolved(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     truncated: _builtins.bool
-    """History between the time asked for and the first record was removed from the front, or may have been: see ReadBounds."""
+    """History between the place asked for and the answer was removed from the front, or may have been (see ReadBounds); of a time, a record
+    of a time between the one asked for and that of the answer, both included. A group that is sent to a time: see SeekOffsetsResponse.
+    """
     log_start_offset: _builtins.int
     high_watermark: _builtins.int
     last_stable_offset: _builtins.int

@@ -7,8 +7,9 @@ from model.record import ClockKind, TimeRange
 from tests.searchable_log import Drive, MemoryLog, Sent
 
 
-def ask(drive: Drive, time: int) -> Found | End:
-    search = offset_for_time(drive.log, time, ClockKind.EVENT, end=drive.log.log_end)
+def ask(drive: Drive, time: int, *, onward: bool = False) -> Found | End:
+    log = drive.log
+    search = offset_for_time(log, time, ClockKind.EVENT, end=log.log_end, onward=onward)
     return drive.run(search)
 
 
@@ -77,3 +78,25 @@ def test_what_is_learned_before_it_goes_leaves_no_doubt() -> None:
     assert log.removed.event_times == (Bounds(9, 40),)
     assert ask(drive, 8) == Found(Offset(4), 20, truncated=True)
     assert ask(drive, 41) == End(Offset(5), truncated=False)
+
+
+def test_a_record_that_went_with_the_time_of_the_answer_would_have_been_it() -> None:
+    log = MemoryLog([Sent(times=[7], new_segment=n < 2) for n in range(3)], exact=True)
+    log.drop_front(1)
+    for time in (0, 7):
+        assert ask(Drive(log), time) == Found(Offset(1), 7, truncated=True)
+    assert ask(Drive(log), 8) == End(Offset(3), truncated=False)
+    assert not cut(Drive(log), 0, 7)
+    assert cut(Drive(log), 0, 8)
+
+
+def test_who_goes_on_from_an_answer_misses_what_is_later_than_it_too() -> None:
+    times = ([12], [12], [11], [13])
+    log = MemoryLog([Sent(times=each, new_segment=n in {0, 2}) for n, each in enumerate(times)])
+    log.log_start = Offset(1)
+    log.unload()
+    Drive(log).run(learn_events(log, Offset(0)))
+    log.drop_front(1)
+    assert ask(Drive(log), 10) == Found(Offset(2), 11, truncated=False)
+    assert ask(Drive(log), 10, onward=True) == Found(Offset(2), 11, truncated=True)
+    assert ask(Drive(log), 13, onward=True) == Found(Offset(3), 13, truncated=False)

@@ -114,9 +114,16 @@ async def test_a_place_is_one_offset(place: Place, offset: int | None) -> None:
         found = await node.broker.resolve(ANONYMOUS, orders, place)
         assert found.offset == offset
         assert (found.log_start, found.high_watermark) == (1, 6)
-        asked_before_the_start = isinstance(place, AtOffset) and place.offset < 1
         if not isinstance(place, AtTime | Ago):
-            assert found.truncated == asked_before_the_start
+            assert found.truncated == (place in {AtOffset(0), BeforeLatest(99)})
+
+
+async def test_what_was_never_there_is_not_cut() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        await node.produce(orders, batch_of([b"v"]))
+        found = await node.broker.resolve(ANONYMOUS, orders, BeforeLatest(99))
+        assert (found.offset, found.truncated) == (0, False)
 
 
 @pytest.mark.parametrize(
