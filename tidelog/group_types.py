@@ -116,3 +116,5 @@ class SeekPlan:
     """Live members that are (or would be) fenced."""
     applied: bool
     """False: a dry run."""
+    left: tuple[TopicPartition, ...] = ()
+    """What stays as it is: of topics that were named, what `SameAs` says nothing of."""

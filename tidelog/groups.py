@@ -133,8 +133,9 @@ class Groups:
     ) -> SeekPlan:
         """Send a group elsewhere, in all partitions or in none; return what comes again.
 
-        `topics`: every partition of these; empty: every partition with a commit. `dry_run`: only
-        the plan. `force`: also with live members; they go on from there by themselves.
+        `topics`: every partition of these; empty: every partition with a commit. With `SameAs`
+        those stay as they are in which the other group has committed nothing. `dry_run`: only the
+        plan. `force`: also with live members; they go on from there by themselves.
 
         Raises:
             Conflict: it has members, and force was not said.
@@ -243,9 +244,13 @@ class Groups:
         call = PLAN_SEEK if dry_run else SEEK_OFFSETS
         response = await self._connection.call(call, request)
         changes = []
+        left = []
         for row in response.changes:
             if row.HasField("error"):
                 raise failure_of_row(row.error).error
+            if not row.HasField("after"):
+                left.append(_partition(row.partition))
+                continue
             changes.append(
                 SeekChange(
                     partition=_partition(row.partition),
@@ -256,7 +261,8 @@ class Groups:
                     truncated=row.truncated,
                 )
             )
-        return SeekPlan(tuple(changes), response.member_count, applied=not dry_run)
+        count = response.member_count
+        return SeekPlan(tuple(changes), count, applied=not dry_run, left=tuple(left))
 
 
 def _group(group: wire.ConsumerGroup) -> GroupInfo:

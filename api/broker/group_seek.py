@@ -21,11 +21,17 @@ from api.broker.members import Members
 from api.broker.place import AtTime, Latest, Place
 from api.broker.readable import Readable
 from api.broker.resolve import Resolve, Resolved, held_within
+from api.broker.seek_refusals import (
+    moves_on,
+    nothing_committed,
+    nothing_committed_at_all,
+    sent_elsewhere,
+)
 from consumer_groups.machine import GroupMachine
 from consumer_groups.records import GroupEpoch, GroupRecord
 from consumer_groups.requests import Move, Seek
 from consumer_groups.views import SeekPlan, SeekRow
-from model.errors import ErrorCode, RequestError
+from model.errors import RequestError
 from model.ids import AppendTimeMs, GroupId, LeaderEpoch, Offset, PartitionId
 from model.names import check_topic_name
 from model.principal import Principal
@@ -33,7 +39,6 @@ from model.result import Result
 
 TRIES_MAX: Final = 5
 """Of looking places up, for a group that begins in further partitions meanwhile."""
-RETRY_MS: Final = 1_000
 
 
 class ToPlace(NamedTuple):
@@ -71,12 +76,14 @@ class SeekGroup:
     target: Target
     partitions: Sequence[Readable] | None = None
     """None: every partition with a commit, of this group or of the one to go to."""
+    of_topics: frozenset[PartitionId] = frozenset()
+    """Of these, what was named by its topic alone: where the target says nothing it stays."""
     force: bool = False
     validate_only: bool = False
 
 
 class Change(NamedTuple):
-    """One partition's move; `error` where it cannot be done, in a plan only."""
+    """One partition's move; `error` where it cannot be done, in a plan only; neither: it stays."""
 
     partition: Readable
     row: SeekRow | None
@@ -125,7 +132,7 @@ class GroupSeek:
             sought = await self._tried(principal, asked)
             if sought is not None:
                 return sought
-        raise _moves_on(asked.group)
+        raise moves_on(asked.group, TRIES_MAX)
 
     async def _tried(self, principal: Principal, asked: SeekGroup) -> Sought | None:
         """Find the places and move; None: the group has begun in other partitions meanwhile."""
@@ -140,6 +147,8 @@ class GroupSeek:
         errors: dict[PartitionId, RequestError] = {}
         found = await self._moves(principal, partitions, asked, standing=standing)
         for partition, move in zip(partitions, found, strict=True):
+            if move is None:
+                continue
             if isinstance(move, Move):
                 moves.append(move)
             elif asked.validate_only:
@@ -195,12 +204,12 @@ class GroupSeek:
                 if isinstance(log, RequestError):
                     raise log
                 logs[partition.id] = log
-        raise _moves_on(asked.group)
+        raise moves_on(asked.group, TRIES_MAX)
 
     def _sought(self, asked: SeekGroup, plan: SeekPlan, changes: Sequence[Change]) -> Sought:
         """Return what was done, and tell the members that are fenced by it."""
         if not asked.validate_only:
-            self.members.fenced(asked.group, plan.fenced, _sent_elsewhere(asked.group))
+            self.members.fenced(asked.group, plan.fenced, sent_elsewhere(asked.group))
         return Sought(changes, plan.group_epoch, len(plan.fenced))
 
     async def _only_errors(
@@ -215,7 +224,7 @@ class GroupSeek:
             group,
             lambda machine: None if machine.revision(group) is None else machine.group(group),
         )
-        changes = [Change(one, None, errors[one.id]) for one in partitions]
+        changes = [Change(one, None, errors.get(one.id)) for one in partitions]
         if found is None:
             return Sought(changes, GroupEpoch(0), 0)
         return Sought(changes, found.summary.epoch, found.summary.member_count)
@@ -263,8 +272,14 @@ class GroupSeek:
         asked: SeekGroup,
         *,
         standing: Standing,
-    ) -> list[Move | RequestError]:
-        """Return where each partition goes, or why it cannot: OFFSET_OUT_OF_RANGE and its like."""
+    ) -> list[Move | RequestError | None]:
+        """Return where each partition goes, or why it cannot: OFFSET_OUT_OF_RANGE and its like.
+
+        None: it stays as it is.
+
+        Raises:
+            RequestError: INVALID_REQUEST, all would stay.
+        """
         target = asked.target
         if isinstance(target, ToPlace):
             found = await self.resolve.each(principal, partitions, _onward(target.place))
@@ -276,12 +291,18 @@ class GroupSeek:
         logs = await self.resolve.each(principal, known, Latest())
         told = {one.id: log for one, log in zip(known, logs, strict=True)}
         group = target.group if isinstance(target, ToGroup) else asked.group
-        return [
-            _stand(one, standing, log)
-            if (log := told.get(one.id)) is not None
-            else _nothing_committed(group, one)
-            for one in partitions
-        ]
+        moves: list[Move | RequestError | None] = []
+        for one in partitions:
+            log = told.get(one.id)
+            if log is not None:
+                moves.append(_stand(one, standing, log))
+            elif one.id in asked.of_topics:
+                moves.append(None)
+            else:
+                moves.append(nothing_committed(group, one))
+        if partitions and not any(moves):
+            raise nothing_committed_at_all(group, partitions)
+        return moves
 
 
 def _stands(machine: GroupMachine, asked: SeekGroup) -> Standing:
@@ -357,33 +378,4 @@ def _to(
         log_start=log.log_start,
         truncated=truncated,
         leader_epoch=leader_epoch,
-    )
-
-
-def _nothing_committed(group: GroupId, partition: Readable) -> RequestError:
-    name = f"{partition.topic.name}/{partition.number}"
-    return RequestError(
-        ErrorCode.INVALID_REQUEST,
-        f'group "{group}" has committed nothing in {name}; leave that partition out',
-        field="other_group",
-        topic=partition.topic.name,
-        partition=str(partition.number),
-    )
-
-
-def _moves_on(group: GroupId) -> RequestError:
-    return RequestError(
-        ErrorCode.OVERLOADED,
-        f'group "{group}" began in further partitions each of {TRIES_MAX} times that the places '
-        "were looked up; name the partitions, or ask again when it has begun everywhere",
-        retry_delay_ms=RETRY_MS,
-        group=group,
-    )
-
-
-def _sent_elsewhere(group: GroupId) -> RequestError:
-    return RequestError(
-        ErrorCode.STALE_MEMBER_EPOCH,
-        f'group "{group}" was sent to another place: join anew and go on from there',
-        group=group,
     )

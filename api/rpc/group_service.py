@@ -91,10 +91,15 @@ class GroupService:
         self, request: group_service_pb2.SeekOffsetsRequest, call: Call
     ) -> group_service_pb2.SeekOffsetsResponse:
         """Send a group elsewhere, or tell what that would mean."""
+        partitions = self._chosen(request)
+        one_by_one = {(named.topic, named.partition) for named in request.partitions}
         asked = SeekGroup(
             group=check_group_name(request.group),
             target=self._target(request),
-            partitions=self._chosen(request),
+            partitions=partitions,
+            of_topics=frozenset(
+                one.id for one in partitions or () if (one.topic.name, one.number) not in one_by_one
+            ),
             force=request.force,
             validate_only=request.validate_only,
         )

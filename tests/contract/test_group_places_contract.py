@@ -162,6 +162,19 @@ async def test_a_place_for_each_partition_all_or_none(place: Place) -> None:
     assert await places(place, group) == [2, 3]
 
 
+async def test_of_a_topic_what_another_group_has_not_begun_stays(place: Place) -> None:
+    topic, group = await standing(place, 2, 3)
+    other = f"{group}-other"
+    await place.client.groups.commit(other, tidelog.Cursor(topic, 1, 5))
+    at = [tidelog.TopicPartition(topic, number) for number in range(2)]
+    for dry in (True, False):
+        to = tidelog.SameAs(other)
+        plan = await place.client.groups.seek(group, to, topics=[topic], dry_run=dry)
+        assert [(one.partition, one.after) for one in plan.changes] == [(at[1], 5)]
+        assert plan.left == (at[0],)
+    assert await places(place, group) == [2, 5]
+
+
 async def test_a_live_group_refuses_and_force_moves_it(place: Place) -> None:
     topic, group = await standing(place, 6)
     async with place.client.consumer(topic, group=group, commit="manual") as consumer:

@@ -95,7 +95,13 @@ async def test_seek_shows_its_plan_and_asks(cli: Cli, tmp_path: Path) -> None:
     committed = (await cli("group", "describe", "g", "-F", "json")).items[0]["offset_rows"]
     assert committed[0]["committed"] == 1
     moved = await cli("group", "seek", "h", "--to-group", "g", "--yes", "-F", "json")
-    assert moved.code in {0, 1}
+    assert moved.code == 0
+    same = ("group", "seek", "h", "--to-group", "g", "--topic", "orders", "--topic", "empty")
+    assert (await cli("topic", "create", "empty", "-p", "1", "--yes")).code == 0
+    for how in ("--dry-run", "--yes"):
+        moved = await cli(*same, how, "-F", "json")
+        assert (moved.code, {row["topic"] for row in moved.items}) == (0, {"orders"})
+        assert "Nothing is committed there for empty/0: left as it is." in moved.stderr
 
 
 @pytest.mark.parametrize(

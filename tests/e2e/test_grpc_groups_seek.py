@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from tests.group_client import Seek, commit, cursor, described, filled, joined, offsets
+from tests.group_client import Seek, commit, cursor, described, filled, joined, offsets, place
 from tests.grpc_node import GrpcNode, plain, refusal
 from tests.grpc_reading import at, trim
 from tidelog.v1 import (
@@ -126,11 +126,36 @@ async def test_to_where_another_group_is(served: GrpcNode) -> None:
     await commit(served, "audit", cursor("orders", 1, 5))
     assert told(await seek(served, other_group="audit")) == {1: (None, 5, 0, 5, False)}
     assert await stands(served) == {1: 5}
-    with_none = Ask(group="billing", other_group="audit", topics=["orders"])
+    both = [place("orders", number) for number in range(2)]
+    with_none = Ask(group="billing", other_group="audit", partitions=both)
     assert (await refusal(served.groups.SeekOffsets(with_none))).info.metadata["partition"] == "0"
-    plan = await seek(served, other_group="audit", topics=["orders"], validate_only=True)
+    plan = await seek(served, other_group="audit", partitions=both, validate_only=True)
     assert told(plan) == {0: (None, None, 0, 0, False), 1: (5, 5, 0, 0, False)}
     assert plan.changes[0].error.reason == "INVALID_REQUEST"
+    one_by_one = Ask(group="billing", other_group="audit", topics=["orders"], partitions=both[:1])
+    assert (await refusal(served.groups.SeekOffsets(one_by_one))).info.metadata["partition"] == "0"
+
+
+@pytest.mark.parametrize("dry", [True, False])
+async def test_of_a_topic_what_another_group_has_not_begun_stays(
+    served: GrpcNode, *, dry: bool
+) -> None:
+    await filled(served, 3)
+    await commit(served, "audit", cursor("orders", 1, 5))
+    await commit(served, "billing", cursor("orders", 0, 4), cursor("orders", 1, 1))
+    plan = await seek(served, other_group="audit", topics=["orders"], validate_only=dry)
+    stays = (None, None, 0, 0, False)
+    assert told(plan) == {0: stays, 1: (1, 5, 0, 4, False), 2: stays}
+    assert not any(row.HasField("error") for row in plan.changes)
+    assert await stands(served) == ({0: 4, 1: 1} if dry else {0: 4, 1: 5})
+    await served.create("others", 1)
+    await commit(served, "nothing-here", cursor("others", 0, 0))
+    refused = await refusal(
+        served.groups.SeekOffsets(
+            Ask(group="billing", other_group="nothing-here", topics=["orders"], validate_only=dry)
+        )
+    )
+    assert 'group "nothing-here" has committed nothing in orders' in refused.text
 
 
 async def test_to_a_place_for_each_partition(served: GrpcNode) -> None:

@@ -93,6 +93,8 @@ def seek(
     planned = with_client(run, plan)
     if dry_run:
         code = run.items(SEEK_COLUMNS, _rows(planned))
+        if planned.left:
+            run.tell(_left(planned))
         run.tell(f"dry run: nothing changed. {_meaning(planned)}")
         if planned.member_count:
             run.tell(
@@ -106,6 +108,8 @@ def seek(
             hint="stop them, or pass --force: they are fenced and go on from the new place",
             reason="GROUP_NOT_EMPTY",
         )
+    if planned.left:
+        run.tell(_left(planned))
     run.confirm(f'This moves group "{name}". {_meaning(planned)}', yes=bool(options["yes"]))
     return run.items(SEEK_COLUMNS, _rows(with_client(run, apply)))
 
@@ -221,6 +225,12 @@ def _meaning(plan: "SeekPlan") -> str:
         removed = f"retention removed some of them, or may have, in {', '.join(cut)}"
     text = f"{_count(again)} would be delivered again; {removed}"
     return f"{text}. {_count(skipped)} would be skipped." if skipped else f"{text}."
+
+
+def _left(plan: "SeekPlan") -> str:
+    """Return what stays, in a sentence."""
+    listed = ", ".join(f"{one.topic}/{one.partition}" for one in plan.left)
+    return f"Nothing is committed there for {listed}: left as it is."
 
 
 def _count(records: int) -> str:

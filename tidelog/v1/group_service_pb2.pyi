@@ -806,7 +806,7 @@ class SeekOffsetsRequest(_message.Message):
     FORCE_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     other_group: _builtins.str
-    """Where that group is."""
+    """Where that group is. Partitions of `topics` in which it has committed nothing stay as they are; those of `partitions` are refused."""
     shift_by: _builtins.int
     """So many offsets on (or back, if negative) from the committed one, held within the log."""
     validate_only: _builtins.bool
@@ -875,7 +875,7 @@ class SeekOffsetsResponse(_message.Message):
         before: _builtins.int
         """Absent = nothing was committed."""
         after: _builtins.int
-        """Absent = error."""
+        """Absent = error; without one the partition stays as it is, and `before` is not told."""
         redelivered: _builtins.int
         """Offsets that will be delivered again; an upper bound in compacted topics."""
         skipped: _builtins.int
