@@ -8,7 +8,6 @@ from types import TracebackType
 from typing import Generic, Literal, TypeAlias
 
 from tidelog.arguments import span_of
-from tidelog.checkpoint import Place
 from tidelog.codecs import Codec
 from tidelog.connection import Connection
 from tidelog.consumer_places import committed_offsets, find_offsets
@@ -200,13 +199,14 @@ class Consumer(
         """Commit behind these records, or behind everything that was handed out.
 
         Raises:
-            Fenced: a record was not handed out since its partition came to this consumer, or since
-                its last seek: it is another member's by now, or was, or the group was sent
-                elsewhere. What was handed out before comes again where the group is now.
+            Fenced: of these, one was not handed out since its partition came to this consumer, or
+                since its last seek, and nothing is committed. Without records, said once: what
+                was handed out of a partition went uncommitted, because it is another member's or
+                the group was sent elsewhere; it may come again. The rest is committed.
             TidelogError: the commit was refused.
         """
         self._check_open()
-        await self._settlement.commit(self._settlement.spots_of(records))
+        await self._settlement.commit_asked(records)
 
     async def seek(
         self,
@@ -234,9 +234,7 @@ class Consumer(
         for held in chosen:
             self._holdings.forget(held)
             self._in_hand.discard(held)
-            held.place = Place(found[held.at])
-            held.began = held.next = (found[held.at], None)
-            held.done = held.asked = held.committed = None
+            held.restart(found[held.at])
         await self._membership.restart()
 
     async def pause(self, *partitions: TopicPartition) -> None:
@@ -305,21 +303,22 @@ class Consumer(
                     await self._turn()
                 if gathered.take() is not None or gathered.is_cut:
                     continue
-                left_s = due_s - clock.monotonic()
-                if (to_end and self.caught_up) or left_s <= 0 or (bell is not None and bell.done()):
+                if (to_end and self.caught_up) or clock.monotonic() >= due_s:
                     return
                 self._membership.give_credit()
                 if not changed.is_set():
-                    bell = bell or asyncio.create_task(self._ring(left_s))  # noqa: TID251 - ends here
+                    bell = bell or asyncio.create_task(self._ring(due_s))  # noqa: TID251 - ends here
                     await changed.wait()
                     self._turns.waited()
         finally:
             if bell is not None:
                 bell.cancel()
 
-    async def _ring(self, wait_s: float) -> None:
-        """Wake the program, once it has waited for so long."""
-        await self._connection.clock.sleep(wait_s)
+    async def _ring(self, due_s: float) -> None:
+        """Wake the program at a time."""
+        clock = self._connection.clock
+        while (left_s := due_s - clock.monotonic()) > 0:
+            await clock.sleep(left_s)
         self._membership.changed.set()
 
     async def _turn(self) -> None:

@@ -51,15 +51,15 @@ class HandingOut(Generic[K, V]):
         while (found := self._holdings.next()) is not None:
             held, step = found
             if isinstance(step, Raw):
-                held.next = (step.offset + 1, step.leader_epoch)
+                held.next = held.handed = (step.offset + 1, step.leader_epoch)
                 self._in_hand.add(held)
                 return self.record_of(step)
             self.pass_by(held, step)
         return None
 
     def hand_out(self, held: Held, spot: Spot) -> None:
-        """Note that everything below a place of a partition is in hand."""
-        held.next = spot
+        """Note that the records up to a place of a partition are in hand."""
+        held.next = held.handed = spot
         self._in_hand.add(held)
 
     def pass_by(self, held: Held, step: Step) -> None:

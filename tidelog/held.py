@@ -40,8 +40,8 @@ class Held:
     """One tenure of one partition. Compared by identity."""
 
     __slots__ = (
-        "announced", "asked", "asked_back_on", "at", "began", "committed", "done", "going", "items",
-        "next", "paused", "place", "revoke_by_s",
+        "announced", "asked", "asked_back_on", "at", "began", "committed", "done", "going",
+        "had_time", "handed", "items", "next", "paused", "place", "revoke_by_s", "told",
     )  # fmt: skip
 
     def __init__(self, at: Key, offset: int, epoch: int | None, *, announced: bool) -> None:
@@ -54,7 +54,9 @@ class Held:
         self.began: Spot = (offset, epoch)
         """Where delivery began."""
         self.next: Spot = (offset, epoch)
-        """Behind what was handed out."""
+        """Behind what was handed out, and whatever lies behind that and is no record."""
+        self.handed: Spot = self.began
+        """Behind the last record that was handed out."""
         self.done: Spot | None = None
         """Behind what the program has finished; None: nothing of this tenure."""
         self.asked: Spot | None = None
@@ -68,13 +70,35 @@ class Held:
         """Monotonic seconds by which it must be given back; None: it is kept."""
         self.asked_back_on: object = None
         """The stream over which it was asked back."""
+        self.had_time = True
+        """There was time to give it back when that was said first."""
         self.going = False
         """It is being given back."""
+        self.told = False
+        """The program knows that nothing more of it is committed."""
 
     @property
     def is_dirty(self) -> bool:
         """Something is finished that no commit has said yet, nor one that went beyond it."""
         return self.done is not None and (self.asked is None or self.done[0] > self.asked[0])
+
+    @property
+    def kept(self) -> int:
+        """From this offset on it comes to whoever gets it next, as far as is known."""
+        return (self.began if self.committed is None else self.committed)[0]
+
+    def restart(self, offset: int) -> None:
+        """Begin anew, elsewhere."""
+        self.place = Place(offset)
+        self.began = self.next = self.handed = (offset, None)
+        self.done = self.asked = self.committed = None
+
+    def ask_back(self, stream: object, now_s: float, left_s: float) -> None:
+        """Note that it is asked back over a stream; no time is left if it was taken."""
+        if self.revoke_by_s is None:
+            self.had_time = left_s > 0
+        self.revoke_by_s = now_s + left_s
+        self.asked_back_on = stream
 
 
 class Holdings:
@@ -91,6 +115,9 @@ class Holdings:
         """Likewise on their way: granted to the node and not received."""
         self.buffered = 0
         """Records that are here already, and not paused."""
+        self.owed: dict[Key, int] = {}
+        """Went with something that was handed out and not committed: from which offset on it may
+        come again. Until the program is told."""
 
     def add(self, held: Held) -> None:
         """Hold a partition; an earlier tenure of it is over."""
@@ -119,6 +146,8 @@ class Holdings:
         """Hold it no longer; what was not handed out is forgotten."""
         if self.by_key.get(held.at) is held:
             del self.by_key[held.at]
+            if held.handed[0] > held.kept and not held.told:
+                self.owed[held.at] = held.kept
         self.forget(held)
 
     def forget(self, held: Held) -> None:

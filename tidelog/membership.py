@@ -370,8 +370,7 @@ class Membership:
             if held is None:  # it was given back, but the stream broke
                 unknown.append((each.topic, each.partition))
                 continue
-            held.revoke_by_s = self._connection.clock.monotonic() + left_s
-            held.asked_back_on = self._stream
+            held.ask_back(self._stream, self._connection.clock.monotonic(), left_s)
             self.holdings.forget(held)
         if unknown:
             self._revoked(unknown)

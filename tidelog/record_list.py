@@ -26,7 +26,9 @@ class RecordList(Generic[K, V]):
         self._began: dict[Held, Spot] = {}
         """Where delivery of a partition began, as of its first record: a seek begins anew."""
         self._next: dict[Held, Spot] = {}
-        """Behind what is gathered of each partition."""
+        """Behind the last record that is gathered of each partition."""
+        self._passed: dict[Held, Advance] = {}
+        """What lies behind one, and is no record."""
         self.is_cut = False
         """It ends here: what comes next is raised when the program asks for it."""
 
@@ -47,7 +49,7 @@ class RecordList(Generic[K, V]):
                 return self._gather(held, step)
             if isinstance(step, Advance) and self._began.get(held) is held.began:
                 self._taken.append(found)
-                self._next[held] = (step.offset, step.leader_epoch)
+                self._passed[held] = step
             elif self._ends_with(step):
                 self._holdings.put_back(held, [step])
                 self.is_cut = True
@@ -77,6 +79,7 @@ class RecordList(Generic[K, V]):
             self.is_cut = True
             return None
         self._next[held] = spot
+        self._passed.pop(held, None)
         self._records.append((held, record))
         return record
 
@@ -85,6 +88,7 @@ class RecordList(Generic[K, V]):
         self._taken = [each for each in self._taken if each[0] is not held]
         self._records = [each for each in self._records if each[0] is not held]
         self._next.pop(held, None)
+        self._passed.pop(held, None)
         self._began[held] = held.began
 
     def hand_out(self) -> list[Record[K, V]]:
@@ -92,6 +96,8 @@ class RecordList(Generic[K, V]):
         still = {held for held in self._next if self._is_held(held)}
         for held in still:
             self._out.hand_out(held, self._next[held])
+            if held in self._passed:
+                self._out.pass_by(held, self._passed[held])
         return [record for held, record in self._records if held in still]
 
     def put_back(self) -> None:

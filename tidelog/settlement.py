@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tidelog.connection import Connection
-from tidelog.errors import TIMED_OUT, TidelogError, error_of
+from tidelog.errors import TIMED_OUT, Fenced, TidelogError, error_of
 from tidelog.held import Held, Spot
 from tidelog.membership import LOST, Membership
 from tidelog.types import Record
@@ -24,6 +24,17 @@ CLOSE_S: Final = 10.0
 """How long the last commit may take when the consumer is closed."""
 PASSED_ON: Final = LOST | {"FENCED_INSTANCE", "UNKNOWN_TOPIC", "UNKNOWN_PARTITION"}
 """A commit refused so is of no use any more: the partition is another member's, or is no more."""
+
+SHOWN: Final = 3
+"""So many partitions are named of what went uncommitted."""
+LATE: Final = (
+    "%s/%d was asked back and the program took too long: what it finished since its last commit "
+    "comes again"
+)
+TAKEN: Final = (
+    "%s/%d was taken at once, or its topic is gone: what the program finished since its last "
+    "commit is not committed"
+)
 
 
 class Settlement:
@@ -81,6 +92,24 @@ class Settlement:
             spots[held] = max(spots.get(held, spot), spot, key=lambda one: one[0])
         return spots
 
+    async def commit_asked(self, records: Sequence[Record[Any, Any]]) -> None:
+        """Commit what the program names, or all; then tell what went uncommitted before.
+
+        Raises:
+            Fenced: as `spots_of`, or something went so; that is said once.
+            TidelogError: as `commit`.
+        """
+        await self.commit(self.spots_of(records))
+        owed = self._membership.holdings.owed
+        if owed and not records:
+            places = [f"{at[0]}/{at[1]} from offset {offset} on" for at, offset in owed.items()]
+            more = [f"{len(places) - SHOWN} more partitions"] * (len(places) > SHOWN)
+            owed.clear()
+            raise self._membership.gone(
+                f"what was handed out of {', '.join([*places[:SHOWN], *more])} was not committed "
+                "when that went, and may come again"
+            )
+
     async def commit(self, spots: Mapping[Held, Spot]) -> None:
         """Commit, and try again what may be refused only for now.
 
@@ -90,10 +119,15 @@ class Settlement:
         budget = self._connection.budget()
         left = dict(spots)
         while left:
-            failures = await self._send(left)
-            final = [each for each in failures.values() if not each.retryable]
-            if final:
-                raise final[0]
+            try:
+                failures = await self._send(left)
+            except Fenced:  # everything that was held went; by this the program knows
+                self._membership.holdings.owed.clear()
+                raise
+            for held, error in failures.items():
+                if not error.retryable:
+                    held.told = error.reason in PASSED_ON
+                    raise error
             left = {held: spot for held, spot in left.items() if held in failures}
             if left:
                 await self._connection.clock.sleep(budget.failed(next(iter(failures.values()))))
@@ -166,11 +200,9 @@ class Settlement:
     async def _give_back(self, going: Sequence[Held]) -> None:
         now_s = self._connection.clock.monotonic()
         late = [held for held in going if held.revoke_by_s is not None and held.revoke_by_s < now_s]
-        for held in late:  # it was taken, perhaps given to another member, perhaps to this one
-            LOGGER.warning(
-                "%s/%d was asked back and the program took too long: what it finished since its "
-                "last commit comes again", *held.at,
-            )  # fmt: skip
+        for held in late:  # perhaps it is another member's by now, perhaps this one's again
+            if held.is_dirty:
+                LOGGER.warning(LATE if held.had_time else TAKEN, *held.at)
             self._membership.holdings.drop(held)
         await self._commit_quietly(self._dirty(held for held in going if held not in late))
         self._membership.hand_over(going)

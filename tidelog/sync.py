@@ -118,12 +118,11 @@ class Client(AbstractContextManager["Client"]):
         `start`, on `clock`: where nothing is committed; with "latest" all comes that is appended
         once the block was entered. `commit`: "after", a record is finished when the program comes
         back for the next one; "auto", also when it leaves the block in order; "manual", when it
-        says so. `gaps`: what retention removed before it was read is
-        warned of, or raised. `instance_id`: a member that comes back under it takes its own place,
-        and nothing is distributed anew. `session_timeout`: silence that ends the membership; 8 s
-        unless the group says otherwise. `on_assigned`, `on_revoked` (not in `tidelog.sync`):
-        coroutines that are told of partitions between two records; none is needed for what is
-        finished to be committed.
+        says so. `gaps`: what retention removed before it was read is warned of, or raised.
+        `instance_id`: a member that comes back under it takes its own place, and nothing is
+        distributed anew. `session_timeout`: silence that ends the membership; 8 s unless the group
+        says otherwise. `on_assigned`, `on_revoked` (not in `tidelog.sync`): coroutines that are
+        told of partitions between two records; none is needed for what is finished to be committed.
 
         Raises:
             ValueError: arguments that do not go together, a naive datetime.
@@ -392,9 +391,10 @@ class Consumer(AbstractContextManager["Consumer[K, V]"], Iterator[Record[K, V]],
         """Commit behind these records, or behind everything that was handed out.
 
         Raises:
-            Fenced: a record was not handed out since its partition came to this consumer, or since
-                its last seek: it is another member's by now, or was, or the group was sent
-                elsewhere. What was handed out before comes again where the group is now.
+            Fenced: of these, one was not handed out since its partition came to this consumer, or
+                since its last seek, and nothing is committed. Without records, said once: what
+                was handed out of a partition went uncommitted, because it is another member's or
+                the group was sent elsewhere; it may come again. The rest is committed.
             TidelogError: the commit was refused.
         """
         self._portal.run(self._inner.commit(*records))

@@ -120,6 +120,7 @@ async def test_a_commit_of_a_place_that_is_lost_is_refused(world: World) -> None
         with pytest.raises(tidelog.Fenced, match="no longer this consumer's"):
             await pending
         world.groups.faults.hold_commits.set()
+        await consumer.commit()  # it is said once
     assert world.groups.committed("g", "orders") is None
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from api.testing.node import TestingNode, Wish, node_for_test
-from tidelog import consumer_settings, testing
+from tidelog import consumer_settings, settlement, testing
 from tidelog.consumer import Consumer
 from tidelog.v1 import common_pb2
 
@@ -125,3 +125,30 @@ async def test_time_passes_although_somebody_always_asks_for_something() -> None
         node.beside = Busy()
         await node.advance(60_000)
         assert node.turned_ms() == 60_000
+
+
+@pytest.mark.parametrize("committed", [True, False])
+async def test_a_topic_that_is_deleted_is_no_slow_program(
+    broker: testing.Broker,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    committed: bool,
+) -> None:
+    """What went without time is told as that, and only where something finished went with it."""
+    monkeypatch.setattr(settlement, "COMMIT_EVERY_S", 3_600.0)
+    client = broker.client
+    await client.topics.create("goes", partitions=1)
+    await client.topics.create("stays", partitions=1)
+    async with client.producer() as producer:
+        await producer.send("goes", b"v")
+    async with client.consumer("goes", "stays", group="g") as consumer:
+        assert len([one async for one in consumer.until_caught_up()]) == 1
+        if committed:
+            await consumer.commit()
+        await client.topics.delete("goes")
+        await until(lambda: [*consumer._holdings.by_key] == [("stays", 0)])
+    said = [one.getMessage() for one in caplog.records if one.name == "tidelog.client"]
+    assert [one.split(":")[0] for one in said] == (
+        [] if committed else ["goes/0 was taken at once, or its topic is gone"]
+    )

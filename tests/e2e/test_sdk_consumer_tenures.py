@@ -85,3 +85,76 @@ async def test_a_seek_of_its_own_begins_anew(world: World) -> None:
         assert again.offset == 1
         await consumer.commit(again)
     assert world.groups.committed("g", "orders") == 2
+
+
+async def test_what_was_handed_out_and_lost_is_said_once(world: World) -> None:
+    world.store("a1", "a2", "a3", partition=0)
+    world.store("b1", partition=1)
+    async with consuming(world, commit="manual") as consumer:
+        await take(consumer, 4)
+        world.groups.seek("g", "orders", 0)
+        await eventually(lambda: not consumer.assignment)
+        await eventually(lambda: len(world.groups.joins) == 2 and len(consumer.assignment) == 2)
+        again = [await anext(consumer) for _ in range(2)]
+        lost = "out of orders/0 from offset 0 on, orders/1 from offset 0 on was not committed"
+        with pytest.raises(tidelog.Fenced, match=lost):
+            await consumer.commit()
+        committed = world.groups.committed("g", "orders")
+        assert committed == 1 + max(-1, *(one.offset for one in again if not one.partition))
+        await consumer.commit()
+        await take(consumer, 2)
+        await consumer.commit()
+    assert world.groups.committed("g", "orders") == 3
+    assert world.groups.committed("g", *MOVES) == 1
+
+
+async def test_so_is_what_was_given_back_uncommitted(world: World) -> None:
+    """By hand nothing is committed before a partition goes, if no callback does it."""
+    world.store("a1", partition=0)
+    world.store("b1", "b2", partition=1)
+    async with consuming(world, commit="manual") as first:
+        await take(first, 1)
+        await first.commit()
+        await take(first, 2)
+        async with consuming(world, commit="manual") as second:
+            task = await waiting(first)
+            await world.groups.until(lambda: world.groups.handed_over == [MOVES])
+            assert await take(second, 1) == ["b1"]
+            with pytest.raises(tidelog.Fenced, match="handed out of orders/1 from offset 0 on was"):
+                await first.commit()
+            await first.commit()
+            task.cancel()
+    assert world.groups.committed("g", *MOVES) is None
+
+
+async def test_of_what_was_committed_or_not_handed_out_nothing_is_said(world: World) -> None:
+    world.store("b1", partition=1)
+    world.store("b2", partition=1)
+    world.log.topics["orders"][1].log_start = 1
+    async with consuming(world, commit="manual") as consumer:
+        await eventually(lambda: consumer.buffered == 1)
+        task = await waiting(consumer)  # the gap is behind it, and what comes is in hand
+        await consumer.commit(await task)
+        world.groups.seek("g", "orders", 1)
+        await eventually(lambda: len(world.groups.joins) == 2 and len(consumer.assignment) == 2)
+        await consumer.commit()
+        await eventually(lambda: consumer.buffered == 1)
+        world.groups.seek("g", "orders", 1)
+        await eventually(lambda: len(world.groups.joins) == 3 and len(consumer.assignment) == 2)
+        await consumer.commit()
+
+
+async def test_a_refusal_that_says_so_is_enough(world: World) -> None:
+    world.store("b1", "b2", partition=1)
+    async with consuming(world, commit="manual") as first:
+        await take(first, 1)
+        async with consuming(world, commit="manual"):
+            await eventually(lambda: len(first.assignment) == 1)
+            world.clock.advance(61)
+            world.groups.overdue("g", world.groups.members("g")[0])
+            with pytest.raises(tidelog.Fenced):
+                await first.commit()  # the node says so
+            task = await waiting(first)
+            await world.groups.until(lambda: world.groups.handed_over == [MOVES])
+            await first.commit()
+            task.cancel()
