@@ -92,22 +92,26 @@ class Consumer(
     ) -> None:
         """Commit what is finished, and leave the group.
 
-        The record in hand is not finished, unless `commit="auto"` and the block ends in order.
+        The record in hand is not finished, unless `commit="auto"` and the block ends in order. What
+        is finished is committed also where `on_revoked` raises.
 
         Raises:
             TidelogError: the last commit was refused, or got no answer.
         """
+        failed = True
         try:
             if exc_type is None and self._settings.commit == "auto":
                 self._finish()
             if self._on_revoked is not None and self._holdings.by_key:
                 await self._on_revoked(self, [TopicPartition(*at) for at in self._holdings.by_key])
-            self._closed = True
-            await self._settlement.close(failed=exc is not None)
+            failed = exc is not None
         finally:
             self._closed = True
-            await self._membership.close()
-            self._membership.changed.set()
+            try:
+                await self._settlement.close(failed=failed)
+            finally:
+                await self._membership.close()
+                self._membership.changed.set()
 
     async def __anext__(self) -> Record[K, V]:
         """Return the next record; the one before it is finished.

@@ -330,7 +330,8 @@ class Consumer(AbstractContextManager["Consumer[K, V]"], Iterator[Record[K, V]],
     ) -> None:
         """Commit what is finished, and leave the group.
 
-        The record in hand is not finished, unless `commit="auto"` and the block ends in order.
+        The record in hand is not finished, unless `commit="auto"` and the block ends in order. What
+        is finished is committed also where `on_revoked` raises.
 
         Raises:
             TidelogError: the last commit was refused, or got no answer.
@@ -466,8 +467,9 @@ class Groups:
     def seek(self, group: str, to: SeekTarget, *, clock: Clock='event', topics: Sequence[str]=(), dry_run: bool=False, force: bool=False) -> SeekPlan:
         """Send a group elsewhere, in all partitions or in none; return what comes again.
 
-        `topics`: every partition of these; empty: every partition with a commit. `dry_run`: only
-        the plan. `force`: also with live members; they go on from there by themselves.
+        `topics`: every partition of these; empty: every partition with a commit. With `SameAs`
+        those stay as they are in which the other group has committed nothing. `dry_run`: only the
+        plan. `force`: also with live members; they go on from there by themselves.
 
         Raises:
             Conflict: it has members, and force was not said.

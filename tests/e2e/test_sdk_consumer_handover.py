@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import tidelog
+from model.errors import ErrorCode
 from tests.consumer_world import (
     MOVES,
     World,
@@ -17,6 +18,7 @@ from tests.consumer_world import (
     take,
     waiting,
 )
+from tests.group_peer import busy
 from tidelog.consumer import Consumer
 
 
@@ -169,3 +171,38 @@ async def test_a_member_that_comes_and_goes_commits_nothing(world: World) -> Non
     async with consuming(world) as consumer:
         await eventually(lambda: consumer.buffered == 1)
     assert world.groups.committed("g", "orders") is None
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, asyncio.CancelledError])
+async def test_a_callback_that_raises_at_the_end_takes_no_commit_along(
+    world: World, error: type[BaseException]
+) -> None:
+    world.store("1", "2", "3")
+
+    async def revoked(
+        consumer: Consumer[bytes, bytes], partitions: Sequence[tidelog.TopicPartition]
+    ) -> None:
+        raise error
+
+    with pytest.raises(error):
+        async with consuming(world, on_revoked=revoked) as consumer:
+            await take(consumer, 3)
+    assert world.groups.committed("g", "orders") == 2
+    assert world.groups.left == ["member-1"]
+
+
+async def test_nor_does_a_commit_that_is_refused_take_its_error_along(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.store("1", "2")
+    world.groups.faults.refuse_commits.append(busy(ErrorCode.ACCESS_DENIED))
+
+    async def revoked(
+        consumer: Consumer[bytes, bytes], partitions: Sequence[tidelog.TopicPartition]
+    ) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        async with consuming(world, on_revoked=revoked) as consumer:
+            await take(consumer, 2)
+    assert "the last commit failed" in caplog.text
