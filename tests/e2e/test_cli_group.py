@@ -78,6 +78,21 @@ async def test_describe_list_and_members(cli: Cli) -> None:
     assert "(UNKNOWN_GROUP)" in unknown.stderr
 
 
+@pytest.mark.parametrize("options", [("-o", "start"), ("--tail", "2"), ("-o", "@-1h")])
+async def test_a_place_that_a_group_does_not_heed_is_said(
+    cli: Cli, options: tuple[str, ...]
+) -> None:
+    read = ("consume", "orders", "-g", "g", "--no-follow", "-f", "%v\\n")
+    first = await cli(*read, *options)
+    assert (first.code, first.stderr) == (0, "")
+    assert first.lines
+    again = await cli(*read, *options)
+    assert (again.code, again.out) == (0, "")
+    assert 'warning: group "g" goes on where it has committed' in again.stderr
+    assert "\nhint: tidelog group seek g --to PLACE" in again.stderr
+    assert (await cli(*read)).stderr == ""
+
+
 async def test_seek_shows_its_plan_and_asks(cli: Cli, tmp_path: Path) -> None:
     await consume(cli, "g")
     plan = await cli("group", "seek", "g", "--to", "start", "--dry-run")
@@ -128,6 +143,7 @@ async def test_a_seek_that_says_nothing_clear_is_refused(
         ("orders,0,\u00b2", "line 1 is not topic,partition,offset"),
         ("orders,0,1\norders,\u0661,1", "line 2 is not topic,partition,offset"),
         ("orders,0," + "9" * 5_000, "line 1 is not topic,partition,offset"),
+        ("orders,2147483648,0", "line 1 is not topic,partition,offset"),
         ("topic,partition,offset\norders,0,1\norders,0,2", "line 3 names orders/0 again"),
     ],
 )
@@ -173,6 +189,20 @@ async def test_delete_and_delete_offsets(cli: Cli) -> None:
     assert (await cli("group", "delete", "g", "--yes")).code == 1
     again = await cli("group", "delete", "g", "--yes", "--if-exists", "-F", "json")
     assert (again.code, again.items) == (0, [{"group": "g", "changed": False}])
+
+
+@pytest.mark.parametrize("how", ["--yes", "--dry-run"])
+async def test_forgetting_where_nothing_is_committed_does_nothing_and_says_so(
+    cli: Cli, how: str
+) -> None:
+    await consume(cli, "g")
+    assert (await cli("topic", "create", "empty", "--yes")).code == 0
+    ran = await cli("group", "delete-offsets", "g", "empty", how, "-F", "json")
+    assert (ran.code, ran.items) == (0, [])
+    assert 'Group "g" has committed nothing in "empty": nothing to forget.' in ran.stderr
+    both = await cli("group", "delete-offsets", "g", "empty", "orders", how, "-F", "json")
+    assert (both.code, [row["topic"] for row in both.items]) == (0, ["orders", "orders"])
+    assert 'nothing in "empty"' in both.stderr
 
 
 async def test_a_verb_without_force_says_to_stop_the_members(cli: Cli) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tidelog.cli.failure import CommandFailed
+from tidelog.cli.numbers import NUMBERED
 from tidelog.cli.output import Column, Kind, shown
 from tidelog.cli.run import Run
 from tidelog.cli.session import with_client
@@ -65,7 +66,7 @@ def list_brokers(run: Run) -> int:
     columns=DESCRIBE_COLUMNS,
     examples=("tidelog broker describe 2", "tidelog broker describe 1 2 -F json"),
 )
-@click.argument("numbers", nargs=-1, required=True, type=click.IntRange(min=0), metavar="N...")
+@click.argument("numbers", nargs=-1, required=True, type=NUMBERED, metavar="N...")
 @click.pass_obj
 def describe(run: Run, /, *, numbers: tuple[int, ...]) -> int:
     """Describe nodes: state, load, disk, and where each of their listeners is."""

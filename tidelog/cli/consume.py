@@ -8,6 +8,7 @@ import click
 from tidelog.cli.completing import topic_names
 from tidelog.cli.failure import Usage, not_built
 from tidelog.cli.format_verbs import FormatError
+from tidelog.cli.numbers import DISTANCE
 from tidelog.cli.places import clock_option, read_range_of
 from tidelog.cli.reading import Printer, Reading, printer_of, read_records
 from tidelog.cli.run import Run
@@ -61,13 +62,19 @@ def printing(run: Run, form: str | None, *, meta_only: bool = False) -> Printer:
     epilog="\b\nPLACES AND RANGES\n" + GRAMMAR,
 )
 @click.argument("topics", nargs=-1, required=True, metavar="TOPIC...", shell_complete=topic_names)
-@click.option("-o", "--offset", "where", metavar="RANGE", help="Where; default: start. See below.")
+@click.option(
+    "-o",
+    "--offset",
+    "where",
+    metavar="RANGE",
+    help="Where; default: start. See below. With -g: where nothing is committed yet.",
+)
 @clock_option
 @click.option("-n", "--max", "records_max", type=click.IntRange(min=1), help="End after so many.")
 @click.option("-p", "--partition", "partitions", metavar="N,N", default="", help="Only these.")
 @click.option("-f", "--record-format", "form", metavar="FORMAT", help=FORMAT_HELP)
 @click.option("--grep", metavar="RE", help="Only records whose key or value matches.")
-@click.option("--tail", type=click.IntRange(min=1), help="The last N of each partition.")
+@click.option("--tail", type=DISTANCE, help="The last N of each partition. With -g as -o.")
 @click.option(
     "--follow/--no-follow", default=None, help="Wait for more; on where nothing stops it."
 )
@@ -115,11 +122,13 @@ def consume(  # noqa: PLR0913 - options, each by its name
         printer=printing(run, form, meta_only=meta_only),
         uncommitted=uncommitted,
     )
-    return read_records(run, reading) if group is None else _in_group(run, reading, group)
+    if group is None:
+        return read_records(run, reading)
+    return _in_group(run, reading, group, placed=where is not None or tail is not None)
 
 
-def _in_group(run: Run, reading: Reading, group: str) -> int:
-    """Read as a member of a group.
+def _in_group(run: Run, reading: Reading, group: str, *, placed: bool) -> int:
+    """Read as a member of a group; `placed`: a place to begin at was asked for.
 
     Raises:
         Usage: an option that says what the group says.
@@ -132,7 +141,7 @@ def _in_group(run: Run, reading: Reading, group: str) -> int:
         raise Usage("-p and -g both say which partitions", hint="leave -p out: the group shares")
     if reading.read.stop is not None:
         raise Usage("a group goes on: -o has no stop", hint="end it with -n, or with --no-follow")
-    return read_in_group(run, reading, group)
+    return read_in_group(run, reading, group, placed=placed)
 
 
 def _range(where: str | None, tail: int | None) -> ReadRange:

@@ -6,6 +6,7 @@ import click
 
 from tidelog.cli.completing import topic_names
 from tidelog.cli.failure import CommandFailed
+from tidelog.cli.numbers import NUMBERED, OFFSET
 from tidelog.cli.output import Column, Kind, printable
 from tidelog.cli.reading import shown
 from tidelog.cli.record import to_json
@@ -39,8 +40,8 @@ Row = dict[str, object]
     examples=("tidelog get orders 0 17", "tidelog get orders 0 17 -F json"),
 )
 @click.argument("topic", shell_complete=topic_names)
-@click.argument("partition", type=click.IntRange(min=0))
-@click.argument("offset", type=click.IntRange(min=0))
+@click.argument("partition", type=NUMBERED)
+@click.argument("offset", type=OFFSET)
 @click.pass_obj
 def get(run: Run, /, *, topic: str, partition: int, offset: int) -> int:
     """Show the record at OFFSET of PARTITION: headers, batch, both times, checksum, producer."""

@@ -14,6 +14,7 @@ from tidelog.cli.places import clock_option, place_of, start_of
 from tidelog.cli.reasons import failure_of
 from tidelog.cli.run import Run
 from tidelog.cli.session import with_client
+from tidelog.cli.topic_change import PARTITION_DIGITS_MAX
 from tidelog.cli.verb import Verb, changing
 
 if TYPE_CHECKING:
@@ -180,7 +181,11 @@ def _offsets_of(path: str) -> "dict[TopicPartition, int]":
         fields = [field.strip() for field in row]
         if not any(fields) or (number == 1 and fields == ["topic", "partition", "offset"]):
             continue
-        if len(fields) != FILE_FIELDS or not all(map(NUMBER.fullmatch, fields[1:])):
+        if (
+            len(fields) != FILE_FIELDS
+            or not all(map(NUMBER.fullmatch, fields[1:]))
+            or len(fields[1]) > PARTITION_DIGITS_MAX
+        ):
             raise Usage(f"--to-file {path}: line {number} is not topic,partition,offset")
         at = TopicPartition(fields[0], int(fields[1]))
         if at in offsets:
@@ -304,18 +309,26 @@ def delete_offsets(
     run: Run, /, *, name: str, partitions: tuple[str, ...], dry_run: bool, yes: bool
 ) -> int:
     """Forget what a group has committed in partitions that no member reads."""
+    named = [_partition_of(text) for text in dict.fromkeys(partitions)]
     if not dry_run:
         run.confirm(f"This forgets where {name} is in {', '.join(partitions)}.", yes=yes)
 
     async def work(client: "Client") -> "list[TopicPartition]":
         from tidelog.errors import Conflict  # noqa: PLC0415 - loaded by the client already
 
-        chosen = [at for text in partitions for at in await _partitions_of(client, name, text)]
+        chosen: list[TopicPartition] = []
+        for topic, number in named:
+            found = await _partitions_of(client, name, topic, number=number)
+            if not found:
+                run.tell(f'Group "{name}" has committed nothing in "{topic}": nothing to forget.')
+            chosen += found
+        chosen = list(dict.fromkeys(chosen))
         try:
-            await client.groups.delete_offsets(name, *dict.fromkeys(chosen), dry_run=dry_run)
+            if chosen:
+                await client.groups.delete_offsets(name, *chosen, dry_run=dry_run)
         except Conflict as conflict:
             raise _without_force(conflict, name) from conflict
-        return list(dict.fromkeys(chosen))
+        return chosen
 
     rows: list[Row] = [
         {
@@ -337,21 +350,30 @@ def _without_force(error: "TidelogError", name: str) -> CommandFailed:
     return failure
 
 
-async def _partitions_of(client: "Client", group: str, text: str) -> "list[TopicPartition]":
-    """Return the partition of `orders/0`, or of `orders` those in which something is committed.
+def _partition_of(text: str) -> tuple[str, int | None]:
+    """Return topic and number of `orders/0`; of `orders` no number.
 
     Raises:
         Usage: it is neither.
     """
-    from tidelog.types import TopicPartition  # noqa: PLC0415 - loaded by the client already
-
     topic, slash, number = text.rpartition("/")
     if not slash:
-        rows = await client.groups.offsets(group, topics=[text])
-        return [row.partition for row in rows if row.committed is not None]
-    if not (number.isascii() and number.isdigit()):
+        return text, None
+    if not (number.isascii() and number.isdigit() and len(number) <= PARTITION_DIGITS_MAX):
         raise Usage(f'"{text}" is no partition', hint="write orders/0, or orders for all of it")
-    return [TopicPartition(topic, int(number))]
+    return topic, int(number)
+
+
+async def _partitions_of(
+    client: "Client", group: str, topic: str, *, number: int | None
+) -> "list[TopicPartition]":
+    """Return one partition, or of a whole topic those in which something is committed."""
+    from tidelog.types import TopicPartition  # noqa: PLC0415 - loaded by the client already
+
+    if number is not None:
+        return [TopicPartition(topic, number)]
+    rows = await client.groups.offsets(group, topics=[topic])
+    return [row.partition for row in rows if row.committed is not None]
 
 
 COMMANDS: Final = (seek, delete, delete_offsets)

@@ -21,17 +21,37 @@ COMMIT_EVERY_S: Final = 1.0
 """What was printed is committed so often, also where records never stop coming."""
 
 
-def read_in_group(run: "Run", reading: Reading, group: str) -> int:
-    """Print records that come to a group; return the exit code."""
+def read_in_group(run: "Run", reading: Reading, group: str, *, placed: bool) -> int:
+    """Print records that come to a group; return the exit code.
+
+    `placed`: a place to begin at was asked for, which a group that has begun does not heed.
+    """
     progress = Progress(run, "records read")
 
     async def work(client: "Client") -> int:
+        if placed and await _has_begun(client, group, reading.topics):
+            run.warn(
+                f'group "{group}" goes on where it has committed; -o and --tail say where it '
+                "begins where nothing is",
+                hint=f"tidelog group seek {group} --to PLACE",
+            )
         return await _Reader(run, reading, progress).run(client, group)
 
     try:
         return with_client(run, work)
     finally:
         progress.end()
+
+
+async def _has_begun(client: "Client", group: str, topics: Sequence[str]) -> bool:
+    """Tell whether a group has committed something in some topics."""
+    from tidelog.errors import NotFound  # noqa: PLC0415 - loaded already
+
+    try:
+        rows = await client.groups.offsets(group, topics=topics)
+    except NotFound:  # no such group, or topic: the join says which
+        return False
+    return any(row.committed is not None for row in rows)
 
 
 class _Reader:

@@ -8,6 +8,7 @@ import click
 
 from tidelog.cli.completing import topic_names
 from tidelog.cli.failure import CommandFailed, Usage
+from tidelog.cli.numbers import NUMBERED
 from tidelog.cli.output import Column, Kind
 from tidelog.cli.reasons import failure_of
 from tidelog.cli.run import Run
@@ -83,7 +84,7 @@ def place_of(name: str) -> tuple[str, int]:
 @click.argument("names", nargs=-1, required=True, metavar="TOPIC/P...", shell_complete=topic_names)
 @click.option(
     "--to",
-    type=click.IntRange(min=0),
+    type=NUMBERED,
     metavar="NODE",
     help="An in-sync replica; else the preferred one, the first in the list of replicas.",
 )
@@ -159,7 +160,7 @@ def _partition(partitions: "Sequence[Partition]", topic: str, number: int) -> "P
 @click.option("--unclean", is_flag=True, help="Accept that acknowledged records are lost.")
 @click.option(
     "--replica",
-    type=click.IntRange(min=0),
+    type=NUMBERED,
     required=True,
     metavar="NODE",
     help="Who is to lead: its log is the partition from then on.",

@@ -14,6 +14,7 @@ from tidelog.cli.completing import topic_names
 from tidelog.cli.failure import CommandFailed, Exit, Usage
 from tidelog.cli.feed import Feed
 from tidelog.cli.format_verbs import FormatError
+from tidelog.cli.numbers import NUMBERED
 from tidelog.cli.output import Column, Kind
 from tidelog.cli.progress import Progress, Share, share_of_file
 from tidelog.cli.reasons import failure_of
@@ -135,7 +136,7 @@ def _note_format(context: click.Context, parameter: click.Parameter, value: obje
 @click.option("-v", "--value", "values", multiple=True, help="A value, instead of stdin.")
 @click.option("--tombstone", is_flag=True, help="One record with a null value, no stdin.")
 @click.option("-H", "--header", "headers", multiple=True, metavar="K:V", help="A header.")
-@click.option("-p", "--partition", type=click.IntRange(min=0), help="Default: by the key.")
+@click.option("-p", "--partition", type=NUMBERED, help="Default: by the key.")
 @click.option("--repartition", is_flag=True, help="Ignore the partitions that the input names.")
 @click.option(
     "-z", "--compression", type=click.Choice(("none", "gzip", "snappy", "lz4", "zstd")),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tidelog.cli.failure import CommandFailed, Exit
+from tidelog.cli.numbers import NUMBERED
 from tidelog.cli.output import Column, Kind
 from tidelog.cli.run import Run
 from tidelog.cli.session import with_client
@@ -77,7 +78,7 @@ def status(run: Run) -> int:
     columns=CHANGE_COLUMNS,
     examples=("tidelog quorum add 4", "tidelog quorum add 4 --dry-run"),
 )
-@click.argument("node", type=click.IntRange(min=0), metavar="NODE")
+@click.argument("node", type=NUMBERED, metavar="NODE")
 @click.option("--directory", default="", metavar="UUID", help="Only if it has this directory.")
 @changing("who would vote")
 @click.pass_obj
@@ -104,7 +105,7 @@ def add(run: Run, /, *, node: int, directory: str, dry_run: bool, yes: bool) -> 
     columns=CHANGE_COLUMNS,
     examples=("tidelog quorum remove 1 --dry-run", "tidelog quorum remove 1 --yes"),
 )
-@click.argument("node", type=click.IntRange(min=0), metavar="NODE")
+@click.argument("node", type=NUMBERED, metavar="NODE")
 @click.option("--directory", default="", metavar="UUID", help="Only if it has this directory.")
 @changing("who would vote")
 @click.pass_obj

@@ -11,6 +11,8 @@ from typing import Final, NoReturn, TypeAlias
 
 import msgspec
 
+from tidelog.cli.numbers import INT32_MAX
+
 Text: TypeAlias = bytes | None
 Headers: TypeAlias = tuple[tuple[bytes, bytes | None], ...]
 
@@ -154,7 +156,7 @@ def from_json_line(line: bytes, where: str) -> GivenRecord:
         value=reader.text("value", fields.get("value")),
         headers=reader.headers(fields.get("headers")),
         topic=reader.string("topic", fields.get("topic")),
-        partition=reader.integer("partition", fields.get("partition")),
+        partition=reader.number("partition", fields.get("partition")),
         timestamp_ms=reader.time("timestamp_ms", fields.get("timestamp_ms")),
     )
 
@@ -179,6 +181,12 @@ class _FieldReader:
         if isinstance(value, int) and not isinstance(value, bool) and -1 <= value < 1 << 63:
             return None if value == -1 else value
         self.refuse(field, "is not a whole number from 0 on")
+
+    def number(self, field: str, value: object) -> int | None:
+        number = self.integer(field, value)
+        if number is not None and number > INT32_MAX:
+            self.refuse(field, f"is above {INT32_MAX}")
+        return number
 
     def time(self, field: str, value: object) -> int | None:
         time_ms = self.integer(field, value)

@@ -23,6 +23,7 @@ from tidelog.cli.format_verbs import (
     Verb,
     parse_format,
 )
+from tidelog.cli.numbers import INT32_MAX
 from tidelog.cli.record import (
     LINE_BYTES_MAX,
     TIME_MS_MAX,
@@ -222,6 +223,8 @@ class _Reader:
                 self._refuse(f"%{letter} is {number}, at most {LINE_BYTES_MAX}")
             fields.sizes[LENGTH_OF.get(letter, HEADER_VERB)] = number
         elif letter == "p":
+            if number > INT32_MAX:
+                self._refuse(f"%p is {number}, at most {INT32_MAX}")
             fields.partition = number
         elif letter == "d" and number >= 0:
             if number > TIME_MS_MAX:

@@ -129,9 +129,12 @@ class Run:
         """Say something that is not data, on stderr."""
         self._say(f"{text}\n")
 
-    def warn(self, text: str) -> None:
+    def warn(self, text: str, *, hint: str | None = None) -> None:
         """Say on stderr what the user should know, though the command goes on."""
-        self._say(f"{self.style(self.stderr).yellow('warning:')} {text}\n")
+        style = self.style(self.stderr)
+        self._say(f"{style.yellow('warning:')} {text}\n")
+        if hint:
+            self._say(f"{style.bold('hint:')} {hint}\n")
 
     def tell_failure(self, failure: CommandFailed, *, with_hint: bool = True) -> None:
         """Write what failed and what to do; failures in a row may share a hint."""

@@ -4,6 +4,7 @@ import click
 
 from tidelog.cli.completing import topic_names
 from tidelog.cli.consume import FORMAT_HELP, grep_of, printing
+from tidelog.cli.numbers import DISTANCE
 from tidelog.cli.reading import Reading, read_records
 from tidelog.cli.run import Run
 from tidelog.cli.time_range import BeforeEnd, End, ReadRange
@@ -20,7 +21,7 @@ from tidelog.cli.verb import Verb
     ),
 )
 @click.argument("topics", nargs=-1, required=True, metavar="TOPIC...", shell_complete=topic_names)
-@click.option("-l", "--lines", type=click.IntRange(min=1), help="Begin N before the end.")
+@click.option("-l", "--lines", type=DISTANCE, help="Begin N before the end.")
 @click.option("-n", "--max", "records_max", type=click.IntRange(min=1), help="End after so many.")
 @click.option("-p", "--partition", "partitions", metavar="N,N", default="", help="Only these.")
 @click.option("-f", "--record-format", "form", metavar="FORMAT", help=FORMAT_HELP)

@@ -7,6 +7,7 @@ import click
 
 from tidelog.cli.completing import topic_names
 from tidelog.cli.failure import CommandFailed, Usage
+from tidelog.cli.numbers import COUNT
 from tidelog.cli.output import Column, Kind
 from tidelog.cli.places import clock_option, place_of, start_of
 from tidelog.cli.reasons import failure_of
@@ -76,8 +77,8 @@ def settings_of(pairs: Sequence[str]) -> dict[str, str]:
     ),
 )
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("-p", "--partitions", type=click.IntRange(min=1), help="1 unless told otherwise.")
-@click.option("-r", "--replicas", type=click.IntRange(min=1), help="3, or as many as brokers.")
+@click.option("-p", "--partitions", type=COUNT, help="1 unless told otherwise.")
+@click.option("-r", "--replicas", type=COUNT, help="3, or as many as brokers.")
 @click.option("-c", "--config", "pairs", multiple=True, metavar="KEY=VALUE", help="A setting.")
 @click.option("--if-not-exists", is_flag=True, help="One that exists is no failure.")
 @changing("what would be created")
@@ -155,7 +156,7 @@ def delete(
     ),
 )
 @click.argument("name", shell_complete=topic_names)
-@click.argument("total", type=click.IntRange(min=1))
+@click.argument("total", type=COUNT)
 @changing("what the topic would be")
 @click.pass_obj
 def add_partitions(run: Run, /, *, name: str, total: int, dry_run: bool, yes: bool) -> int:

@@ -13,12 +13,14 @@ from typing import Any, Final, Literal, TypeVar
 
 import click
 
-from tidelog.cli.failure import not_built
+from tidelog.cli.failure import Usage, not_built
 from tidelog.cli.misuse import no_such_command
 from tidelog.cli.output import Column, schema
 from tidelog.cli.run import FORMATS, Run
 
 Impact = Literal["ro", "rw"]
+FILES: Final = frozenset({"FILE", "DIR", "DIRECTORY"})
+"""How the help calls the name of a file."""
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 _GLOBALS: Final = (
@@ -52,9 +54,38 @@ def global_options(taken: Sequence[click.Parameter]) -> list[click.Parameter]:
 
 def _note(context: click.Context, parameter: click.Parameter, value: object) -> object:
     """Remember a global option where all commands of this run see it."""
+    for word in _words_of(value):
+        _check_text(word)
     if value not in (None, False, ()):
         context.ensure_object(Run).note(parameter.name or "", value)
     return value
+
+
+def _words_of(value: object) -> list[str]:
+    values = value if isinstance(value, tuple | list) else (value,)
+    return [word for word in values if isinstance(word, str)]
+
+
+def _check_text(word: str) -> None:
+    """Accept a word that is text; others come from the shell as bytes that are not UTF-8.
+
+    Raises:
+        Usage: it is none.
+    """
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        shown = "".join(_shown(letter) for letter in word)
+        raise Usage(
+            f'"{shown}" is not UTF-8', hint="keys and values of any bytes are read from stdin: -f"
+        ) from None
+
+
+def _shown(letter: str) -> str:
+    """Return a letter as it can be printed; a byte that the shell passed on, by its number."""
+    if "\udc80" <= letter <= "\udcff":
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("utf-8", "backslashreplace").decode()
 
 
 class Verb(click.Command):
@@ -80,12 +111,30 @@ class Verb(click.Command):
         self.params = [*self.params, *global_options(self.params)]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the words; a refusal knows whose they were."""
+        """Read the words; a refusal knows whose they were.
+
+        Raises:
+            Usage: one is no text, nor the name of a file.
+        """
+        words = list(args)
         try:
-            return super().parse_args(ctx, args)
+            left = super().parse_args(ctx, args)
         except click.UsageError as refused:
             refused.ctx = refused.ctx or ctx
             raise
+        files = [word for name in self._files(ctx) for word in _words_of(ctx.params.get(name))]
+        for word in words:
+            if not any(word.endswith(file) for file in files):
+                _check_text(word)
+        return left
+
+    def _files(self, ctx: click.Context) -> list[str]:
+        """Return its parameters that name files, which may have any name."""
+        return [
+            parameter.name or ""
+            for parameter in self.params
+            if parameter.make_metavar(ctx).strip("[]") in FILES
+        ]
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; with `-F help` print the schema of its output instead."""

@@ -7,6 +7,8 @@ import pytest
 from tidelog.cli.program import main
 from tidelog.cli.run import Run
 
+HUGE = 99999999999999999999
+
 
 def run(*words: str) -> tuple[int, str, str]:
     out, err = io.StringIO(), io.StringIO()
@@ -18,7 +20,7 @@ def run(*words: str) -> tuple[int, str, str]:
     ("words", "error", "hint"),
     [
         ("topic create", "NAME is missing", "see: tidelog topic create --help"),
-        ("topic create x -p 0", "--partitions: 0 is below 1", "see: tidelog topic create --help"),
+        ("topic create x -p 0", "--partitions: 0 is not between 1 and 2147483647", "see: "),
         ("topic create x -p six", '--partitions: "six" is not a whole number', "see: "),
         ("get orders a 0", 'PARTITION: "a" is not a whole number', "see: tidelog get --help"),
         ("consume x -n 0", "--max: 0 is below 1", "see: tidelog consume --help"),
@@ -48,6 +50,30 @@ def run(*words: str) -> tuple[int, str, str]:
         ("consume x -o @-1h:1h", '"@-1h:1h" gives a duration', "write @-1h:end"),
         ("consume x -o @-3h:1h", '"@-3h:1h" gives a duration', "write @-3h:-2h"),
         ("consume x -o @-1h:2h", '"@-1h:2h" gives a duration', "write @-1h:end"),
+        ("get x 2147483648 0", "PARTITION: 2147483648 is not between 0 and 2147483647", "see: "),
+        (f"get x 0 {HUGE}", f"OFFSET: {HUGE} is not between 0 and 9223372036854775807", "see: "),
+        (
+            "topic create x -p 2147483648",
+            "--partitions: 2147483648 is not between 1 and 2",
+            "see: ",
+        ),
+        (f"topic create x -r {HUGE} -y", f"--replicas: {HUGE} is not between 1 and 2", "see: "),
+        ("topic add-partitions x 2147483648 -y", "TOTAL: 2147483648 is not between 1", "see: "),
+        (f"consume x --tail {HUGE}", f"--tail: {HUGE} is not between 1 and 922", "see: "),
+        (f"tail x -l {HUGE}", f"--lines: {HUGE} is not between 1 and 922", "see: "),
+        (f"consume x -o {HUGE}", f"{HUGE} is larger than any offset", "offsets end at"),
+        (f"produce x -p {HUGE} -v a", f"--partition: {HUGE} is not between 0 and 2", "see: "),
+        ("partition transfer-leader x/0 --to 2147483648", "--to: 2147483648 is not betw", "see: "),
+        ("partition transfer-leader x/2147483648", '"x/2147483648" is no partition', "write "),
+        ("group delete-offsets g x/2147483648 -y", '"x/2147483648" is no partition', "write "),
+        ("broker describe 2147483648", "N: 2147483648 is not between 0 and 2147483647", "see: "),
+        ("produce x -k \udcff -v a", '"\\xff" is not UTF-8', "keys and values of any bytes"),
+        ("produce x -v a\udc80b", '"a\\x80b" is not UTF-8', "keys and values of any bytes"),
+        ("topic create \udcff", '"\\xff" is not UTF-8', "keys and values of any bytes"),
+        ("topic create \ud800", '"\\ud800" is not UTF-8', "keys and values of any bytes"),
+        ("-X client.name=\udcff topic list", '"client.name=\\xff" is not UTF-8', "keys"),
+        ("topic list -X client.name=\udcff", '"client.name=\\xff" is not UTF-8', "keys"),
+        ("group seek g\udcff --to start", '"g\\xff" is not UTF-8', "keys and values of any"),
     ],
 )
 def test_one_line_and_what_to_do(words: str, error: str, hint: str) -> None:

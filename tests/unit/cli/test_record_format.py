@@ -139,6 +139,8 @@ def test_formats_that_cannot_be_read_back(form: str, why: str) -> None:
         ("json", b'{"key": {"base64": "!"}}\n', "does not decode"),
         ("json", b'{"partition": -2}\n', "not a whole number"),
         ("json", b'{"partition": true}\n', "not a whole number"),
+        ("json", b'{"partition": 2147483648}\n', '"partition" is above 2147483647'),
+        ("%p %v\n", b"2147483648 hello\n", "record 1: %p is 2147483648, at most 2147483647"),
         ("json", b'{"headers": [{"value": "x"}]}\n', '"headers" is not a list'),
         ("json", b'{"headers": [{"key": null}]}\n', "without a key"),
     ],
