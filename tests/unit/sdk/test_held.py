@@ -52,7 +52,7 @@ def test_what_is_paused_does_not_count_as_here() -> None:
     holdings.pause(held, paused=True)
     holdings.pause(held, paused=True)
     assert (holdings.buffered, holdings.next()) == (0, None)
-    holdings.put_back(*found)
+    holdings.put_back(found[0], [found[1]])
     holdings.take(message(3, 2))
     assert holdings.buffered == 0
     holdings.pause(held, paused=False)
