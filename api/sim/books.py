@@ -14,7 +14,7 @@ was seen before:
     CANDIDATE_HOLDS_COMMITTED    so does each clean candidate that runs.
     FLUSHED_SURVIVES             what a replica called flushed is there in the next life.
     ONE_LEADER_A_TERM            no two nodes lead the quorum in one term.
-    VOTES_ARE_DURABLE            whoever leads the quorum has a majority of terms on disks.
+    VOTES_ARE_DURABLE            see `api.sim.votes`.
 """
 
 from collections import Counter
@@ -24,14 +24,11 @@ from zlib import crc32
 
 from api.sim.breach import Breach
 from api.sim.disk import SimDisk
-from api.sim.power_cut import Pending
 from api.sim.process import Process
+from api.sim.votes import Votes
 from cluster.controller.image import MetadataImage, PartitionImage
-from cluster.raft.entry_log import DIRECTORY
-from cluster.raft.quorum_state import load
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.partition_log import ReadPlan
-from model.errors import DirectoryRefused
 from model.ids import Offset, PartitionId, TopicName
 from model.record import BatchHeader, iter_batches
 
@@ -66,7 +63,8 @@ class Books:
 
     def __init__(self, disks: Mapping[int, SimDisk], running: Callable[[], list[Process]]) -> None:
         """Begin before the first process."""
-        self._disks, self._running = disks, running
+        self._running = running
+        self._votes = Votes(disks)
         self._rows: dict[PartitionId, _Row] = {}
         self._shown: dict[Process, dict[HostedPartition, Shown]] = {}
         self._flushed: dict[int, dict[PartitionId, int]] = {number: {} for number in disks}
@@ -85,6 +83,7 @@ class Books:
 
     def ended(self, process: Process) -> None:
         """A process has ended: what it called flushed must be there when the next one begins."""
+        self._votes.look(process.number)
         if process.node is not None:
             flushed = self._flushed[process.number]
             for hosted in process.node.partitions:
@@ -98,6 +97,7 @@ class Books:
         Raises:
             Breach: something does not hold.
         """
+        self._votes.look(process.number)
         node = process.node
         if node is None:
             return
@@ -221,24 +221,7 @@ class Books:
         if first != process.number:
             seen = f"nodes {first} and {process.number} lead in term {status.term}"
             raise Breach("ONE_LEADER_A_TERM", seen)
-        terms = {number: durable_term(disk) for number, disk in self._disks.items()}
-        if sum(term >= status.term for term in terms.values()) <= len(terms) // 2:
-            seen = f"node {process.number} leads in term {status.term}; on the disks are {terms}"
-            raise Breach("VOTES_ARE_DURABLE", seen)
-
-
-def durable_term(disk: SimDisk) -> int:
-    """Return the term that a machine would know if its power went now, and nothing pending stayed.
-
-    -1: it would know none.
-    """
-    pending = Pending(disk.platter)
-    left = SimDisk(pending.image(pending.nothing), crashable=False)
-    try:
-        state = load(left, DIRECTORY)
-    except (FileNotFoundError, DirectoryRefused):
-        return -1
-    return -1 if state is None else int(state.term)
+        self._votes.leads(process.number, status.term)
 
 
 def _batches(hosted: HostedPartition, start: int, *, to: int) -> Iterator[tuple[int, int, int]]:

@@ -4,6 +4,8 @@ import gc
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from traceback import walk_tb
 from typing import Final
 
 from api.sim.breach import Breach
@@ -12,6 +14,8 @@ from api.sim.world import Stopped, World
 
 LINES_KEPT: Final = 60
 """Of a trace, when a run fails."""
+_ROOT: Final = Path(__file__).parents[2]
+_OURS: Final = ("model", "logstore", "cluster", "consumer_groups", "api", "tidelog")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +30,10 @@ class Outcome:
     """Records that clients were told are committed."""
     happened: Counter[str]
     failure: str = ""
-    """Name of the invariant that does not hold, or of what a process failed with; none: ''."""
+    """Name of the invariant that does not hold, or what a process failed with and where; none: ''.
+
+    Two runs that fail by the same name fail the same way: `shrink` relies on that.
+    """
     seen: str = ""
     lines: tuple[str, ...] = ()
     """The trace."""
@@ -52,7 +59,7 @@ def run_plan(plan: Plan, *, until: int | None = None) -> Outcome:
     except Breach as breach:
         failure, seen = breach.name, str(breach)
     except Exception as error:  # noqa: BLE001 - whatever a node fails with is what came of the run
-        failure, seen = type(error).__name__, f"{type(error).__name__}: {error}"
+        failure, seen = name_of(error), f"{name_of(error)}: {error}"
     finally:
         gc.enable()
     return Outcome(
@@ -66,6 +73,22 @@ def run_plan(plan: Plan, *, until: int | None = None) -> Outcome:
         seen=seen,
         lines=tuple(world.lines),
     )
+
+
+def name_of(error: BaseException) -> str:
+    """Return the type of an error, which assertion it is, and where of ours it comes from.
+
+    `AssertionError RAFT_ONE_VOTE_A_TERM at cluster/raft/member.py:Member.vote`: the innermost place
+    of ours. No line: it changes with every edit above it.
+    """
+    name, place = type(error).__name__, "a place not of ours"
+    if isinstance(error, AssertionError) and str(error).isupper() and str(error).isidentifier():
+        name += f" {error}"
+    for frame, _ in walk_tb(error.__traceback__):
+        file = Path(frame.f_code.co_filename)
+        if file.is_relative_to(_ROOT) and file.relative_to(_ROOT).parts[0] in _OURS:
+            place = f"{file.relative_to(_ROOT).as_posix()}:{frame.f_code.co_qualname}"
+    return f"{name} at {place}"
 
 
 def shrink(failed: Outcome, run: Callable[[Plan], Outcome] = run_plan) -> Outcome:
