@@ -34,6 +34,7 @@ from tests.cluster.compose_clients import (
 from tests.cluster.judge import faults
 from tests.cluster.loads import Load
 from tests.cluster.readers import read_back
+from tests.cluster.telling import say
 from tests.cluster.topics import TOPIC, in_sync, leader
 from tests.cluster.waiting import PATIENCE_S, Broken, NotInTime, until
 
@@ -355,17 +356,12 @@ def busy() -> str:
     return f"[load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores]"
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
 SHORT: Final = ("grpc", "kafka", "kill", "all-killed", "wiped")
 
 
 def main() -> int:
     """Tell the story; see the module for the exit codes."""
-    story = ComposeStory(_say)
+    story = ComposeStory(say)
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(story.rows))
     parser.add_argument("--short", action="store_true", help=f"only {', '.join(SHORT)}")
@@ -376,23 +372,23 @@ def main() -> int:
     if unknown := [name for name in names if name not in story.rows]:
         parser.error(f"no row {unknown[0]}; there are: {', '.join(story.rows)}")
     if (why := engine.absent()) is not None:
-        _say(f"SKIPPED: the compose story needs a container engine with compose: {why}")
+        say(f"SKIPPED: the compose story needs a container engine with compose: {why}")
         return NO_ENGINE
     if not options.no_build:
         began = monotonic()
         engine.build()
-        _say(f"images built: {monotonic() - began:.0f} s")
+        say(f"images built: {monotonic() - began:.0f} s")
     try:
         engine.compose("down", "-v", "--remove-orphans")
         broken = story.tell(names)
     finally:
         if not options.keep:
             engine.compose("down", "-v", "--remove-orphans")
-    _say(f"{len(names) + 1 - len(broken)} of {len(names) + 1} rows held")
+    say(f"{len(names) + 1 - len(broken)} of {len(names) + 1} rows held")
     if broken:
-        _say(f"not: {', '.join(broken)}")
+        say(f"not: {', '.join(broken)}")
     if story.late:
-        _say(f"late: {', '.join(story.late)}")
+        say(f"late: {', '.join(story.late)}")
     return 1 if broken else LATE if story.late else 0
 
 

@@ -11,10 +11,8 @@ Nothing wrong is ever read. At the end all three have healed by themselves: the 
 the same append times. A scrub runs once a minute, so each of the first two rows takes that long.
 """
 
-import argparse
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
@@ -31,6 +29,7 @@ from model.record import BatchHeader, iter_batches
 from tests.cluster.loads import Load
 from tests.cluster.story import PARTITIONS as NUMBERS
 from tests.cluster.story import RECORDS, Story
+from tests.cluster.telling import parser_of, say, told
 from tests.cluster.topics import TOPIC, create
 from tests.cluster.waiting import Broken, NotInTime
 
@@ -198,27 +197,14 @@ def _content(directory: Path) -> dict[str, dict[int, tuple[bytes, int]]]:
     return found
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
 def main() -> int:
     """Harm and watch; 0 if it ends well."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", action="store_true", help="keep the folder")
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="tidelog-damage-"))
-    problems = Damage(folder, _say, seed=options.seed).suffer(options.rows)
-    for problem in problems:
-        _say(f"PROBLEM: {problem}")
-    if problems or options.keep:
-        _say(f"see {folder}")
-    else:
-        shutil.rmtree(folder)
-    return 1 if problems else 0
+    return told(
+        parser, lambda folder, asked: Damage(folder, say, seed=asked.seed).suffer(asked.rows)
+    )
 
 
 if __name__ == "__main__":

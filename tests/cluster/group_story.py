@@ -6,13 +6,10 @@ again, over and over. After each kill every acknowledged commit is there, and me
 partitions that it had; at the end each acknowledged record was handed out.
 """
 
-import argparse
 import asyncio
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -20,7 +17,9 @@ from typing import Final
 import tidelog
 from tests.cluster.processes import Processes
 from tests.cluster.sdk_loads import SdkLoad
-from tests.cluster.waiting import PATIENCE_S, Broken, NotInTime
+from tests.cluster.sdk_readers import Book
+from tests.cluster.telling import parser_of, say, told
+from tests.cluster.waiting import PATIENCE_S, Broken, NotInTime, holds
 from tidelog.errors import TidelogError
 
 TOPIC: Final = "orders"
@@ -30,7 +29,6 @@ MEMBERS: Final = 3
 RECORDS: Final = 50
 """Taken by each member before the next blow."""
 COMMIT_EVERY: Final = 10
-LOOK_S: Final = 0.01
 
 
 @dataclass(slots=True, eq=False)
@@ -48,30 +46,13 @@ class Place:
     """How often it was given partitions."""
 
 
-@dataclass(slots=True)
-class Book:
-    """What clients were told."""
-
-    committed: dict[int, int] = field(default_factory=dict)
-    """By partition: the highest offset whose commit was acknowledged."""
-    seen: dict[int, set[int]] = field(default_factory=dict)
-    again: int = 0
-    """Records that were handed out twice: those that were finished and not committed."""
-
-    def took(self, partition: int, offset: int) -> None:
-        """Note a record that a member was handed."""
-        seen = self.seen.setdefault(partition, set())
-        self.again += offset in seen
-        seen.add(offset)
-
-
 class Story:
     """See the module."""
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
         """Begin in a folder that is empty."""
         self.nodes = Processes(folder)
-        self._load = SdkLoad(self.nodes.url(), TOPIC)
+        self._load = SdkLoad(self.nodes.url(), TOPIC, partitions=PARTITIONS)
         self.problems: list[str] = []
         self.pauses: list[float] = []
         self._say = say
@@ -105,12 +86,11 @@ class Story:
             await self._blow(client, number)
         await self._go_on("at the end")
         await self._load.finish()
-        await self._until(self._all_handed_out, "all that was acknowledged is handed out")
+        acknowledged = self._load.acknowledged
+        await self._until(
+            lambda: not self._book.missing(acknowledged), "all that was acknowledged is handed out"
+        )
         await self._judge(client)
-
-    def _all_handed_out(self) -> bool:
-        seen, last_first = self._book.seen, reversed(self._load.acknowledged)
-        return all(at in seen.get(partition, ()) for partition, at in last_first)
 
     async def _blow(self, client: tidelog.Client, number: int) -> None:
         """Kill the coordinator, and see what becomes of commits and members."""
@@ -137,9 +117,9 @@ class Story:
         self, client: tidelog.Client, acked: dict[int, int], where: str
     ) -> None:
         rows = await client.groups.offsets(GROUP)
-        told = {row.partition.partition: row.committed for row in rows}
+        known = {row.partition.partition: row.committed for row in rows}
         for partition, offset in acked.items():
-            found = told.get(partition)
+            found = known.get(partition)
             if found is None or found.offset < offset:
                 self.problems.append(f"{where}: {partition} was committed at {offset}: {found}")
 
@@ -162,13 +142,8 @@ class Story:
             where,
         )
 
-    async def _until(self, holds: Callable[[], bool], where: str) -> None:
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                while not holds():  # noqa: ASYNC110 - what is waited for happens elsewhere
-                    await asyncio.sleep(LOOK_S)
-        except TimeoutError:
-            raise NotInTime(f"{where}: {self._places}") from None
+    async def _until(self, look: Callable[[], bool], where: str) -> None:
+        await holds(look, lambda: f"{where}: {self._places}")
 
     # What clients do.
 
@@ -198,7 +173,7 @@ class Story:
         if place.taken:
             place.pause_s = max(place.pause_s, now - place.last_s)
         place.taken, place.last_s = place.taken + 1, now
-        self._book.took(record.partition, record.offset)
+        self._book.took(record)
 
     async def _commit(
         self,
@@ -217,40 +192,25 @@ class Story:
 
     async def _judge(self, client: tidelog.Client) -> None:
         await self._no_commit_is_lost(client, dict(self._book.committed), "at the end")
-        self.problems += self._load.errors[:5]
         book = self._book
+        self.problems += [*self._load.errors[:5], *book.odd[:5]]
         for partition, end in book.committed.items():
-            missing = set(range(end)) - book.seen.get(partition, set())
+            missing = set(range(end)) - book.seen[partition].keys()
             if missing:
                 self.problems.append(f"partition {partition}: never handed out: {min(missing)}")
         self._say(
-            f"{len(self._load.acknowledged)} acknowledged, "
+            f"{self._load.count} acknowledged, "
             f"{sum(map(len, book.seen.values()))} handed out, {book.again} of them again, "
             f"{sum(book.committed.values())} committed; "
             f"longest pauses: {', '.join(f'{one:.1f}' for one in sorted(self.pauses))} s"
         )
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
 def main() -> int:
     """Tell the story; 0 if it ends well."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--keep", action="store_true", help="keep the folder")
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="tidelog-groups-"))
-    problems = asyncio.run(Story(folder, _say).tell(options.kills))
-    for problem in problems:
-        _say(f"PROBLEM: {problem}")
-    if problems or options.keep:
-        _say(f"see {folder}")
-    else:
-        shutil.rmtree(folder)
-    return 1 if problems else 0
+    return told(parser, lambda folder, asked: asyncio.run(Story(folder, say).tell(asked.kills)))
 
 
 if __name__ == "__main__":

@@ -11,11 +11,18 @@ OTHERS: Final = 0
 """Numbers below are not of the load."""
 
 
-def faults(acknowledged: Acknowledged, read: Numbers, seen: Numbers | None = None) -> list[str]:
+def faults(
+    acknowledged: Acknowledged,
+    read: Numbers,
+    seen: Numbers | None = None,
+    *,
+    all_told: bool = False,
+) -> list[str]:
     """Return in what way the records that were acknowledged are not those that are read.
 
     Only the partitions that were read are looked at. More may be read than was acknowledged: what
-    became of a record may have been unknown. `seen`: what a consumer that reads along was shown.
+    became of a record may have been unknown; not so if `all_told`. `seen`: what a consumer that
+    reads along was shown.
     """
     wrong = []
     for partition, found in read.items():
@@ -25,6 +32,7 @@ def faults(acknowledged: Acknowledged, read: Numbers, seen: Numbers | None = Non
         shown = (seen or {}).get(partition, {})
         changed = [offset for offset, number in shown.items() if found.get(offset) != number]
         doubled = len(ours) - len(set(ours))
+        strange = len(found.keys() - {offset for offset, _ in told}) if all_told else 0
         if lost:
             wrong.append(f"partition {partition}: {len(lost)} lost, first {lost[0]}")
         if doubled:
@@ -33,4 +41,6 @@ def faults(acknowledged: Acknowledged, read: Numbers, seen: Numbers | None = Non
             wrong.append(f"partition {partition}: not in the producer's order")
         if changed:
             wrong.append(f"partition {partition}: {len(changed)} are not what was shown")
+        if strange:
+            wrong.append(f"partition {partition}: {strange} that nobody was told of")
     return wrong

@@ -11,7 +11,6 @@ import argparse
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
@@ -21,6 +20,7 @@ from confluent_kafka import KafkaException
 
 from tests.cluster import local_faults, local_identity
 from tests.cluster.local_stage import Stage
+from tests.cluster.telling import parser_of, say, told
 from tests.cluster.waiting import Broken
 from tests.kill.node_process import NodeFailed
 from tidelog.errors import TidelogError
@@ -65,14 +65,15 @@ class Story:
         self._stage: Stage | None = None
         self._stages = 0
 
-    def tell(self, rows: Sequence[Row]) -> int:
-        """Play rows; return how many failed."""
-        failed = 0
+    def tell(self, rows: Sequence[Row]) -> list[str]:
+        """Play rows; return what failed."""
+        failed = []
         try:
             for row in rows:
                 began = monotonic()
                 problem, figures = self._played(row)
-                failed += bool(problem)
+                if problem:
+                    failed.append(f"{row.name}: {problem}")
                 word, text = ("FAIL", problem) if problem else ("PASS", figures)
                 took = f"[{monotonic() - began:.0f} s, load {os.getloadavg()[0]:.1f}]"
                 self._say(f"{word} {row.name:{NAME_WIDTH}}  {text} {took}")
@@ -109,31 +110,27 @@ class Story:
         stage.close()
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+def row(name: str) -> Row:
+    """Return the row of a name, for the command line."""
+    if name not in BY_NAME:
+        raise argparse.ArgumentTypeError(f"no such row: {name}; there are {', '.join(BY_NAME)}")
+    return BY_NAME[name]
+
+
+def play(folder: Path, asked: argparse.Namespace) -> list[str]:
+    """Tell the story; return what failed."""
+    rows = asked.rows or [one for one in ROWS if one.short >= asked.short]
+    failed = Story(folder, say).tell(rows)
+    say(f"{len(rows) - len(failed)} of {len(rows)} rows pass")
+    return failed
 
 
 def main() -> int:
     """Tell the story; 0 if every row passes."""
-    parser = argparse.ArgumentParser(prog="make local-story", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=", ".join(BY_NAME))
+    parser = parser_of(__doc__)
+    parser.add_argument("rows", nargs="*", type=row, metavar="ROW", help=", ".join(BY_NAME))
     parser.add_argument("--short", action="store_true", help="a few rows")
-    parser.add_argument("--keep", action="store_true", help="keep the logs")
-    asked = parser.parse_args()
-    if unknown := [name for name in asked.rows if name not in BY_NAME]:
-        parser.error(f"no such row: {', '.join(unknown)}; there are {', '.join(BY_NAME)}")
-    rows = [BY_NAME[name] for name in asked.rows] or [
-        row for row in ROWS if row.short >= asked.short
-    ]
-    folder = Path(tempfile.mkdtemp(prefix="tidelog-local-story-"))
-    failed = Story(folder, _say).tell(rows)
-    _say(f"{len(rows) - failed} of {len(rows)} rows pass")
-    if failed or asked.keep:
-        _say(f"what the nodes have said is in {folder}")
-    else:
-        shutil.rmtree(folder)
-    return 1 if failed else 0
+    return told(parser, play)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """Programs with the SDK as it comes, with its default retry, and what they are told."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from threading import Event, Thread
 from time import monotonic
 from typing import Final
 
 import tidelog
-from tests.cluster.waiting import PATIENCE_S, NotInTime
+from tests.cluster.acks import Acks
+from tests.cluster.judge import Acknowledged
+from tests.cluster.waiting import PATIENCE_S, NotInTime, holds
 from tidelog.sync import connect
 
 SEND_S: Final = 0.005
@@ -17,28 +18,36 @@ SEND_S: Final = 0.005
 UNDER_WAY_MAX: Final = 100
 """Records without an answer: a busy machine slows the load down, and no backlog grows."""
 KEYS: Final = 97
-LOOK_S: Final = 0.01
 
 
-@dataclass(slots=True)
 class SdkLoad:
-    """A producer whose records have keys; many may be under way at any time."""
+    """A producer whose records are numbers and have keys; many may be under way at any time."""
 
-    url: str
-    topic: str
-    acknowledged: list[tuple[int, int]] = field(default_factory=list)
-    """Partition and offset of each record, in the order of the answers."""
-    errors: list[str] = field(default_factory=list)
-    pause_s: float = 0.0
-    """The longest time without an acknowledgement since it was asked last."""
-    _sent: int = 0
-    _stopping: bool = False
-    _last: float = 0.0
-    _sending: "asyncio.Task[None] | None" = None
+    def __init__(self, url: str, topic: str, *, partitions: int) -> None:
+        """Begin with `running`."""
+        self.errors: list[str] = []
+        """What became of records that were not acknowledged."""
+        self._url, self._topic = url, topic
+        self._acks = Acks(partitions)
+        self._next = 0
+        self._stopping = False
+        self._sending: asyncio.Task[None] | None = None
+
+    @property
+    def count(self) -> int:
+        """Return how many were acknowledged."""
+        return len(self._acks)
+
+    @property
+    def acknowledged(self) -> Acknowledged:
+        """Return what was acknowledged so far."""
+        return self._acks.acknowledged
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Send, from the beginning of this context to its end; raises as `finish`."""
+        self._stopping = False
+        self._acks.mark()
         self._sending = asyncio.create_task(self._run())
         try:
             yield
@@ -46,58 +55,74 @@ class SdkLoad:
             await self.finish()
 
     async def finish(self) -> None:
-        """Send no more, and wait until every record has been answered.
+        """Send no more, and wait until every record has been answered; once: then there is nothing.
 
         Raises:
             NotInTime: some are not.
         """
-        assert self._sending is not None
+        sending, self._sending = self._sending, None
+        if sending is None:
+            return
         self._stopping = True
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await self._sending
+                await sending
         except TimeoutError:
-            owed = self._sent - len(self.acknowledged) - len(self.errors)
+            owed = self._next - self.count - len(self.errors)
             raise NotInTime(f"the SDK's producer ends; {owed} answers are missing") from None
 
     async def more(self, records: int, where: str) -> float:
-        """Wait for so many more acknowledgements; return the longest pause meanwhile, s.
+        """Wait until each partition has acknowledged so many that were sent from now on.
+
+        Returns:
+            Seconds: the longest time in which one of them acknowledged nothing, since the last call
+            or since it began.
 
         Raises:
-            NotInTime: they do not come.
+            NotInTime: one does not.
         """
-        wanted = len(self.acknowledged) + records
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                while len(self.acknowledged) < wanted:  # noqa: ASYNC110 - answers come elsewhere
-                    await asyncio.sleep(LOOK_S)
-        except TimeoutError:
-            raise NotInTime(f"{where}: {len(self.acknowledged)} of {wanted}") from None
-        pause, self.pause_s = self.pause_s, 0.0
-        return pause
+        acks = self._acks
+        acks.ask()
+        await holds(
+            lambda: acks.gap(records=records) is not None,
+            lambda: f"acks in each partition {where}; there are, by partition: {acks.fresh()}",
+        )
+        gap = acks.gap(records=records)
+        assert gap is not None
+        acks.mark()
+        return gap
 
     async def _run(self) -> None:
-        async with tidelog.connect(self.url) as client, client.producer() as producer:
-            self._last = monotonic()
+        async with tidelog.connect(self._url) as client, client.producer() as producer:
             room = asyncio.Semaphore(UNDER_WAY_MAX)
             async with asyncio.TaskGroup() as under_way:
                 while not self._stopping:
                     await room.acquire()
-                    one = under_way.create_task(self._send(producer, self._sent))
-                    one.add_done_callback(lambda _: room.release())
-                    self._sent += 1
+                    number = self._next
+                    self._next += 1
+                    self._acks.sent(number)
+                    value, key = b"%d" % number, b"%d" % (number % KEYS)
+                    try:
+                        answer = await producer.enqueue(self._topic, value, key=key)
+                    except tidelog.TidelogError as error:
+                        self._refused(error)
+                        room.release()
+                    else:
+                        one = under_way.create_task(self._answered(number, answer))
+                        one.add_done_callback(lambda _: room.release())
                     await asyncio.sleep(SEND_S)
 
-    async def _send(self, producer: "tidelog.Producer[bytes, bytes]", number: int) -> None:
+    async def _answered(self, number: int, answer: "Awaitable[tidelog.Ack]") -> None:
         try:
-            ack = await producer.send(self.topic, b"%d" % number, key=b"%d" % (number % KEYS))
+            ack = await answer
         except tidelog.TidelogError as error:
-            self.errors.append(f"produce: {type(error).__name__}: {error}")
+            self._refused(error)
             return
         assert ack.offset is not None, ack
-        now = monotonic()
-        self.pause_s, self._last = max(self.pause_s, now - self._last), now
-        self.acknowledged.append((ack.partition, ack.offset))
+        self._acks.take(ack.partition, ack.offset, number)
+
+    def _refused(self, error: tidelog.TidelogError) -> None:
+        self.errors.append(f"produce: {type(error).__name__}: {error}")
 
 
 class Caller:

@@ -5,10 +5,7 @@ stopped in order (SIGTERM), and killed all at once. At the end everything is rea
 acknowledged is there, once, in the producer's order, and all three nodes hold the same bytes.
 """
 
-import argparse
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
@@ -20,6 +17,7 @@ from tests.cluster.judge import Numbers, faults
 from tests.cluster.loads import Load
 from tests.cluster.processes import Processes
 from tests.cluster.readers import read_back
+from tests.cluster.telling import parser_of, say, told
 from tests.cluster.topics import TOPIC, create, in_sync, leader
 from tests.cluster.waiting import Broken
 
@@ -97,26 +95,11 @@ class Story:
         self._say(f"{self.load.count} acknowledged, {sum(map(len, read.values()))} read back")
 
 
-def _say(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
-
-
 def main() -> int:
     """Tell the story; 0 if it ends well."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--keep", action="store_true", help="keep the folder")
-    options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="tidelog-story-"))
-    problems = Story(folder, _say).tell(options.rounds)
-    for problem in problems:
-        _say(f"PROBLEM: {problem}")
-    if problems or options.keep:
-        _say(f"see {folder}")
-    else:
-        shutil.rmtree(folder)
-    return 1 if problems else 0
+    return told(parser, lambda folder, asked: Story(folder, say).tell(asked.rounds))
 
 
 if __name__ == "__main__":

@@ -31,3 +31,10 @@ def test_only_partitions_that_were_read_are_judged() -> None:
 )
 def test_fault_is_found(read: dict[int, int], seen: dict[int, int], says: str) -> None:
     assert faults(TOLD, {0: read}, {0: seen}) == [f"partition 0: {says}"]
+
+
+def test_where_all_was_told_nothing_else_may_be_there() -> None:
+    told = {0: [(0, 10), (1, 12)]}
+    assert faults(told, {0: {0: 10, 1: 12}}, all_told=True) == []
+    wrong = faults(told, {0: {0: 10, 1: 12, 2: 14}}, all_told=True)
+    assert wrong == ["partition 0: 1 that nobody was told of"]

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from tests.cluster.acks import Place
+
 confluent_kafka = pytest.importorskip("confluent_kafka", reason="it makes the load")
 
 
@@ -42,8 +44,6 @@ def test_what_nobody_will_answer_otherwise_is_not_asked_again() -> None:
 
 
 def test_only_what_was_sent_afterwards_shows_that_a_partition_is_back() -> None:
-    from tests.cluster.loads import Place  # noqa: PLC0415
-
     place = Place()
     place.mark(10.0)
     place.ask(12.0)

@@ -1,5 +1,6 @@
 """Waiting for what must come by itself, for so long and no longer."""
 
+import asyncio
 from collections.abc import Callable
 from threading import Event
 from time import monotonic
@@ -8,6 +9,8 @@ from typing import Final, TypeVar
 T = TypeVar("T")
 
 LOOK_S: Final = 0.1
+TURN_S: Final = 0.01
+"""Until a task looks again."""
 PATIENCE_S: Final = 60.0
 """For what must come by itself."""
 
@@ -40,3 +43,17 @@ def until(
         if monotonic() > end:
             raise NotInTime(f"not within {patience_s:.0f} s: {what}")
         Event().wait(every_s)
+
+
+async def holds(look: Callable[[], bool], what: Callable[[], str]) -> None:
+    """Wait until something holds that other tasks bring about.
+
+    Raises:
+        NotInTime: it does not; `what` says how far it is.
+    """
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while not look():  # noqa: ASYNC110 - what is waited for happens elsewhere
+                await asyncio.sleep(TURN_S)
+    except TimeoutError:
+        raise NotInTime(f"not within {PATIENCE_S:.0f} s: {what()}") from None
