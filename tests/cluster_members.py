@@ -19,6 +19,8 @@ from tidelog.v1 import common_pb2, group_service_pb2
 Request: Any = group_service_pb2.ConsumeRequest
 EVERYTHING: Final = common_pb2.Credit(records=1_000_000, bytes=1 << 30)
 BEAT_MS: Final = 1_000
+RETRIED_MS_MAX: Final = 60_000
+"""Of the nodes' time: what a client is told to try again has an end by then."""
 
 
 def handler_of(life: Life, name: str) -> Any:
@@ -39,13 +41,42 @@ async def called(  # noqa: PLR0917 - as a client names them
 async def ready(  # noqa: PLR0917 - as above
     nodes: Nodes, life: Life, name: str, request: Any
 ) -> Any:
-    """Return an answer, asked again for as long as that is what a client is told to do."""
+    """Return an answer, asked again for as long as that is what a client is told to do.
+
+    Raises:
+        AssertionError: it is refused in another way, or has been for `RETRIED_MS_MAX`.
+    """
+    again = Again(nodes, name)
     while True:
         try:
             return await called(nodes, life, name, request)
         except RequestError as refusal:
-            assert refusal.code.retryable, refusal
-            await nodes.pass_by(50)
+            await again.after(refusal, wait_ms=50)
+
+
+class Again:
+    """How often a client tries something: as long as it is told to, but not for ever."""
+
+    def __init__(self, nodes: Nodes, what: str) -> None:
+        """Begin now."""
+        self._nodes, self._what = nodes, what
+        self._tries = 0
+        self._ends_at = nodes.net.clock.monotonic_ms() + RETRIED_MS_MAX
+
+    async def after(self, refusal: RequestError, *, wait_ms: int) -> None:
+        """Wait before another try.
+
+        Raises:
+            AssertionError: there is to be none.
+        """
+        self._tries += 1
+        assert refusal.code.retryable, f"{self._what}: {refusal}"
+        late = self._nodes.net.clock.monotonic_ms() >= self._ends_at
+        assert not late, (
+            f"{self._what} is still refused after {RETRIED_MS_MAX} ms and {self._tries} tries: "
+            f"{refusal.code.name}: {refusal}"
+        )
+        await self._nodes.pass_by(wait_ms)
 
 
 _connected: Final[WeakKeyDictionary[Nodes, list["Member"]]] = WeakKeyDictionary()
@@ -174,6 +205,7 @@ class Member:
         """Come back at a node, again and again while that is what a client is told to do."""
         assert self.membership is not None
         self.task.cancel()
+        again = Again(self.nodes, f"to resume in {self.group}")
         while True:
             join = Request.Join(group=self.group, topics=self.topics, **self.join)
             join.member.CopyFrom(self.membership)
@@ -183,9 +215,8 @@ class Member:
             if not self.task.done():
                 return
             refusal = await self.ended()
-            assert refusal.code.retryable, refusal
             assert refusal.code is not ErrorCode.NOT_COORDINATOR
-            await self.nodes.pass_by(100)
+            await again.after(refusal, wait_ms=100)
 
     async def leave(self) -> None:
         """Give everything back."""
