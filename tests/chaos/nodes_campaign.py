@@ -1,7 +1,7 @@
 """A campaign: nodes, clients, strikes one after the other, and the judgement at the end."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -15,20 +15,26 @@ from tests.chaos.history_reading import read_in_order
 from tests.chaos.nodes_acks import Acks
 from tests.chaos.nodes_crowd import READERS, WRITERS, ClientDied, Crowd
 from tests.chaos.nodes_drain import drained, ends, read_all, read_on, wait_for_group
+from tests.chaos.nodes_fate import fate_of
 from tests.chaos.nodes_outcome import Outcome, Row
-from tests.chaos.nodes_plan import BACK_S_MAX, GROUP, PARTITIONS, REPLICAS, RUN, TOPIC, Kind
+from tests.chaos.nodes_plan import (
+    BACK_S_MAX,
+    GROUP,
+    PARTITIONS,
+    READS_ALL,
+    REPLICAS,
+    RUN,
+    TOPIC,
+    Kind,
+)
 from tests.chaos.nodes_replicas import compare, dumped, verify
 from tests.chaos.nodes_strikes import DEEDS, Blow, Strike, strikes
 from tests.chaos.nodes_watch import NotBack, Watch
-from tests.chaos.nodes_world import World
+from tests.chaos.nodes_world import Ended, World
 from tests.kill.node_process import NodeFailed
 from tidelog.errors import TidelogError
 from tidelog.sync import Client, connect
 
-LOST: Final = frozenset(
-    {"lost-write", "unseen", "inconsistent-offset", "moved", "int-poll-skip", "poll-skip"}
-)
-"""Rules that say that an acknowledged record is gone, or another stands in its place."""
 BROKEN: Final = (NotBack, ClientDied, NodeFailed, TidelogError, KafkaException, HistoryError)
 """Ends a campaign early; what there is by then is judged."""
 
@@ -44,6 +50,8 @@ class Plan:
     """Records a second of each producer in each partition."""
     environment: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     """Of nodes."""
+    liars: frozenset[int] = frozenset()
+    """Nodes whose disks do not keep their word: damage of their files is no surprise."""
     dump: bool = False
     """Whether Apache's tool reads the files of all nodes in the end."""
     lossy: bool = False
@@ -154,7 +162,7 @@ class Campaign:
             if not self._plan.lossy:  # a deposed leader shows what it has
                 scene.watch.healed("after it was broken off")
             wanted = ends(scene.world.kafka())
-            reader = History(scene.crowd.histories, "reads-all")
+            reader = History(scene.crowd.histories, READS_ALL)
             behind = read_on(scene.world.kafka(), reader, wanted)
             reader.close()
         except BROKEN as broken:
@@ -211,7 +219,7 @@ class Campaign:
         self._say(f"{sum(wanted.values()):,} records; they are read to the end")
         wait_for_group(scene.client, wanted)
         crowd.end(READERS)
-        reader = History(crowd.histories, "reads-all")
+        reader = History(crowd.histories, READS_ALL)
         read_all(scene.world.kafka(), reader, wanted)
         reader.close()
         for event in drained(wanted, GROUP):
@@ -228,14 +236,21 @@ class Campaign:
 
     def _note_ends(self, world: World, history: History, first: int) -> None:
         """Write down how nodes ended."""
-        for number, code, odd, damage in world.ends[first:]:
+        self._harm(world.ends[first:])
+        for number, code, odd, _ in world.ends[first:]:
             shows = any("Traceback" in line for line in odd)
             event = Exited(now_us(), who=f"node-{number}", code=code, traceback=shows)
             history.note(event)
             if shows:
                 self._problem(f"node {number} printed: {' | '.join(odd)[:800]}")
-            if damage and not self._plan.environment:  # nobody has harmed its files
-                self._problem(f"node {number}: {len(damage)} damaged places: {damage[0][:400]}")
+
+    def _harm(self, ended: Sequence[Ended]) -> None:
+        """Tell of damage, unless it is of a disk that lies: nobody has harmed the files."""
+        for one in ended:
+            if one.damage and one.node not in self._plan.liars:
+                first = f"{len(one.damage)} damaged places: {one.damage[0][:400]}"
+                self.outcome.harmed.append(f"node {one.node}: {first}")
+                self._problem(self.outcome.harmed[-1])
 
     def _judge(self, histories: Path) -> None:
         try:
@@ -244,7 +259,7 @@ class Campaign:
             self._problem(f"the history contradicts itself: {broken}")
             return
         self.outcome.counts = dict(report.counts)
-        self.outcome.lost = sum(count for rule, count in report.found.items() if rule in LOST)
+        self.outcome.fate = fate_of(read_in_order(histories))
         for anomaly in report.anomalies:
             self._problem(f"ANOMALY: {anomaly}")
 

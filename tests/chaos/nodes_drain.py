@@ -8,7 +8,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from tests.chaos.history import AnyEvent, Begin, Closed, Drained, History, now_us
-from tests.chaos.nodes_plan import GROUP, PARTITIONS, TOPIC
+from tests.chaos.nodes_plan import GROUP, PARTITIONS, READS_ALL, TOPIC
 from tests.chaos.nodes_watch import NotBack
 from tests.chaos.recorder import Seen, note_records
 from tidelog.sync import Client
@@ -21,7 +21,7 @@ ASK_S: Final = 0.3
 ASK_S_MAX: Final = 30.0
 MOST: Final = 5_000
 SETTINGS: Final[dict[str, Any]] = {
-    "group.id": "reads-all",
+    "group.id": READS_ALL,
     "enable.auto.commit": False,
     "auto.offset.reset": "error",
     "check.crcs": True,

@@ -1,13 +1,14 @@
 """A process of idempotent producers of librdkafka; see `nodes_client.py`.
 
-A producer that librdkafka has given up is followed by another one.
+A producer that librdkafka has given up, however it says so, is followed by another one.
 """
 
 import sys
+from collections.abc import Callable
 from threading import Event, Thread
 from typing import Any, Final
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as KafkaProducer
 
 from tests.chaos.history import History
@@ -45,27 +46,51 @@ class Writer:
         self._recorded = RecordedKafkaProducer(self._kafka, settings, history)
 
     def run(self, over: Event) -> bool:
-        """Send until it is over; tell whether it could go on until then."""
+        """Send until it is over; tell whether it could go on until then.
+
+        What has had no answer when it could not is unknown.
+        """
         pace = Pace(self._rate)
         while not over.is_set() and not self.fatal:
             for partition in pace.due():
                 self._send(partition)
-            self._kafka.poll(TICK_S)
-        left = self._kafka.flush(FLUSH_S)
-        if left:
-            tell(f"{left} values have had no answer in {FLUSH_S:.0f} s")
+            self._ask(lambda: self._kafka.poll(TICK_S))
+        if not self.fatal:
+            left = self._ask(lambda: self._kafka.flush(FLUSH_S))
+            if left:
+                tell(f"{left} values have had no answer in {FLUSH_S:.0f} s")
+        if self.fatal:
+            self._recorded.abandon(self.fatal)
+            self._ask(self._kafka.purge)
         self._recorded.close()
         return not self.fatal
 
     def _send(self, partition: int) -> None:
         try:
             self._recorded.produce(TOPIC, partition, size_bytes=VALUE_BYTES)
-        except (BufferError, KafkaException) as error:
+        except BufferError as error:
             tell(f"not taken: {error}")
+        except KafkaException as error:
+            self._refused(error)
+
+    def _ask(self, call: Callable[[], Any]) -> Any:
+        """Call librdkafka, which may give the whole producer up instead of an answer."""
+        try:
+            return call()
+        except KafkaException as error:
+            self._refused(error)
+            return None
+
+    def _refused(self, error: KafkaException) -> None:
+        what = error.args[0]
+        if isinstance(what, KafkaError) and what.fatal():
+            self._failed(what)
+        else:
+            tell(f"told: {error}")
 
     def _failed(self, error: Any) -> None:
         if error.fatal():
-            self.fatal = str(error)
+            self.fatal = self.fatal or str(error)
 
 
 def keep_writing(told: Orders, name: str, over: Event) -> None:

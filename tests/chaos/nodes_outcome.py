@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+from tests.chaos.nodes_fate import Fate
 from tests.chaos.nodes_plan import BACK_S_MAX, Kind
 
 
@@ -32,8 +33,10 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What clients have said of themselves: errors that they were told."""
-    lost: int = 0
-    """Anomalies of records that were acknowledged and are not there, or are another's."""
+    harmed: list[str] = field(default_factory=list)
+    """Damage of disks that keep their word; among the problems too."""
+    fate: Fate = field(default_factory=Fate)
+    """Of the records that were acknowledged."""
     batches: int = 0
     """Compared between the replicas."""
     dumped: int = 0

@@ -18,6 +18,8 @@ READERS: Final = 2
 VALUE_BYTES: Final = 60
 RUN: Final = "run"
 """The client of a history that stands for the run itself."""
+READS_ALL: Final = "reads-all"
+"""The client of a history that reads the whole topic when everything is over."""
 WRITER: Final = "w-"
 """Begins the names of producers: `w-sdk-1`, and `w-sdk-1-2` once it had to begin anew."""
 

@@ -40,6 +40,8 @@ class RecordedKafkaProducer:
         self._producer = producer
         self._history = history
         self._numbers = Numbering(history)
+        self._open: dict[tuple[str, int], None] = {}
+        """What has had no answer."""
         acks = str(settings.get("acks", settings.get("request.required.acks", "all")))
         idempotent = str(settings.get("enable.idempotence", False)).lower() == "true"
         history.note(Producer(history.clock(), acks=ACKS[acks], idempotent=idempotent))
@@ -63,8 +65,22 @@ class RecordedKafkaProducer:
             why = type(failure).__name__  # it was not taken: nothing can have been sent
             self._history.note(Fail(self._history.clock(), at=at, n=n, why=why))
             raise
+        self._open[at, n] = None
+
+    def abandon(self, why: str) -> None:
+        """Write down that nobody will learn what became of whatever has had no answer.
+
+        Also of what librdkafka calls unsent: it may have been sent before, and be waiting to be
+        sent again.
+        """
+        for at, n in self._open:
+            self._history.note(Unknown(self._history.clock(), at=at, n=n, why=why))
+        self._open.clear()
 
     def _delivered(self, sent: tuple[str, int], error: Any, message: Any) -> None:
+        if sent not in self._open:
+            return  # it was given up
+        del self._open[sent]
         at, n = sent
         t = self._history.clock()
         if error is None:
