@@ -21,17 +21,17 @@ from api.rpc.server import serve_other_nodes
 from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
 from api.sim.power_cut import Pending
+from api.sim.stored import stored
 from cluster.controller.image import MetadataImage, PartitionImage, TopicImage
 from cluster.controller.topics import CreateTopic
 from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.peer_links import PeerLinks
 from cluster.shell.peer_network import Address
 from logstore.batch import encode_batch
-from logstore.partition_log import ReadPlan
 from model.errors import Outcome, RequestError
 from model.ids import MonotonicMs, NodeId, WallMs
 from model.principal import ANONYMOUS
-from model.record import NewRecord, iter_batches
+from model.record import NewRecord
 from tests.peer_network import Host, MemoryNetwork, address_of
 from tests.sim.node_life import Threads
 
@@ -153,16 +153,7 @@ class Life:
 
     def stored(self, topic: str, number: int = 0) -> list[bytes]:
         """Return every batch that the log holds, raw, in order."""
-        log, found = self.hosted(topic, number).log, list[bytes]()
-        offset = log.log_start
-        while offset < log.log_end:
-            read = log.read(offset, 1 << 20, end=log.log_end)
-            if isinstance(read, ReadPlan):
-                read = read.blocking()
-            for buffer in read.buffers:
-                found += [bytes(batch) for batch in iter_batches(memoryview(buffer))]
-            offset = read.next_offset
-        return found
+        return list(map(bytes, stored(self.hosted(topic, number).log)))
 
     async def end(self) -> None:
         """Be gone: nothing that waits is done, nobody is told."""

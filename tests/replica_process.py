@@ -6,8 +6,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from api.sim.stored import stored
+from api.sim.workers import DeferredWorker
 from cluster.controller.isr import IsrProposal, RowVersion
 from cluster.peer.replica import BeatAnswer
 from cluster.peer.replica_frames import decode
@@ -18,12 +20,11 @@ from cluster.shell.partitions import Partitions
 from cluster.shell.replica_port import Buffer, ReplicaDoors
 from cluster.shell.replica_streams import ReplicaStreams
 from cluster.shell.tick import Tick
-from cluster.shell.worker import Worker
 from logstore.append_clock import AppendClock
 from logstore.batch import encode_batch
 from logstore.identity import Identity
 from logstore.log_directory import LogDirectory
-from logstore.partition_log import PartitionLog, ReadPlan
+from logstore.partition_log import PartitionLog
 from logstore.round import RoundResult
 from model.errors import RequestError
 from model.ids import (
@@ -36,7 +37,7 @@ from model.ids import (
     TopicId,
     WallMs,
 )
-from model.record import NewRecord, iter_batches
+from model.record import NewRecord
 
 if TYPE_CHECKING:
     from tests.replica_cluster import Cluster
@@ -46,30 +47,9 @@ TOPIC: Final = TopicId(bytes(range(16)))
 PLACE: Final = PartitionId(TOPIC, 0)
 
 
-class SimWorker(Worker):
-    """Runs its jobs when the world says so."""
-
-    def __init__(self, later: deque[Callable[[], None]]) -> None:
-        self._later = later
-
-    def submit(
-        self,
-        job: Callable[[], Any],
-        done: Callable[[Any], object],
-        failed: Callable[[Exception], object],
-    ) -> None:
-        def run() -> None:
-            try:
-                result = job()
-            except Exception as error:  # noqa: BLE001 - carried on, as a thread does
-                failed(error)
-            else:
-                done(result)
-
-        self._later.append(run)
-
-    def close(self) -> None:
-        """Nothing is waited for: what is left is lost, as with a process."""
+def worker_of(jobs: deque[Callable[[], None]]) -> DeferredWorker:
+    """Return what does its jobs when the world says so, and tells of each at once."""
+    return DeferredWorker(lambda call, told: call(told), jobs.append)
 
 
 @dataclass(slots=True)
@@ -114,7 +94,7 @@ class Process:
             self.directory,
             clock=self.clock,
             tick=tick,
-            worker=lambda _: SimWorker(self.jobs),
+            worker=lambda _: worker_of(self.jobs),
             ended=self._written,
             failed=self.failures.append,
         )
@@ -143,7 +123,7 @@ class Process:
             append_clock=self.append_clock,
             directory=self.directory,
             tick=tick,
-            read_pool=SimWorker(self.jobs),
+            read_pool=worker_of(self.jobs),
             ask_writer=self.writer.ask,
             ask_space=self.writer.look_at_space,
             accepted=self._accepted,
@@ -179,16 +159,7 @@ class Process:
 
     def stored(self) -> list[bytes]:
         """Return every batch that the log holds, raw, in order."""
-        log, found = self.log, list[bytes]()
-        offset = log.log_start
-        while offset < log.log_end:
-            read = log.read(offset, 1 << 20, end=log.log_end)
-            if isinstance(read, ReadPlan):
-                read = read.blocking()
-            for buffer in read.buffers:
-                found += [bytes(batch) for batch in iter_batches(memoryview(buffer))]
-            offset = read.next_offset
-        return found
+        return list(map(bytes, stored(self.log)))
 
     def times(self) -> list[AppendTimeMs | None]:
         """Return the append time of each offset."""

@@ -33,7 +33,7 @@ from logstore.settings import Flush
 from model.ids import AppendTimeMs, NodeId, Offset
 from tests.group_state import commit, committed
 from tests.replica_cluster import ONE, THREE, TWO, Cluster
-from tests.replica_process import PLACE, Process, SimWorker
+from tests.replica_process import PLACE, Process, worker_of
 
 AnswerT = TypeVar("AnswerT")
 GROUPS: Final = ("billing", "g0", "g6")
@@ -96,7 +96,7 @@ class Coordinator:
         doors = StateDoors(
             intake=self,
             disk=process.disk,
-            worker=SimWorker(self.jobs),
+            worker=worker_of(self.jobs),
             checkpoint=process.writer.ask,
             failed=process.failures.append,
             snapshot_records=EVERY,

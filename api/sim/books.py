@@ -18,21 +18,19 @@ was seen before:
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 from zlib import crc32
 
 from api.sim.breach import Breach
 from api.sim.disk import SimDisk
 from api.sim.process import Process
+from api.sim.stored import stored
 from api.sim.votes import Votes
 from cluster.controller.image import MetadataImage, PartitionImage
 from cluster.shell.hosted_partition import HostedPartition
-from logstore.partition_log import ReadPlan
-from model.ids import Offset, PartitionId, TopicName
-from model.record import BatchHeader, iter_batches
-
-READ_BYTES: Final = 1 << 20
+from model.ids import PartitionId, TopicName
+from model.record import BatchHeader
 
 
 class Shown(NamedTuple):
@@ -190,7 +188,9 @@ class Books:
     def _agrees(self, process: Process, hosted: HostedPartition, start: int, *, to: int) -> None:
         """Hold what a replica has below its mark against what was committed before."""
         batches = self._rows[hosted.id].batches
-        for base, following, crc in _batches(hosted, start, to=to):
+        for batch in stored(hosted.log, start, to):
+            header, crc = BatchHeader(batch), crc32(batch)
+            base, following = int(header.base_offset), int(header.end_offset)
             known = batches.setdefault(base, (following, crc))
             if known != (following, crc):
                 seen = f"{_named(process, hosted)} at {base}: not what others hold"
@@ -222,20 +222,6 @@ class Books:
             seen = f"nodes {first} and {process.number} lead in term {status.term}"
             raise Breach("ONE_LEADER_A_TERM", seen)
         self._votes.leads(process.number, status.term)
-
-
-def _batches(hosted: HostedPartition, start: int, *, to: int) -> Iterator[tuple[int, int, int]]:
-    """Yield base offset, next base offset and CRC of each batch of a range."""
-    log, offset = hosted.log, Offset(max(start, hosted.log_start))
-    while offset < to:
-        read = log.read(offset, READ_BYTES, end=Offset(to))
-        if isinstance(read, ReadPlan):
-            read = read.blocking()
-        for buffer in read.buffers:
-            for batch in iter_batches(memoryview(buffer)):
-                header = BatchHeader(batch)
-                yield int(header.base_offset), int(header.end_offset), crc32(batch)
-        offset = read.next_offset
 
 
 def _row_of(image: MetadataImage, partition: PartitionId) -> PartitionImage | None:

@@ -18,6 +18,7 @@ from api.node.world import World
 from api.settings import NodeSettings
 from api.sim.clock import SimClock
 from api.sim.disk import SimDisk
+from api.sim.workers import DeferredWorker
 from cluster.shell.worker import Handover, Worker
 
 ResultT = TypeVar("ResultT")
@@ -26,29 +27,13 @@ TURNS_MAX = 20_000
 """Of the loop, for something that must come to an end by itself."""
 
 
-class HeldWorker(Worker):
+class HeldWorker(DeferredWorker):
     """A worker of whose jobs none runs before it is told to."""
 
     def __init__(self, handover: Handover, jobs: deque[Callable[[], None]]) -> None:
-        self._handover = handover
+        super().__init__(handover, jobs.append)
         self._held = jobs
         self._awaited: set[asyncio.Task[Any]] = set()
-
-    def submit(
-        self,
-        job: Callable[[], Any],
-        done: Callable[[Any], object],
-        failed: Callable[[Exception], object],
-    ) -> None:
-        def run() -> None:
-            try:
-                result = job()
-            except Exception as error:  # noqa: BLE001 - carried to the loop, as a thread does
-                self._handover(failed, error)
-            else:
-                self._handover(done, result)
-
-        self._held.append(run)
 
     async def run(self, job: Callable[[], ResultT]) -> ResultT:
         task = asyncio.current_task()
