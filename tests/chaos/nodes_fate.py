@@ -42,14 +42,14 @@ class Fate:
 
 def fate_of(events: Iterable[tuple[str, AnyEvent]]) -> Fate:
     """Judge a run's events. Of a partition that was not read to its end nothing is claimed."""
-    acked: dict[tuple[At, int], Value] = {}
+    acked: list[tuple[tuple[At, int], Value]] = []  # where one is lost, another may be acknowledged
     found: dict[tuple[At, int], Value] = {}
     ends: dict[At, int] = {}
     for client, event in events:
         match event:
             case Ack(offset=int(first)):
                 for at in range(event.count):
-                    acked[event.at, first + at] = (client, event.n + at)
+                    acked.append(((event.at, first + at), (client, event.n + at)))
             case Read() if client == READS_ALL:
                 for first, producer, n, count in event.runs:
                     for at in range(count):
@@ -59,7 +59,7 @@ def fate_of(events: Iterable[tuple[str, AnyEvent]]) -> Fate:
             case _:
                 pass  # says nothing of where a record is
     fate = Fate()
-    for place, value in acked.items():
+    for place, value in acked:
         end = ends.get(place[0])
         if end is None:
             continue

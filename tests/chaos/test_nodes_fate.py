@@ -34,6 +34,10 @@ def read(*runs: tuple[int, str, int, int], end: int | None) -> list[tuple[str, A
         (read((0, "w", 0, 2), (3, "w", 3, 1), end=4), Fate(kept=3, unread=1)),
         (read(end=4), Fate(unread=4)),
         (read((0, "w", 0, 2), end=None), Fate()),
+        (
+            [("v", Ack(2, at=AT, n=7, offset=3)), *read((0, "w", 0, 3), (3, "v", 7, 1), end=4)],
+            Fate(kept=4, replaced=1),
+        ),
         ([("r", Read(2, at=AT, runs=[(0, "v", 0, 4)])), *read(end=4)], Fate(unread=4)),
     ],
 )
