@@ -5,20 +5,24 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Final
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Message, Producer
 
 from bench.cluster.nodes import once_known
 from bench.cluster.strikes import Ack, Kept, kept
+from tests.cluster.readers import read_back
 
 PER_SECOND: Final = 500
 DELIVERED_S_MAX: Final = 90
-ANSWER_S_MAX: Final = 30
 POLL_S_MAX: Final = 0.002
 
 
 @dataclass(slots=True)
 class Acks:
-    """A librdkafka producer, idempotent as such, with acks=all and nothing else of its own."""
+    """A librdkafka producer, idempotent as such, with acks=all and nothing else of its own.
+
+    `tests.cluster.loads` has settings by which a story sees a node sooner; what is measured here is
+    what a client sees with its own, at one pace.
+    """
 
     brokers: str
     topic: str
@@ -43,22 +47,24 @@ class Acks:
         """Return once each partition has taken a record that was sent after a moment.
 
         Raises:
-            TimeoutError: one does not.
+            NotInTime: one does not.
         """
 
-        def look() -> bool | None:
+        def look() -> bool:
             late = self.acks[-5 * PER_SECOND :]
-            return (
-                len({one.partition for one in late if one.sent_s > since_s}) == (self.partitions)
-                or None
-            )
+            return len({one.partition for one in late if one.sent_s > since_s}) == self.partitions
 
         once_known(look, f"records of every partition of {self.topic} acknowledged", every_s=0.02)
 
     def kept(self) -> Kept:
-        """Read everything back."""
-        read = [(p, number) for p in range(self.partitions) for number in self._read(p)]
-        return kept(self.acks, read)
+        """Read everything back.
+
+        Raises:
+            NotInTime: some of it does not come.
+        """
+        read = read_back(self.brokers, range(self.partitions), self.topic)
+        rows = [(number, value) for number, found in read.items() for value in found.values()]
+        return kept(self.acks, rows)
 
     def _run(self) -> None:
         producer = Producer(
@@ -90,31 +96,3 @@ class Acks:
 
         value = b"%d" % number
         producer.produce(self.topic, value=value, partition=partition, on_delivery=told)
-
-    def _read(self, partition: int) -> list[int]:
-        """Return the numbers of a partition's records, in order.
-
-        Raises:
-            TimeoutError: some do not come.
-        """
-        settings = {"bootstrap.servers": self.brokers, "group.id": "nobody", "log_level": 0}
-        consumer = Consumer({**settings, "enable.auto.commit": False})
-        where = TopicPartition(self.topic, partition, 0)
-        numbers: list[int] = []
-        try:
-            _, end = consumer.get_watermark_offsets(where, timeout=ANSWER_S_MAX)
-            consumer.assign([where])
-            seen = [0]
-
-            def look() -> bool | None:
-                for message in consumer.consume(1_000, timeout=0.1):
-                    value, offset = message.value(), message.offset()
-                    if message.error() is None and value is not None and offset is not None:
-                        numbers.append(int(value))
-                        seen[0] = offset + 1
-                return seen[0] >= end or None
-
-            once_known(look, f"the end of {self.topic}/{partition}", every_s=0)
-        finally:
-            consumer.close()
-        return numbers

@@ -6,11 +6,11 @@ time to find itself again before it is measured.
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Protocol, TypeVar
 
 from bench.server import cpu_s
+from tests.cluster.waiting import until
 
 NUMBERS: Final = (1, 2, 3)
 KNOWN_S_MAX: Final = 120.0
@@ -77,14 +77,9 @@ def thaw(nodes: Nodes) -> None:
 
 
 def once_known(look: Callable[[], T | None], what: str, *, every_s: float = LOOK_S) -> T:
-    """Return what `look` finds as soon as it finds something.
+    """Return what `look` finds as soon as it finds something, but None and False.
 
     Raises:
-        TimeoutError: it does not.
+        NotInTime: it does not.
     """
-    give_up = time.monotonic() + KNOWN_S_MAX
-    while (found := look()) is None:
-        if time.monotonic() > give_up:
-            raise TimeoutError(f"not within {KNOWN_S_MAX:.0f} s: {what}")
-        time.sleep(every_s)
-    return found
+    return until(look, what, patience_s=KNOWN_S_MAX, every_s=every_s)

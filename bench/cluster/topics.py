@@ -1,14 +1,11 @@
-"""Topics of a cluster under measurement, made and looked at as any Kafka client does it."""
+"""Topics of a cluster under measurement: made, and settled before anything is measured."""
 
 import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
-
 from bench.cluster.nodes import NUMBERS, Nodes, once_known
+from tests.cluster.topics import Partition, create_all, known
 
 MADE_S_MAX: Final = 120
 ANSWER_S_MAX: Final = 30
@@ -25,18 +22,22 @@ def make(
 ) -> None:
     """Create topics with three replicas, and return once the controller has them."""
     config = {"min.insync.replicas": "2", **(settings or {})}
-    new = [NewTopic(name, partitions, len(NUMBERS), config=config) for name in names]
-    asked = AdminClient({"bootstrap.servers": nodes.brokers, "log_level": 0})
-    for made in asked.create_topics(new, request_timeout=MADE_S_MAX).values():
-        made.result(MADE_S_MAX)
+    create_all(
+        nodes.brokers,
+        names,
+        partitions=partitions,
+        replicas=len(NUMBERS),
+        config=config,
+        silent_ms=MADE_S_MAX * 1_000,
+    )
 
 
 def leaders(nodes: Nodes, topic: str) -> dict[int, int]:
     """Return who leads each partition, once every one is led."""
 
     def look() -> dict[int, int] | None:
-        rows = _rows(nodes.brokers, topic)
-        led = {number: leader for _, number, leader, _ in rows}
+        rows = _known(nodes.brokers, topic)
+        led = {number: row.leader for (_, number), row in rows.items()}
         return led if led and min(led.values()) > 0 else None
 
     return once_known(look, f"who leads {topic}")
@@ -44,42 +45,31 @@ def leaders(nodes: Nodes, topic: str) -> dict[int, int]:
 
 def whole(brokers: str, partitions: int) -> bool:
     """Tell whether so many partitions are there, led, and with every replica in sync."""
-    rows = _rows(brokers, None)
-    led = [in_sync for _, _, leader, in_sync in rows if leader > 0]
-    return len(led) >= partitions and len(led) == len(rows) and min(led) == len(NUMBERS)
+    rows = _known(brokers).values()
+    return len(rows) >= partitions and all(
+        row.leader > 0 and row.in_sync == len(NUMBERS) for row in rows
+    )
 
 
 def settle(nodes: Nodes, partitions: int) -> None:
     """Return once the cluster is calm.
 
     Raises:
-        TimeoutError: it does not get so.
+        NotInTime: it does not get so.
     """
     calm_since: list[float] = []
 
-    def look() -> bool | None:
+    def look() -> bool:
         if not whole(nodes.brokers, partitions):
             calm_since.clear()
-            return None
+            return False
         calm_since.append(time.monotonic())
-        return calm_since[-1] - calm_since[0] >= CALM_S or None
+        return calm_since[-1] - calm_since[0] >= CALM_S
 
     once_known(look, f"every replica of {nodes.name} in sync")
 
 
-def _rows(brokers: str, topic: str | None) -> list[tuple[str, int, int, int]]:
-    """Return name, number, leader and replicas in sync of each partition; nothing: ask again."""
-    asked = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
-    try:
-        if topic is None:
-            found = asked.list_topics(timeout=ANSWER_S_MAX)
-        else:
-            found = asked.list_topics(topic, timeout=ANSWER_S_MAX)
-    except KafkaException:  # the one that was asked has just gone
-        return []
-    return [
-        (name, number, row.leader, len(row.isrs))
-        for name, one in found.topics.items()
-        if not name.startswith("__")
-        for number, row in one.partitions.items()
-    ]
+def _known(brokers: str, topic: str | None = None) -> dict[tuple[str, int], Partition]:
+    """Return what a node knows of partitions; nothing: ask again. Of very many it takes long."""
+    within_s, silent_ms = ANSWER_S_MAX, ANSWER_S_MAX * 1_000
+    return known(brokers, topic, within_s=within_s, silent_ms=silent_ms) or {}

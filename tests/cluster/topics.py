@@ -4,7 +4,7 @@ A node that has just died, has just lost its partitions or stands still refuses 
 never answers it: it is put again, to whoever is there, for as long as anything is waited for.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -18,6 +18,8 @@ TOPIC: Final = "orders"
 """What the load of a story is written to."""
 ASK_S: Final = 5.0
 """For one answer; then somebody else is asked."""
+SILENT_MS: Final = 3_000
+"""Who has said nothing for so long is given up."""
 MOVES: Final = frozenset(
     {
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -52,12 +54,12 @@ class Partition(NamedTuple):
         return self.in_sync == len(self.replicas)
 
 
-def client(servers: str) -> Client:
+def client(servers: str, silent_ms: int = SILENT_MS) -> Client:
     """Return what every client of a story is told. It soon gives up on a node that is silent."""
     return {
         "bootstrap.servers": servers,
         "log_level": 0,
-        "socket.timeout.ms": 3_000,
+        "socket.timeout.ms": silent_ms,
         "reconnect.backoff.max.ms": 500,
         "topic.metadata.refresh.interval.ms": 500,
     }
@@ -77,9 +79,53 @@ def create(
     config: Mapping[str, str] | None = None,
 ) -> None:
     """Create a topic."""
-    made = NewTopic(topic, partitions, replicas, config=dict(config or {}))
-    admin = AdminClient(client(servers))  # what is under way ends with it
-    admin.create_topics([made])[topic].result(PATIENCE_S)
+    create_all(servers, [topic], partitions=partitions, replicas=replicas, config=config)
+
+
+def create_all(
+    servers: str,
+    topics: Sequence[str],
+    *,
+    partitions: int,
+    replicas: int = 3,
+    config: Mapping[str, str] | None = None,
+    silent_ms: int = SILENT_MS,
+) -> None:
+    """Create topics of one shape with one request; return once each is made."""
+    new = [NewTopic(name, partitions, replicas, config=dict(config or {})) for name in topics]
+    within_s = max(PATIENCE_S, silent_ms / 1_000)
+    admin = AdminClient(client(servers, silent_ms))  # what is under way ends with it
+    for made in admin.create_topics(new, request_timeout=within_s).values():
+        made.result(within_s)
+
+
+def known(
+    servers: str,
+    topic: str | None = None,
+    *,
+    within_s: float = ASK_S,
+    silent_ms: int = SILENT_MS,
+) -> dict[tuple[str, int], Partition] | None:
+    """Return what one node tells of a topic's partitions; without one, of all that users made.
+
+    None: who was asked does not say it; ask again.
+    """
+    admin = AdminClient(client(servers, silent_ms))
+    try:
+        if topic is None:  # a call without the name asks for all, one with None is refused
+            found = admin.list_topics(timeout=within_s).topics
+        else:
+            found = admin.list_topics(topic, timeout=within_s).topics
+    except KafkaException as refused:
+        if not moved(refused):
+            raise
+        return None
+    return {
+        (name, number): Partition(row.leader, len(row.isrs), tuple(row.replicas))
+        for name, one in found.items()
+        if name == topic or not name.startswith("__")
+        for number, row in one.partitions.items()
+    }
 
 
 def described(servers: str, topic: str = TOPIC) -> dict[int, Partition]:
@@ -88,21 +134,8 @@ def described(servers: str, topic: str = TOPIC) -> dict[int, Partition]:
     Raises:
         NotInTime: nobody tells.
     """
-    admin = AdminClient(client(servers))
-
-    def look() -> dict[int, Partition] | None:
-        try:
-            found = admin.list_topics(topic, timeout=ASK_S).topics[topic]
-        except KafkaException as refused:
-            if not moved(refused):
-                raise
-            return None
-        return {
-            number: Partition(row.leader, len(row.isrs), tuple(row.replicas))
-            for number, row in found.partitions.items()
-        }
-
-    return until(look, f"what nodes know of {topic}")
+    rows = until(lambda: known(servers, topic), f"what nodes know of {topic}")
+    return {number: row for (_, number), row in rows.items()}
 
 
 def leader(servers: str, partition: int, topic: str = TOPIC) -> int:
