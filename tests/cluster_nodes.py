@@ -6,7 +6,8 @@ when there is nothing. A node is stopped in order, killed without a word, or los
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from random import Random
 from typing import TypeVar
 
@@ -378,3 +379,16 @@ class Nodes:
 
 def ids(*numbers: int) -> tuple[NodeId, ...]:
     return tuple(NodeId(number) for number in numbers)
+
+
+@asynccontextmanager
+async def three(topic: str) -> AsyncIterator[Nodes]:
+    """Give three nodes that have a topic, with every replica of it in sync."""
+    made = Nodes(3)
+    try:
+        await made.start()
+        await made.create(1, topic)
+        await made.in_sync(topic)
+        yield made
+    finally:
+        await made.close()

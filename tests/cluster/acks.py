@@ -105,3 +105,21 @@ class Acks:
         with self._lock:
             sent = self._sent.pop(number)
             self._places[partition].take(offset, number, sent=sent, now=now)
+
+
+class Counted:
+    """A load that counts what it is told."""
+
+    def __init__(self, partitions: int) -> None:
+        """Begin with nothing."""
+        self._acks = Acks(partitions)
+
+    @property
+    def count(self) -> int:
+        """Return how many records were acknowledged."""
+        return len(self._acks)
+
+    @property
+    def acknowledged(self) -> Acknowledged:
+        """Return what was acknowledged so far."""
+        return self._acks.acknowledged

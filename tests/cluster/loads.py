@@ -9,8 +9,7 @@ from typing import Final
 
 from confluent_kafka import Message, Producer
 
-from tests.cluster.acks import FRESH, Acks
-from tests.cluster.judge import Acknowledged
+from tests.cluster.acks import FRESH, Counted
 from tests.cluster.topics import TOPIC, client
 from tests.cluster.waiting import NotInTime, until
 
@@ -25,17 +24,18 @@ EVERY_S: Final = 0.002
 LOOK_S: Final = 0.01
 
 
-class Load:
+class Load(Counted):
     """The writer of one topic; it never stops by itself."""
 
     def __init__(
         self, servers: str, *, partitions: int, topic: str = TOPIC, every_s: float = EVERY_S
     ) -> None:
         """Begin with `start`. `servers`: where Kafka clients begin; `every_s`: between records."""
+        super().__init__(partitions)
         self.refused: list[str] = []
         """What became of records that were not acknowledged."""
         self._servers, self._topic, self._every_s = servers, topic, every_s
-        self._partitions, self._acks = partitions, Acks(partitions)
+        self._partitions = partitions
         self._next = 0
         self._stop, self._abandon = Event(), Event()
         self._thread: Thread | None = None
@@ -67,16 +67,6 @@ class Load:
     def running(self) -> bool:
         """Tell whether it sends."""
         return self._thread is not None
-
-    @property
-    def count(self) -> int:
-        """Return how many were acknowledged."""
-        return len(self._acks)
-
-    @property
-    def acknowledged(self) -> Acknowledged:
-        """Return what was acknowledged so far."""
-        return self._acks.acknowledged
 
     def mark(self) -> None:
         """Measure the time without acks from here on."""

@@ -8,8 +8,7 @@ from time import monotonic
 from typing import Final
 
 import tidelog
-from tests.cluster.acks import Acks
-from tests.cluster.judge import Acknowledged
+from tests.cluster.acks import Counted
 from tests.cluster.waiting import PATIENCE_S, NotInTime, holds
 from tidelog.sync import connect
 
@@ -20,28 +19,18 @@ UNDER_WAY_MAX: Final = 100
 KEYS: Final = 97
 
 
-class SdkLoad:
+class SdkLoad(Counted):
     """A producer whose records are numbers and have keys; many may be under way at any time."""
 
     def __init__(self, url: str, topic: str, *, partitions: int) -> None:
         """Begin with `running`."""
+        super().__init__(partitions)
         self.errors: list[str] = []
         """What became of records that were not acknowledged."""
         self._url, self._topic = url, topic
-        self._acks = Acks(partitions)
         self._next = 0
         self._stopping = False
         self._sending: asyncio.Task[None] | None = None
-
-    @property
-    def count(self) -> int:
-        """Return how many were acknowledged."""
-        return len(self._acks)
-
-    @property
-    def acknowledged(self) -> Acknowledged:
-        """Return what was acknowledged so far."""
-        return self._acks.acknowledged
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -9,7 +9,7 @@ from api.rpc.call import Call
 from api.rpc.handlers import Unary
 from model.errors import ErrorCode
 from model.principal import ANONYMOUS
-from tests.cluster_nodes import Nodes
+from tests.cluster_nodes import Nodes, three
 from tests.operator_calls import TOPIC, called, handlers, place
 from tidelog.v1 import cluster_service_pb2 as wire
 from tidelog.v1 import topic_service_pb2 as topics
@@ -17,14 +17,8 @@ from tidelog.v1 import topic_service_pb2 as topics
 
 @pytest.fixture
 async def nodes() -> AsyncIterator[Nodes]:
-    made = Nodes(3)
-    try:
-        await made.start()
-        await made.create(1, TOPIC)
-        await made.in_sync(TOPIC)
+    async with three(TOPIC) as made:
         yield made
-    finally:
-        await made.close()
 
 
 async def validated(nodes: Nodes, at: int, to: int) -> Any:

@@ -7,7 +7,7 @@ import pytest
 
 from tests import cluster_members
 from tests.cluster_members import ready
-from tests.cluster_nodes import Nodes
+from tests.cluster_nodes import Nodes, three
 from tidelog.v1 import group_service_pb2
 
 TOPIC: Final = "orders"
@@ -16,14 +16,8 @@ COMMIT: Final = "ConsumerGroupService/CommitOffsets"
 
 @pytest.fixture
 async def nodes() -> AsyncIterator[Nodes]:
-    made = Nodes(3)
-    try:
-        await made.start()
-        await made.create(1, TOPIC)
-        await made.leader(TOPIC)
+    async with three(TOPIC) as made:
         yield made
-    finally:
-        await made.close()
 
 
 async def test_what_never_ends_is_given_up_with_the_last_refusal(

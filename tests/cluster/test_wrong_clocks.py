@@ -6,7 +6,7 @@ import pytest
 
 from cluster.controller.image import Standing
 from model.ids import NodeId, Offset
-from tests.cluster_nodes import NOON, Life, Nodes
+from tests.cluster_nodes import NOON, Life, Nodes, three
 
 TOPIC = "orders"
 YEAR = 365 * 24 * 3_600_000
@@ -15,14 +15,8 @@ OFF = [300_000, -300_000, YEAR, -YEAR]
 
 @pytest.fixture
 async def nodes() -> AsyncIterator[Nodes]:
-    made = Nodes(3)
-    try:
-        await made.start()
-        await made.create(1, TOPIC)
-        await made.in_sync(TOPIC)
+    async with three(TOPIC) as made:
         yield made
-    finally:
-        await made.close()
 
 
 def standing(nodes: Nodes, number: int) -> Standing:
