@@ -1,5 +1,6 @@
 """What counts as lost, what a control must show, and whose disk may be damaged."""
 
+import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,9 @@ def test_lost_is_what_is_cut_or_replaced_and_not_what_cannot_be_read(
     ],
 )
 def test_a_control_that_must_lose_must_be_seen_to(
-    fate: Fate, says: str | None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fate: Fate, says: str | None
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     told = ran(0, monkeypatch, fate=fate, problems=["ANOMALY: poll-skip"])
     assert (told == []) if says is None else (says in told[0])
 
@@ -69,8 +71,9 @@ def test_a_control_that_must_lose_must_be_seen_to(
 @needs_clients
 @pytest.mark.parametrize("control", [0, 1, 2])
 def test_a_control_forgives_no_damage_of_honest_disks(
-    control: int, monkeypatch: pytest.MonkeyPatch
+    control: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     harmed = ["node 3: 1 damaged places"]
     told = ran(control, monkeypatch, fate=Fate(cut=9), problems=harmed, harmed=harmed)
     assert "node 3: 1 damaged places" in told[0]
