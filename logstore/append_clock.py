@@ -19,8 +19,9 @@ TICK_MS: Final = 10
 """All batches of a tick share their append time."""
 JUMP_MS: Final = 60_000
 """A wall clock further off than this is not followed."""
-RESERVE_MS: Final = 10_000
-"""So far ahead the closed time is reserved in the journal: entry CLOCK."""
+RESERVE_MS: Final = 2_000
+"""So far ahead the closed time is reserved in the journal: entry CLOCK. After a crash the time goes
+on from there: less means a round of the journal more often, more a time further ahead (0010)."""
 _RESERVE_LEFT_MS: Final = RESERVE_MS // 2
 _SLEW_US_PER_MS: Final = 50  # 5 %
 _US_PER_MS: Final = 1_000

@@ -288,6 +288,9 @@ class LogDirectory:
     def mark_clean(self, clock_floor: AppendTimeMs) -> None:
         """Say that everything is in the files. CHECKPOINTER THREAD, after the last checkpoint.
 
+        `clock_floor`: above it nothing was appended, nor told closed; what was reserved beyond it
+        is not needed any more.
+
         The mark is not synced: if a power cut takes it, the next start recovers, and loses nothing.
 
         Raises:
@@ -295,8 +298,7 @@ class LogDirectory:
         """
         self._check_online()
         assert not self._state.unsaved and not self.has_pending(), "CLEAN_MEANS_SAVED"
-        floor = max(clock_floor, self._state.clock_floor)
-        mark = CleanMark(self._state.journal.next_sequence, floor)
+        mark = CleanMark(self._state.journal.next_sequence, clock_floor)
         try:
             write_cache(self._disk, CLEAN, encode_clean(mark))
         except OSError as error:

@@ -116,7 +116,9 @@ def recover(disk: Disk, identity: Identity, *, journal_bytes: int) -> Recovered:
     if found.clean is not None:
         checkpoint, sequence = found.checkpoint, found.clean.next_sequence
         rows = checkpoint.rows
-        clock_floor = max(checkpoint.clock_floor, found.clean.clock_floor)
+        # Not the checkpoint's, which holds what was reserved and never used.
+        appended = (segment.last_append_time for row in rows for segment in row.segments)
+        clock_floor = max(found.clean.clock_floor, *appended, AppendTimeMs(0))
     else:
         rows, clock_floor, sequence = _recover(disk, found, report)
     rows = tuple(_compared(disk, row, report) for row in rows)

@@ -8,6 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from api.cli.overlay_disk import OverlayDisk
+from api.node.lone_metadata import check_is_there
+from api.node.system_rand import SystemRand
+from cluster.raft.stable import open_member
+from cluster.raft.voters import Voter
+from cluster.settings import ClusterSettings
 from cluster.state_partition.snapshot import decode as decode_state
 from logstore.checkpoint import CheckpointRow, SegmentRow
 from logstore.dump import read_batch
@@ -92,6 +97,7 @@ def check_directory(disk: OverlayDisk, checksum: Checksum, *, journal_bytes: int
     except MalformedError as malformed:
         raise DirectoryRefused(DirectoryExit.FAILED, str(malformed)) from malformed
     recovered = recover(disk, identity, journal_bytes=journal_bytes)
+    _check_metadata(disk, identity)
     partitions = [_check_partition(disk, row, checksum) for row in recovered.rows]
     return DirectoryCheck(
         identity=identity,
@@ -101,6 +107,20 @@ def check_directory(disk: OverlayDisk, checksum: Checksum, *, journal_bytes: int
         partitions=partitions,
         stray=[partition_directory(one) for one in recovered.stray],
     )
+
+
+def _check_metadata(disk: Disk, identity: Identity) -> None:
+    """Open what the directory holds of the quorum as a start would.
+
+    Raises:
+        DirectoryRefused: damaged or not all there, another directory's, or newer.
+    """
+    me = Voter(identity.node, identity.directory)
+    limit = ClusterSettings().quorum_file_bytes
+    stable = open_member(disk, SystemRand(), me=me, voters=(me,), file_bytes_max=limit)
+    stable.log.close()
+    if stable.state.voters == (me,):  # nobody else has it
+        check_is_there(disk, identity)
 
 
 def _check_partition(disk: Disk, row: CheckpointRow, checksum: Checksum) -> PartitionCheck:

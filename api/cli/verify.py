@@ -62,8 +62,8 @@ _HINTS = {
 def verify(run: Run, directory: str, *, as_json: bool) -> int:
     """Check every file of DIRECTORY while no node uses it. Changes nothing.
 
-    Reads each record batch and its checksum, append times, indexes, leader epochs and producer
-    state, and tells what a start would cut after a crash. Exit 1 if data is damaged.
+    Reads each record batch and its checksum, append times, indexes, leader epochs, producer state
+    and the metadata log, and tells what a start would cut after a crash. Exit 1 if data is damaged.
     """
     if as_json:
         run.format = "json"

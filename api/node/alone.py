@@ -2,6 +2,7 @@
 
 from functools import partial
 
+from api.node.lone_metadata import check_is_there, check_reaches
 from api.node.opening import remember
 from api.node.world import World
 from api.settings import NodeSettings
@@ -39,7 +40,12 @@ class Alone:
         """Nobody comes."""
 
     async def enter(self) -> None:
-        """Open the metadata, form the cluster if there is none, register."""
+        """Open the metadata, form the cluster if there is none, register.
+
+        Raises:
+            DirectoryRefused: the metadata are damaged, or not all there.
+            OSError: the disk refused.
+        """
         world, settings, identity = self._world, self._settings, self._opened.identity
         doors = Doors(
             disk=world.disk,
@@ -47,10 +53,12 @@ class Alone:
             rand=world.rand,
             run_blocking=self._metadata.run,
         )
+        await self._metadata.run(partial(check_is_there, world.disk, identity))
         me = Voter(identity.node, identity.directory)
         quorum = self._quorum = await RaftQuorum.open(
             doors, settings.cluster, me=me, voters=(me,), defaults=settings.topic_defaults
         )
+        check_reaches(quorum.image, identity)
         world.spawn.start(quorum.run(), "metadata quorum")
         await quorum.propose(FormCluster(cluster_id=identity.cluster_id))
         registered = await quorum.propose(

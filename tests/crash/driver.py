@@ -32,6 +32,7 @@ from tests.crash.history import (
     Appended,
     Batch,
     ClockDurable,
+    ClockStopped,
     Created,
     Deleted,
     Durable,
@@ -270,6 +271,7 @@ class Driver:
             self.checkpoint(every=False)
             self.file()
         self.checkpoint()
+        self._say(ClockStopped(self.now))
         self.directory.mark_clean(self.now)
 
     @property

@@ -90,6 +90,12 @@ class ClockDurable(NamedTuple):
     until: AppendTimeMs
 
 
+class ClockStopped(NamedTuple):
+    """The same of a lower time: nothing beyond it was used, and nobody reads the clock any more."""
+
+    at: AppendTimeMs
+
+
 class Registered(NamedTuple):
     """The directory remembers a registration epoch."""
 
@@ -130,6 +136,7 @@ Said: TypeAlias = (
     | Written
     | TrimDurable
     | ClockDurable
+    | ClockStopped
     | Registered
     | Reopened
 )
@@ -278,6 +285,8 @@ class History:
         match mark:
             case ClockDurable(until):
                 self.clock_floor = max(self.clock_floor, until)
+            case ClockStopped(at):
+                self.clock_floor = at
             case Registered(epoch):
                 self.registration_epoch = epoch
             case Removed(partition):

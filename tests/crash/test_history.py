@@ -9,6 +9,7 @@ from tests.crash.history import (
     Appended,
     Batch,
     ClockDurable,
+    ClockStopped,
     Created,
     Deleted,
     Directory,
@@ -122,6 +123,9 @@ def test_strangers_and_a_falling_clock_are_wrong() -> None:
     assert wrong([], found())
     assert wrong([ClockDurable(AppendTimeMs(50))], None, clock=40)
     assert wrong([ClockDurable(AppendTimeMs(50))], None, clock=50) == []
+    stopped = [ClockDurable(AppendTimeMs(50)), ClockStopped(AppendTimeMs(45))]
+    assert wrong(stopped, None, clock=44)
+    assert wrong(stopped, None, clock=45) == []
 
 
 def test_what_a_start_has_found_stays_and_nothing_else_comes_back() -> None:

@@ -6,7 +6,7 @@ from api.sim.disk import SimDisk
 from logstore.paths import INDEX, LOG, TIMES
 from logstore.settings import KIB, PartitionSettings
 from model.errors import ErrorCode, RequestError
-from model.ids import Offset, Position
+from model.ids import AppendTimeMs, Offset, Position
 from tests.unit.logstore.test_log_directory import (
     ASYNC,
     QUORUM,
@@ -189,3 +189,18 @@ def test_leader_epochs_come_back_without_their_file() -> None:
     disk.kill()
     disk.unlink(f"{DIRECTORY}/epochs")
     assert opened(disk).directory.partitions[pid(0)].leader_epochs.rows == epochs
+
+
+def test_a_clean_stop_gives_back_what_was_reserved_of_the_clock_and_a_crash_does_not() -> None:
+    disk = SimDisk()
+    directory = opened(disk).directory
+    log = directory.create(pid(0), PartitionSettings())
+    append(log, time=TIME + 200)
+    directory.reserve_clock(AppendTimeMs(TIME + 2_000))
+    settle(directory)
+    checkpoint(directory)
+    directory.mark_clean(AppendTimeMs(TIME + 300))
+    disk.kill()
+    assert opened(disk).clock_floor == TIME + 300
+    disk.kill()
+    assert opened(disk).clock_floor == TIME + 2_000

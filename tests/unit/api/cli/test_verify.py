@@ -96,6 +96,26 @@ def test_after_a_crash_the_journal_counts_and_nothing_is_changed(tmp_path: Path)
     assert max(one["log_end"] for one in partitions) == 60
 
 
+@pytest.mark.parametrize(
+    ("pattern", "said"),
+    [
+        ("metadata/*.raft", "metadata/ has neither log nor snapshot"),
+        ("metadata/*", "metadata/ has neither log nor snapshot"),
+        ("metadata/quorum_state", "metadata/quorum_state is missing beside a log"),
+    ],
+)
+def test_metadata_that_a_start_would_miss_are_missed(
+    tmp_path: Path, pattern: str, said: str
+) -> None:
+    directory = written(tmp_path / "d", clean=True)
+    for name in directory.glob(pattern):
+        name.unlink()
+    before = image(directory)
+    code, _, err = run("verify", str(directory))
+    assert image(directory) == before
+    assert (code, said in err) == (11, True), err
+
+
 def test_a_torn_tail_is_told_as_a_cut(tmp_path: Path) -> None:
     directory = written(tmp_path / "d", clean=False)
     log = largest(directory / "partitions", "*.log")
