@@ -191,6 +191,9 @@ class HttpListener:
     connections_max: Annotated[
         int, Setting("Browsers and probes at once.", Unit.COUNT, 1, 10_000)
     ] = 100
+    connections_per_address_max: Annotated[
+        int, Setting("Those of one address, so that probes still get in.", Unit.COUNT, 1, 10_000)
+    ] = 50
 
     def __post_init__(self) -> None:
         """Refuse what is no address."""

@@ -56,6 +56,7 @@ def find(disk: Disk, identity: Identity) -> Found:
         _check_empty(disk, found)
         _make(disk, identity)
         return Found(identity, NOTHING, None)
+    _check_folders(disk)
     return Found(found, row, _clean(disk))
 
 
@@ -96,6 +97,15 @@ def _check_empty(disk: Disk, identity: Identity | None) -> None:
         return
     if used:
         raise _missing(CHECKPOINT, f"{JOURNAL}/ has entries")
+
+
+def _check_folders(disk: Disk) -> None:
+    """Refuse a directory without the folders that a first start made before its checkpoint."""
+    for folder in (JOURNAL, PARTITIONS):
+        try:
+            disk.list(folder)
+        except FileNotFoundError:
+            raise _missing(folder, f"there is a {CHECKPOINT}") from None
 
 
 def _make(disk: Disk, identity: Identity) -> None:

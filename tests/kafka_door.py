@@ -12,11 +12,12 @@ from struct import pack, unpack_from
 from typing import Any, cast
 
 from api.broker.memory import MemoryBudget
+from api.crowd import Crowd
 from api.kafka.broker_port import BrokerPort
 from api.kafka.connection import Door, KafkaConnection
 from api.kafka.counters import KafkaCounters
 from api.kafka.k18_api_versions import ApiVersions
-from api.kafka.listener import Crowd, KafkaListener
+from api.kafka.listener import KafkaListener
 from api.kafka.request import Api, Request
 from api.kafka_settings import KafkaSettings
 from api.node.system_clock import SystemClock

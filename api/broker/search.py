@@ -59,6 +59,8 @@ class Searches:
                 except SegmentGone as gone:
                     step = search.throw(gone)
                 else:
+                    if isinstance(step, NeedTimes):
+                        self._tell_damage(log)
                     step = search.send(reply)
                 if clock.monotonic_ms() - began >= SLICE_MS:
                     await self.turn()
@@ -75,6 +77,12 @@ class Searches:
         await self._node.writer.until(
             lambda: log.deleted or log.filed_end >= min(end, log.written_end)
         )
+
+    def _tell_damage(self, log: PartitionLog) -> None:
+        """Report append times that had to be made up, now that answers rest on them (P37)."""
+        partition = self._node.partitions.by_log(log)
+        if partition is not None:
+            self._node.damage.collect(partition)
 
     async def turn(self) -> None:
         """Let everything else that is ready have its turn."""

@@ -12,6 +12,7 @@ import click
 from api.cli.banner import banner
 from api.cli.starting import (
     SeedTopic,
+    check_signals,
     configuration_failed,
     create_seeds,
     run,
@@ -87,6 +88,7 @@ def dev(cli: Run, /, **options: Any) -> int:
         except ConfigRefused as refused:
             raise configuration_failed(refused) from refused
         audience = DevAudience(cli, loaded, options, seeds=seed_topics(options["seed_topic"]))
+        check_signals(ready_fd=options["ready_fd"], ports_file=options["ports_file"])
         code = run(loaded, audience)
         return audience.demo_code or code
     finally:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from api.cli.starting import configuration_failed, run, tell_ready
+from api.cli.starting import check_signals, configuration_failed, run, tell_ready
 from api.config_file import ConfigRefused, Given, load, rows_of
 from api.door import Address
 from api.main import checked
@@ -55,6 +55,7 @@ def serve(cli: Run, /, **options: Any) -> int:
     except ConfigRefused as refused:
         raise configuration_failed(refused) from refused
     if not options["check"]:
+        check_signals(ready_fd=options["ready_fd"], ports_file=options["ports_file"])
         return run(loaded, ServeAudience(options))
     for warning in loaded.warnings:
         cli.warn(warning)

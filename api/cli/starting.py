@@ -53,6 +53,33 @@ async def create_seeds(node: Node, seeds: Sequence[SeedTopic]) -> None:
             raise failed(answer.code.name, answer.detail, metadata=answer.metadata)
 
 
+def check_signals(*, ready_fd: int | None, ports_file: str | None) -> None:
+    """See, before anything is opened, that `tell_ready` will be able to do what it is asked for.
+
+    Raises:
+        CommandFailed: exit 10, no such descriptor, or no place for the file.
+    """
+    if ready_fd is not None:
+        try:
+            os.fstat(ready_fd)
+        except OSError as error:
+            raise CommandFailed(
+                f"--ready-fd {ready_fd}: {error.strerror}",
+                hint="open a descriptor for writing and let the node inherit it",
+                exit_code=Exit.CONFIGURATION,
+            ) from error
+    if ports_file is not None:
+        folder = Path(ports_file).absolute().parent
+        if Path(ports_file).is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise CommandFailed(
+                f"--ports-file {ports_file}: cannot be written",
+                hint=f"name a file in a directory that exists and may be written to, not {folder}"
+                if not Path(ports_file).is_dir()
+                else "name a file: this is a directory",
+                exit_code=Exit.CONFIGURATION,
+            )
+
+
 def tell_ready(
     addresses: dict[str, Address], *, ready_fd: int | None, ports_file: str | None
 ) -> None:

@@ -15,7 +15,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
+from api.crowd import Crowd
 from api.http import metrics
 from api.http.status_page import StatusPage
 from api.http.view import NodeView
@@ -114,17 +116,56 @@ class WithHeaders:
         await self._app(scope, receive, with_headers)
 
 
+class Gate:
+    """How many may be connected, of one address and in all (P54). Loop only."""
+
+    def __init__(self, view: NodeView, *, connections_max: int, per_address_max: int) -> None:
+        """Let nobody in yet."""
+        self._note = view.broker.context.note
+        self._max, self._per_address_max = connections_max, per_address_max
+        self._crowd = Crowd()
+
+    def enter(self, host: str) -> bool:
+        """Count a client in; False: it is one too many, and is not counted."""
+        crowd = self._crowd
+        if crowd.size >= self._max or crowd.by_host[host] >= self._per_address_max:
+            self._note("http_connection_refused", host=host, connections=crowd.size)
+            return False
+        crowd.enter(host)
+        return True
+
+    def leave(self, host: str) -> None:
+        """Count a client out."""
+        self._crowd.leave(host)
+
+
 class HttpConnection(H11Protocol):
     """One client; one that sends no request within ten seconds is hung up on (P57)."""
 
+    def __init__(self, config: Config, state: ServerState, gate: "Gate") -> None:
+        """Serve whom `gate` lets in."""
+        super().__init__(config, state, {}, asyncio.get_running_loop())
+        self._gate = gate
+        self._host: str | None = None
+        self._silence: asyncio.TimerHandle | None = None
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Begin to wait for the first request, or hang up."""
         super().connection_made(transport)
+        host = str((transport.get_extra_info("peername") or ("",))[0])
+        if not self._gate.enter(host):
+            transport.abort()
+            return
+        self._host = host
         self._silence = self.loop.call_later(HANDSHAKE_MS_MAX.value / 1000, self._give_up)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
-        self._silence.cancel()
+        if self._silence is not None:
+            self._silence.cancel()
+        if self._host is not None:
+            self._gate.leave(self._host)
+            self._host = None
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -139,7 +180,7 @@ class HttpConnection(H11Protocol):
             self.transport.close()
 
 
-def configured(view: NodeView, *, connections_max: int) -> Config:
+def configured(view: NodeView) -> Config:
     """Return how uvicorn's protocol serves the pages of a node."""
     config = Config(
         WithHeaders(Starlette(routes=Pages(view).routes())),
@@ -151,7 +192,6 @@ def configured(view: NodeView, *, connections_max: int) -> Config:
         server_header=False,
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        limit_concurrency=connections_max,
         h11_max_incomplete_event_size=UNAUTHENTICATED_REQUEST_BYTES_MAX.value,
     )
     config.load()

@@ -32,7 +32,7 @@ class HttpDoor:
         """Show `view` at the address of the settings, which is not none."""
         assert settings.bind is not None, "HTTP_DOOR_HAS_ADDRESS"
         self._host, self._port = split_address(settings.bind)
-        self._connections_max = settings.connections_max
+        self._settings = settings
         self._view = view
         self._socket: socket.socket | None = None
         self._loaded = asyncio.Event()
@@ -58,15 +58,19 @@ class HttpDoor:
         return Address(str(host), int(port))
 
     async def _serve(self, listening: socket.socket) -> None:
-        load = partial(_load, self._view, connections_max=self._connections_max)
+        load = partial(_load, self._view)
         try:
             config, state = await self._view.broker.context.in_thread(load)
-            from api.http.app import HttpConnection  # noqa: PLC0415 - `_load` has loaded it
+            from api.http.app import Gate, HttpConnection  # noqa: PLC0415 - `_load` has loaded it
 
-            loop = asyncio.get_running_loop()
+            gate = Gate(
+                self._view,
+                connections_max=self._settings.connections_max,
+                per_address_max=self._settings.connections_per_address_max,
+            )
             self._state = state
-            self._server = await loop.create_server(
-                lambda: HttpConnection(config, state, {}, loop), sock=listening
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: HttpConnection(config, state, gate), sock=listening
             )
         finally:
             self._loaded.set()
@@ -91,10 +95,10 @@ class HttpDoor:
             connection.transport.abort()
 
 
-def _load(view: NodeView, *, connections_max: int) -> "tuple[Config, ServerState]":
+def _load(view: NodeView) -> "tuple[Config, ServerState]":
     """Load the application and what it stands on. Runs in a thread."""
     from uvicorn.server import ServerState  # noqa: PLC0415 - see the head of the module
 
     from api.http.app import configured  # noqa: PLC0415
 
-    return configured(view, connections_max=connections_max), ServerState()
+    return configured(view), ServerState()

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from api.addresses import reached_by
+from api.crowd import Crowd
 from api.door import Address, DoorTaken
 from api.kafka.connection import Door as Shared
-from api.kafka.listener import Crowd, KafkaListener
+from api.kafka.listener import KafkaListener
 from model.ports import Clock
 
 GRACE_MS = 3_000

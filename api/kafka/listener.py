@@ -7,10 +7,9 @@ descriptors new clients are refused, so that the log still has some (P59).
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
+from api.crowd import Crowd
 from api.kafka.connection import Door, KafkaConnection
 from api.kafka_settings import SWEEP_MS
 from cluster.shell.accept import Acceptor, bind
@@ -28,26 +27,6 @@ class _Watched:
         self.host = host
         self.progress = (-1, -1, -1)
         self.since = since
-
-
-@dataclass(slots=True)
-class Crowd:
-    """The clients of all Kafka listeners of a node, which the limits count together."""
-
-    size: int = 0
-    by_host: Counter[str] = field(default_factory=Counter)
-
-    def enter(self, host: str) -> None:
-        """One more."""
-        self.size += 1
-        self.by_host[host] += 1
-
-    def leave(self, host: str) -> None:
-        """One less."""
-        self.size -= 1
-        self.by_host[host] -= 1
-        if not self.by_host[host]:
-            del self.by_host[host]
 
 
 class KafkaListener:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from api.addresses import reached_by, split_address
+from api.crowd import Crowd
 from api.door import Address, Door
 from api.http.door import HttpDoor
 from api.http.health import Health
@@ -13,7 +14,6 @@ from api.kafka.apis import load_schemas, served_apis
 from api.kafka.connection import Door as KafkaShared
 from api.kafka.counters import KafkaCounters
 from api.kafka.door import KafkaDoor, Told
-from api.kafka.listener import Crowd
 from api.kafka.request import Api
 from api.node.assemble import Node
 from api.node.endpoints import EXTERNAL, GRPC, KAFKA

@@ -84,6 +84,9 @@ EVENTS: Final = {
     "kafka_accept_failed": LogEvent(WARNING, "A client was turned away: no descriptor was left."),
     "kafka_api_unsupported": LogEvent(INFO, "A client asked for an API or version we lack."),
     "kafka_connection_idle": LogEvent(DEBUG, "A silent connection was closed."),
+    "http_connection_refused": LogEvent(
+        WARNING, "A limit of connections to the status page is reached."
+    ),
     "kafka_connection_refused": LogEvent(WARNING, "A limit of connections is reached."),
     "kafka_connection_stalled": LogEvent(INFO, "A client stood still within a request."),
     "kafka_request_malformed": LogEvent(WARNING, "A client sent bytes that make no sense."),

@@ -12,7 +12,7 @@ from typing import Any, Final, cast
 from uvicorn.server import ServerState
 
 from api.config_file import load
-from api.http.app import HttpConnection, configured
+from api.http.app import Gate, HttpConnection, configured
 from api.http.health import CHECKS, Health
 from api.http.view import NodeView
 from tests.broker_node import broker_node
@@ -53,14 +53,15 @@ class _Door:
             version="test", started=clock.monotonic_ms(), tasks=lambda: 1,
             space=lambda: (1, 2),
         )  # fmt: skip
-        self.config = configured(view, connections_max=10)
+        self.config = configured(view)
+        self.gate = Gate(view, connections_max=10, per_address_max=10)
 
     def _left_over(self, _loop: object, context: dict[str, Any]) -> None:
         self.failures.append(context.get("exception", context["message"]))
 
     async def serve(self, data: bytes) -> bytes:
         """Return what a client that sends these bytes and hangs up was answered."""
-        connection = HttpConnection(self.config, ServerState(), {}, self.loop)
+        connection = HttpConnection(self.config, ServerState(), self.gate)
         transport = _Transport(cast(Any, connection))
         connection.data_received(data)
         for _ in range(TURNS):

@@ -6,9 +6,8 @@ not may be there up to some operation, never with a gap, never changed.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -39,16 +38,8 @@ from tests.directory_model import (
     read_all,
     survivors,
 )
-from tests.small_reads import small_reads
 
 FLUSHES = st.sampled_from(list(Flush))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def pieces() -> Iterator[None]:
-    """Let every log cross the edges of what is read at once."""
-    with small_reads():
-        yield
 
 
 class DirectoryMachine(RuleBasedStateMachine):

@@ -6,7 +6,7 @@ start on the same files must find the same.
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -23,7 +23,6 @@ from logstore.settings import KIB, Flush, LogSettings, PartitionSettings
 from model.ids import AppendTimeMs, LeaderEpoch, MonotonicMs, Offset, PartitionId, TopicId
 from model.record import NewRecord
 from tests.directory_model import IDENTITY, START
-from tests.small_reads import small_reads
 
 PLACE = PartitionId(TopicId(bytes(16)), 0)
 PRODUCERS = 4
@@ -37,13 +36,6 @@ SETTINGS = LogSettings(
     reserve_bytes=0,
 )
 Known = tuple[tuple[object, ...], ...]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def pieces() -> Iterator[None]:
-    """Let every log cross the edges of what is read at once."""
-    with small_reads():
-        yield
 
 
 class Sent(NamedTuple):

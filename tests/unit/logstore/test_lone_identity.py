@@ -1,10 +1,11 @@
-"""A directory with nothing but its identity: what a first start left, or one that lost the rest."""
+"""A directory that lacks much: what a first start left, or one that lost the rest."""
 
 import random
 
 import pytest
 
 from api.sim.disk import SimDisk
+from api.sim.image import Image
 from logstore.identity import Identity, encode
 from logstore.log_directory import LogDirectory, Opened
 from logstore.replace_file import read_file, replace_file
@@ -51,3 +52,16 @@ def test_a_first_start_that_a_crash_has_cut_short_is_begun_again() -> None:
     disk = SimDisk()
     replace_file(disk, "identity", encode(UNREGISTERED))
     assert opened(disk).identity == WANTED
+
+
+@pytest.mark.parametrize("folder", ["journal", "partitions"])
+def test_a_missing_folder_is_told_as_what_it_is(folder: str) -> None:
+    disk = SimDisk()
+    opened(disk)
+    disk.kill()
+    whole = disk.platter.image()
+    files = {name: held for name, held in whole.files.items() if not name.startswith(folder)}
+    folders = tuple(name for name in whole.directories if name != folder)
+    with pytest.raises(DirectoryRefused, match=f"^{folder} is missing, yet") as refused:
+        opened(SimDisk(Image(files, folders)))
+    assert refused.value.exit_code is DirectoryExit.FAILED

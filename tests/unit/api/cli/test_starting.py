@@ -197,3 +197,26 @@ def test_a_node_goes_on_when_nobody_waits_for_it_any_more() -> None:
     tell_ready({"kafka": Address("127.0.0.1", 9092)}, ready_fd=writer, ports_file=None)
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(writer)
+
+
+@pytest.mark.parametrize("command", ["dev", "serve"])
+@pytest.mark.parametrize(
+    ("words", "said", "hint"),
+    [
+        (("--ready-fd", "99"), "--ready-fd 99: Bad file descriptor", "open a descriptor"),
+        (("--ports-file", "no/p"), "--ports-file no/p: cannot be written", "name a file in a"),
+        (("--ports-file", "."), "--ports-file .: cannot be written", "this is a directory"),
+    ],
+)
+def test_signals_that_cannot_be_given_are_refused_before_anything_is_opened(
+    tmp_path: Path, *, command: str, words: tuple[str, ...], said: str, hint: str
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "tidelog", command, "-X", "node.data_dir=d", *words],
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (10, "")
+    first, second = ended.stderr.splitlines()
+    assert first == f"error: {said}"
+    assert hint in second
+    assert not (tmp_path / "d").exists()

@@ -150,6 +150,39 @@ async def test_nonsense_and_long_heads_are_refused(tmp_path: Path) -> None:
             assert (await http.get("/livez")).status_code == 200
 
 
+async def is_served(address: tuple[str, int], *, local: str) -> bool:
+    """Ask for /livez from a local address; False: it was hung up."""
+    try:
+        reader, writer = await asyncio.open_connection(*address, local_addr=(local, 0))
+        writer.write(b"GET /livez HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        answer = await reader.read()
+    except ConnectionError:
+        return False
+    writer.close()
+    return answer.startswith(b"HTTP/1.1 200")
+
+
+async def test_one_address_cannot_keep_probes_out(tmp_path: Path) -> None:
+    """P54: half a request on each of its connections, and one more is hung up; others get in."""
+    limit = "listeners.http.connections_per_address_max=3"
+    async with one_node(tmp_path / "d", limit) as one:
+        address = one.view.addresses["http"]
+        place = (address.host, address.port)
+        crowd = [await asyncio.open_connection(*place) for _ in range(3)]
+        for _, writer in crowd:
+            writer.write(b"GET /liv")
+        assert not await is_served(place, local="127.0.0.1")
+        assert await is_served(place, local="127.0.0.2")
+        _, gone = crowd.pop()
+        gone.close()
+        await gone.wait_closed()
+        while not await is_served(place, local="127.0.0.1"):
+            pass  # the node has not heard of it yet
+        for _, writer in crowd:
+            writer.close()
+            await writer.wait_closed()
+
+
 async def test_an_idle_door_does_not_wake_the_loop(tmp_path: Path) -> None:
     async with one_node(tmp_path / "d") as one, httpx.AsyncClient(base_url=one.url) as http:
         await http.get("/")

@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from api.kafka.listener import Crowd
+from api.crowd import Crowd
 from api.kafka_settings import KafkaSettings
 from tests.kafka_door import LATER, NOW, POLL, Listening, answers, listening, request
 
