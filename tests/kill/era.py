@@ -26,6 +26,8 @@ ANSWER_S_MAX: Final = 120.0
 """All that was sent is answered within this, however busy the machine is."""
 LOOK_S: Final = 0.005
 SEGMENT_BYTES: Final = 64 << 10
+LONG_SEGMENT_BYTES: Final = 64 << 20
+"""No end is reached: a start reads more of such a segment than it reads at once."""
 FLUSH_MS: Final = 1_000
 PRODUCERS_PER_ERA: Final = 100
 
@@ -44,17 +46,18 @@ class TopicPlan:
 
 
 QUORUM: Final = {"segment.bytes": str(SEGMENT_BYTES)}
+LONG: Final = {"segment.bytes": str(LONG_SEGMENT_BYTES)}
 ASYNC: Final = {**QUORUM, "tidelog.flush": "async", "tidelog.flush.ms": str(FLUSH_MS)}
 STAMPED: Final = {**QUORUM, "message.timestamp.type": "LogAppendTime"}
 
 QUORUM_TOPICS: Final = (
-    TopicPlan("quorum-1", 1, QUORUM),
+    TopicPlan("quorum-1", 1, LONG),
     TopicPlan("quorum-24", 24, QUORUM),
     TopicPlan("stamped-4", 4, STAMPED),
 )
 ALL_TOPICS: Final = (
     *QUORUM_TOPICS,
-    TopicPlan("async-1", 1, ASYNC),
+    TopicPlan("async-1", 1, ASYNC | LONG),
     TopicPlan("async-24", 24, ASYNC),
 )
 
