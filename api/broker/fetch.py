@@ -328,12 +328,12 @@ class _Running:
         check_epoch(partition, want.leader_epoch)
         partition.check_serves()
         mark = partition.high_watermark
-        if want.offset == mark or (max_bytes <= 0 and not first):
-            if not partition.log_start <= want.offset <= mark:
-                raise out_of_range(partition, want.offset)
-            return _fetched(partition, want.offset, None)
-        if not partition.log_start <= want.offset < mark:
+        # Above the mark may be who has read at the leader before, which knew of more that is
+        # committed than this one does yet: there is nothing to give, and nothing wrong.
+        if not partition.log_start <= want.offset <= max(mark, partition.log.log_end):
             raise out_of_range(partition, want.offset)
+        if want.offset >= mark or (max_bytes <= 0 and not first):
+            return _fetched(partition, want.offset, None)
         found = partition.log.read(want.offset, max_bytes, end=mark)
         if isinstance(found, ReadPlan):
             now = found.now()

@@ -108,6 +108,22 @@ async def test_an_offset_outside_the_log_is_refused_with_both_ends(offset: int) 
         assert found.error.metadata["log_start_offset"] == "0"
 
 
+async def test_who_was_told_of_more_than_is_known_here_waits_and_is_not_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A leader's mark may lie below what the one before it had told readers."""
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        await node.produce(orders, batch_of([b"a", b"b", b"c"]))
+        with monkeypatch.context() as known:
+            known.setattr(HostedPartition, "high_watermark", Offset(2))
+            found = await node.fetch(orders, 3)
+            beyond = await node.fetch(orders, 4)
+        assert (found.error, found.size_bytes, found.next_offset) == (None, 0, 3)
+        assert beyond.error is not None
+        assert beyond.error.code is ErrorCode.OFFSET_OUT_OF_RANGE
+
+
 @pytest.mark.parametrize(
     ("shift", "code"), [(-1, ErrorCode.FENCED_EPOCH), (1, ErrorCode.UNKNOWN_EPOCH)]
 )
