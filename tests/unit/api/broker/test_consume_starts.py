@@ -6,10 +6,11 @@ from contextlib import aclosing, asynccontextmanager
 
 from api.broker.consume_events import Assigned, Event, HandOver, Joined, Opening, Rejoin, Revoke
 from api.broker.consume_session import ConsumeSession
-from api.broker.place import BeforeLatest, Latest, Place
+from api.broker.place import AtTime, BeforeLatest, Latest, Place
 from consumer_groups.records import GroupEpoch
 from model.ids import Offset, TopicName
-from tests.broker_node import BrokerNode, batch_of, broker_node
+from model.record import ClockKind
+from tests.broker_node import NOON, BrokerNode, batch_of, broker_node
 from tests.unit.api.broker.test_consume_sessions import (
     BILLING,
     ME,
@@ -83,6 +84,27 @@ async def test_whoever_joins_next_begins_there_too() -> None:
                 assert await starts(told, 1) in ({("orders", 0): 0}, {("orders", 1): 0})
             rows = await node.broker.group_lag(ME, BILLING, [])
             assert [row.committed and row.committed.offset for row in rows] == [0, 0]
+
+
+async def test_whoever_begins_by_time_begins_for_all_who_come_at_once() -> None:
+    """Each is given one partition, and what is committed for one is committed for the other."""
+    async with broker_node() as node:
+        await node.create("orders", 3)
+        for number in range(3):
+            await append(node, "orders", number=number)
+        start = AtTime(NOON + 1, ClockKind.EVENT)  # behind what is there
+        async with (
+            listening(node) as all_alone,
+            joined(node, ORDERS, start=start) as one,
+            joined(node, ORDERS, start=start) as other,
+            aclosing(one.events()) as told_one,
+            aclosing(other.events()) as told_other,
+        ):
+            both = [await all_alone.first(Revoke), await all_alone.first(Revoke)]
+            names = [name for revoke in both for name in revoke.names]
+            await all_alone.session.act(HandOver(tuple(names)))
+            found = await starts(told_one, 1) | await starts(told_other, 1)
+        assert list(found.values()) == [1, 1]
 
 
 async def test_a_topic_that_comes_again_begins_at_its_beginning() -> None:
