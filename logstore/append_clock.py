@@ -46,15 +46,26 @@ class AppendClock:
         "stepped_ms",
     )
 
-    def __init__(self, floor: AppendTimeMs, wall: WallMs, monotonic: MonotonicMs) -> None:
-        """Start at the date, or just above the floor if the date lies below it."""
+    def __init__(
+        self,
+        floor: AppendTimeMs,
+        wall: WallMs,
+        monotonic: MonotonicMs,
+        *,
+        reserved: AppendTimeMs,
+    ) -> None:
+        """Start at the date, or just above the floor if the date lies below it.
+
+        `reserved`: what the disk will say after a crash, whatever happens until then; after a clean
+        stop that may be less than the floor, or more.
+        """
         start = max(floor + TICK_MS, wall)
         self._time_us = start * _US_PER_MS
         self._monotonic = monotonic
         """When `_time_us` was the time."""
         self._told_us = 0
         self._last = _tick(self._time_us)
-        self._reserved = self._asked = floor
+        self._reserved = self._asked = reserved
         self.stepped_ms = start - wall
         """How far the start is ahead of the date; worth a warning when it is more than a little."""
         self.in_doubt = self.stepped_ms > JUMP_MS

@@ -5,21 +5,29 @@ Invariants:
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from logstore.checkpoint import encode_file
 from logstore.directory_state import DirectoryState
+from logstore.free_space import FreeSpace
 from logstore.partition_checkpoint import finish, has_small_files, plan
 from logstore.partition_log import PartitionLog
 from logstore.round import CheckpointJob, CheckpointResult, PartitionCheckpoint
 from model.ids import MonotonicMs
 
+SPARE_AGAIN_MS: Final = 1_000
+"""A journal file that the file system had no room for, though it said so, is tried again then."""
+
 
 class CheckpointPlanner:
     """Takes checkpoints, one after the other; each may run beside rounds."""
 
-    def __init__(self, state: DirectoryState) -> None:
+    def __init__(self, state: DirectoryState, free: FreeSpace) -> None:
         """Plan on the directory's state."""
         self._state = state
+        self._free = free
+        self._spare_refused = False
+        self._spare_from = MonotonicMs(0)
         self._logs: list[PartitionLog] | None = None
 
     @property
@@ -36,9 +44,23 @@ class CheckpointPlanner:
             bool(state.deleted)
             or self._is_full_due(now)
             or (state.async_due is not None and now >= state.async_due)
-            or state.journal.spare_wanted() is not None
+            or self._spare(now) is not None
             or any(map(_is_eligible, state.wanted))
         )
+
+    def _spare(self, now: MonotonicMs) -> int | None:
+        """Return the number of the journal file to make, if there is need and room for it.
+
+        The second one may take of the reserve: without it no checkpoint makes room in the journal.
+        """
+        if self._spare_refused:
+            self._spare_refused, self._spare_from = False, MonotonicMs(now + SPARE_AGAIN_MS)
+        journal = self._state.journal
+        number = journal.spare_wanted()
+        if number is None or now < self._spare_from:
+            return None
+        size_bytes, is_needed = self._state.settings.journal_file_bytes, journal.is_lone
+        return number if self._free.has_room(size_bytes, into_reserve=is_needed) else None
 
     def take(self, now: MonotonicMs, *, stopping: bool) -> CheckpointJob | None:
         """Return what a checkpoint does now; None: nothing."""
@@ -57,7 +79,7 @@ class CheckpointPlanner:
         for partition, _ in deletions:
             state.rows.pop(partition, None)
             state.tombstones[partition] = sequence
-        spare = state.journal.spare_wanted()
+        spare = self._spare(now)
         new_file = bool(parts or deletions or full)
         if not new_file and spare is None:
             return None
@@ -88,8 +110,9 @@ class CheckpointPlanner:
                 state.partitions[partition].touch()
         if job.file is not None:
             state.journal.release(job.covered)
-        if job.spare is not None:
-            state.journal.spare_made(job.spare)
+        self._spare_refused = result.spare != job.spare
+        if result.spare is not None:
+            state.journal.spare_made(result.spare)
         waiting, state.waiting = state.waiting, {}
         for log in waiting:
             log.touch()

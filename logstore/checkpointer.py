@@ -4,20 +4,25 @@ Order matters:
 
 1. append times and small files are written, files synced, then the directories that hold them;
 2. the checkpoint file is replaced and its name synced: from here on journal files can be reused;
-3. indexes are written (caches: after what they describe is durable), trimmed files removed.
+3. indexes are written (caches: after what they describe is durable), trimmed files removed;
+4. a journal file is made, if there is room for it: nothing depends on it yet.
 
-A failure anywhere is StorageFailed: the directory is offline, nothing is retried.
+Any other failure is StorageFailed: the directory is offline, nothing is retried.
 """
 
+import errno
 from contextlib import suppress
+from typing import Final
 
 from logstore.journal import make_file
-from logstore.paths import CHECKPOINT, JOURNAL, PARTITIONS
+from logstore.paths import CHECKPOINT, JOURNAL, PARTITIONS, journal_file
 from logstore.replace_file import replace_file, write_cache
 from logstore.round import CheckpointJob, CheckpointResult, PartitionCheckpoint
 from model.errors import StorageFailed
 from model.ids import Position
 from model.ports import Disk
+
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Checkpointer:
@@ -40,10 +45,11 @@ class Checkpointer:
             raise StorageFailed(CHECKPOINT, 5, "write after a failure to")
         try:
             self._run(job)
+            spare = self._make_spare(job.spare)
         except OSError as error:
             self._failed = True
             raise StorageFailed(self._doing, error.errno or 5, "checkpoint") from error
-        return CheckpointResult(job)
+        return CheckpointResult(job, spare)
 
     def _run(self, job: CheckpointJob) -> None:
         disk = self._disk
@@ -68,11 +74,22 @@ class Checkpointer:
                 self._doing = name
                 with suppress(FileNotFoundError):
                     disk.unlink(name)
-        if job.spare is not None:
-            self._doing = JOURNAL
-            make_file(disk, job.spare, self._journal_bytes)
-            # SYNC: a round in the new file is acknowledged without another look at its name.
-            disk.sync_directory(JOURNAL)
+
+    def _make_spare(self, number: int | None) -> int | None:
+        """Make a journal file that nothing depends on yet; None: there is none, or no room."""
+        if number is None:
+            return None
+        self._doing = JOURNAL
+        try:
+            make_file(self._disk, number, self._journal_bytes)
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            self._disk.unlink(journal_file(number))
+            return None
+        # SYNC: a round in the new file is acknowledged without another look at its name.
+        self._disk.sync_directory(JOURNAL)
+        return number
 
     def _make_durable(self, part: PartitionCheckpoint) -> None:
         disk = self._disk

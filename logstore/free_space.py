@@ -31,22 +31,28 @@ class FreeSpace:
         self._reserve = min(self._settings.reserve_bytes, percent)
         self._free = self._disk.free_bytes()
 
-    def accepts(self, size_bytes: int, *, into_reserve: bool = False) -> None:
+    def accepts(self, size_bytes: int, *, into_reserve: bool = False, journal_bytes: int) -> None:
         """Count an append, or refuse it.
 
         `into_reserve`: it is what the reserve is kept for; only the last part of it is out of
-        bounds.
+        bounds. `journal_bytes`: of a journal file that is still to be made, and kept on top.
 
         Raises:
             RequestError: DISK_FULL: nothing was appended; retried once space was freed, it works.
         """
         left = self._free - size_bytes
-        if left < (self._reserve // LAST_PART if into_reserve else self._reserve):
+        kept = self._reserve + journal_bytes
+        if left < (self._reserve // LAST_PART + journal_bytes if into_reserve else kept):
             raise RequestError(
                 ErrorCode.DISK_FULL,
-                f"{self._free} bytes are free, {self._reserve} are kept in reserve: free some, "
+                f"{self._free} bytes are free, {kept} are kept in reserve: free some, "
                 "or let retention delete more",
                 free_bytes=str(self._free),
-                reserve_bytes=str(self._reserve),
+                reserve_bytes=str(kept),
             )
         self._free = left
+
+    def has_room(self, size_bytes: int, *, into_reserve: bool) -> bool:
+        """Tell whether a file of the journal may be made now; see `accepts`."""
+        kept = self._reserve // LAST_PART if into_reserve else self._reserve
+        return self._free - size_bytes >= kept

@@ -27,6 +27,8 @@ HEADER_BYTES: Final = 64
 _HEADER: Final = struct.Struct(">8sH6sQ8sQ20sI")
 _CRC_AT: Final = 60
 _FILL_BYTES: Final = 1 << 20
+LEAST_FILES: Final = 2
+"""One is filled while the other is freed by a checkpoint."""
 
 
 class JournalHeader(NamedTuple):
@@ -154,6 +156,11 @@ class Journal:
         """Free the files that hold nothing at or above `covered`, but for the one in use."""
         while len(self._used) > 1 and self._used[0].end_sequence <= covered:
             self._free.append(self._used.popleft().number)
+
+    @property
+    def is_lone(self) -> bool:
+        """There is one file: nothing could be written once it is full, whatever is checkpointed."""
+        return len(self._free) + len(self._used) < LEAST_FILES
 
     def spare_wanted(self) -> int | None:
         """Return the number of a file to be made, for the file in use is half full; else None."""

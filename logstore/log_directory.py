@@ -41,7 +41,9 @@ class Opened(NamedTuple):
     directory: "LogDirectory"
     report: RecoveryReport
     clock_floor: AppendTimeMs
-    """The append clock begins at or above it."""
+    """The append clock begins above it: nothing was appended later, nor told closed."""
+    clock_reserved: AppendTimeMs
+    """What the disk has of the clock's reservations, to begin with."""
     clean: bool
     """The last stop was clean."""
     stray: tuple[PartitionId, ...]
@@ -61,13 +63,13 @@ class LogDirectory:
         self._settings = settings
         self._state = DirectoryState(settings, journal, clock_floor=clock_floor)
         self._rounds = RoundPlanner(self._state)
-        self._checkpoints = CheckpointPlanner(self._state)
         journal_bytes = settings.journal_file_bytes
         self._writer = RoundWriter(
             disk, journal_bytes=journal_bytes, open_files_max=settings.open_files_max
         )
         self._checkpointer = Checkpointer(disk, journal_bytes=journal_bytes)
         self._free = FreeSpace(disk, settings)
+        self._checkpoints = CheckpointPlanner(self._state, self._free)
         self._offline: StorageFailed | None = None
 
     @classmethod
@@ -99,7 +101,8 @@ class LogDirectory:
                 next_sequence=found.next_sequence,
                 randbytes=rand.randbytes,
             )
-            directory = cls(disk, settings, journal, clock_floor=found.clock_floor)
+            reserved = max(found.clock_floor, found.clock_reserved)
+            directory = cls(disk, settings, journal, clock_floor=reserved)
             state = directory._state
             for row in found.rows:
                 log = open_partition(disk, row, settings, owner=state, report=found.report)
@@ -113,6 +116,7 @@ class LogDirectory:
             directory,
             found.report,
             found.clock_floor,
+            found.clock_reserved,
             found.clean,
             found.stray,
             found.identity,
@@ -194,7 +198,8 @@ class LogDirectory:
         """
         if self._offline is not None:
             raise RequestError(ErrorCode.STORAGE_ERROR, str(self._offline))
-        self._free.accepts(size_bytes, into_reserve=into_reserve)
+        journal_bytes = self._settings.journal_file_bytes if self._state.journal.is_lone else 0
+        self._free.accepts(size_bytes, into_reserve=into_reserve, journal_bytes=journal_bytes)
 
     @property
     def disk_bytes(self) -> int:

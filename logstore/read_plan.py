@@ -116,14 +116,15 @@ class ReadPlan:
         """Return whole batches; None if `pread` would have to wait."""
         position = block[0]
         begins: Offset | None = block[1]
+        follows: Offset | None = None
         size, begun = self._max_bytes + SLACK_BYTES, position
         while position < self._limit:
             asked = min(size, self._limit - position)
             data = pread(asked, position)
             if data is None:
                 return None
-            valid, why = verify(self._segment, data, position, begins=begins)
-            result, stop = self._find(data, valid)
+            valid, why = verify(self._segment, data, position, begins=begins, follows=follows)
+            result, stop, end = self._find(data, valid)
             if result is not None:
                 return result
             if why:
@@ -136,7 +137,9 @@ class ReadPlan:
                     "a batch claims to end behind what was written",
                 )
             # The next batch is longer than what was read: the reader gets at least one (P12).
-            position, begins = Position(position + stop), begins if not stop else None
+            position = Position(position + stop)
+            if stop:
+                begins, follows = None, end
             size = _batch_bytes(data, stop) or HEADER_BYTES + self._max_bytes
             if len(data) < asked or asked - stop >= size:
                 raise corrupt(self._segment, position, "the file ends")
@@ -152,9 +155,12 @@ class ReadPlan:
         why = "the segment ends" if base is None else f"a batch begins at offset {base}"
         return corrupt(self._segment, Position(0), f"{why} where offset {self._offset} belongs")
 
-    def _find(self, data: bytes, valid: int) -> tuple[ReadResult | None, int]:
-        """Return the wanted batches among the verified ones, or where to go on looking."""
-        start, at = -1, 0
+    def _find(self, data: bytes, valid: int) -> tuple[ReadResult | None, int, Offset]:
+        """Return the wanted batches among the verified ones, or where to go on looking.
+
+        With the offset that follows the last batch before that place.
+        """
+        start, at, end = -1, 0, 0
         first = following = self._offset
         while at < valid:
             base, length, _, _, _, _, delta = _HEAD.unpack_from(data, at)
@@ -165,7 +171,7 @@ class ReadPlan:
             if end > self._offset:
                 if end > self._end:
                     if start < 0:
-                        return ReadResult([], first, following, 0), at
+                        return ReadResult([], first, following, 0), at, following
                     break
                 if start < 0:
                     start, first = at, base
@@ -174,26 +180,31 @@ class ReadPlan:
                 following = end
             at = stop
         if start < 0:
-            return None, at
+            return None, at, Offset(end)
         view = memoryview(data)[start:at]
-        return ReadResult([view], first, following, len(view)), at
+        return ReadResult([view], first, following, len(view)), at, following
 
 
 def verify(
-    segment: Segment, data: bytes, position: Position, *, begins: Offset | None = None
+    segment: Segment,
+    data: bytes,
+    position: Position,
+    *,
+    begins: Offset | None = None,
+    follows: Offset | None = None,
 ) -> tuple[int, str]:
     """Return how many bytes of what was read are whole, verified batches, and what follows.
 
     Nothing follows (an empty text) but a batch that was not read to its end. `position` is where
-    a batch begins in the segment, at the offset `begins` or below it, if that is known. No checksum
-    covers the offset and the leader epoch that a batch says of itself.
+    a batch begins in the segment, at the offset `begins` or below it, if that is known, or exactly
+    at `follows`. No checksum covers the offset and the leader epoch that a batch says of itself.
     """
     verified = segment.verified
     trusted = verified.covers(position, position + len(data))
     epochs = _NO_EPOCHS if trusted or segment.epochs is None else segment.epochs.frozen()
     view = memoryview(data)
     at = sure = 0
-    why, expected = "", -1
+    why, expected = "", -1 if follows is None else follows
     while at + HEADER_BYTES <= len(data):
         base, length, epoch, magic, crc, _, delta = _HEAD.unpack_from(data, at)
         stop = at + length + LENGTH_COUNTS_FROM
@@ -215,7 +226,7 @@ def verify(
         if not trusted and epochs.epoch_at(Offset(base)) not in {None, epoch}:
             why = f"leader epoch {epoch} where {epochs.epoch_at(Offset(base))} belongs"
             break
-        if at or begins == base:
+        if at or base in {begins, follows}:
             sure = stop
         begins, expected, at = None, base + delta + 1, stop
     if not trusted and at:

@@ -42,6 +42,8 @@ class Recovered(NamedTuple):
     identity: Identity
     rows: tuple[CheckpointRow, ...]
     clock_floor: AppendTimeMs
+    clock_reserved: AppendTimeMs
+    """The floor as a start after a crash would find it; without a clean stop the same."""
     next_sequence: int
     free_files: list[int]
     clean: bool
@@ -116,11 +118,13 @@ def recover(disk: Disk, identity: Identity, *, journal_bytes: int) -> Recovered:
     if found.clean is not None:
         checkpoint, sequence = found.checkpoint, found.clean.next_sequence
         rows = checkpoint.rows
-        # Not the checkpoint's, which holds what was reserved and never used.
+        # Not what was reserved and never used. A crash before the next checkpoint brings that back.
+        clock_reserved = checkpoint.clock_floor
         appended = (segment.last_append_time for row in rows for segment in row.segments)
         clock_floor = max(found.clean.clock_floor, *appended, AppendTimeMs(0))
     else:
         rows, clock_floor, sequence = _recover(disk, found, report)
+        clock_reserved = clock_floor
     rows = tuple(_compared(disk, row, report) for row in rows)
     free = spare_files(disk, journal_bytes=journal_bytes, clean=report.clean)
     if found.clean is not None:
@@ -130,6 +134,7 @@ def recover(disk: Disk, identity: Identity, *, journal_bytes: int) -> Recovered:
         found.identity,
         rows,
         clock_floor,
+        clock_reserved,
         sequence,
         free,
         found.clean is not None,

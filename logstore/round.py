@@ -183,3 +183,5 @@ class CheckpointResult(NamedTuple):
     """A checkpoint that is durable."""
 
     job: CheckpointJob
+    spare: int | None
+    """The journal file that was made; None also where the file system had no room for it."""

@@ -123,17 +123,20 @@ def _load_index(disk: Disk, log: File, source: Source) -> OffsetIndex:
     """Return the index of the whole source; from its file as far as that fits."""
     index = _index_file(disk, log, source) or OffsetIndex(source.base_offset)
     builder = IndexBuilder(index, source.interval_bytes)
+    last = Offset(max(source.base_offset, source.end_offset - 1))
     begin = None if len(index) else source.base_offset
     headers = iter_headers(log, index.end, source.size_bytes)
+    following = last if begin is None else begin
     for header in contiguous(headers, source, begin=begin):
         builder.add(header)
+        following = header.end_offset
     builder.close()
     if index.end < source.size_bytes:
         # Damage that readers of these bytes will be told of: the last block takes them all.
-        last = Offset(max(source.base_offset, source.end_offset - 1))
-        if len(index) and index.row(-1).offset >= last:
-            index.truncate(last)
-        index.append_block(last, index.end, Position(source.size_bytes))
+        following = min(following, last)
+        if len(index) and index.row(-1).offset >= following:
+            index.truncate(following)
+        index.append_block(following, index.end, Position(source.size_bytes))
     return index
 
 

@@ -87,7 +87,10 @@ class Process:
         )
         self.directory = opened.directory
         self.append_clock = AppendClock(
-            opened.clock_floor, self.clock.wall_ms(), self.clock.monotonic_ms()
+            opened.clock_floor,
+            self.clock.wall_ms(),
+            self.clock.monotonic_ms(),
+            reserved=opened.clock_reserved,
         )
         tick = Tick(self.later.append)
         self.writer = DiskWriter(

@@ -96,7 +96,10 @@ class Node:
         call_soon = asyncio.get_running_loop().call_soon_threadsafe
         self.directory: LogDirectory = self._opened.directory
         self.append_clock = AppendClock(
-            self._opened.clock_floor, world.clock.wall_ms(), world.clock.monotonic_ms()
+            self._opened.clock_floor,
+            world.clock.wall_ms(),
+            world.clock.monotonic_ms(),
+            reserved=self._opened.clock_reserved,
         )
         self.writer = DiskWriter(
             self.directory,

@@ -60,7 +60,9 @@ def test_append_times_cannot_fall(steps: list[tuple[int, int]]) -> None:
     With the append clock between, a lookup by append time is a search over sorted times.
     """
     wall, monotonic = 1_700_000_000_000, 0
-    clock = AppendClock(AppendTimeMs(0), WallMs(wall), MonotonicMs(monotonic))
+    clock = AppendClock(
+        AppendTimeMs(0), WallMs(wall), MonotonicMs(monotonic), reserved=AppendTimeMs(0)
+    )
     batches = []
     for passed_ms, set_by in steps:
         monotonic += passed_ms

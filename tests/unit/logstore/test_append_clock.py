@@ -25,7 +25,8 @@ class World:
         self.clock = self.started()
 
     def started(self) -> AppendClock:
-        return AppendClock(AppendTimeMs(self.floor), WallMs(self.wall), MonotonicMs(self.monotonic))
+        floor = AppendTimeMs(self.floor)
+        return AppendClock(floor, WallMs(self.wall), MonotonicMs(self.monotonic), reserved=floor)
 
     def after(self, passed_ms: int, *, wall_by: int | None = None) -> AppendTimeMs:
         """Let time pass, the wall clock by as much or by something else, and read."""

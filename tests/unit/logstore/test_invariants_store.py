@@ -45,7 +45,7 @@ def finish_round(directory: LogDirectory) -> None:
 
 
 def test_append_times_never_fall() -> None:
-    clock = AppendClock(AppendTimeMs(START), WallMs(START), NOW)
+    clock = AppendClock(AppendTimeMs(START), WallMs(START), NOW, reserved=AppendTimeMs(START))
     clock._last = AppendTimeMs(START + 10_000)
     with pytest.raises(AssertionError, match="APPEND_TIME_NEVER_FALLS"):
         clock.read(NOW, WallMs(START))

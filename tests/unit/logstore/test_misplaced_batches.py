@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from api.sim.disk import SimDisk
+from logstore import read_plan
 from logstore.batch import encode_batch
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
@@ -75,8 +76,13 @@ def reopened(disk: SimDisk) -> LogDirectory:
     return opened(disk).directory
 
 
+@pytest.mark.parametrize("slack_bytes", [SLACK_BYTES, 0])
 @pytest.mark.parametrize("index", ["is there", "is made again"])
-def test_no_reader_gets_what_belongs_elsewhere(index: str) -> None:
+def test_no_reader_gets_what_belongs_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, index: str, slack_bytes: int
+) -> None:
+    """Without slack a batch is read by itself, and only those before it tell where it belongs."""
+    monkeypatch.setattr(read_plan, "SLACK_BYTES", slack_bytes)
     disk, batches = filled()
     if index == "is made again":
         disk.unlink(name(INDEX))
@@ -99,8 +105,12 @@ def test_no_reader_gets_what_belongs_elsewhere(index: str) -> None:
     assert refused
 
 
-def test_a_reader_in_the_middle_is_not_given_a_neighbour() -> None:
+@pytest.mark.parametrize("slack_bytes", [SLACK_BYTES, 0])
+def test_a_reader_in_the_middle_is_not_given_a_neighbour(
+    monkeypatch: pytest.MonkeyPatch, slack_bytes: int
+) -> None:
     """The first batch of a block says the offset of the second, for which somebody asks."""
+    monkeypatch.setattr(read_plan, "SLACK_BYTES", slack_bytes)
     disk, batches = filled()
     starts = [sum(map(len, batches[:number])) for number in range(RECORDS)]
     for number in range(0, RECORDS - 1, 2):

@@ -201,6 +201,30 @@ def test_a_clean_stop_gives_back_what_was_reserved_of_the_clock_and_a_crash_does
     checkpoint(directory)
     directory.mark_clean(AppendTimeMs(TIME + 300))
     disk.kill()
-    assert opened(disk).clock_floor == TIME + 300
+    after_stop = opened(disk)
+    assert (after_stop.clock_floor, after_stop.clock_reserved) == (TIME + 300, TIME + 2_000)
     disk.kill()
-    assert opened(disk).clock_floor == TIME + 2_000
+    after_crash = opened(disk)
+    assert after_crash.clock_floor == after_crash.clock_reserved == TIME + 2_000
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_a_clean_stop_says_no_time_reserved_that_a_crash_would_forget(checkpointed: bool) -> None:
+    """The clock may have been read far above what was reserved, and the mark is there once."""
+    disk = SimDisk()
+    directory = opened(disk).directory
+    append(directory.create(pid(0), PartitionSettings()), time=TIME)
+    settle(directory)
+    checkpoint(directory)
+    directory.mark_clean(AppendTimeMs(TIME + 60_000))
+    disk.kill()
+    second = opened(disk)
+    assert second.clock_floor == TIME + 60_000
+    told = second.clock_reserved
+    assert told < second.clock_floor
+    if checkpointed:
+        append(second.directory.partitions[pid(0)], time=TIME + 60_010)
+        settle(second.directory)
+        checkpoint(second.directory)
+    disk.kill()
+    assert opened(disk).clock_floor >= (TIME + 60_000 if checkpointed else told)

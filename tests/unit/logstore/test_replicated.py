@@ -179,7 +179,7 @@ def test_a_crash_while_a_log_begins_anew_leaves_the_old_one_or_nothing() -> None
 
 
 def test_a_clock_reads_no_less_than_it_was_told_and_leans_back() -> None:
-    clock = AppendClock(AppendTimeMs(0), WallMs(10_000), MonotonicMs(0))
+    clock = AppendClock(AppendTimeMs(0), WallMs(10_000), MonotonicMs(0), reserved=AppendTimeMs(0))
     clock.not_below(AppendTimeMs(12_345))
     assert clock.read(MonotonicMs(0), WallMs(10_000)) == 12_340
     assert clock.closed_time(AppendTimeMs(12_340)) == clock.reserved_until == 0

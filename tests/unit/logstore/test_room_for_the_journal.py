@@ -1,0 +1,98 @@
+"""P48: a journal file is made only where there is room for it, and appends leave that room."""
+
+import errno
+from dataclasses import replace
+
+import pytest
+
+from api.sim.disk import SimDisk
+from api.sim.faults import Fault, Operation
+from logstore.checkpoint_planner import SPARE_AGAIN_MS
+from logstore.journal import LEAST_FILES
+from logstore.log_directory import LogDirectory
+from logstore.paths import JOURNAL
+from logstore.settings import GIB, KIB, PartitionSettings
+from model.errors import ErrorCode, RequestError
+from model.ids import MonotonicMs
+from tests.unit.logstore.test_log_directory import (
+    NOW,
+    SMALL,
+    append,
+    checkpoint,
+    opened,
+    pid,
+    read,
+    settle,
+)
+
+JOURNAL_FILE = 64 * KIB
+SETTINGS = replace(
+    SMALL,
+    journal_file_bytes=JOURNAL_FILE,
+    journal_files_max=8,
+    checkpoint_bytes=48 * KIB,
+    reserve_bytes=GIB,
+    reserve_percent=5,
+)
+RECORD = 4 * KIB
+
+
+def fill(directory: LogDirectory) -> int:
+    """Append until the disk is said to be full; return how many records were taken."""
+    log = directory.partitions[pid(0)]
+    for number in range(1_000):
+        try:
+            directory.accepts(RECORD)
+        except RequestError as refused:
+            assert refused.code is ErrorCode.DISK_FULL
+            return number
+        append(log, RECORD - 100)
+        settle(directory)
+        if directory.checkpoint_due(NOW):
+            checkpoint(directory, everything=False)
+        directory.poll_free()
+    raise AssertionError("the disk is never full")
+
+
+@pytest.mark.parametrize("more", range(0, 64, 9))
+@pytest.mark.parametrize("files", [2, 3, 5, 9])
+def test_a_disk_fills_up_to_its_reserve_and_the_directory_lives(files: int, more: int) -> None:
+    """The reserve is less than one journal file, wherever the line is met."""
+    disk = SimDisk(capacity_bytes=files * JOURNAL_FILE + more * KIB)
+    directory = opened(disk, SETTINGS).directory
+    directory.create(pid(0), PartitionSettings(segment_bytes=1 << 22))
+    settle(directory)
+    checkpoint(directory)
+    taken = fill(directory)
+    assert disk.free_bytes() >= disk.total_bytes() // 20
+    settle(directory)
+    checkpoint(directory)
+    for offset in range(taken):
+        assert read(directory.partitions[pid(0)], offset, 1).next_offset == offset + 1
+    directory.create(pid(1), PartitionSettings())
+    settle(directory)
+    disk.kill()
+    assert opened(disk, SETTINGS).directory.partitions[pid(0)].log_end == taken
+
+
+def test_room_that_is_not_there_after_all_ends_no_node() -> None:
+    """A quota, or somebody else, was faster than the look at the free space."""
+    disk = SimDisk()
+    directory = opened(disk, SETTINGS).directory
+    log = directory.create(pid(0), PartitionSettings(segment_bytes=1 << 22))
+    settle(directory)
+    checkpoint(directory)
+    second = f"{JOURNAL}/00000002.wal"
+    disk.faults.add(Fault(Operation.WRITE, second, errno.ENOSPC))
+    while not directory.checkpoint_due(NOW):
+        append(log, RECORD)
+        settle(directory)
+    checkpoint(directory, everything=False)
+    assert second not in disk.platter.image().files
+    assert len(disk.list(JOURNAL)) == LEAST_FILES - 1
+    assert not directory.checkpoint_due(NOW), "not at once again"
+    later = MonotonicMs(NOW + SPARE_AGAIN_MS)
+    job = directory.take_checkpoint(later)
+    assert job is not None
+    directory.finish_checkpoint(directory.run_checkpoint(job))
+    assert len(disk.list(JOURNAL)) == LEAST_FILES
