@@ -60,6 +60,11 @@ def repair(
         newest = TimesRow(row.offset, max(newest.leader_epoch, row.leader_epoch), row.append_time)
         times.append(*newest)
     last = Offset(end - 1)
+    if not len(times) and times.base_offset <= last:
+        # Neither a row nor a batch can be read: there are two times, or one.
+        time = floor if times.base_offset < last else rows.ceiling
+        newest = TimesRow(times.base_offset, LeaderEpoch(0), time)
+        times.append(*newest)
     if newest.append_time < rows.ceiling and newest.offset < last:
         times.append(last, newest.leader_epoch, rows.ceiling)
     return Repaired(

@@ -215,6 +215,9 @@ def _check_times(disk: Disk, directory: str, segment: SegmentRow, *, check: Part
         return
     for number in decoded.damaged:
         check.faults.append(Finding(name, 24 * (number + 1), 24, "row damaged or out of order"))
+    lost = segment.times_bytes - len(file)
+    if lost > 0:
+        check.faults.append(Finding(name, len(file), lost, "the file ends: append times are lost"))
 
 
 def _check_index(disk: Disk, directory: str, segment: SegmentRow, *, check: PartitionCheck) -> None:

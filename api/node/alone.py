@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from api.node.lone_metadata import check_is_there, check_reaches
+from api.node.lone_metadata import check_reaches
 from api.node.opening import remember
 from api.node.world import World
 from api.settings import NodeSettings
@@ -53,7 +53,6 @@ class Alone:
             rand=world.rand,
             run_blocking=self._metadata.run,
         )
-        await self._metadata.run(partial(check_is_there, world.disk, identity))
         me = Voter(identity.node, identity.directory)
         quorum = self._quorum = await RaftQuorum.open(
             doors, settings.cluster, me=me, voters=(me,), defaults=settings.topic_defaults

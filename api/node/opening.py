@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from api.node.lone_metadata import check_is_there
 from api.node.world import World
 from api.settings import NodeSettings
 from logstore.identity import UUID_BYTES, Identity
@@ -27,7 +28,10 @@ def open_directory(settings: NodeSettings, world: World) -> Opened:
         DirectoryRefused: in use, another's, damaged, or of a newer format: nothing was changed.
         StorageFailed: the disk refused.
     """
-    cluster_id = settings.cluster.id or _known_cluster(world.disk)
+    known = _known(world.disk)
+    if known is not None and not settings.cluster.seed_list:  # before anything is changed
+        check_is_there(world.disk, known)
+    cluster_id = settings.cluster.id or (known.cluster_id if known is not None else None)
     wanted = Identity(
         world.rand.randbytes(UUID_BYTES),
         cluster_id or world.rand.randbytes(CLUSTER_ID_BYTES).hex(),
@@ -50,8 +54,8 @@ def remember(disk: Disk, identity: Identity) -> None:
     disk.sync_directory("")
 
 
-def _known_cluster(disk: Disk) -> str | None:
-    """Return the cluster that the directory belongs to; None: it is empty, or cannot be read."""
+def _known(disk: Disk) -> Identity | None:
+    """Return whose the directory is; None: it is empty, or cannot be read."""
     try:
         file = read_file(disk, IDENTITY)
     except OSError as error:
@@ -59,6 +63,6 @@ def _known_cluster(disk: Disk) -> str | None:
     if file is None:
         return None
     try:
-        return decode_identity(file).cluster_id
+        return decode_identity(file)
     except MalformedError:
         return None  # opening refuses the directory, and says why

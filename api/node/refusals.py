@@ -71,7 +71,7 @@ def _directory_hint(error: DirectoryRefused, data_dir: str) -> str:
         case DirectoryExit.NEWER_FORMAT:
             return "start the newer Tidelog that wrote it; this one has changed nothing"
         case DirectoryExit.FAILED:
-            return f"nothing was changed; look closer with: tidelog verify {data_dir}"
+            return f"no record was changed; look closer with: tidelog verify {data_dir}"
 
 
 def exposure(settings: NodeSettings) -> Refusal | None:

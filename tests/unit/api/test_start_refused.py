@@ -51,7 +51,7 @@ async def two_lives() -> tuple[Image, Image]:
     return first, second
 
 
-async def refused_with(files: Mapping[str, bytes], like: Image) -> str:
+async def refused_with(files: Mapping[str, bytes], like: Image, *, unchanged: bool = False) -> str:
     """Start a node on these files, twice: it refuses both times, and says the same."""
     disk, said = SimDisk(Image(files, like.directories)), []
     for _ in range(2):
@@ -61,6 +61,7 @@ async def refused_with(files: Mapping[str, bytes], like: Image) -> str:
         assert refused.value.exit_code is DirectoryExit.FAILED
         said.append(refused.value.detail)
         disk.kill()
+        assert not unchanged or disk.platter.image().files == files
     assert said[0] == said[1]
     return said[0]
 
@@ -69,7 +70,8 @@ async def refused_with(files: Mapping[str, bytes], like: Image) -> str:
 async def test_lost_metadata_are_not_taken_for_a_directory_without_topics(gone: str) -> None:
     _, whole = await two_lives()
     assert any(name.startswith("metadata/0") for name in whole.files)
-    said = await refused_with(without(whole.files, gone), whole)
+    files = without(whole.files, gone)
+    said = await refused_with(files, whole, unchanged=True)
     assert said.startswith("metadata/ has neither log nor snapshot, yet identity remembers")
     assert "restore the data directory from a copy" in said
 

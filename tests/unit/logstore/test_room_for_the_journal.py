@@ -13,7 +13,7 @@ from logstore.log_directory import LogDirectory
 from logstore.paths import JOURNAL
 from logstore.settings import GIB, KIB, PartitionSettings
 from model.errors import ErrorCode, RequestError
-from model.ids import MonotonicMs
+from model.ids import MonotonicMs, Position
 from tests.unit.logstore.test_log_directory import (
     NOW,
     SMALL,
@@ -73,6 +73,26 @@ def test_a_disk_fills_up_to_its_reserve_and_the_directory_lives(files: int, more
     settle(directory)
     disk.kill()
     assert opened(disk, SETTINGS).directory.partitions[pid(0)].log_end == taken
+
+
+@pytest.mark.parametrize(("room", "makes"), [(JOURNAL_FILE - 1, False), (JOURNAL_FILE, True)])
+def test_further_files_are_made_above_the_reserve_alone(room: int, makes: bool) -> None:
+    settings = replace(SETTINGS, checkpoint_bytes=1 << 30)  # nothing is freed meanwhile
+    disk = SimDisk(capacity_bytes=40 * JOURNAL_FILE)
+    directory = opened(disk, settings).directory
+    log = directory.create(pid(0), PartitionSettings(segment_bytes=1 << 22))
+    while len(disk.list(JOURNAL)) < LEAST_FILES or not directory.checkpoint_due(NOW):
+        append(log, RECORD - 100)
+        settle(directory)
+        if len(disk.list(JOURNAL)) < LEAST_FILES and directory.checkpoint_due(NOW):
+            checkpoint(directory, everything=False)
+    others = disk.open("others", create=True)
+    reserve = disk.total_bytes() // 20
+    others.pwrite([bytes(disk.free_bytes() - reserve - room)], Position(0))
+    directory.poll_free()
+    assert directory.checkpoint_due(NOW) == makes
+    checkpoint(directory, everything=False)
+    assert len(disk.list(JOURNAL)) == LEAST_FILES + makes
 
 
 def test_room_that_is_not_there_after_all_ends_no_node() -> None:

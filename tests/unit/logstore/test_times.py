@@ -214,6 +214,18 @@ def test_a_lost_head_loses_all_and_is_guessed_from_the_batches() -> None:
     assert repaired[1:] == (3, 50, 52)
 
 
+@pytest.mark.parametrize(("end", "times"), [(51, [500]), (53, [100, 500])])
+def test_a_segment_of_which_nothing_can_be_read_has_its_two_times(
+    end: int, times: list[int]
+) -> None:
+    nothing = DecodedTimes(Times(BASE), (0,), 0)
+    floor, ceiling = AppendTimeMs(100), AppendTimeMs(500)
+    repaired = repair(nothing, iter(()), floor=floor, ceiling=ceiling, end=Offset(end))
+    assert [one.append_time for one in repaired.times.rows()] == times
+    assert repaired.times.at(BASE).append_time == times[0]
+    assert repaired.times.first_at_or_after(500) == end - 1
+
+
 @pytest.mark.parametrize("lost", [(), (1,), (3,), (1, 3), (0, 1, 2, 3)])
 def test_rows_reach_the_last_append_time_where_batches_end_in_damage(lost: tuple[int, ...]) -> None:
     batches = [(50, 1, 100, 95), (53, 1, 110, 95)]  # what lies behind them cannot be read

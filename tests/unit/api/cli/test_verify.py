@@ -116,6 +116,18 @@ def test_metadata_that_a_start_would_miss_are_missed(
     assert (code, said in err) == (11, True), err
 
 
+def test_append_times_that_a_file_has_lost_are_a_fault(tmp_path: Path) -> None:
+    directory = written(tmp_path / "d", clean=True)
+    name = largest(directory, "*.times")
+    size = name.stat().st_size
+    with name.open("r+b") as file:
+        file.truncate(size - 10)
+    code, found, errors = verified(directory)
+    assert (code, found["sound"]) == (1, False)
+    (error,) = errors
+    assert str(error["text"]).endswith("the file ends: append times are lost")
+
+
 def test_a_torn_tail_is_told_as_a_cut(tmp_path: Path) -> None:
     directory = written(tmp_path / "d", clean=False)
     log = largest(directory / "partitions", "*.log")
