@@ -31,7 +31,7 @@ from api.kafka.request import Api, Request
 from api.kafka.schema import ITEMS_MAX
 from model.errors import ErrorCode, MalformedError, RequestError
 from model.ids import TopicId
-from model.record import COMPRESSION_MASK, COVERED_FROM
+from model.record import COMPRESSION_MASK, COVERED_FROM, TRANSACTIONAL
 
 if TYPE_CHECKING:
     from api.kafka.broker_port import BrokerPort
@@ -217,7 +217,7 @@ class _Producing:
             return KafkaOnly.INVALID_REQUIRED_ACKS
         if version < SERVED_FROM:
             return RequestError(ErrorCode.NOT_IMPLEMENTED, f"Produce v{version}: send v3 or newer")
-        if self._body.transactional:
+        if self._body.transactional or (records and is_transactional(records)):
             return RequestError(ErrorCode.NOT_IMPLEMENTED, "this node has no transactions yet")
         if not records:
             return RequestError(ErrorCode.INVALID_REQUEST, "a partition was sent without records")
@@ -253,6 +253,11 @@ class _Producing:
         if self._acks is not Acks.NONE:
             version = self._request.version
             self._request.respond(write_response(version, self._body.topics, self._rows))
+
+
+def is_transactional(batch: memoryview) -> bool:
+    """Tell whether a batch says that it is part of a transaction."""
+    return len(batch) > COVERED_FROM + 1 and bool(batch[COVERED_FROM + 1] & TRANSACTIONAL)
 
 
 def is_zstd(batch: memoryview) -> bool:

@@ -176,6 +176,7 @@ def batches(records: bytes) -> list[bytes]:
         (13, {"topic_id": b"x" * 16}, 100),
         (9, {"acks": 2}, 21),
         (9, {"transactional_id": "t"}, 35),
+        (9, {"records": batch(b"a")[:22] + b"\x10" + batch(b"a")[23:]}, 35),
         (9, {"records": None}, 42),
         (9, {"records": b""}, 42),
         (9, {"records": b"\0" * 80}, 87),
