@@ -25,7 +25,7 @@ from model.ids import AppendTimeMs, PartitionId
 from model.principal import Principal
 
 AGAIN_MS: Final = 100
-"""Until leaders are asked again that could not answer."""
+"""Until leaders are asked again that could not answer, or know of less than the reader does."""
 IDLE_MS: Final = 10
 """Until they are asked again that had nothing: a replica here may be behind for long."""
 PASSING: Final = frozenset(
@@ -116,16 +116,17 @@ class ReadAnywhere(ReadOn):
             )
             found.update(zip(here, read, strict=True))
         told = await remote.read(principal, list(away.values()), max_bytes=max_bytes)
-        passed = False
+        later = False
         for (slot, place), one in zip(away.items(), told, strict=True):
             found[slot] = one
             if isinstance(one, RequestError) and passing(one).code in PASSING:
                 found[slot] = _nothing(place)
-                passed = True
+                later = True
             elif isinstance(one, Step):
                 self._note(one)
+                later |= one.high_watermark < place.offset
         if not any(map(_tells_something, found.values())):
-            await pause(self._node.clock, AGAIN_MS if passed else IDLE_MS)
+            await pause(self._node.clock, AGAIN_MS if later else IDLE_MS)
         return [found[slot] for slot in range(len(places))]
 
     def _note(self, step: Step) -> None:

@@ -9,7 +9,7 @@ from api.broker.read_on import Diverged, Step
 from api.broker.subscribe import Bounds
 from consumer_groups.native.credits import Credits
 from consumer_groups.records import Owned
-from model.ids import PartitionId
+from model.ids import LeaderEpoch, PartitionId
 from model.record import COMPRESSION_MASK
 
 ENVELOPE_BYTES: Final = 32
@@ -26,6 +26,8 @@ class Held:
     bounds: Bounds
     fresh: bool = True
     """Nothing was read since it stands there: gap and divergence show at the first read."""
+    read_in: LeaderEpoch | None = None
+    """In which leadership this node served when it was read last; None: it did not."""
     paused: bool = False
     stands_still: bool = False
     """It delivers nothing until its reader says where to go on, or until that place is found."""
@@ -43,8 +45,22 @@ class Held:
 
     @property
     def has_news(self) -> bool:
-        """Whether a read would show something."""
-        return self.fresh or self.bounds.start != self.bounds.end
+        """Whether a read would show something.
+
+        It may stand above all that is committed as far as is known here: it has read elsewhere.
+        Where this node serves, nothing comes before the mark passes its place, which `watch` tells,
+        or another leadership begins. Else the leader may know more than this node: it is asked.
+        """
+        partition, start, end = self.bounds.partition, self.bounds.start, self.bounds.end
+        if self.fresh or start <= end:
+            return self.fresh or start < end
+        return not partition.serves or partition.leader_epoch != self.read_in
+
+    @property
+    def serving_epoch(self) -> LeaderEpoch | None:
+        """In which leadership this node serves now; None: it does not."""
+        partition = self.bounds.partition
+        return partition.leader_epoch if partition.serves else None
 
 
 class Spent(NamedTuple):

@@ -267,6 +267,7 @@ class ConsumeSession:
         if not reading:
             return [], []
         size = min(STEP_BYTES, self._credit.size_bytes)
+        epochs = [held.serving_epoch for held in reading]
         read = await self._doors.read_on(
             self._principal,
             [_from(held.bounds, size) for held in reading],
@@ -276,10 +277,10 @@ class ConsumeSession:
         )
         events: list[Event] = []
         steps: list[tuple[Held, Step]] = []
-        for held, found in zip(reading, read, strict=True):
+        for held, epoch, found in zip(reading, epochs, read, strict=True):
             if not (self._places.has(held) and held.delivers):
                 continue  # given back, paused or sent elsewhere while it was read
-            held.fresh = False
+            held.fresh, held.read_in = False, epoch
             if isinstance(found, Step):
                 if found.batches or found.next_offset > held.bounds.start:
                     steps.append((held, found))
@@ -304,14 +305,14 @@ class ConsumeSession:
     async def _rest(self) -> None:
         """Wait until something has changed, or it is time for a sign of life."""
         watched: list[Bounds] = []
+        if self._reminder is None and not self._owes_sign:  # also for who asks on and on in vain
+            due = MonotonicMs(self._told_at + HEARTBEAT_MS)
+            self._reminder = self._doors.remind(due, self._sign_is_due)
         if self._credit.may_send() and not self._said.leaving:
             held = [one for one in self._places.every() if one.delivers]
             if any(one.has_news for one in held):
                 return
             watched = [one.bounds for one in held]
-        if self._reminder is None and not self._owes_sign:
-            due = MonotonicMs(self._told_at + HEARTBEAT_MS)
-            self._reminder = self._doors.remind(due, self._sign_is_due)
         for place in watched:
             place.partition.watch(place.start, self._wake)
         try:
