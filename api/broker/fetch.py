@@ -19,6 +19,7 @@ from typing import Final, NamedTuple, TypeAlias
 from api.broker.context import BrokerContext
 from api.broker.fetch_refusals import check_epoch, deleted, out_of_range
 from api.broker.memory import MemoryBudget
+from api.broker.reach import reach_of
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.partition_log import ReadPlan, ReadResult
 from model.errors import RequestError
@@ -328,9 +329,8 @@ class _Running:
         check_epoch(partition, want.leader_epoch)
         partition.check_serves()
         mark = partition.high_watermark
-        # Above the mark may be who has read at the leader before, which knew of more that is
-        # committed than this one does yet: there is nothing to give, and nothing wrong.
-        if not partition.log_start <= want.offset <= max(mark, partition.log.log_end):
+        # A leader of a later epoch may have told of more: there is nothing to give, nothing wrong.
+        if not partition.log_start <= want.offset <= reach_of(partition):
             raise out_of_range(partition, want.offset)
         if want.offset >= mark or (max_bytes <= 0 and not first):
             return _fetched(partition, want.offset, None)

@@ -10,6 +10,7 @@ from api.broker.every_partition import EveryPartition
 from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
 from api.broker.place import Latest
+from api.broker.reach import reach_of
 from api.broker.readable import Readable
 from api.broker.resolve import Resolve
 from consumer_groups.records import GroupEpoch, Owned
@@ -127,7 +128,7 @@ class GroupCommits:
         since_epoch = None if meant is None else NEVER
         if hold is not None:
             since_epoch = hold.since_epoch
-        end = self.partitions.end_of(partition)
+        end = max(self.partitions.end_of(partition), reach_of(partition))
         if not partition.serves:
             end = max(end, claimed.get(partition.id, end))
         if cursor.offset > end:

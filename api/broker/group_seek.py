@@ -340,7 +340,7 @@ def _stand(
         return log
     wanted, epoch = standing[partition.id]
     try:
-        after = held_within(partition, wanted, start=log.log_start, end=log.high_watermark)
+        after = held_within(partition, wanted, start=log.log_start, mark=log.high_watermark)
     except RequestError as beyond:
         return beyond
     same = after == wanted

@@ -18,7 +18,10 @@ class Latest:
 
 @dataclass(frozen=True, slots=True)
 class AtOffset:
-    """An offset; below the log start it means the log start, and the answer says truncated."""
+    """An offset; below the log start it means the log start, and the answer says truncated.
+
+    It may lie above what is known to be committed, within its leader's log: who reads there waits.
+    """
 
     offset: int
 

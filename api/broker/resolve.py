@@ -15,6 +15,7 @@ from api.broker.place import (
     MaxTimestamp,
     Place,
 )
+from api.broker.reach import reach_of
 from api.broker.readable import Readable
 from api.broker.search import Searches
 from cluster.shell.hosted_partition import HostedPartition
@@ -110,7 +111,7 @@ class Resolve:
                 cut = end - offsets < start and start > 0
                 return self._answer(partition, max(Offset(end - offsets), start), truncated=cut)
             case AtOffset(offset):
-                found = held_within(partition, offset, start=start, end=end)
+                found = held_within(partition, offset, start=start, mark=end)
                 return self._answer(partition, found, truncated=offset < start)
             case _:
                 raise _negative(place)
@@ -151,14 +152,18 @@ class Resolve:
         )
 
 
-def held_within(partition: Readable, offset: int, *, start: Offset, end: Offset) -> Offset:
+def held_within(partition: Readable, offset: int, *, start: Offset, mark: Offset) -> Offset:
     """Return an offset, or the log start where it lies below that.
+
+    `start`, `mark`: what the leader says; an offset may lie above its mark, where others may have
+    been told of more (`reach_of`).
 
     Raises:
         RequestError: OFFSET_OUT_OF_RANGE, it lies beyond the end; INVALID_REQUEST, below zero.
     """
     if offset < 0:
         raise _negative(AtOffset(offset))
+    end = max(mark, reach_of(partition))
     if offset > end:
         raise RequestError(
             ErrorCode.OFFSET_OUT_OF_RANGE,
@@ -168,7 +173,7 @@ def held_within(partition: Readable, offset: int, *, start: Offset, end: Offset)
             partition=str(partition.number),
             offset=str(offset),
             log_start_offset=str(start),
-            high_watermark=str(end),
+            high_watermark=str(mark),
         )
     return max(Offset(offset), start)
 

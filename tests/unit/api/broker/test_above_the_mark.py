@@ -11,14 +11,27 @@ from typing import Any, cast
 import pytest
 
 from api.broker.anywhere import AGAIN_MS
-from api.broker.consume_events import Assigned, Heartbeat, Joined, Rejoin, Stand
+from api.broker.consume_events import (
+    Assigned,
+    Committed,
+    CommitTo,
+    Heartbeat,
+    Joined,
+    Rejoin,
+    Stand,
+)
 from api.broker.consume_places import Held
 from api.broker.consume_session import HEARTBEAT_MS
 from api.broker.fetch import Fetch, Fetched, Want
+from api.broker.group_commits import NamedCursor
+from api.broker.group_seek import SeekGroup, ToCursors, ToPlace
+from api.broker.place import AtOffset
+from api.broker.reach import reach_of
 from api.broker.read_on import Read, ReadFrom, Step
 from api.broker.subscribe import Bounds, CaughtUp, Opened, Subscription
 from cluster.shell.hosted_partition import HostedPartition
 from consumer_groups.records import GroupEpoch
+from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, LeaderEpoch, Offset
 from model.principal import ANONYMOUS, Principal
 from tests.broker_node import BrokerNode, batch_of, broker_node
@@ -27,7 +40,7 @@ from tests.group_state import until
 from tests.unit.api.broker.test_anywhere import END, Remote, outside, reads_by
 from tests.unit.api.broker.test_consume_sessions import BILLING, Stream, listening
 
-MARK, PLACE = Offset(2), Offset(3)
+MARK, PLACE, BEYOND = Offset(2), Offset(3), Offset(4)
 
 
 async def behind(node: BrokerNode) -> HostedPartition:
@@ -195,3 +208,59 @@ async def passes(node: BrokerNode, ms: int) -> None:
 def moved_to(stream: Stream) -> int:
     steps = [one for event in stream.events if isinstance(event, list) for one in event]
     return max(int(step.next_offset) for step in steps if isinstance(step, Step))
+
+
+async def test_what_was_read_above_the_mark_may_be_committed() -> None:
+    """By a member, and in a group's name from outside; but nothing beyond the log."""
+    async with broker_node() as node, asyncio.timeout(20):
+        orders = await node.create("orders")
+        async with listening(node) as stream:
+            await stream.first(Assigned)
+            await node.produce(orders, batch_of([b"a", b"b", b"c"]))
+            orders._mark = MARK
+            await stream.session.act(CommitTo(1, [NamedCursor("orders", 0, PLACE)]))
+            assert (await stream.first(Committed)).results == [None]
+            await stream.session.act(CommitTo(2, [NamedCursor("orders", 0, BEYOND)]))
+            (beyond,) = (await stream.first(Committed)).results
+            assert beyond is not None and beyond.code is ErrorCode.OFFSET_OUT_OF_RANGE
+        assert await outside(node, "other", "orders", offset=PLACE) == [None]
+        (row,) = await outside(node, "other", "orders", offset=BEYOND)
+        assert row is not None and row.code is ErrorCode.OFFSET_OUT_OF_RANGE
+
+
+async def test_it_is_a_place_for_readers_too() -> None:
+    async with broker_node() as node:
+        orders = await behind(node)
+        found = await node.broker.resolve(ANONYMOUS, orders, AtOffset(PLACE))
+        assert (found.offset, found.high_watermark, found.truncated) == (PLACE, MARK, False)
+        with pytest.raises(RequestError, match=f"beyond the end, {PLACE}") as refusal:
+            await node.broker.resolve(ANONYMOUS, orders, AtOffset(BEYOND))
+        assert refusal.value.code is ErrorCode.OFFSET_OUT_OF_RANGE
+        assert refusal.value.metadata["high_watermark"] == str(MARK)
+
+
+@pytest.mark.parametrize("by_cursor", [False, True])
+async def test_and_for_groups(*, by_cursor: bool) -> None:
+    async with broker_node() as node:
+        orders = await behind(node)
+        cursors = [NamedCursor("orders", 0, PLACE)]
+        target = ToCursors(cursors) if by_cursor else ToPlace(AtOffset(PLACE))
+        named = None if by_cursor else [orders]
+        sought = await node.broker.group_seek(
+            ANONYMOUS, SeekGroup(group=BILLING, target=target, partitions=named)
+        )
+        ((_, row, error),) = sought.changes
+        assert error is None
+        assert row is not None and row.after == PLACE
+
+
+async def test_who_only_follows_does_not_vouch_for_its_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What it holds above the mark may be cut off; its leader knows more."""
+    async with broker_node() as node:
+        orders = await behind(node)
+        assert reach_of(orders) == PLACE
+        with monkeypatch.context() as known:
+            known.setattr(HostedPartition, "leads", False)
+            assert reach_of(orders) == MARK

@@ -111,7 +111,7 @@ async def test_an_offset_outside_the_log_is_refused_with_both_ends(offset: int) 
 async def test_who_was_told_of_more_than_is_known_here_waits_and_is_not_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A leader's mark may lie below what the one before it had told readers."""
+    """A leader may be deposed and not know it: one of a later epoch has told them of more."""
     async with broker_node() as node:
         orders = await node.create("orders")
         await node.produce(orders, batch_of([b"a", b"b", b"c"]))
