@@ -53,6 +53,7 @@ class Consume:
             opening, member = await self._member(principal, opening, stream)
         session = ConsumeSession(self.doors, principal, opening=opening, member=member)
         self.doors.members.attach(session, member)
+        self.doors.members.at_join.note(opening.group, member.member_id, opening.at_join)
         return session
 
     async def _member(
@@ -60,10 +61,13 @@ class Consume:
     ) -> tuple[Opening, MemberView]:
         """Return the member, and what it has said, with where its start lies by now.
 
-        Who resumes has heard before that it is a member: its start was committed with its join.
+        Who resumes has heard before that it is a member: its start was committed with its join, but
+        for what others had then, and begins where it lay then.
         """
         if opening.rejoin is not None:
-            return opening, await self._resume(opening, opening.rejoin, stream)
+            member = await self._resume(opening, opening.rejoin, stream)
+            at_join = self.doors.members.at_join.of(opening.group, member.member_id)
+            return replace(opening, at_join=at_join), member
         self.doors.state.check_led(opening.group)  # else all that is looked up is so in vain
         at_join = await self.doors.starts.at_join(principal, opening)
         opening = replace(opening, at_join=at_join)

@@ -53,7 +53,7 @@ class Opening:
     start: Place = field(default_factory=Earliest)
     """Where nothing is committed."""
     at_join: Mapping[PartitionId, Offset] = field(default_factory=dict)
-    """Where that lay when it joined, if it is counted from the end."""
+    """Where that lay when it joined, if it is counted from the end; also of one that resumes."""
     records: int = 0
     """First credit."""
     size_bytes: int = 0

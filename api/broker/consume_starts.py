@@ -6,7 +6,9 @@ now or later, begins there, and nothing is skipped or comes from before the grou
 
 A start that is counted from the end is looked up before a member joins, in all topics, and
 committed with its join: what is appended once it has heard that it is a member is not skipped,
-whenever it gets a partition. What was not there then begins at its beginning.
+whenever it gets a partition, also after it has resumed. What was not there then begins at its
+beginning; so does, where another node has become the coordinator, what somebody else had when it
+joined (`starts_at_join`).
 """
 
 import asyncio

@@ -17,6 +17,7 @@ from api.broker.context import BrokerContext
 from api.broker.coordinator_moved import coordinator_moved
 from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
+from api.broker.starts_at_join import StartsAtJoin
 from cluster.state_partition.layout import partition_of
 from consumer_groups.deadlines import Deadlines, Due, ResumeEnded, RevokeOverdue, SessionEnded
 from consumer_groups.machine import GroupMachine
@@ -87,6 +88,7 @@ class Members:
         self._node = context
         self._state = state
         self._deadlines = Deadlines()
+        self.at_join: Final = StartsAtJoin()
         self._sessions: dict[Key, Session] = {}
         self._known: dict[GroupId, dict[MemberId, StreamNumber]] = {}
         """Every member that is watched over, with its newest stream."""
@@ -108,6 +110,7 @@ class Members:
         self._stopped = False
         self._deadlines = Deadlines()
         self._known.clear()
+        self.at_join.clear()
         self._revisions.clear()
         for number in self._state.led:
             self._began(number)
@@ -216,6 +219,7 @@ class Members:
                 session.end(coordinator_moved(group))
             for member_id in self._known.pop(group):
                 self._sessions.pop((group, member_id), None)
+                self.at_join.forget(group, member_id)
                 self._deadlines.forget(group, member_id)
             self._revisions.pop(group, None)
 
@@ -277,6 +281,7 @@ class Members:
         for gone in known.keys() - {member.member_id for member in seen.members}:
             del known[gone]
             self._sessions.pop((group, gone), None)
+            self.at_join.forget(group, gone)
             self._deadlines.forget(group, gone)
         for member in seen.members:
             if known.get(member.member_id) != member.stream:

@@ -4,13 +4,24 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
-from api.broker.consume_events import Assigned, Event, HandOver, Joined, Opening, Rejoin, Revoke
+from api.broker.consume_events import (
+    Assigned,
+    Event,
+    HandOver,
+    Joined,
+    LeaveGroup,
+    Opening,
+    Rejoin,
+    Revoke,
+)
 from api.broker.consume_session import ConsumeSession
-from api.broker.place import AtTime, BeforeLatest, Latest, Place
+from api.broker.place import AtTime, BeforeLatest, Earliest, Latest, Place
+from cluster.state_partition.layout import partition_of
 from consumer_groups.records import GroupEpoch
 from model.ids import Offset, TopicName
 from model.record import ClockKind
 from tests.broker_node import NOON, BrokerNode, batch_of, broker_node
+from tests.group_state import until
 from tests.unit.api.broker.test_consume_sessions import (
     BILLING,
     ME,
@@ -157,3 +168,61 @@ async def test_a_member_that_resumes_misses_nothing_either() -> None:
             (place,) = (await again.first(Assigned)).places
             assert place.start == 1
             assert len(await members(node)) == 1
+
+
+async def test_so_it_does_when_its_stream_breaks_before_it_is_given_that() -> None:
+    """It joined over another stream, and asked for the end as it was then."""
+    async with broker_node() as node, asyncio.timeout(20):
+        await node.create("orders", 2)
+        await append(node, "orders")
+        await append(node, "orders", number=1)
+        kept = node.broker.members.at_join
+        async with listening(node) as first:
+            await first.first(Assigned)
+            async with joined(node, ORDERS) as second, aclosing(second.events()) as events:
+                told = await anext(events)
+                assert isinstance(told, Joined)
+            await append(node, "orders")
+            await append(node, "orders", number=1)
+            claim = Rejoin(told.member_id, GroupEpoch(told.member_epoch), {}, {})
+            for _ in range(2):  # and breaks again
+                async with listening(node, rejoin=claim, start=LATEST) as again:
+                    await again.first(Joined)
+            async with listening(node, rejoin=claim, start=LATEST) as again:
+                await given_back(first)
+                (place,) = (await again.first(Assigned)).places
+                assert place.start == 1
+                assert len(kept) == 1
+                await again.session.act(LeaveGroup())
+                await until(lambda: not kept)
+
+
+async def test_where_it_lay_is_forgotten_with_the_coordinators_role() -> None:
+    async with broker_node() as node:
+        await node.create("orders")
+        members = node.broker.members
+        async with joined(node, ORDERS) as session:
+            assert members.at_join.of(BILLING, session.member_id)
+            members._ended(partition_of(BILLING))
+            assert not members.at_join
+        async with joined(node, ORDERS, start=Earliest()):
+            assert not members.at_join
+
+
+async def test_where_nobody_knows_any_more_how_it_lay_nothing_is_skipped() -> None:
+    """Another node coordinates by now, or this one began anew: more comes."""
+    async with broker_node() as node, asyncio.timeout(20):
+        await node.create("orders", 2)
+        await append(node, "orders")
+        await append(node, "orders", number=1)
+        async with listening(node) as first:
+            await first.first(Assigned)
+            async with joined(node, ORDERS) as second, aclosing(second.events()) as events:
+                told = await anext(events)
+                assert isinstance(told, Joined)
+            node.broker.members.at_join.clear()
+            claim = Rejoin(told.member_id, GroupEpoch(told.member_epoch), {}, {})
+            async with listening(node, rejoin=claim, start=LATEST) as again:
+                await given_back(first)
+                (place,) = (await again.first(Assigned)).places
+                assert place.start == 0
