@@ -1,6 +1,6 @@
 """The reserve line: appends are refused before the disk is full (P48)."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from logstore.settings import LogSettings
 from model.errors import ErrorCode, RequestError
@@ -10,10 +10,19 @@ LAST_PART: Final = 4
 """Of the reserve a fourth is for journal, checkpoints and deletions alone: they make room again."""
 
 
-class FreeSpace:
-    """What is left of the file system, as of the last look, less what was accepted since."""
+class Mark(NamedTuple):
+    """What takes no room on the disk yet, when a look at it is asked for."""
 
-    __slots__ = ("_disk", "_free", "_reserve", "_settings", "total_bytes")
+    unwritten_bytes: int
+    """Accepted by then."""
+    accepted_bytes: int
+    """In all by then: more will have been when the look is done."""
+
+
+class FreeSpace:
+    """What is left of the file system, as of the last look, less what is not written yet."""
+
+    __slots__ = ("_accepted", "_disk", "_free", "_reserve", "_settings", "total_bytes")
 
     def __init__(self, disk: Disk, settings: LogSettings) -> None:
         """Nothing is known yet: everything is accepted until the first `poll`."""
@@ -21,15 +30,24 @@ class FreeSpace:
         self._settings = settings
         self._free = 1 << 62
         self._reserve = 0
+        self._accepted = 0
         self.total_bytes = 0
         """Of the file system, as of the last look."""
 
-    def poll(self) -> None:
-        """Look. CHECKPOINTER THREAD: what is accepted meanwhile may count twice; raises OSError."""
+    def mark(self, unwritten_bytes: int) -> Mark:
+        """Return what `poll` is to be told. Loop only."""
+        return Mark(unwritten_bytes, self._accepted)
+
+    def poll(self, mark: Mark) -> None:
+        """Look. CHECKPOINTER THREAD; raises OSError.
+
+        What is written, or refused after all, since the mark counts as if it were to come.
+        """
         total = self.total_bytes = self._disk.total_bytes()
         percent = total * self._settings.reserve_percent // 100
         self._reserve = min(self._settings.reserve_bytes, percent)
-        self._free = self._disk.free_bytes()
+        free = self._disk.free_bytes()
+        self._free = free - mark.unwritten_bytes - (self._accepted - mark.accepted_bytes)
 
     def accepts(self, size_bytes: int, *, into_reserve: bool = False, journal_bytes: int) -> None:
         """Count an append, or refuse it.
@@ -51,6 +69,7 @@ class FreeSpace:
                 reserve_bytes=str(kept),
             )
         self._free = left
+        self._accepted += size_bytes
 
     def has_room(self, size_bytes: int, *, into_reserve: bool) -> bool:
         """Tell whether a file of the journal may be made now; see `accepts`."""

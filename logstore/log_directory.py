@@ -15,7 +15,7 @@ from logstore.checkpoint import encode_row
 from logstore.checkpoint_planner import CheckpointPlanner
 from logstore.checkpointer import Checkpointer
 from logstore.directory_state import DirectoryState
-from logstore.free_space import FreeSpace
+from logstore.free_space import FreeSpace, Mark
 from logstore.identity import CleanMark, Identity, encode, encode_clean
 from logstore.journal import Journal
 from logstore.partition_log import PartitionLog
@@ -108,7 +108,7 @@ class LogDirectory:
                 log = open_partition(disk, row, settings, owner=state, report=found.report)
                 state.add(log)
                 state.rows[row.partition] = encode_row(row)
-            directory.poll_free()
+            directory.poll_free(directory.mark_space())
         except OSError as error:
             name = str(error.filename or "log directory")
             raise StorageFailed(name, error.errno or 0, "open") from error
@@ -206,9 +206,13 @@ class LogDirectory:
         """Size of the file system that holds the directory, when last looked at."""
         return self._free.total_bytes
 
-    def poll_free(self) -> None:
+    def mark_space(self) -> Mark:
+        """Return what `poll_free` is to be told."""
+        return self._free.mark(self._rounds.unwritten_bytes())
+
+    def poll_free(self, mark: Mark) -> None:
         """Look at the free space. CHECKPOINTER THREAD; raises OSError."""
-        self._free.poll()
+        self._free.poll(mark)
 
     def has_unsynced(self) -> bool:
         """Tell whether a checkpoint will be due, if only time passes."""

@@ -8,7 +8,7 @@ Invariants:
     ROUND_ONE_AT_A_TIME    positions come back in the order in which rounds were taken.
 """
 
-from itertools import islice
+from itertools import chain, islice
 from typing import Final
 
 from logstore.directory_state import DirectoryState
@@ -50,6 +50,15 @@ class RoundPlanner:
     def in_flight(self) -> bool:
         """A round was taken and has not come back."""
         return self._taken is not None
+
+    def unwritten_bytes(self) -> int:
+        """Return how much of what was accepted takes no room in the files yet, or may not."""
+        state = self._state
+        waiting = [log.pending for log in (*state.dirties, *state.waiting)]
+        under_way = [part.runs for _, part in self._taken or ()]
+        filing = [runs for _, runs in self._filing]
+        runs = chain.from_iterable((*waiting, *under_way, *filing))
+        return state.unfiled_bytes + sum(run.size_bytes for run in runs)
 
     def take(self, now: MonotonicMs, *, filing_may_wait: bool) -> Round | None:
         """Return the next round; None: nothing can be written now, or is worth it.

@@ -27,7 +27,7 @@ from cluster.shell.tick import Tick
 from cluster.shell.worker import Worker
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
-from logstore.round import CheckpointJob, CheckpointResult, Round, RoundResult
+from logstore.round import CheckpointResult, Round, RoundResult
 from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, MonotonicMs
 from model.ports import Clock
@@ -104,10 +104,11 @@ class DiskWriter:
             self._tick.at_end(self._end_of_tick)
 
     def look_at_space(self) -> None:
-        """Something was refused for want of space: see whether some was freed (P48)."""
+        """See how much space there is, and whether some was freed if it was wanted (P48)."""
         if not self._looking and not self._offline:
             self._looking = True
-            self._checkpointer.submit(self._directory.poll_free, self._looked, self._fail)
+            look = partial(self._directory.poll_free, self._directory.mark_space())
+            self._checkpointer.submit(look, self._looked, self._fail)
 
     def fail(self, error: Exception) -> None:
         """Take the directory offline for an error that was met outside: a read the disk refused."""
@@ -280,20 +281,16 @@ class DiskWriter:
             self._checkpoints_done = self._checkpoints_taken
         else:
             self._checkpointing = True
-            self._checkpointer.submit(
-                lambda: self._run_checkpoint(job), self._end_checkpoint, self._fail
-            )
-
-    def _run_checkpoint(self, job: CheckpointJob) -> CheckpointResult:
-        result = self._directory.run_checkpoint(job)
-        self._directory.poll_free()
-        return result
+            run = partial(self._directory.run_checkpoint, job)
+            self._checkpointer.submit(run, self._end_checkpoint, self._fail)
 
     def _end_checkpoint(self, result: CheckpointResult) -> None:
         assert self._checkpointing, "ONE_CHECKPOINT_AT_A_TIME"
         self._checkpointing = False
         self._ended(None, self._directory.finish_checkpoint(result))
         self._checkpoints_done = self._checkpoints_taken
+        if not self._ending:
+            self.look_at_space()
         self._begin_round()
         self._tell()
 

@@ -208,7 +208,8 @@ async def test_a_full_disk_has_no_room_for_a_repair_and_ends_nothing(nodes: Dama
     victim = leader.number % 3 + 1
     disk = nodes.disks[victim]
     disk.capacity_bytes = disk.used_bytes * 21 // 20
-    nodes.life(victim).node.directory.poll_free()  # as each checkpoint does
+    directory = nodes.life(victim).node.directory
+    directory.poll_free(directory.mark_space())  # as each checkpoint does
     nodes.flip(victim, nodes.files(victim, LOG)[0], at=70)
     await nodes.rest(SCRUBBED_MS)
     assert nodes.life(victim).told("log_corrupt")

@@ -188,7 +188,8 @@ async def storage_error(asked: Asked) -> Told:
 
 async def disk_full(asked: Asked) -> Told:
     before, asked.disk.capacity_bytes = asked.disk.capacity_bytes, 1
-    asked.served.node.directory.poll_free()
+    directory = asked.served.node.directory
+    directory.poll_free(directory.mark_space())
     told = await asked.produced(plain(b"a"))
     asked.disk.capacity_bytes = before
     return told

@@ -301,7 +301,7 @@ def test_appends_are_refused_at_the_reserve_line_and_taken_again_behind_it() -> 
     directory.accepts(7 * KIB, into_reserve=True)  # all but the last fourth of it
     with pytest.raises(RequestError):
         directory.accepts(KIB, into_reserve=True)
-    directory.poll_free()
+    directory.poll_free(directory.mark_space())
     directory.accepts(1)
 
 

@@ -50,7 +50,7 @@ def fill(directory: LogDirectory) -> int:
         settle(directory)
         if directory.checkpoint_due(NOW):
             checkpoint(directory, everything=False)
-        directory.poll_free()
+        directory.poll_free(directory.mark_space())
     raise AssertionError("the disk is never full")
 
 
@@ -89,7 +89,7 @@ def test_further_files_are_made_above_the_reserve_alone(room: int, makes: bool) 
     others = disk.open("others", create=True)
     reserve = disk.total_bytes() // 20
     others.pwrite([bytes(disk.free_bytes() - reserve - room)], Position(0))
-    directory.poll_free()
+    directory.poll_free(directory.mark_space())
     assert directory.checkpoint_due(NOW) == makes
     checkpoint(directory, everything=False)
     assert len(disk.list(JOURNAL)) == LEAST_FILES + makes
@@ -116,3 +116,42 @@ def test_room_that_is_not_there_after_all_ends_no_node() -> None:
     assert job is not None
     directory.finish_checkpoint(directory.run_checkpoint(job))
     assert len(disk.list(JOURNAL)) == LEAST_FILES
+
+
+def test_a_look_at_the_disk_forgets_nothing_that_is_not_written_yet() -> None:
+    """Accepted, in a round, put off: none of it takes room in the files before it is filed."""
+    disk = SimDisk(capacity_bytes=40 * JOURNAL_FILE)
+    directory = opened(disk, SETTINGS).directory
+    log = directory.create(pid(0), PartitionSettings(segment_bytes=1 << 22))
+    settle(directory)
+    checkpoint(directory)
+    free = free_of(directory)
+    for _ in range(4):
+        append(log, RECORD - 100)
+    assert free_of(directory) <= free - 4 * (RECORD - 100)
+    work = directory.take_round(NOW, filing_may_wait=True)
+    assert work is not None
+    append(log, RECORD - 100)
+    assert free_of(directory) <= free - 5 * (RECORD - 100)
+    directory.finish_round(directory.run_round(work))
+    least = free_of(directory)
+    assert least <= free - 5 * (RECORD - 100)
+    mark = directory.mark_space()
+    directory.accepts(RECORD)  # while the look is under way
+    directory.poll_free(mark)
+    directory.accepts(least - RECORD - kept(disk))
+    with pytest.raises(RequestError):
+        directory.accepts(1)
+    settle(directory)
+    assert directory.mark_space().unwritten_bytes == 0
+
+
+def kept(disk: SimDisk) -> int:
+    """Return what is out of bounds: the reserve, and the journal's second file."""
+    return disk.total_bytes() // 20 + JOURNAL_FILE
+
+
+def free_of(directory: LogDirectory) -> int:
+    """Return how much is free as a look at the disk says it now."""
+    directory.poll_free(directory.mark_space())
+    return directory._free._free

@@ -278,20 +278,20 @@ async def test_commits_go_on_below_the_reserve_line_and_a_full_disk_changes_noth
         capacity = disk.capacity_bytes
         disk.open("elsewhere", create=True).pwrite([bytes(8 << 20)], Position(0))
         disk.capacity_bytes = disk.used_bytes * 104 // 100  # 5 percent are kept in reserve
-        node.node.directory.poll_free()
+        node.node.directory.poll_free(node.node.directory.mark_space())
         produced = await node.refused(orders, batch_of([b"x"]))
         assert produced.code is ErrorCode.DISK_FULL
         await commit(state, "a", 1)
         end, before = home(node).log.log_end, await states(state)
         disk.capacity_bytes = disk.used_bytes
-        node.node.directory.poll_free()
+        node.node.directory.poll_free(node.node.directory.mark_space())
         with pytest.raises(RequestError) as refused:
             await commit(state, "a", 2)
         assert refused.value.code is ErrorCode.DISK_FULL
         assert refused.value.code.outcome is Outcome.NOT_DONE
         assert (home(node).log.log_end, await states(state)) == (end, before)
         disk.capacity_bytes = capacity
-        node.node.directory.poll_free()
+        node.node.directory.poll_free(node.node.directory.mark_space())
         await commit(state, "a", 3)
         assert await committed(state, "a") == 3
 
