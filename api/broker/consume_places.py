@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from api.broker.consume_events import Named
-from api.broker.read_on import Diverged, Step
+from api.broker.consume_events import Event, Named
+from api.broker.read_on import Diverged, Gap, Step
 from api.broker.subscribe import Bounds
 from consumer_groups.native.credits import Credits
 from consumer_groups.records import Owned
+from model.errors import ErrorCode, RequestError
 from model.ids import LeaderEpoch, PartitionId
 from model.record import COMPRESSION_MASK
 
@@ -173,7 +174,27 @@ def _cost(before: Credits, after: Credits) -> Spent:
     return Spent(before.records - after.records, before.size_bytes - after.size_bytes)
 
 
-def diverged_at(held: Held) -> Diverged:
+def _diverged_at(held: Held) -> Diverged:
     """Return what a reader is told that stands beyond the end: what it read is gone (P18)."""
     partition = held.bounds.partition
     return Diverged(partition, partition.high_watermark, partition.leader_epoch)
+
+
+def told(held: Held, found: Gap | Diverged | RequestError) -> list[Event]:
+    """Return what a reader is told that got no records of a partition, and where it stands then.
+
+    Raises:
+        RequestError: the partition cannot be read.
+    """
+    if isinstance(found, RequestError):
+        if found.code is ErrorCode.UNKNOWN_TOPIC:  # its deletion reaches the member by itself
+            held.stands_still = True
+            return []
+        if held.bounds.start <= held.bounds.end or found.code is not ErrorCode.OFFSET_OUT_OF_RANGE:
+            raise found
+        found = _diverged_at(held)
+    if isinstance(found, Gap):
+        held.bounds.move(found)
+        return [found]
+    held.stands_still = True
+    return [found]

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import replace
 from typing import Final
 
+from api.broker.answer_room import AnswerRoom
 from api.broker.consume_actions import Said, SessionDoors
 from api.broker.consume_assignment import Assignment
 from api.broker.consume_events import (
@@ -20,10 +21,10 @@ from api.broker.consume_events import (
     Heartbeat,
     Opening,
 )
-from api.broker.consume_places import Held, Spent, diverged_at, within_credit
+from api.broker.consume_places import Held, Spent, told, within_credit
 from api.broker.coordinator_moved import MOVED, coordinator_moved
 from api.broker.place import Earliest
-from api.broker.read_on import Diverged, Gap, ReadFrom, Step
+from api.broker.read_on import ReadFrom, Step
 from api.broker.subscribe import HEARTBEAT_MS as SILENCE_MS
 from api.broker.subscribe import Bounds, CaughtUp, FellBehind, is_live
 from consumer_groups.native.credits import Credits
@@ -78,6 +79,10 @@ class ConsumeSession:
         self._decoded = opening.decoded
         self._kept: list[tuple[Held, Step]] = []
         """Read, and not yet delivered: one step's size at most."""
+        self._room = AnswerRoom(doors.node.answers)
+        """For what was read, until it is delivered, and the message made of it."""
+        self._starved = False
+        """There was no room to read; it rings when there is."""
         self._spent: Spent | None = None
         """What the records that are told cost as they are stored."""
         self._sent: Spent | None = None
@@ -166,6 +171,8 @@ class ConsumeSession:
                     await self._rest()
         finally:
             self._heard_something()
+            self._room.clear()
+            self._room.forget(self._ring)
             if self._finding is not None:
                 self._finding.cancel()
 
@@ -244,6 +251,7 @@ class ConsumeSession:
 
     async def _records(self) -> list[Event]:
         """Deliver as far as the credit goes: what was read before, else what is read now."""
+        self._starved = False
         if not self._credit.may_send():
             self._kept = []
             return []
@@ -267,6 +275,10 @@ class ConsumeSession:
         if not reading:
             return [], []
         size = min(STEP_BYTES, self._credit.size_bytes)
+        self._room.clear()
+        self._starved = not self._room.try_take(2 * size, self._ring)
+        if self._starved:
+            return [], []
         epochs = [held.serving_epoch for held in reading]
         read = await self._doors.read_on(
             self._principal,
@@ -285,7 +297,8 @@ class ConsumeSession:
                 if found.batches or found.next_offset > held.bounds.start:
                     steps.append((held, found))
             else:
-                events += _told(held, found)
+                events += told(held, found)
+        self._room.hold(2 * sum(step.size_bytes for _, step in steps))
         if not events and not steps:
             await self._doors.turn()
         return events, steps
@@ -296,7 +309,9 @@ class ConsumeSession:
         return current and held.bounds.start == step.start_offset
 
     def _settle(self) -> None:
-        """Take what was sent off the credit."""
+        """Take what was sent off the credit, and let its room go."""
+        if not self._kept:
+            self._room.clear()
         cost = self._sent or self._spent
         if cost is not None and any(cost):
             self._credit.spend(records=cost.records, size_bytes=cost.size_bytes)
@@ -308,7 +323,7 @@ class ConsumeSession:
         if self._reminder is None and not self._owes_sign:  # also for who asks on and on in vain
             due = MonotonicMs(self._told_at + HEARTBEAT_MS)
             self._reminder = self._doors.remind(due, self._sign_is_due)
-        if self._credit.may_send() and not self._said.leaving:
+        if self._credit.may_send() and not (self._said.leaving or self._starved):
             held = [one for one in self._places.every() if one.delivers]
             if any(one.has_news for one in held):
                 return
@@ -370,23 +385,3 @@ class ConsumeSession:
 
 def _from(place: Bounds, max_bytes: int) -> ReadFrom:
     return ReadFrom(place.partition, place.start, max_bytes, place.last_epoch)
-
-
-def _told(held: Held, found: Gap | Diverged | RequestError) -> list[Event]:
-    """Return what a reader is told that got no records of a partition, and where it stands then.
-
-    Raises:
-        RequestError: the partition cannot be read.
-    """
-    if isinstance(found, RequestError):
-        if found.code is ErrorCode.UNKNOWN_TOPIC:  # its deletion reaches the member by itself
-            held.stands_still = True
-            return []
-        if held.bounds.start <= held.bounds.end or found.code is not ErrorCode.OFFSET_OUT_OF_RANGE:
-            raise found
-        found = diverged_at(held)
-    if isinstance(found, Gap):
-        held.bounds.move(found)
-        return [found]
-    held.stands_still = True
-    return [found]

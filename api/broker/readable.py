@@ -69,3 +69,8 @@ class Readable(Protocol):
     def unwatch(self, wake: Wake) -> None:
         """Forget a `wake`, which may have been called already."""
         ...
+
+
+def reads_files(partition: Readable, start: Offset, end: Offset) -> bool:
+    """Tell whether what a reader is given next is not in memory already."""
+    return start < min(end, partition.tail_start)

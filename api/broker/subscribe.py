@@ -1,10 +1,11 @@
 """Stream records from a place, to a place, or over an exact range of time; bounded reads end.
 
 A subscription reads its partitions in turn, whole batches at a time, and waits when there is
-nothing: it holds one answer in memory, however far behind its reader is (P58). What its reader is
-told: where each partition begins and ends (`Opened`), the batches (`Step`), the switch from history
-to live (`CaughtUp`) and back (`FellBehind`), what retention removed before it was read (`Gap`) and
-what was cut off after it was read (`Diverged`), neither ever passed over.
+nothing: it holds one answer in memory, however far behind its reader is (P58), and has room for it
+before it is read from files. What its reader is told: where each partition begins and ends
+(`Opened`), the batches (`Step`), the switch from history to live (`CaughtUp`) and back
+(`FellBehind`), what retention removed before it was read (`Gap`) and what was cut off after it was
+read (`Diverged`), neither ever passed over.
 
 Invariants:
     SUBSCRIPTION_MOVES_FORWARD    a partition's place only rises.
@@ -14,9 +15,10 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeAlias
 
+from api.broker.answer_room import AnswerRoom
 from api.broker.context import BrokerContext
 from api.broker.read_on import Diverged, Gap, ReadFrom, ReadOn, Step, replica_here
-from api.broker.readable import Readable
+from api.broker.readable import Readable, reads_files
 from api.broker.search import Searches
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.event_bounds import INT64_MIN
@@ -103,6 +105,8 @@ class _State:
     places: list[Bounds]
     told_at: MonotonicMs
     """When the reader was last told something."""
+    room: AnswerRoom
+    """For what is read, until the reader has been told."""
     caught_up: bool = False
     turn: int = 0
     known: set[HostedPartition] = field(default_factory=set)
@@ -138,18 +142,20 @@ class Subscribe:
         return Bounds(partition, found.start, stop, found.truncated)
 
     async def __call__(
-        self, principal: Principal, wanted: Subscription
+        self, principal: Principal, wanted: Subscription, room: AnswerRoom
     ) -> AsyncGenerator[Event, None]:
         """Yield events until every partition has reached its stop; for ever if one has none.
 
+        `room` holds what an event takes until the next is asked for; who ends before clears it.
+
         Raises:
-            RequestError: what cannot be read; its metadata name the partition.
+            RequestError: what cannot be read, its metadata name the partition; OVERLOADED.
         """
         places = [
             Bounds(one.partition, one.start, one.stop, one.truncated, one.last_epoch)
             for one in wanted.bounds
         ]
-        state = _State(wanted, places, self._node.clock.monotonic_ms())
+        state = _State(wanted, places, self._node.clock.monotonic_ms(), room)
         state.known = {replica_here(one.partition) for one in places}
         if wanted.times is not None and wanted.times.clock is ClockKind.APPEND:
             state.open_ended = {one for one in places if one.stop is None}
@@ -170,6 +176,7 @@ class Subscribe:
             for event in await self._turn(principal, state, reading):
                 yield event
                 state.told_at = self._node.clock.monotonic_ms()
+            room.clear()
 
     async def _turn(
         self, principal: Principal, state: _State, reading: list[Bounds]
@@ -184,6 +191,8 @@ class Subscribe:
         wait_ms = max(HEARTBEAT_MS - silent, 1)
         if state.open_ended:
             wait_ms = min(wait_ms, BOUND_POLL_MS)
+        if any(reads_files(one.partition, one.start, one.end) for one in order):
+            await state.room.take(2 * max_bytes)
         read = await self._read_on(
             principal,
             [ReadFrom(one.partition, one.start, max_bytes, one.last_epoch) for one in order],
@@ -206,6 +215,8 @@ class Subscribe:
             else:
                 events.append(one)
             self._move(state, place, found)
+        # What was read, and the message made of it.
+        await state.room.settle(2 * sum(step.size_bytes for step in steps))
         return [*events, steps] if steps else events
 
     async def _pass_by(self, places: Sequence[Bounds], times: TimeRange) -> None:
@@ -292,7 +303,7 @@ def _switched(state: _State, reading: list[Bounds]) -> CaughtUp | FellBehind | N
 def is_live(reading: Sequence[Bounds], *, before: bool) -> bool:
     """Tell whether a reader has reached the end; or, if it had, is not in history again."""
     if before:
-        return all(one.start >= min(one.end, one.partition.tail_start) for one in reading)
+        return not any(reads_files(one.partition, one.start, one.end) for one in reading)
     return all(one.start >= one.end for one in reading)
 
 

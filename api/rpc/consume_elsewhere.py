@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final, TypeAlias
 
+from api.broker.answer_room import room_for
 from api.broker.broker import Broker
 from api.broker.coordinator_moved import MOVED, coordinator_moved
 from api.broker.forward import Forwarding
-from api.rpc.answer_room import room_for
 from api.rpc.call import Call
 from api.rpc.mailbox import Mailbox
 from api.rpc.pulled import UNTAKEN_MS, Pulling

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
+from api.broker.answer_room import AnswerRoom
 from api.broker.broker import Broker
 from api.broker.read_on import Diverged, Gap, Read, ReadFrom, Step
-from api.rpc.answer_room import room_for
+from api.broker.readable import reads_files
 from api.rpc.call import Call
 from api.rpc.convert import (
     check_consistency,
@@ -76,17 +77,23 @@ class FetchCall:
         for one in request.cursors:
             places.append(self._place(one, terms))
             await turns.give_way()
-        read = await self._guard.interruptible(
-            self._broker.read_on(
-                call.principal,
-                places,
-                min_bytes=terms.min_bytes,
-                max_bytes=terms.max_bytes,
-                max_wait_ms=terms.max_wait_ms,
+        room = AnswerRoom(self._broker.context.answers)
+        try:
+            if any(map(_reads_files, places)):
+                await room.take(2 * min(terms.max_bytes, MESSAGE_BYTES_MAX))
+            read = await self._guard.interruptible(
+                self._broker.read_on(
+                    call.principal,
+                    places,
+                    min_bytes=terms.min_bytes,
+                    max_bytes=terms.max_bytes,
+                    max_wait_ms=terms.max_wait_ms,
+                )
             )
-        )
-        async with room_for(self._broker.context.answers, _held_bytes(read)):
+            await room.settle(_held_bytes(read))
             return await self._answer(request.cursors, read, terms)
+        finally:
+            room.clear()
 
     def _place(self, asked: common_pb2.Cursor, terms: _Terms) -> ReadFrom | RequestError:
         try:
@@ -182,6 +189,12 @@ def _no_room(step: Step, size_bytes: int) -> RequestError:
         offset=str(step.start_offset),
         size_bytes=str(size_bytes),
     )
+
+
+def _reads_files(place: ReadFrom | RequestError) -> bool:
+    if isinstance(place, RequestError):
+        return False
+    return reads_files(place.partition, place.offset, place.partition.high_watermark)
 
 
 def _held_bytes(read: Sequence[Read]) -> int:

@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
+from api.broker.answer_room import AnswerRoom
 from api.broker.broker import Broker
 from api.broker.forward import Forwarding, passing, passing_elsewhere
-from api.rpc.answer_room import AnswerRoom
 from api.rpc.answers import check_rows, passed, read_answer, storage_error
 from api.rpc.call import Call
 from api.rpc.details import record_error

@@ -17,9 +17,9 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
+from api.broker.answer_room import AnswerRoom
 from api.broker.forward import Forwarding
 from api.broker.memory import MemoryBudget
-from api.rpc.answer_room import AnswerRoom
 from api.rpc.answers import read_answer
 from api.rpc.call import Call
 from api.rpc.mailbox import Mailbox

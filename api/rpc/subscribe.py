@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import Final, TypeAlias
 
+from api.broker.answer_room import AnswerRoom
 from api.broker.broker import Broker
 from api.broker.forward import passing
 from api.broker.place import Latest, Place
@@ -14,7 +15,6 @@ from api.broker.subscribe import (
     Subscription,
     check_step_bytes,
 )
-from api.rpc.answer_room import room_for
 from api.rpc.call import Call
 from api.rpc.convert import (
     check_consistency,
@@ -88,10 +88,13 @@ class SubscribeCall:
         decode = _check(request)
         wanted = await _Opening(self._broker, request, call).subscription()
         telling = _Telling(self._broker, send, wanted, decode=decode)
-        async with aclosing(self._broker.subscribe(call.principal, wanted)) as events:
-            async for event in events:
-                async with room_for(self._broker.context.answers, _held_bytes(event)):
+        room = AnswerRoom(self._broker.context.answers)
+        try:
+            async with aclosing(self._broker.subscribe(call.principal, wanted, room)) as events:
+                async for event in events:
                     await telling.tell(event)
+        finally:
+            room.clear()
 
 
 class _Opening:
@@ -218,11 +221,6 @@ class _Telling:
         if opened.times is not None:
             message.range.CopyFrom(range_message(opened.times))
         return message
-
-
-def _held_bytes(event: Event) -> int:
-    """Return what is held until the client has taken an event: its batches, and their message."""
-    return 2 * sum(step.size_bytes for step in event) if isinstance(event, list) else 0
 
 
 def _check(request: _Request) -> bool:

@@ -11,10 +11,10 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mappi
 from contextlib import aclosing
 from typing import Final, NamedTuple, TypeAlias
 
+from api.broker.answer_room import AnswerRoom
 from api.broker.broker import Broker
 from api.broker.forward import Forwarding, passing
 from api.broker.place import AtTime
-from api.rpc.answer_room import AnswerRoom
 from api.rpc.answers import storage_error
 from api.rpc.call import Call
 from api.rpc.convert import timestamp

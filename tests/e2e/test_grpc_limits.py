@@ -10,9 +10,10 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from grpc import StatusCode
 
+from api.broker import answer_room
 from api.door import Address
 from api.node.system_rand import SystemRand
-from api.rpc import answer_room, produce_stream, server, topic_service
+from api.rpc import produce_stream, server, topic_service
 from api.rpc.call import Call
 from api.rpc.produce import _terms
 from api.rpc.server import GrpcDoor
@@ -242,6 +243,46 @@ async def test_a_reader_that_stands_still_holds_one_step_and_lets_it_go(served: 
         await served.turn()
     while served.door.counters.running > 0:
         await served.turn()
+
+
+def _header(name: str, value: str) -> bytes:
+    """Write one header of HTTP/2 as it is (RFC 7541, 6.2.2)."""
+    return b"".join([b"\0", *(bytes([len(text)]) + text.encode() for text in (name, value))])
+
+
+def _frame(kind: bytes, body: bytes, *, stream: int = 1) -> bytes:
+    """`kind`: of the frame, and its flags."""
+    return len(body).to_bytes(3) + kind + stream.to_bytes(4) + body
+
+
+async def test_a_message_is_counted_until_the_peer_has_room_for_all_of_it(
+    served: GrpcNode,
+) -> None:
+    """A client of gRPC takes one in ahead of its reader; this one has room for 64 KiB, as HTTP/2
+    begins, and takes the rest when it says so: gRPC hands on no message of which it keeps a part.
+    """
+    await served.create("orders")
+    await served.produce("orders", encoded(batch_of([b"x" * 500_000])))
+    answers = served.node.answers
+    asked = Request(topics=["orders"], start=START, stop=END).SerializeToString()
+    headers = {
+        ":method": "POST", ":scheme": "http", ":path": "/tidelog.v1.LogService/Subscribe",
+        ":authority": "x", "content-type": "application/grpc", "te": "trailers",
+    }  # fmt: skip
+    reader, writer = await asyncio.open_connection(*served.address)
+    writer.write(GREETING + _frame(b"\1\4", b"".join(_header(*one) for one in headers.items())))
+    writer.write(_frame(b"\0\1", b"\0" + len(asked).to_bytes(4) + asked))
+    while not answers.taken_bytes:
+        await served.turn()
+    for _ in range(50):
+        await served.turn()
+        assert answers.taken_bytes > 2 * 500_000
+    for stream in (0, 1):
+        writer.write(_frame(b"\10\0", (1_000_000).to_bytes(4), stream=stream))
+    while answers.taken_bytes:
+        await served.turn()
+    assert await reader.readexactly(500_000)
+    writer.close()
 
 
 def many(correlation_id: int, rows: int) -> log_service_pb2.ProduceStreamRequest:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from api.broker.answer_room import AnswerRoom
 from api.broker.read_on import Gap, Step
 from api.broker.subscribe import HEARTBEAT_MS, Bounds, CaughtUp, Opened, Subscribe, Subscription
 from cluster.controller.partitions import AddPartitions
@@ -44,7 +45,8 @@ async def test_a_namesake_is_not_followed_in_a_deleted_topics_place() -> None:
         orders = await node.create("orders")
         await node.produce(orders, batch_of([b"old"]))
         wanted = Subscription(bounds=[Bounds(orders, Offset(0))], follow=["orders"])
-        async with aclosing(node.broker.subscribe(ANONYMOUS, wanted)) as events:
+        room = AnswerRoom(node.node.answers)
+        async with aclosing(node.broker.subscribe(ANONYMOUS, wanted, room)) as events:
             assert isinstance(await anext(events), Opened)
             await anext(events)
             await node.broker.delete_topics(ANONYMOUS, [node.delete("orders")])
@@ -58,7 +60,8 @@ async def test_partitions_that_a_followed_topic_gets_are_read_from_their_beginni
     async with broker_node() as node:
         orders = await node.create("orders")
         wanted = Subscription(bounds=[Bounds(orders, Offset(0))], follow=["orders"])
-        async with aclosing(node.broker.subscribe(ANONYMOUS, wanted)) as events:
+        room = AnswerRoom(node.node.answers)
+        async with aclosing(node.broker.subscribe(ANONYMOUS, wanted, room)) as events:
             assert isinstance(await anext(events), Opened)
             assert isinstance(await anext(events), CaughtUp)
             await node.broker.topics.add_partitions(
@@ -88,7 +91,8 @@ async def test_a_range_of_event_time_reads_no_block_that_cannot_hold_a_record() 
         assert (bounds.start, bounds.stop) == (0, 202)
         wanted = Subscription(bounds=[bounds], times=times, max_bytes=300)
         offsets = []
-        async with aclosing(node.broker.subscribe(ANONYMOUS, wanted)) as events:
+        room = AnswerRoom(node.node.answers)
+        async with aclosing(node.broker.subscribe(ANONYMOUS, wanted, room)) as events:
             async for event in events:
                 if isinstance(event, list):
                     offsets += [batch.base_offset for step in event for batch in step.batches]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from api.broker import answer_room
 from api.broker.memory import MemoryBudget
 from api.node.system_rand import SystemRand
-from api.rpc import answer_room
 from api.rpc.call import Call
 from api.rpc.fetch import FetchCall
 from api.rpc.forwarded import ForwardedCalls

@@ -1,7 +1,11 @@
-"""Room for answers in memory: waited for a while, held until the client has taken them."""
+"""Room for answers in memory: waited for a while, held until the client has taken them.
+
+What comes from files takes its room before it is read, as much as it may be at most: else all who
+wait for room would hold, uncounted, what they wait with. What is in memory anyway takes it after.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -38,6 +42,37 @@ class AnswerRoom:
                 pass  # `check` says why
         answers.check(size_bytes)
         self.count(size_bytes)
+
+    def try_take(self, size_bytes: int, call: Callable[[], None]) -> bool:
+        """Hold more bytes and return true if there is room; else call once there may be some."""
+        if not self._answers.fits(size_bytes):
+            self._answers.when_relieved(call)
+            return False
+        self.count(size_bytes)
+        return True
+
+    def forget(self, call: Callable[[], None]) -> None:
+        """Do not call any more: nobody waits."""
+        self._answers.forget(call)
+
+    async def settle(self, size_bytes: int) -> None:
+        """Hold just so many bytes from now on: what was read is known.
+
+        Raises:
+            RequestError: as `take`, if nothing was held before it was read.
+        """
+        if self._held_bytes:
+            self.hold(size_bytes)
+        elif size_bytes:
+            await self.take(size_bytes)
+
+    def hold(self, size_bytes: int) -> None:
+        """Hold just so many bytes, whether they fit or not: they are here."""
+        more = size_bytes - self._held_bytes
+        if more > 0:
+            self.count(more)
+        else:
+            self.give_back(-more)
 
     def count(self, size_bytes: int) -> None:
         """Hold more bytes, for which whoever brings them has waited."""
