@@ -123,7 +123,10 @@ class CheckpointPlanner:
         state, settings = self._state, self._state.settings
         since = state.journaled_since
         aged = since is not None and now - since >= settings.checkpoint_ms
-        return state.journal_full or state.journal_bytes >= settings.checkpoint_bytes or aged
+        # Of one file nothing is freed: without room for another, one checkpoint would follow the
+        # other, and none would help.
+        full = state.journal_full and (not state.journal.is_lone or self._spare(now) is not None)
+        return full or state.journal_bytes >= settings.checkpoint_bytes or aged
 
     def _candidates(
         self, now: MonotonicMs, *, full: bool, stopping: bool

@@ -4,6 +4,7 @@ Everything the script does is said aloud (`tests/crash/history.py`) at the momen
 could know it: accepted when the append returns, durable when the round has ended.
 """
 
+import errno
 import random
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -14,6 +15,7 @@ from logstore.identity import Identity
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
 from logstore.settings import KIB, Flush, LogSettings, PartitionSettings
+from model.errors import StorageFailed
 from model.ids import (
     AppendTimeMs,
     LeaderEpoch,
@@ -202,13 +204,18 @@ class Driver:
         """Commit everything that was accepted, in as many rounds and checkpoints as it takes.
 
         What was committed may be in its files then, or not yet.
+
+        Raises:
+            StorageFailed: the journal is full, and the disk has no room for another file of it. A
+                node would wait for room; here it is the end of the run.
         """
         while True:
             while self._one_round(lambda: None):
                 pass
             if not any(log.pending or log.cut is not None for log in self._logs()):
                 return
-            self.checkpoint(every=False)
+            if not self.checkpoint(every=False):
+                raise StorageFailed("journal", errno.ENOSPC, "write")
 
     def commit(self) -> None:
         """Commit, and leave what the journal has to a later round."""
@@ -243,18 +250,18 @@ class Driver:
             self._reserved = None if self._reserved == reserved else self._reserved
         return True
 
-    def checkpoint(self, *, every: bool = True) -> None:
-        """Make files durable and free the journal."""
-        self.checkpoint_with(lambda: None, every=every)
+    def checkpoint(self, *, every: bool = True) -> bool:
+        """Make files durable and free the journal; tell whether there was anything to do."""
+        return self.checkpoint_with(lambda: None, every=every)
 
-    def checkpoint_with(self, meanwhile: Callable[[], None], *, every: bool = True) -> None:
+    def checkpoint_with(self, meanwhile: Callable[[], None], *, every: bool = True) -> bool:
         """Do the same; rounds that `meanwhile` does fall between its planning and its writing."""
         starts = {each: log.log_start for each, log in self.directory.partitions.items()}
         clean = {each.id: self._operations[each.id] for each in self._logs() if not each.pending}
         job = self.directory.take_checkpoint(self.monotonic, all=every)
         meanwhile()
         if job is None:
-            return
+            return False
         self.directory.finish_checkpoint(self.directory.run_checkpoint(job))
         for partition, _ in job.deletions:
             self._say(Removed(partition))
@@ -263,6 +270,7 @@ class Driver:
                 self._say(TrimDurable(each, start))
                 if each in clean:
                     self._say(Durable(each, clean[each]))
+        return True
 
     def stop(self) -> None:
         """Stop cleanly."""

@@ -19,6 +19,7 @@ from tests.unit.logstore.test_log_directory import (
     SMALL,
     append,
     checkpoint,
+    commit,
     opened,
     pid,
     read,
@@ -93,6 +94,34 @@ def test_further_files_are_made_above_the_reserve_alone(room: int, makes: bool) 
     assert directory.checkpoint_due(NOW) == makes
     checkpoint(directory, everything=False)
     assert len(disk.list(JOURNAL)) == LEAST_FILES + makes
+
+
+def test_a_full_journal_waits_for_room_that_others_took_and_goes_on() -> None:
+    disk = SimDisk()
+    directory = opened(disk, SETTINGS).directory
+    log = directory.create(pid(0), PartitionSettings(segment_bytes=1 << 22))
+    settle(directory)
+    checkpoint(directory)
+    capacity = disk.capacity_bytes
+    disk.capacity_bytes = disk.used_bytes + 100 * KIB  # for what one journal file holds
+    directory.poll_free(directory.mark_space())
+    for _ in range(JOURNAL_FILE // RECORD):
+        append(log, RECORD - 100)
+        while commit(directory):
+            pass
+    directory.poll_free(directory.mark_space())
+    for _ in range(50):
+        if not directory.checkpoint_due(NOW):
+            break
+        checkpoint(directory, everything=False)
+        while commit(directory):
+            pass
+    assert directory.has_pending()
+    assert not directory.checkpoint_due(NOW), "one checkpoint after the other, and none helps"
+    disk.capacity_bytes = capacity
+    directory.poll_free(directory.mark_space())
+    settle(directory)
+    assert log.flushed_end == log.log_end
 
 
 def test_room_that_is_not_there_after_all_ends_no_node() -> None:

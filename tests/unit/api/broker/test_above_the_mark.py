@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from api.broker.answer_room import AnswerRoom
 from api.broker.anywhere import AGAIN_MS
 from api.broker.consume_events import (
     Assigned,
@@ -103,7 +104,8 @@ async def test_a_subscription_does_too(reads: list[int]) -> None:
     async with broker_node() as node, asyncio.timeout(20):
         orders = await behind(node)
         wanted = Subscription(bounds=[Bounds(orders, PLACE)])
-        async with aclosing(node.broker.subscribe(ANONYMOUS, wanted)) as events:
+        room = AnswerRoom(node.broker.context.answers)
+        async with aclosing(node.broker.subscribe(ANONYMOUS, wanted, room)) as events:
             assert isinstance(await anext(events), Opened)
             assert isinstance(await anext(events), CaughtUp)
             coming = asyncio.ensure_future(anext(events))
