@@ -188,7 +188,7 @@ FAULTS: Final = (
     Planted(quorum.run, "EVERYBODY_IS_ANSWERED", Waiting, "fail", answers_nobody),
     Planted(of_replication, "ROOM_IS_KEPT", Sender, "done", gives_room_for_what_it_sends),
     Planted(of_replication, "PROGRESS_AFTER_HEALING", PartitionLeader, "_may_join", nobody_joins),
-    Planted(groups.run, "OWNER_COMMITS", offsets, "_holds", anybody_commits, 79),
+    Planted(groups.run, "OWNER_COMMITS", offsets, "_holds", anybody_commits, 75),
     Planted(groups.run, "OUTSIDER_WAITS", offsets, "check_empty", never_full),
     Planted(groups.run, "OFFSETS_MOVE_BY_REQUEST", offsets, "_committed", commits_one_less),
     Planted(

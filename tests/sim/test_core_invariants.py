@@ -22,7 +22,7 @@ from tests.sim.core_faults import FAULTS, Planted
 from tests.sim.groups_books import Asked, Books
 from tests.sim.replication_world import World
 
-TRIES: Final = 40
+TRIES: Final = 300
 """Seeds in which a fault has to show."""
 CASES: Final = [
     pytest.param(one, id=f"{one.run.__module__.rpartition('.')[2]}-{one.invariant}")
