@@ -15,7 +15,7 @@ from logstore.recovery_report import Finding, RecoveryReport
 from logstore.replace_file import read_file
 from logstore.replicated import whole_from
 from logstore.segment import Segment
-from logstore.segment_loader import in_order, iter_headers, load, start_of
+from logstore.segment_loader import contiguous, iter_headers, load, start_of
 from logstore.settings import LogSettings, PartitionSettings
 from model.errors import MalformedError
 from model.ids import LeaderEpoch, Offset, Position
@@ -129,8 +129,9 @@ def _follow_batches(
             continue  # reported; readers of it will be told
         times = load(disk, origin, with_index=False)
         segment.damage = times.damage
-        position = start_of(disk, file, origin, offset=start)
-        for header in in_order(iter_headers(file, position, segment.size_bytes), origin):
+        position, begin = start_of(disk, file, origin, offset=start)
+        headers = iter_headers(file, position, segment.size_bytes)
+        for header in contiguous(headers, origin, begin=begin):
             offset, at = header.base_offset, position
             position = Position(position + header.size_bytes)
             if header.end_offset <= start:

@@ -12,7 +12,7 @@ from logstore.paths import PRODUCERS, by_offset, parse_offset
 from logstore.producer_snapshot import decode
 from logstore.producer_state import Producer, ProducerState, Remembered
 from logstore.replace_file import read_file
-from logstore.segment_loader import Source, in_order, iter_headers, load, start_of
+from logstore.segment_loader import Source, contiguous, iter_headers, load, start_of
 from logstore.times import Times
 from model.errors import MalformedError
 from model.ids import AppendTimeMs, Offset, Position, ProducerEpoch, ProducerId, Sequence
@@ -107,8 +107,9 @@ def _replay_stretch(
         return  # reported; readers of it will be told
     times = _times(disk, stretch)
     whole = stretch.source._replace(end_offset=end, size_bytes=stretch.size_bytes)
-    position = start_of(disk, file, whole, offset=start)
-    for header in in_order(iter_headers(file, position, stretch.size_bytes), whole):
+    position, begin = start_of(disk, file, whole, offset=start)
+    headers = iter_headers(file, position, stretch.size_bytes)
+    for header in contiguous(headers, whole, begin=begin):
         at = position
         position = Position(position + header.size_bytes)
         if header.base_offset < start or header.producer_id < 0 or header.is_control:

@@ -100,47 +100,59 @@ def in_order(
 
 
 def contiguous(
-    headers: Iterable[tuple[Position, BatchHeader]], source: Source, *, begin: Offset | None
+    headers: Iterable[tuple[Position, BatchHeader]], source: Source, *, begin: Offset
 ) -> Iterator[BatchHeader]:
     """Yield headers as long as each begins where the one before it ends; the first at `begin`.
 
-    An index of others would lead readers to a batch that says a wrong offset.
+    An index of others would lead readers to a batch that says a wrong offset, and a producer that
+    sends again would be answered with it.
     """
     for header in in_order(headers, source):
-        if begin is not None and header.base_offset != begin:
+        if header.base_offset != begin:
             return
         begin = header.end_offset
         yield header
 
 
-def start_of(disk: Disk, log: File, source: Source, *, offset: Offset) -> Position:
-    """Return a batch boundary at or before an offset, as near as the index file knows one."""
-    index = _index_file(disk, log, source)
-    return index.floor(offset) if index is not None else Position(0)
+def start_of(disk: Disk, log: File, source: Source, *, offset: Offset) -> tuple[Position, Offset]:
+    """Return where a batch begins, in bytes and in offsets: `offset` is its, or lies behind it.
+
+    As near as the index file knows one.
+    """
+    found = _index_file(disk, log, source)
+    if found is None:
+        return Position(0), source.base_offset
+    return found.described.block_of(offset)
 
 
 def _load_index(disk: Disk, log: File, source: Source) -> OffsetIndex:
     """Return the index of the whole source; from its file as far as that fits."""
-    index = _index_file(disk, log, source) or OffsetIndex(source.base_offset)
+    found = _index_file(disk, log, source)
+    index, following = found or (OffsetIndex(source.base_offset), source.base_offset)
     builder = IndexBuilder(index, source.interval_bytes)
-    last = Offset(max(source.base_offset, source.end_offset - 1))
-    begin = None if len(index) else source.base_offset
     headers = iter_headers(log, index.end, source.size_bytes)
-    following = last if begin is None else begin
-    for header in contiguous(headers, source, begin=begin):
+    for header in contiguous(headers, source, begin=following):
         builder.add(header)
         following = header.end_offset
     builder.close()
     if index.end < source.size_bytes:
         # Damage that readers of these bytes will be told of: the last block takes them all.
-        following = min(following, last)
+        following = min(following, Offset(max(source.base_offset, source.end_offset - 1)))
         if len(index) and index.row(-1).offset >= following:
             index.truncate(following)
         index.append_block(following, index.end, Position(source.size_bytes))
     return index
 
 
-def _index_file(disk: Disk, log: File, source: Source) -> OffsetIndex | None:
+class _IndexFile(NamedTuple):
+    """An index from its file."""
+
+    described: OffsetIndex
+    following: Offset
+    """The batch behind what it describes begins there; too high if its last batch lies."""
+
+
+def _index_file(disk: Disk, log: File, source: Source) -> _IndexFile | None:
     """Return the index that the file holds, if it describes the segment as it is."""
     file = read_file(disk, source.index_name)
     if file is None:
@@ -149,20 +161,23 @@ def _index_file(disk: Disk, log: File, source: Source) -> OffsetIndex | None:
         index = OffsetIndex.decode(file, source.base_offset)
     except MalformedError:
         return None
-    return index if _fits(index, log, source) else None
+    last = _last_described(index, log, source)
+    if last is None:
+        return None
+    return _IndexFile(index, Offset(max(last.end_offset, index.row(-1).offset + 1)))
 
 
-def _fits(index: OffsetIndex, log: File, source: Source) -> bool:
-    """Tell whether an index file describes this segment as it is."""
+def _last_described(index: OffsetIndex, log: File, source: Source) -> BatchHeader | None:
+    """Return the last batch that an index describes; None: it is not of this segment as it is."""
     witness = index.witness
     if witness is None or index.end > source.size_bytes:
-        return False
+        return None
     head = log.pread(HEADER_BYTES, witness.position)
     if len(head) < HEADER_BYTES:
-        return False
+        return None
     header = BatchHeader.of_checked(memoryview(head))
     ends = witness.position + header.length + 12 == index.end
-    return ends and Witness.of(header, witness.position) == witness
+    return header if ends and Witness.of(header, witness.position) == witness else None
 
 
 def _load_times(disk: Disk, log: File, source: Source) -> Loaded:
@@ -188,14 +203,13 @@ def _load_times(disk: Disk, log: File, source: Source) -> Loaded:
         ceiling=source.last_append_time,
         end=source.end_offset,
     )
-    first, last = repaired.first_guessed, repaired.last_guessed
-    if first is None or last is None:
+    if repaired.guessed is None:
         return Loaded(None, repaired.times, ())
+    first, last = repaired.guessed
     finding = Finding(
         source.times_name,
         0,
         len(decoded.damaged) * ROW_BYTES,
-        f"{why}: {repaired.guessed_batches} batches from offset {first} to {last} have a guessed "
-        "append time",
+        f"{why}: batches from offset {first} to {last} have a guessed append time",
     )
-    return Loaded(None, repaired.times, (finding,), (first, last))
+    return Loaded(None, repaired.times, (finding,), repaired.guessed)

@@ -15,14 +15,11 @@ from model.record import BatchHeader
 
 
 class Repaired(NamedTuple):
-    """The rows of a segment, and how many of its batches have a guessed append time."""
+    """The rows of a segment, and which of its batches have a guessed append time."""
 
     times: Times
-    guessed_batches: int
-    first_guessed: Offset | None
-    """Base offset of the first of them."""
-    last_guessed: Offset | None
-    """Base offset of the last of them."""
+    guessed: tuple[Offset, Offset] | None
+    """Between these base offsets lies every one of them."""
 
 
 def repair(
@@ -38,14 +35,16 @@ def repair(
     `floor`: no batch of the segment is older, such as the last append time of the one before.
     `ceiling`: none is newer, and the last one, which ends at `end`, is of that time. Where the
     batches stop early, before damage, the rows behind it stay, and reach that time too: whoever
-    looks such a time up is led to the damage, and told of it.
+    looks such a time up is led to the damage, and told of it. What may begin where a row is missing
+    among them counts as guessed: an index file may still lead readers to it.
     """
     times = Times(decoded.times.base_offset)
     guessed: list[Offset] = []
     rows = _Rows(decoded, floor, ceiling)
     newest = TimesRow(times.base_offset, LeaderEpoch(-1), floor)
+    reached = times.base_offset
     for header in batches:
-        offset = header.base_offset
+        offset, reached = header.base_offset, header.end_offset
         row = rows.known(offset)
         if row is None:
             guessed.append(offset)
@@ -67,12 +66,9 @@ def repair(
         times.append(*newest)
     if newest.append_time < rows.ceiling and newest.offset < last:
         times.append(last, newest.leader_epoch, rows.ceiling)
-    return Repaired(
-        times,
-        len(guessed),
-        guessed[0] if guessed else None,
-        guessed[-1] if guessed else None,
-    )
+    unread = rows.missing(reached, end)
+    stretch = [*guessed[:1], *guessed[-1:], *unread]
+    return Repaired(times, (min(stretch), max(stretch)) if stretch else None)
 
 
 class _Rows:
@@ -99,6 +95,16 @@ class _Rows:
         while self._next < len(self._rows):
             self._next += 1
             yield self._rows[self._next - 1]
+
+    def missing(self, start: Offset, end: Offset) -> list[Offset]:
+        """Return the bounds of where in [start, end) a batch may begin whose row is missing."""
+        bounds = list[Offset]()
+        for gap in self._gaps:
+            first = max(start, Offset(self._rows[gap - 1].offset + 1)) if gap else start
+            last = Offset((self._rows[gap].offset if gap < len(self._rows) else end) - 1)
+            if first <= last:
+                bounds += first, last
+        return bounds
 
     @property
     def ceiling(self) -> AppendTimeMs:

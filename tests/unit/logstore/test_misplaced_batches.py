@@ -37,18 +37,30 @@ UNCOVERED = [0, 6, 7, 12, 15]
 """Bytes of a batch's offset and leader epoch."""
 
 
-def filled() -> tuple[SimDisk, list[bytes]]:
-    """Return a disk with a closed segment, of three leader epochs, and its batches."""
+def filled(*, indexed: int = RECORDS) -> tuple[SimDisk, list[bytes]]:
+    """Return a disk with a segment, of three leader epochs, and its batches.
+
+    `indexed`: the index file knows so many of them: all, of a closed segment; or those before the
+    last checkpoint that a kill was behind.
+    """
     disk = SimDisk()
     directory = opened(disk).directory
     log = directory.create(pid(0), PartitionSettings(segment_bytes=4 << 20))
     for number in range(RECORDS):
+        if number == indexed:
+            settle(directory)
+            checkpoint(directory)
         batch = encode_batch([NewRecord(TIME, None, b"%d" % number * 40)])
         epoch = LeaderEpoch(3 + number // 3)
         log.append([batch], leader_epoch=epoch, append_time=AppendTimeMs(TIME + 10 * number))
-    log.roll()
+    if indexed == RECORDS:
+        log.roll()
     settle(directory)
-    checkpoint(directory)
+    if indexed == RECORDS:
+        checkpoint(directory)
+    else:
+        disk.kill()
+        log = opened(disk).directory.partitions[pid(0)]
     batches = [at(log, offset) for offset in range(RECORDS)]
     assert len(set(batches)) == RECORDS
     file = disk.open(name(LOG))
@@ -67,7 +79,7 @@ def flips(batches: list[bytes]) -> Iterator[tuple[int, int, int]]:
     """Yield a batch, the byte of it, and the bit."""
     for number in range(len(batches)):
         for byte in UNCOVERED:
-            for bit in (0, 1, 7):
+            for bit in (0, 1, 2, 7):
                 yield number, byte, bit
 
 
@@ -77,13 +89,13 @@ def reopened(disk: SimDisk) -> LogDirectory:
 
 
 @pytest.mark.parametrize("slack_bytes", [SLACK_BYTES, 0])
-@pytest.mark.parametrize("index", ["is there", "is made again"])
+@pytest.mark.parametrize("index", ["is there", "knows the front", "is made again"])
 def test_no_reader_gets_what_belongs_elsewhere(
     monkeypatch: pytest.MonkeyPatch, index: str, slack_bytes: int
 ) -> None:
     """Without slack a batch is read by itself, and only those before it tell where it belongs."""
     monkeypatch.setattr(read_plan, "SLACK_BYTES", slack_bytes)
-    disk, batches = filled()
+    disk, batches = filled(indexed=6 if index == "knows the front" else RECORDS)
     if index == "is made again":
         disk.unlink(name(INDEX))
     starts = [sum(map(len, batches[:number])) for number in range(RECORDS)]

@@ -200,9 +200,30 @@ def test_a_lost_row_is_guessed_within_what_is_known(
             assert got.append_time == (time if is_last else expected)
         newest = got.append_time
     assert repaired.times.first_at_or_after(ceiling) is not None
-    assert repaired.guessed_batches == len(guessed)
-    if guessed:
-        assert (repaired.first_guessed, repaired.last_guessed) == (guessed[0], guessed[-1])
+    assert repaired.guessed == ((guessed[0], guessed[-1]) if guessed else None)
+
+
+@given(segments(), st.data())
+def test_what_may_be_wrong_behind_other_damage_counts_as_guessed(
+    batches: list[tuple[int, int, int, int]], data: st.DataObject
+) -> None:
+    """The batches cannot be told apart any further; an index file may know them all the same."""
+    times = timed(*(batch[:3] for batch in batches))
+    lost = data.draw(st.sets(st.integers(0, len(times) - 1)))
+    read = data.draw(st.integers(0, len(batches)))
+    file = bytearray(times.encode_head() + times.encode_rows())
+    for number in lost:
+        file[ROW_BYTES * (number + 1) + 20] ^= 1
+    decoded = decode(bytes(file), BASE)
+    ceiling, end = AppendTimeMs(batches[-1][2]), Offset(batches[-1][0] + 1)
+    floor, told = AppendTimeMs(100), headers(batches[:read])
+    repaired = repair(decoded, told, floor=floor, ceiling=ceiling, end=end)
+    first, last = repaired.guessed or (end, end)
+    for offset, _, time, _ in batches:
+        if not first <= offset <= last:
+            assert repaired.times.at(Offset(offset)).append_time == time
+    if not lost:
+        assert repaired.guessed is None
 
 
 def test_a_lost_head_loses_all_and_is_guessed_from_the_batches() -> None:
@@ -211,7 +232,7 @@ def test_a_lost_head_loses_all_and_is_guessed_from_the_batches() -> None:
     floor, ceiling = AppendTimeMs(90), AppendTimeMs(500)
     repaired = repair(nothing, headers(batches), floor=floor, ceiling=ceiling, end=Offset(53))
     assert list(repaired.times.rows()) == [row(50, 1, 110), row(52, 3, 500)]
-    assert repaired[1:] == (3, 50, 52)
+    assert repaired.guessed == (50, 52)
 
 
 @pytest.mark.parametrize(("end", "times"), [(51, [500]), (53, [100, 500])])

@@ -12,7 +12,7 @@ from api.sim.disk import SimDisk
 from cluster.shell.replica_read import FileRead, Sent, read_batches
 from logstore import segment_view
 from logstore.partition_log import PartitionLog
-from logstore.paths import TIMES
+from logstore.paths import LOG, TIMES
 from logstore.replacement import Replacement
 from logstore.segment_loader import Loaded, load
 from logstore.settings import PartitionSettings
@@ -75,6 +75,29 @@ def test_made_up_append_times_go_to_no_other_replica() -> None:
     new.settle()
     times = [batch.append_time for batch in given(log, 0).batches]
     assert times == [TIME + 10 * number for number in range(RECORDS)]
+
+
+def test_nor_do_they_from_behind_damage_to_the_log_itself() -> None:
+    """The second batch is said to be longer than it is: the index file leads to those behind it."""
+    disk = SimDisk()
+    directory = opened(disk, replace(SMALL, index_interval_bytes=1)).directory
+    log = directory.create(pid(0), PartitionSettings(segment_bytes=4 << 20))
+    for number in range(RECORDS):
+        append(log, 100, TIME + 10 * number)
+    log.roll()
+    settle(directory)
+    checkpoint(directory)
+    size = log.segment_list[0].size_bytes // RECORDS
+    disk.flip_bit(name(LOG), Position(size + 11), 1)
+    disk.flip_bit(name(TIMES), Position(3 * ROW_BYTES + 14), 1)
+    disk.kill()
+    log = opened(disk, SMALL).directory.partitions[log.id]
+    with pytest.raises(RequestError, match="append time"):
+        given(log, 2)
+    (batch,) = given(log, 3).batches
+    assert batch.append_time == TIME + 30
+    (finding,) = (one for one in log.segment_list[0].damage if one.file == name(TIMES))
+    assert finding.why.endswith("from offset 2 to 2 have a guessed append time")
 
 
 def test_what_was_read_of_the_old_file_is_not_kept_once_it_is_mended(
