@@ -96,8 +96,8 @@ def test_nor_do_they_from_behind_damage_to_the_log_itself() -> None:
         given(log, 2)
     (batch,) = given(log, 3).batches
     assert batch.append_time == TIME + 30
-    (finding,) = (one for one in log.segment_list[0].damage if one.file == name(TIMES))
-    assert finding.why.endswith("from offset 2 to 2 have a guessed append time")
+    told = [one.why for one in log.segment_list[0].damage if one.file == name(TIMES)]
+    assert any(why.endswith("from offset 2 to 2 have a guessed append time") for why in told)
 
 
 def test_what_was_read_of_the_old_file_is_not_kept_once_it_is_mended(
