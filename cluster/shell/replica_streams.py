@@ -33,6 +33,7 @@ from cluster.shell.replica_port import ReplicaDoors
 from cluster.shell.replica_sender import ReplicaSender
 from cluster.shell.replica_stream import ReplicaStream
 from logstore.partition_log import PartitionLog
+from logstore.replicated import last_append_time
 from model.errors import ErrorCode, MalformedError, RequestError
 from model.ids import (
     AppendTimeMs,
@@ -254,6 +255,8 @@ class ReplicaStreams:
             stream.sender.forget(where)
         partition = self._partitions.by_id(where)
         if partition is not None:
+            # Of its newest records no beat has told yet how far the clock was that stamped them.
+            self._doors.append_clock.not_below(last_append_time(partition.log))
             for listener in self._listeners:
                 listener(partition)
 

@@ -254,3 +254,18 @@ def test_room_comes_back_for_what_is_written_after_the_leadership_has_moved(
     world.pass_time(1_000)
     assert three.log.written_end == 1
     assert one.streams._streams[THREE].sender.room_bytes == ROOM_BYTES
+
+
+def test_who_takes_over_stamps_no_record_before_those_that_it_has() -> None:
+    world = Cluster()
+    one, two = world.nodes[ONE], world.nodes[TWO]
+    ahead = one.append_clock.read(world.clock.monotonic_ms(), world.clock.wall_ms()) + 50
+    one.append_clock.not_below(AppendTimeMs(ahead))
+    one.append(b"stamped between two beats")
+    world.run()
+    world.elect(TWO, ONE, TWO, THREE)
+    world.run()
+    two.append(b"and at once another one")
+    world.run()
+    assert two.times() == [ahead, ahead]
+    assert one.times() == two.times()
