@@ -52,8 +52,6 @@ class Plan:
     """Of nodes."""
     liars: frozenset[int] = frozenset()
     """Nodes whose disks do not keep their word: damage of their files is no surprise."""
-    away: frozenset[int] = frozenset()
-    """Nodes that are killed before the first strike, which starts them again."""
     dump: bool = False
     """Whether Apache's tool reads the files of all nodes in the end."""
     lossy: bool = False
@@ -147,7 +145,6 @@ class Campaign:
                 volume.sync()  # a run without syncs loses records, not the topic
             if world.volumes:
                 watch.writes_back("since all was on the disks")  # that is what it loses
-            self._send_away(scene)
             for strike in strikes(self._plan.counts, self._plan.seed, pause_s=self._plan.pause_s):
                 self._one(strike, scene)
             return self._drain(scene)
@@ -157,18 +154,6 @@ class Campaign:
                 self._problem(f"nodes {dead} do not run: {_words(world, dead)}")
             self._read_what_is_there(scene)
             return None
-
-    def _send_away(self, scene: Scene) -> None:
-        """Let the others take records that those who are away never had."""
-        world, away = scene.world, sorted(self._plan.away)
-        if not away:
-            return
-        before = len(world.ends)
-        for number in away:
-            scene.history.note(Killed(now_us(), who=f"node-{number}"))
-        world.kill(away)
-        self._note_ends(world, scene.history, before)
-        scene.watch.writes_back(f"while nodes {away} are away")
 
     def _read_what_is_there(self, scene: Scene) -> None:
         """Read all of it after a campaign that was broken off: what is missing is to be told."""
