@@ -230,6 +230,28 @@ def entries_placed(log: PartitionLog, part: Part, *, first: int) -> int:
     return end
 
 
+def written_part(log: PartitionLog, part: Part) -> bool:
+    """Move the written end to where a round has brought it that is being synced; tell if it moved.
+
+    Not of what goes to the files once the journal is synced, nor of a cut. Loop only.
+    """
+    if not part.runs or part.cut is not None or part.runs[-1].carrier is _FILES:
+        return False
+    reached = part.end_offset if log.cut is None else min(part.end_offset, log.cut)
+    if reached <= log.written_end:
+        return False
+    log.written_end = reached
+    return True
+
+
+def settled_end(log: PartitionLog) -> Offset:
+    """Return how far the log is written, without what a sync under way may lose: it begins below.
+
+    Where it began behind that, a power cut could leave a log that ends before it begins.
+    """
+    return max(log.filed_end, log.flushed_end)
+
+
 def finish_part(log: PartitionLog, part: Part, done: CutDone | None, *, now: int) -> None:
     """Move a partition's positions to where a finished round has brought them. Loop only.
 

@@ -8,8 +8,8 @@ Invariants:
     CLEAN_MEANS_SAVED    a clean stop is marked only when nothing is left to write or to sync.
 """
 
-from collections.abc import Collection, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, NamedTuple, TypeVar
 
 from logstore.checkpoint import encode_row
 from logstore.checkpoint_planner import CheckpointPlanner
@@ -31,6 +31,9 @@ from logstore.settings import LogSettings, PartitionSettings
 from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ids import AppendTimeMs, MonotonicMs, Offset, PartitionId, WallMs
 from model.ports import Disk, Rand
+
+GivenT = TypeVar("GivenT")
+DoneT = TypeVar("DoneT")
 
 _FIRST: Final = Offset(0)
 
@@ -243,12 +246,32 @@ class LogDirectory:
         Raises:
             StorageFailed: the directory is offline from now on; nothing is tried again.
         """
-        self._check_online()
-        try:
-            return self._writer.run(work)
-        except StorageFailed as failed:
-            self._offline = failed
-            raise
+        return self.sync_round(self.write_round(work))
+
+    def write_round(self, work: Round) -> RoundResult:
+        """Do the first half of `run_round`: from here on a kill loses nothing of the round.
+
+        The next thing that is done to the directory's rounds is `sync_round`. WRITER THREAD.
+
+        Raises:
+            StorageFailed: as `run_round` does.
+        """
+        return self._run(self._writer.write, work)
+
+    def sync_round(self, written: RoundResult) -> RoundResult:
+        """Do the other half: from here on a power cut loses nothing of it either. WRITER THREAD.
+
+        Raises:
+            StorageFailed: as `run_round` does.
+        """
+        return self._run(self._writer.sync, written)
+
+    def round_written(self) -> list[PartitionLog]:
+        """Move the written ends of a round that is being synced; return whose have moved.
+
+        `flushed_end` moves with `finish_round`, as does all else. None have if the sync has failed.
+        """
+        return self._rounds.written() if self._offline is None else []
 
     def finish_round(self, result: RoundResult) -> list[PartitionLog]:
         """Move the positions that a round has brought forward; return whose they are."""
@@ -280,12 +303,7 @@ class LogDirectory:
         Raises:
             StorageFailed: the directory is offline from now on; nothing is tried again.
         """
-        self._check_online()
-        try:
-            return self._checkpointer.run(job)
-        except StorageFailed as failed:
-            self._offline = failed
-            raise
+        return self._run(self._checkpointer.run, job)
 
     def finish_checkpoint(self, result: CheckpointResult) -> list[PartitionLog]:
         """Note what is durable, reuse journal files, let go on what waited for it; return whose.
@@ -327,6 +345,19 @@ class LogDirectory:
         except OSError as error:
             self._offline = StorageFailed(IDENTITY, error.errno or 0, "write")
             raise self._offline from error
+
+    def _run(self, work: Callable[[GivenT], DoneT], given: GivenT) -> DoneT:
+        """Do what changes files, unless something has failed before. WRITER, CHECKPOINTER THREAD.
+
+        Raises:
+            StorageFailed: the directory is offline from now on.
+        """
+        self._check_online()
+        try:
+            return work(given)
+        except StorageFailed as failed:
+            self._offline = failed
+            raise
 
     def _check_online(self) -> None:
         if self._offline is not None:

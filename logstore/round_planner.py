@@ -19,6 +19,7 @@ from logstore.flush import (
     finish_part,
     take_part,
     take_plain,
+    written_part,
 )
 from logstore.journal_entry import APPEND_BYTES
 from logstore.partition_log import PartitionLog
@@ -134,6 +135,11 @@ class RoundPlanner:
         parts = [part for _, part in taken]
         synced, end = journal.synced_sequence, journal.next_sequence
         return Round(filing, parts, slot, first, end, synced, clock, self._forget())
+
+    def written(self) -> list[PartitionLog]:
+        """Move written ends to where the round has brought them that is being synced."""
+        moved = self._taken or ()
+        return [log for log, part in moved if written_part(log, part) and not log.deleted]
 
     def finish(self, result: RoundResult) -> list[PartitionLog]:
         """Move the positions that a round has brought forward; return whose they are."""

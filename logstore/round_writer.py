@@ -4,13 +4,17 @@ Order matters, and is the whole of a round's safety:
 
 1. what the journal of earlier rounds has goes to its files, without a sync: a crash replays it;
 2. direct runs go to their files, which are synced: the entries that speak of them come later;
-3. the journal is written and synced: from here on the round is durable;
+3. the journal is written: from here on a kill loses nothing; and synced: nor does a power cut;
 4. files are cut, and what no journal carries is written to them. The rest is put off to step 1 of a
    later round, for nobody waits for it: readers have the memory, recovery the journal.
+
+A round is run in two halves, up to the sync of step 3 and from it on: where it takes long, somebody
+may ask in between how far the round is.
 
 A failure anywhere is StorageFailed. The directory is offline from then on; nothing is retried.
 """
 
+from collections.abc import Callable
 from itertools import groupby
 from operator import attrgetter
 from typing import Final
@@ -74,26 +78,39 @@ class RoundWriter:
         self._journal: tuple[int, File] | None = None
         self._named: set[str] = set()
         """Files whose names were made durable here, before any checkpoint did it."""
+        self._special: list[Part] = []
+        """Of the round that was written last: parts that are more than runs for the journal."""
         self._doing = ""
         self._failed = False
 
-    def run(self, work: Round) -> RoundResult:
-        """Write a round, and sync what must be.
+    def write(self, work: Round) -> RoundResult:
+        """Write a round up to its journal entries; `sync` goes on with what this returns.
 
         Raises:
             StorageFailed: the disk refused; the same for every later call.
         """
+        return self._run(self._write, RoundResult(work, [], {}, []))
+
+    def sync(self, written: RoundResult) -> RoundResult:
+        """Sync the round that was just written, and do what may be done only then.
+
+        Raises:
+            StorageFailed: as `write` does.
+        """
+        return self._run(self._sync, written)
+
+    def _run(self, half: Callable[[RoundResult], None], result: RoundResult) -> RoundResult:
         if self._failed:
             raise StorageFailed("journal", 5, "write after a failure to")
-        result = RoundResult(work, [], {}, [])
         try:
-            self._run(work, result)
+            half(result)
         except OSError as error:
             self._failed = True
             raise StorageFailed(self._doing, error.errno or 5, "write") from error
         return result
 
-    def _run(self, work: Round, result: RoundResult) -> None:
+    def _write(self, result: RoundResult) -> None:
+        work = result.round
         for name in work.forget:
             self._files.pop(name, None)
             self._named.discard(name)
@@ -101,13 +118,20 @@ class RoundWriter:
             self._file_runs(runs)
         # All others, which are nearly all, have nothing but runs for the journal.
         special = [p for p in work.parts if p.at_once or p.delete or p.make_directory]
+        self._special = special
         for part in special:
             if part.make_directory:
                 self._make_directory(part, result)
         checksums = self._write_direct(special)
         if work.slot is not None:
             self._write_journal(work, work.slot, checksums)
-        for part in special:
+
+    def _sync(self, result: RoundResult) -> None:
+        if self._journal is not None and result.round.slot is not None:
+            self._doing = journal_file(self._journal[0])
+            # SYNC: what an acknowledgement with flush=quorum stands on.
+            self._journal[1].fdatasync()
+        for part in self._special:
             if part.at_once:
                 self._write_files(part)
             if part.cut is not None:
@@ -161,7 +185,7 @@ class RoundWriter:
         return checksums
 
     def _write_journal(self, work: Round, slot: Slot, checksums: dict[int, int]) -> None:
-        """Make the round durable: one write, one sync."""
+        """Write the entries of the round, with one call."""
         buffers: list[Buffer] = [slot.header] if slot.header else []
         buffers += _encoded(work, checksums, salt=slot.salt)
         name = self._doing = journal_file(slot.number)
@@ -173,8 +197,6 @@ class RoundWriter:
         if len(buffers) > GATHERED_MAX:
             buffers = [b"".join(buffers)]
         file.pwrite(buffers, Position(slot.position - len(slot.header)))
-        # SYNC: what an acknowledgement with flush=quorum stands on.
-        file.fdatasync()
 
     def _file_runs(self, runs: list[Run]) -> None:
         """Write runs of one partition, of several rounds maybe, with one call for each file."""

@@ -101,6 +101,7 @@ class Process:
             ended=self._written,
             failed=self.failures.append,
         )
+        self.writer.tell_written()
         self.partitions = Partitions(
             node,
             directory=self.directory,

@@ -21,7 +21,7 @@ from api.broker.context import BrokerContext
 from api.broker.last_look import LastLook, as_long_as, unread
 from api.broker.search import Searches
 from cluster.shell.hosted_partition import HostedPartition
-from logstore.flush import settle_producers
+from logstore.flush import settle_producers, settled_end
 from logstore.partition_log import PartitionLog
 from logstore.retention import plan, roll_due
 from logstore.time_search import sweep_events
@@ -154,7 +154,7 @@ class Housekeeping:
             log.settings,
             log_start=log.log_start,
             now=now,
-            high_watermark=partition.high_watermark,
+            high_watermark=min(partition.high_watermark, settled_end(log)),
             in_doubt=in_doubt,
         )
 

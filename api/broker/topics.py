@@ -19,6 +19,7 @@ from cluster.controller.partitions import AddPartitions
 from cluster.controller.topics import CreateTopic, DeleteTopic, check_not_internal
 from cluster.controller.unknown_topic import unknown_id, unknown_name
 from cluster.shell.hosted_partition import HostedPartition
+from logstore.flush import settled_end
 from model.errors import ErrorCode, RequestError
 from model.ids import Offset, TopicId, TopicName
 from model.principal import Principal
@@ -176,12 +177,21 @@ class Topics:
         log, clock = row.partition.log, self.node.clock
         if row.after is not None and row.after > row.before and self.last_look.affordable:
             await self.last_look.take(log, row.after, lambda: clock.monotonic_ms() < until_ms)
-        row = _unless_deleted(row)
+        row = await self._settled(row)
         if row.after is not None and not row.partition.leads:
             row = Trimmed(row.partition, row.before, None, row.partition.not_serving())
         if row.after is not None:
             log.trim(row.after)
         return row
+
+    async def _settled(self, row: Trimmed) -> Trimmed:
+        """Wait until no sync under way can lose what is to go: others may have committed it."""
+        log, after = row.partition.log, row.after
+        if after is not None:
+            await self.node.writer.until(
+                lambda: log.deleted or not row.partition.leads or settled_end(log) >= after
+            )
+        return _unless_deleted(row)
 
     async def _created(self, request: CreateTopic) -> TopicImage | RequestError:
         wanted = self.node.replicas_wanted

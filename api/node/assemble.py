@@ -266,7 +266,10 @@ class Node:
             self._world.note("cluster_joined", partitions=len(self.partitions))
 
     def _written(self, result: RoundResult | None, logs: Sequence[PartitionLog]) -> None:
-        """Answer whom a round or a checkpoint sets free; give back a round's memory."""
+        """Answer whom a round or a checkpoint sets free; give back a round's memory.
+
+        Without a result it is a checkpoint, or a round that is written and not synced yet.
+        """
         if result is not None:
             self._round_ended(result)
         now = self._world.clock.monotonic_ms()

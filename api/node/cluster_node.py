@@ -60,6 +60,7 @@ class ClusterNode:
     def __init__(self, parts: Parts, net: PeerNet) -> None:
         """Speak with nobody yet. Before the first partition is hosted."""
         self._parts, self._world = parts, parts.world
+        parts.writer.tell_written()
         self._identity = parts.opened.identity
         self._me = Voter(self._identity.node, self._identity.directory)
         self._peers = Peers(parts, net)

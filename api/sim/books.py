@@ -108,6 +108,9 @@ class Books:
                 hosted.leader_epoch, hosted.high_watermark, hosted.log.log_end,
                 hosted.leads, hosted.serves,
             )  # fmt: skip
+            self.happened["written before synced"] += (
+                hosted.log.written_end > hosted.log.flushed_end
+            )
             before = shown.get(hosted)
             if now != before:
                 self._changed(process, hosted, before, now=Shown(*now))
@@ -187,8 +190,13 @@ class Books:
 
     def _agrees(self, process: Process, hosted: HostedPartition, start: int, *, to: int) -> None:
         """Hold what a replica has below its mark against what was committed before."""
-        batches = self._rows[hosted.id].batches
-        for batch in stored(hosted.log, start, to):
+        batches, disk = self._rows[hosted.id].batches, process.doors.disk
+        hook, disk.before = disk.before, None  # it is not the process that reads here
+        try:
+            found = list(stored(hosted.log, start, to))
+        finally:
+            disk.before = hook
+        for batch in found:
             header, crc = BatchHeader(batch), crc32(batch)
             base, following = int(header.base_offset), int(header.end_offset)
             known = batches.setdefault(base, (following, crc))

@@ -9,6 +9,9 @@ figures). The checkpointer makes partition files durable behind the journal, rem
 and deletion freed, and looks after the free space. What to write is decided in `logstore`, which
 knows no thread.
 
+Where other nodes wait for what is written here, a round whose sync takes long is told of twice: the
+written ends move while it is being synced, the flushed ends once it is.
+
 A failed write or sync takes the directory offline at once (P44): nothing is tried again, and the
 owner is told once.
 
@@ -23,6 +26,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
+from cluster.shell.long_sync import LongSync, RoundUnderWay
 from cluster.shell.tick import Tick
 from cluster.shell.worker import Worker
 from logstore.log_directory import LogDirectory
@@ -33,7 +37,8 @@ from model.ids import AppendTimeMs, MonotonicMs
 from model.ports import Clock
 
 Ended: TypeAlias = Callable[[RoundResult | None, Sequence[PartitionLog]], None]
-"""What a finished round did, or None for a checkpoint; and whose positions it has moved."""
+"""What a finished round did, or None for a checkpoint, and for a round that is written while its
+sync takes long; and whose positions it has moved."""
 
 DETAIN_MS: Final = 3
 """A light round that took longer has waited for something: ms, by a clock of whole ones."""
@@ -76,6 +81,7 @@ class DiskWriter:
         self._failed = failed
         self._writer = worker("writer")
         self._checkpointer = worker("checkpointer")
+        self._long_sync: LongSync | None = None
         self._asked = False
         self._writing = False
         self._checkpointing = False
@@ -96,6 +102,10 @@ class DiskWriter:
     def offline(self) -> bool:
         """A write or sync has failed: nothing is taken any more."""
         return self._offline
+
+    def tell_written(self) -> None:
+        """Tell of rounds whose sync takes long once they are written: other nodes wait for that."""
+        self._long_sync = LongSync(self._clock, self._round_written)
 
     def ask(self) -> None:
         """Something was accepted: write it at the end of this tick, or when the disk is free."""
@@ -226,9 +236,25 @@ class DiskWriter:
         self._writing = True
         if work.is_light and now >= self._away_until and not self._checkpointing:
             self._write_here(work, now)
+        elif self._long_sync is not None and work.slot is not None and work.parts:
+            write = partial(self._write, work, self._long_sync.begin(now))
+            self._writer.submit_two(
+                write, self._directory.sync_round, done=self._end_round, failed=self._fail
+            )
         else:
             run = partial(self._directory.run_round, work)
             self._writer.submit(run, self._end_round, self._fail)
+
+    def _write(self, work: Round, under_way: RoundUnderWay) -> RoundResult:
+        """Do the half of a round before its sync. WRITER THREAD."""
+        result = self._directory.write_round(work)
+        under_way.written = True
+        return result
+
+    def _round_written(self) -> None:
+        """Tell of what is written by now of a round whose sync takes long."""
+        if moved := self._directory.round_written():
+            self._ended(None, moved)
 
     def _write_here(self, work: Round, now: MonotonicMs) -> None:
         """Write a light round; the thread is idle."""
@@ -245,6 +271,8 @@ class DiskWriter:
     def _end_round(self, result: RoundResult) -> None:
         assert self._writing, "ONE_ROUND_AT_A_TIME"
         self._writing = False
+        if self._long_sync is not None:
+            self._long_sync.end()
         moved = self._directory.finish_round(result)
         self._ended(result, moved)
         self._watch()
@@ -332,6 +360,8 @@ class DiskWriter:
     def _fail(self, error: Exception) -> None:
         if not self._offline:
             self._offline = True
+            if self._long_sync is not None:
+                self._long_sync.end()
             for _, came in self._waiting:
                 if not came.done():
                     came.set_exception(RequestError(ErrorCode.STORAGE_ERROR, str(error)))

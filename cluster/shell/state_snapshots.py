@@ -18,6 +18,7 @@ from cluster.state_partition.layout import StateTopic
 from cluster.state_partition.machine import Machine
 from cluster.state_partition.snapshot import Outgoing, read_part, save
 from cluster.state_partition.snapshot_plan import SnapshotPlan
+from logstore.flush import settled_end
 from model.ids import Offset, PartitionId
 from model.ports import Disk
 
@@ -90,7 +91,7 @@ class StateSnapshots(Generic[MachineT, RecordT]):
             return
         if not hosted.leads:
             start = min(start, self._leader_start)
-        start = min(start, hosted.log.written_end)
+        start = min(start, settled_end(hosted.log))
         if start > hosted.log_start:
             hosted.log.trim(start)
             self._doors.checkpoint()

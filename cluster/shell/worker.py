@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Protocol, TypeVar
 
+HalfT = TypeVar("HalfT")
 ResultT = TypeVar("ResultT")
 
 Handover = Callable[..., object]
@@ -47,6 +48,20 @@ class Worker:
                 self._handover(done, result)
 
         self._jobs.put(run)
+
+    def submit_two(
+        self,
+        first: Callable[[], HalfT],
+        then: Callable[[HalfT], ResultT],
+        *,
+        done: Callable[[ResultT], object],
+        failed: Callable[[Exception], object],
+    ) -> None:
+        """Run a job in two halves, the other one with what the first returns; else as `submit`.
+
+        For a thread they are one job. In a simulation time passes in between.
+        """
+        self.submit(lambda: then(first()), done, failed)
 
     async def run(self, job: Callable[[], ResultT]) -> ResultT:
         """Run `job` in a thread and await it; for callers on the loop that are tasks anyway.

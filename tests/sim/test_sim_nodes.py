@@ -15,11 +15,15 @@ import pytest
 
 from api.broker.acks import Acks
 from api.broker.taking import Taking
-from api.sim.plan import LEADER, Fault, Kind, TapeRefused, make_plan, read_tape
+from api.sim.plan import LEADER, MACHINES, Fault, Kind, TapeRefused, make_plan, read_tape
 from api.sim.run import Outcome, run_plan, shrink
 from api.sim.world import World
 from cluster.raft import quorum_state, storage
+from logstore import round_planner
+from logstore.flush import written_part
+from logstore.partition_log import PartitionLog
 from logstore.replace_file import write_cache
+from logstore.round import Part
 from model.ports import Disk
 from tests.models.replication_faults import plant
 from tidelog.cli.program import main
@@ -30,7 +34,12 @@ TAPES = sorted(REGRESSIONS.glob("*.json"))
 SEEDS = range(8)
 TRIES = 8
 """Seeds in which a planted fault has to show."""
-SOMETIMES = ("cut", "led anew", "controller_inactive", "broker_fenced", "leaders_balanced")
+SOMETIMES = (
+    "cut", "led anew", "written before synced", "controller_inactive", "broker_fenced",
+    "leaders_balanced",
+)  # fmt: skip
+SLOW_DISKS = tuple(Fault(200, Kind.SLOW_DISK, one, 5_000) for one in MACHINES)
+POWER_CUTS = tuple(Fault(900 + 1_600 * at, Kind.POWER, one, 700) for at, one in enumerate(MACHINES))
 REPEATED, STEPS = 3, 12_000
 """A seed with power cuts and elections, and how far two other processes run it."""
 
@@ -98,6 +107,7 @@ SCENARIOS = {
         Fault(1_000, Kind.KILL, LEADER, 800),
         Fault(3_500, Kind.KILL, LEADER, 800),
     ),
+    "power cuts while syncs take long": (*SLOW_DISKS, *POWER_CUTS),
 }
 
 
@@ -154,6 +164,26 @@ def test_a_vote_that_is_not_synced_is_caught(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_position_that_is_not_written_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     plant("position reported before it is written", monkeypatch)
     caught("COMMITTED_IS_FLUSHED")
+
+
+def test_what_is_written_and_counts_as_flushed_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant("high watermark without the flush term", monkeypatch)
+    caught("COMMITTED_IS_FLUSHED", *SLOW_DISKS)
+
+
+def takes_what_is_written_for_flushed(log: PartitionLog, part: Part) -> bool:
+    moved = written_part(log, part)
+    log.flushed_end = log.written_end
+    return moved
+
+
+def test_what_is_told_to_be_flushed_before_its_sync_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(round_planner, "written_part", takes_what_is_written_for_flushed)
+    caught("FLUSHED_SURVIVES", *SLOW_DISKS, *POWER_CUTS)
 
 
 def test_a_follower_that_does_not_cut_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:

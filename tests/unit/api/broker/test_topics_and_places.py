@@ -1,5 +1,7 @@
 """Topics over the broker, places in them, trimming, ids for producers, and restarts."""
 
+import asyncio
+
 import pytest
 
 from api.broker.place import (
@@ -16,7 +18,7 @@ from api.broker.place import (
 from api.sim.disk import SimDisk
 from cluster.controller.partitions import AddPartitions
 from model.errors import ErrorCode, RequestError
-from model.ids import ProducerEpoch, ProducerId
+from model.ids import Offset, ProducerEpoch, ProducerId
 from model.principal import ANONYMOUS
 from model.record import ClockKind
 from tests.broker_node import NOON, batch_of, broker_node
@@ -225,3 +227,22 @@ async def test_closed_time_is_held_back_by_what_is_on_its_way() -> None:
         assert orders.closed_time(context.closed_time()) > then
         with pytest.raises(AssertionError, match="CLOSED_TIME_NEVER_FALLS"):
             orders.closed_time(type(then)(0))
+
+
+async def test_a_trim_waits_for_what_only_others_have_on_their_disks() -> None:
+    """A leader's own sync may come last: nothing may have its log begin behind its end by then."""
+    async with broker_node() as node:
+        orders, writer = await node.create("orders"), node.broker.context.writer
+        for value in (b"v", b"w"):
+            await node.produce(orders, batch_of([value]))
+        log = orders.log
+        await writer.until(lambda: log.filed_end == 2)
+        log.filed_end = log.flushed_end = Offset(1)  # as if the other one were being synced
+        trim = asyncio.ensure_future(node.broker.topics.trim(ANONYMOUS, [orders], Latest()))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert log.log_start == 0
+        log.filed_end = log.flushed_end = Offset(2)
+        writer.ask()
+        (row,) = await trim
+        assert (row.after, log.log_start) == (2, 2)

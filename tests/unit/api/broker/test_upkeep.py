@@ -42,6 +42,23 @@ def told(node: BrokerNode, event: str) -> list[dict[str, str | int]]:
     return [fields for name, fields in node.events if name == event]
 
 
+async def test_retention_removes_nothing_that_is_still_being_synced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders", retention_ms=str(HOUR_MS))
+        for _ in range(3):
+            await node.produce(orders, batch_of([b"v"]))
+        with monkeypatch.context() as patched:
+            patched.setattr("api.broker.housekeeping.settled_end", lambda log: Offset(2))
+            node.clock.advance(2 * HOUR_MS)
+            await until(node, lambda: orders.log.segment_list[0].sealed, step_ms=HOUSEKEEPING_MS)
+            looks = iter(range(5))
+            await until(node, lambda: next(looks, None) is None, step_ms=HOUSEKEEPING_MS)
+            assert orders.log_start == 0
+        await until(node, lambda: orders.log_start == 3, step_ms=HOUSEKEEPING_MS)
+
+
 async def test_retention_empties_a_partition_that_nobody_writes_to() -> None:
     async with broker_node() as node:
         orders = await node.create("orders", retention_ms=str(HOUR_MS))
