@@ -228,6 +228,13 @@ class LogDirectory:
         waits = state.dirties or state.waiting or state.deleting or state.clock is not None
         return bool(waits or state.unfiled) or self._rounds.in_flight
 
+    @property
+    def waits_for_room(self) -> bool:
+        """Something accepted cannot be written: the one journal file there is, is full (P48)."""
+        state = self._state
+        waits = bool(state.dirties) or state.clock is not None
+        return waits and state.journal_full and state.journal.is_lone
+
     def take_round(self, now: MonotonicMs, *, filing_may_wait: bool = False) -> Round | None:
         """Return what was accepted since the last round, as much as one may hold; None: nothing.
 

@@ -308,6 +308,7 @@ class Node:
         A node that has not joined gives that up: there is nothing to hand over.
         """
         self._is_leaving = True
+        self.writer.end_soon()
         if self._join_task is not None and not self._join_task.done():
             self._join_task.cancel()
             await asyncio.wait([self._join_task])

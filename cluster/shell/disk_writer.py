@@ -21,6 +21,7 @@ Invariants:
 """
 
 import asyncio
+import errno
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -31,8 +32,9 @@ from cluster.shell.tick import Tick
 from cluster.shell.worker import Worker
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
+from logstore.paths import JOURNAL
 from logstore.round import CheckpointResult, Round, RoundResult
-from model.errors import ErrorCode, RequestError
+from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ids import AppendTimeMs, MonotonicMs
 from model.ports import Clock
 
@@ -46,6 +48,8 @@ AWAY_MS: Final = 1_000
 """For so long the thread writes light rounds too: the loop loses little, however slow the disk."""
 CHECK_MS: Final = MonotonicMs(1_000)
 """How often a checkpoint that falls due by time, and the free space, are looked at; ms."""
+ROOM_MS_MAX: Final = 10_000
+"""A node that ends waits no longer for a disk without room: less than a whole stop may take; ms."""
 
 
 class _Lone(NamedTuple):
@@ -90,6 +94,7 @@ class DiskWriter:
         self._looking = False
         self._offline = False
         self._ending = False
+        self._room_until: MonotonicMs | None = None
         self._filing_due = False
         self._away_until = MonotonicMs(0)
         self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
@@ -158,6 +163,14 @@ class DiskWriter:
         self.ask()
         return await came
 
+    def end_soon(self) -> None:
+        """The node is about to end: what has no room on the disk is waited for no longer than that.
+
+        If there is none by then, the directory goes offline as if it were full: what was accepted
+        and not acknowledged is not written, and its callers are told so.
+        """
+        self._room_until = MonotonicMs(self._clock.monotonic_ms() + ROOM_MS_MAX)
+
     async def flushed(self) -> None:
         """Return once nothing that was accepted is left to write, or `offline` says it never is."""
         await self._until_or_offline(lambda: not self._directory.has_pending())
@@ -206,6 +219,7 @@ class DiskWriter:
 
         The caller has waited for `flushed` and `at_rest`. Without a floor the next start recovers.
         """
+        self._ending = True  # a look may still be on its way back
         self._writer.close()
         self._checkpointer.close()
         if clock_floor is None or self._offline:
@@ -230,6 +244,8 @@ class DiskWriter:
         work = self._directory.take_round(now, filing_may_wait=not file_now)
         if work is None:
             self._filing_due = False
+            if self._directory.has_pending():
+                self._watch()
             self._begin_checkpoint()
             self._tell()
             return
@@ -323,7 +339,7 @@ class DiskWriter:
         self._tell()
 
     def _watch(self) -> None:
-        """Look again in a while, as long as something waits for a checkpoint."""
+        """Look again in a while, as long as something waits for a checkpoint, or for room."""
         if self._watching or self._offline:
             return
         self._watching = True
@@ -336,9 +352,21 @@ class DiskWriter:
         self._begin_checkpoint()
         if self._directory.has_unsynced():
             self._watch()
+        if self._directory.waits_for_room:
+            self._wait_for_room()
+
+    def _wait_for_room(self) -> None:
+        """Look whether somebody made some; at the end of a node, not for ever."""
+        until = self._room_until
+        if until is not None and self._clock.monotonic_ms() >= until:
+            self._fail(StorageFailed(JOURNAL, errno.ENOSPC, "find room for"))
+            return
+        self.look_at_space()
 
     def _looked(self, _: None) -> None:
         self._looking = False
+        if not self._ending:
+            self._begin_round()
 
     def _tell(self) -> None:
         """Wake those whose condition holds by now."""

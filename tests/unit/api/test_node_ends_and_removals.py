@@ -5,9 +5,11 @@ import errno
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
 
 import pytest
 
+from api.broker.acks import Produced
 from api.door import Address, Door
 from api.node.assemble import Node
 from api.node.lifecycle import EXIT_FAILED, EXIT_OK, Lifecycle
@@ -20,10 +22,11 @@ from api.sim.faults import Fault, Operation
 from cluster.controller.image import MetadataDelta, MetadataImage
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.log_directory import LogDirectory
-from model.errors import StorageFailed
+from logstore.settings import KIB
+from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ids import AppendTimeMs, MonotonicMs, PartitionId, TopicId
 from model.principal import ANONYMOUS
-from tests.broker_node import MEMORY_BYTES, NOON, SETTINGS, batch_of, broker_node
+from tests.broker_node import MEMORY_BYTES, NOON, SETTINGS, BrokerNode, batch_of, broker_node
 from tests.one_node import one_node
 from tests.world import Log
 
@@ -105,6 +108,7 @@ class Run:
 
     def __init__(self, disk: SimDisk) -> None:
         self.disk = disk
+        self.clock = SimClock(wall=NOON, monotonic=MonotonicMs(1_000))
         lifecycles: list[Lifecycle] = []
         self.watcher = Watcher(lifecycles)
         self.lifecycle = Lifecycle(self.watcher)
@@ -114,7 +118,7 @@ class Run:
     async def start(self, lifecycle: Lifecycle) -> Node:
         world = World(
             disk=self.disk,
-            clock=SimClock(wall=NOON, monotonic=MonotonicMs(1_000)),
+            clock=self.clock,
             rand=SystemRand(),
             spawn=SystemSpawn(lifecycle.fail),
             memory_bytes=MEMORY_BYTES,
@@ -162,6 +166,53 @@ async def test_a_disk_that_fails_while_the_node_stops_ends_it_with_that_exit_cod
     monkeypatch.setattr(Node, "settle", with_something_left)
     assert await run.code() == EXIT_FAILED
     assert [type(error) for error in run.watcher.errors] == [StorageFailed]
+
+
+async def test_a_node_whose_journal_has_no_room_ends_in_time_and_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    disk = SimDisk()
+    run = Run(disk)
+    settle = Node.settle
+    told: list[Produced | RequestError] = []
+
+    async def with_a_full_journal(node: Node) -> None:
+        monkeypatch.setattr(Node, "settle", settle)
+        at = BrokerNode(node, run.clock, disk)
+        await at.create("orders", partitions=17)
+        orders = [node.broker.partition("orders", number) for number in range(17)]
+        await node.writer.checkpointed()
+        goes_on = Event()
+        node.writer._writer.submit(goes_on.wait, lambda _: None, run.watcher.failed)
+        batch = batch_of([bytes(4_000)])
+        answers = [at.begin(order, batch, timeout_ms=600_000) for order in orders]
+        disk.capacity_bytes = disk.used_bytes + 90 * KIB  # no room for a second file of the journal
+        node.writer.look_at_space()
+        await node.writer._checkpointer.run(lambda: None)
+        goes_on.set()
+        ends = asyncio.ensure_future(settle(node))
+        while not ends.done():
+            assert run.clock.monotonic_ms() < 60_000
+            run.clock.advance(1_000)
+            await wait_for_threads(node)
+        await ends
+        told.extend(await asyncio.gather(*answers))
+
+    monkeypatch.setattr(Node, "settle", with_a_full_journal)
+    assert await run.code() == EXIT_FAILED
+    (error,) = run.watcher.errors
+    assert isinstance(error, StorageFailed)
+    assert error.errno == errno.ENOSPC
+    refused = [answer for answer in told if isinstance(answer, RequestError)]
+    assert {answer.code for answer in refused} == {ErrorCode.STORAGE_ERROR}
+    assert 0 < len(refused) < len(told)
+
+
+async def wait_for_threads(node: Node) -> None:
+    """Return once the threads of the disk have done what they were given, and what follows."""
+    for _ in range(6):
+        await node.writer._checkpointer.run(lambda: None)
+        await node.writer._writer.run(lambda: None)
 
 
 async def test_a_disk_that_refuses_the_mark_of_a_clean_stop_is_told_too(
