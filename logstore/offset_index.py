@@ -152,6 +152,11 @@ class OffsetIndex:
         row = self.row_of(offset)
         return Position(self._positions[row]), Offset(self.base_offset + self._offsets[row])
 
+    def behind(self, position: Position) -> Offset | None:
+        """Return where the first block behind a byte begins; None if there is none."""
+        row = bisect_right(self._positions, position)
+        return Offset(self.base_offset + self._offsets[row]) if row < len(self) else None
+
     def set_bounds(self, row: int, bounds: Bounds) -> None:
         """Learn the exact bounds of a block, by whoever read all of its records."""
         self._bounds.narrow(row, bounds)

@@ -101,7 +101,9 @@ class ReadPlan:
             result = self._read(reader.pread, block)
         except FileNotFoundError as gone:
             if segment.generation == self._generation:
-                raise corrupt(segment, Position(0), "the file is missing") from gone
+                missing = corrupt(segment, Position(0), "the file is missing")
+                missing.metadata["missing"] = "true"
+                raise missing from gone
             raise RequestError(
                 ErrorCode.OFFSET_OUT_OF_RANGE,
                 f"offset {self._offset} was deleted while it was being read",

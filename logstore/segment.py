@@ -369,6 +369,13 @@ class Segment:
             return Position(self.opened_bytes), self.opened_offset
         return index.block_of(offset)
 
+    def block_behind(self, position: Position) -> Offset:
+        """Return where the first block behind a byte begins, or the end; `block_of` comes first."""
+        found = None if self.index is None else self.index.behind(position)
+        if found is None and self._open_block() and self._block_position > position:
+            return self._block_offset
+        return self.end_offset if found is None else found
+
     def times_at(self, offset: Offset) -> TimesRow | None:
         """Return the row that covers an offset; None if it must be read first."""
         self.adopt()

@@ -100,6 +100,8 @@ class Faults:
     """Requests that are answered before the losses begin."""
     cut_after: list[int] = field(default_factory=list)
     """Each read stream is cut after so many messages of records; none: it is not."""
+    refuse_reads: deque[RequestError] = field(default_factory=deque)
+    """Told to the next streams that are cut, in place of a broken connection."""
     refuse_batches: deque[RequestError] = field(default_factory=deque)
     """Given to the next batches instead of storing them."""
     unanswered_refusals: deque[RequestError] = field(default_factory=deque)

@@ -202,6 +202,8 @@ class PeerLog(log_rpc.LogServiceServicer):
                 return
             if event is not None:
                 if cut == 0:
+                    if self.peer.faults.refuse_reads:
+                        await abort(context, self.peer.faults.refuse_reads.popleft())
                     await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
                 cut = None if cut is None else cut - 1
                 yield event

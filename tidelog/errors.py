@@ -201,7 +201,17 @@ class LogGap(TidelogError):  # noqa: N818
 
 
 class DataCorrupt(TidelogError):  # noqa: N818
-    """Bytes fail their checksum."""
+    """Bytes fail their checksum. A reader goes on at `next_offset`, if there is one."""
+
+    @property
+    def offset(self) -> int | None:
+        """The first offset that cannot be read; None: it is not known."""
+        return _number(self.metadata, "offset")
+
+    @property
+    def next_offset(self) -> int | None:
+        """The first one behind, where reading goes on; None: the read has ended."""
+        return _number(self.metadata, "next_offset")
 
 
 CLASSES: Final = {

@@ -10,7 +10,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 from tidelog.batch import CorruptBatchError, info_of, split
 from tidelog.checkpoint import Key, Place
-from tidelog.steps import Advance, Raw, Step, Trouble, Within, take_steps
+from tidelog.errors import TidelogError
+from tidelog.steps import Advance, Raw, Step, Trouble, Within, behind_corrupt, take_steps
 from tidelog.subscription import gap_error
 from tidelog.types import TopicPartition
 from tidelog.v1 import common_pb2 as common
@@ -217,9 +218,17 @@ class Holdings:
         """Go on behind what retention removed; the program is told in its turn."""
         held = self.by_key.get((gap.partition.topic, gap.partition.partition))
         if held is not None and held.revoke_by_s is None:
-            held.place = Place(gap.next_offset)
-            steps: list[Step] = [Trouble(gap_error(gap)), Advance(held.at, gap.next_offset, None)]
-            self._put(held, steps, Parcel(0, 0))
+            self._go_on(held, gap.next_offset, Trouble(gap_error(gap)))
+
+    def damaged(self, error: TidelogError) -> bool:
+        """Go on behind batches that no node can serve; tell whether that is what happened."""
+        found = behind_corrupt(error)
+        held = None if found is None else self.by_key.get(found[0])
+        if found is None or held is None or found[1] <= held.place.offset:
+            return False
+        if held.revoke_by_s is None:
+            self._go_on(held, found[1], Trouble(error))
+        return True
 
     def trouble(self, key: Key, trouble: Trouble) -> None:
         """Tell the program something in its turn."""
@@ -289,6 +298,10 @@ class Holdings:
         self._granted[0] += records
         self._granted[1] += size_bytes
         return common.Credit(records=records, bytes=size_bytes)
+
+    def _go_on(self, held: Held, offset: int, why: Trouble) -> None:
+        held.place = Place(offset)
+        self._put(held, [why, Advance(held.at, offset, None)], Parcel(0, 0))
 
     def _put(self, held: Held, steps: Sequence[Step], parcel: Parcel) -> None:
         held.items.extend(steps)

@@ -253,6 +253,9 @@ class Membership:
     async def _recover(self, failure: Failure, stream: ConsumeStream) -> None:
         """Wait before the next stream; raise what will not be otherwise."""
         error = harmless(failure.error)
+        if self.holdings.damaged(error):
+            self.changed.set()
+            return
         if error.reason in LOST:
             self._lose(error)
         elif not error.retryable and error.reason not in ELSEWHERE:
@@ -347,11 +350,7 @@ class Membership:
         for cursor in cursors:
             at = (cursor.topic, cursor.partition)
             known = self.holdings.by_key.get(at)
-            if (
-                known is not None
-                and known.revoke_by_s is None
-                and known.place.offset == cursor.offset
-            ):
+            if known and known.revoke_by_s is None and known.place.offset == cursor.offset:
                 continue
             epoch = cursor.leader_epoch if cursor.HasField("leader_epoch") else None
             held = Held(at, cursor.offset, epoch, announced=not self._announce)

@@ -10,7 +10,7 @@ from typing import Final, Generic, Literal, TypeAlias
 from tidelog.checkpoint import Checkpoint, Key, Place
 from tidelog.clock import Clock as SystemTime
 from tidelog.codecs import Codec
-from tidelog.errors import LogGap
+from tidelog.errors import DataCorrupt, LogGap
 from tidelog.steps import Advance, Live, Raw, Step, Trouble
 from tidelog.subscription import Subscription, behind
 from tidelog.types import Clock, K, Position, ReadBounds, Record, TopicPartition, V
@@ -111,7 +111,8 @@ class Replay(
         Raises:
             LogGap: with gaps="raise"; reading on goes on behind the gap.
             LogDiverged: what was read is no longer in the log.
-            DataCorrupt: a batch cannot be read; reading on goes on behind it.
+            DataCorrupt: batches cannot be read; reading on goes on behind them, at `next_offset`.
+                Where that is None, it has ended.
             Exception: whatever the codec raises; reading on goes on with the next record.
         """
         if not self._subscription.opened:
@@ -129,7 +130,11 @@ class Replay(
                     return self._hand_out(held_back)
             if self._ended:
                 raise StopAsyncIteration
-            steps = await self._subscription.next()
+            try:
+                steps = await self._subscription.next()
+            except DataCorrupt:  # nobody knows where to go on: asked again, it is refused again
+                self._ended = True
+                raise
             if steps is None:
                 self._ended = True
             else:

@@ -102,21 +102,25 @@ def take_steps(
             continue
         try:
             for whole in split(batch.encoded):
-                steps += _batch_steps(at, whole, batch, place=place, within=within)
+                steps += _batch_steps(
+                    at, whole, batch, place=place, within=within, end=message.next.offset
+                )
         except CorruptBatchError as broken:
-            steps.append(Trouble(_corrupt(at, None, broken)))
+            steps.append(Trouble(_corrupt(at, None, broken, end=message.next.offset)))
     epoch = message.next.leader_epoch if message.next.HasField("leader_epoch") else None
     steps.append(Advance(at, message.next.offset, epoch))
 
 
 def _batch_steps(
-    at: Key, whole: memoryview, batch: common.RecordBatch, *, place: Place, within: Within
+    at: Key, whole: memoryview, batch: common.RecordBatch, *, place: Place, within: Within, end: int
 ) -> Sequence[Step]:
-    """Return the records of one stored batch; one that cannot be read is told."""
+    """Return the records of a stored batch, all below `end`; one that cannot be read is told."""
     try:
         info, rows = decode(whole)
     except CorruptBatchError as broken:
-        return [Trouble(_corrupt(at, info_of(whole).base_offset, broken))]
+        said = info_of(whole)
+        behind = min(said.base_offset + max(said.record_count, 1), end)
+        return [Trouble(_corrupt(at, said.base_offset, broken, end=behind))]
     append_time_ms, epoch = time_ms_of(batch.append_time), batch.leader_epoch
     records = [
         Raw(
@@ -170,9 +174,20 @@ def _plain(at: Key, batch: common.RecordBatch, append_time_ms: int) -> Sequence[
     ]
 
 
-def _corrupt(at: Key, offset: int | None, why: CorruptBatchError) -> TidelogError:
+def behind_corrupt(error: TidelogError) -> tuple[Key, int] | None:
+    """Return whose batches a node has refused as damaged, and where it can read on; else None."""
+    if not isinstance(error, DataCorrupt) or error.next_offset is None:
+        return None
+    try:
+        key = error.metadata["topic"], int(error.metadata["partition"])
+    except (KeyError, ValueError):
+        return None
+    return key, error.next_offset
+
+
+def _corrupt(at: Key, offset: int | None, why: CorruptBatchError, *, end: int) -> TidelogError:
     topic, partition = at
-    metadata = {"topic": topic, "partition": str(partition)}
+    metadata = {"topic": topic, "partition": str(partition), "next_offset": str(end)}
     if offset is not None:
         metadata["offset"] = str(offset)
     return DataCorrupt(

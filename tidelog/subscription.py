@@ -26,7 +26,7 @@ from tidelog.errors import (
 )
 from tidelog.places import datetime_of_timestamp
 from tidelog.retry import Budget
-from tidelog.steps import Advance, Live, Raw, Step, Trouble, Within, take_steps
+from tidelog.steps import Advance, Live, Raw, Step, Trouble, Within, behind_corrupt, take_steps
 from tidelog.types import Position, TopicPartition
 from tidelog.v1 import common_pb2 as common
 from tidelog.v1 import log_service_pb2 as log
@@ -113,6 +113,9 @@ class Subscription:
                 return self._steps(message)
             if self._is_done():
                 return None
+            damaged = self._behind(failure)
+            if damaged:
+                return damaged
             await self._recover(failure, self._budget)
 
     async def _resolve_stops(self) -> None:
@@ -182,6 +185,21 @@ class Subscription:
         if failure.other_node and self._node is not None:
             self._connection.leave(self._node)
         await self._connection.clock.sleep(budget.failed(error, failure.retry_after_s))
+
+    def _behind(self, failure: Failure) -> Sequence[Step]:
+        """Go on behind batches that no node can serve; nothing, if that is not what happened."""
+        found = behind_corrupt(failure.error)
+        if found is None:
+            return ()
+        key, next_offset = found
+        place = self.places.get(key)
+        if place is None or next_offset <= place.offset:
+            return ()
+        self.close()
+        self._budget = None
+        place.offset = next_offset if place.stop is None else min(next_offset, place.stop)
+        place.leader_epoch = None
+        return [Trouble(failure.error), Advance(key, place.offset, None)]
 
     def _is_done(self) -> bool:
         """Tell whether every partition has been read to its end, though the stream did not say."""

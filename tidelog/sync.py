@@ -264,7 +264,8 @@ class Replay(AbstractContextManager["Replay[K, V]"], Iterator[Record[K, V]], Gen
         Raises:
             LogGap: with gaps="raise"; reading on goes on behind the gap.
             LogDiverged: what was read is no longer in the log.
-            DataCorrupt: a batch cannot be read; reading on goes on behind it.
+            DataCorrupt: batches cannot be read; reading on goes on behind them, at `next_offset`.
+                Where that is None, it has ended.
             Exception: whatever the codec raises; reading on goes on with the next record.
         """
         record = self._inner._take_buffered()
@@ -348,7 +349,8 @@ class Consumer(AbstractContextManager["Consumer[K, V]"], Iterator[Record[K, V]],
         Raises:
             LogGap: with gaps="raise"; reading on goes on behind the gap.
             LogDiverged: what was read is no longer in the log; `seek` says where to go on.
-            DataCorrupt: a batch cannot be read; reading on goes on behind it.
+            DataCorrupt: batches cannot be read; reading on goes on behind them, at `next_offset`.
+                Where that is None, the consumer is over.
             TidelogError: the group cannot be consumed any longer.
             Exception: whatever the codec raises; reading on goes on with the next record.
         """

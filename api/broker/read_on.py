@@ -17,6 +17,7 @@ from api.broker.fetch import NOT_TOLD, Fetch, Fetched, Want
 from api.broker.readable import Readable
 from api.broker.search import Searches
 from cluster.shell.hosted_partition import HostedPartition
+from logstore.behind_damage import behind_damage
 from logstore.searchable import SegmentGone
 from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, LeaderEpoch, Offset
@@ -119,7 +120,7 @@ class ReadOn:
             elif parted is not None:
                 read.append(parted)
             elif found.error is not None:
-                read.append(_gap(place, found) or found.error)
+                read.append(_gap(place, found) or _named(place, found.error))
             else:
                 read.append(await self._step(place, found))
         return read
@@ -181,6 +182,26 @@ def _later_epoch(place: ReadFrom) -> int:
     """
     epoch = place.last_epoch
     return NOT_TOLD if epoch is None or epoch <= place.partition.leader_epoch else epoch
+
+
+def _named(place: ReadFrom, refusal: RequestError) -> RequestError:
+    """Return a refusal with the offsets that cannot be served, if it is one of damage."""
+    partition, offset = replica_here(place.partition), place.offset
+    goes_on = behind_damage(partition.log, offset, refusal)
+    if goes_on is None:
+        return refusal
+    goes_on = min(goes_on, max(partition.high_watermark, Offset(offset + 1)))
+    topic, number = str(partition.topic.name), partition.number
+    named = RequestError(
+        refusal.code,
+        f"{topic}/{number}: offsets {offset} to {goes_on - 1}: {refusal.detail}",
+        topic=topic,
+        partition=str(number),
+        offset=str(offset),
+        next_offset=str(goes_on),
+    )
+    named.metadata = {**refusal.metadata, **named.metadata}
+    return named
 
 
 def _gap(place: ReadFrom, found: Fetched) -> Gap | None:

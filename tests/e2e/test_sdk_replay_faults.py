@@ -246,6 +246,48 @@ async def test_a_corrupt_batch_is_told_and_reading_goes_on(peer: LogPeer, client
         assert await values(history) == [4, 5]
 
 
+@pytest.mark.parametrize("named", [{}, {"next_offset": "2"}, {"next_offset": "no number"}])
+async def test_damage_whose_end_no_node_can_tell_ends_the_read(
+    peer: LogPeer, client: Client, named: dict[str, str]
+) -> None:
+    """Whoever reads on after an error would ask for the same again, without end or pause."""
+    fill(peer, "orders", batches=3, records=2)
+    peer.faults.cut_after = [1, 0, 0]
+    for _ in range(3):
+        refusal = RequestError(ErrorCode.CORRUPT_LOG, "rotten", topic="orders", partition="0")
+        refusal.metadata |= named
+        peer.faults.refuse_reads.append(refusal)
+    async with client.replay("orders", stop="latest") as history:
+        assert [(await anext(history)).offset for _ in range(2)] == [0, 1]
+        with pytest.raises(tidelog.DataCorrupt, match="rotten"):
+            await anext(history)
+        with pytest.raises(StopAsyncIteration):
+            await anext(history)
+    assert len(peer.faults.refuse_reads) == 2
+
+
+async def test_damage_is_passed_by_where_its_end_is_told(peer: LogPeer, client: Client) -> None:
+    fill(peer, "orders", batches=3, records=2)
+    peer.faults.cut_after = [1]
+    peer.faults.refuse_reads.append(
+        RequestError(
+            ErrorCode.CORRUPT_LOG,
+            "rotten",
+            topic="orders",
+            partition="0",
+            offset="2",
+            next_offset="4",
+        )
+    )
+    async with client.replay("orders", stop="latest") as history:
+        assert [(await anext(history)).offset for _ in range(2)] == [0, 1]
+        with pytest.raises(tidelog.DataCorrupt, match="rotten") as corrupt:
+            await anext(history)
+        assert (corrupt.value.offset, corrupt.value.next_offset) == (2, 4)
+        assert history.checkpoint().places["orders", 0].offset == 4
+        assert await values(history) == [4, 5]
+
+
 async def test_a_value_that_does_not_decode_names_its_place(peer: LogPeer, client: Client) -> None:
     peer.create("orders")
     peer.store("orders", 0, [NewRecord(T0_MS, None, b"{}"), NewRecord(T0_MS, None, b"1")])

@@ -120,6 +120,8 @@ class _Reader:
                 self._failed = True
                 self._output.write()
                 self._run.tell_failure(failure_of(corrupt) or CommandFailed(str(corrupt)))
+                if corrupt.next_offset is None:
+                    return None
 
     async def _commit(
         self, consumer: "Consumer[bytes, bytes]", partitions: "Sequence[TopicPartition]" = ()

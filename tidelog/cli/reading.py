@@ -187,6 +187,8 @@ class _Reader:
                 self._failed = True
                 self._output.write()
                 self._run.tell_failure(failure_of(corrupt) or CommandFailed(str(corrupt)))
+                if corrupt.next_offset is None:
+                    return None
 
     def _print(self, record: "Record[bytes, bytes]", position: "Position | None") -> None:
         if not wanted(self._reading, record):
