@@ -6,13 +6,14 @@ left is read again from the first byte to the last.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from api.cli.overlay_disk import OverlayDisk
-from api.node.lone_metadata import check_is_there
+from api.node.lone_metadata import check_is_there, check_reaches
 from api.node.system_rand import SystemRand
-from cluster.raft.stable import open_member
 from cluster.raft.voters import Voter
 from cluster.settings import ClusterSettings
+from cluster.shell.raft_opening import read_member
 from cluster.state_partition.snapshot import decode as decode_state
 from logstore.checkpoint import CheckpointRow, SegmentRow
 from logstore.dump import read_batch
@@ -76,11 +77,13 @@ class DirectoryCheck:
     mended: list[Finding]
     partitions: list[PartitionCheck]
     stray: list[str]
+    metadata: DirectoryRefused | None
+    """Why a start would refuse the metadata of the cluster that lie beside the partitions."""
 
     @property
     def is_sound(self) -> bool:
-        """No data is damaged."""
-        return not any(one.faults for one in self.partitions)
+        """No data is damaged, nor the metadata."""
+        return self.metadata is None and not any(one.faults for one in self.partitions)
 
 
 def check_directory(disk: OverlayDisk, checksum: Checksum, *, journal_bytes: int) -> DirectoryCheck:
@@ -97,30 +100,47 @@ def check_directory(disk: OverlayDisk, checksum: Checksum, *, journal_bytes: int
     except MalformedError as malformed:
         raise DirectoryRefused(DirectoryExit.FAILED, str(malformed)) from malformed
     recovered = recover(disk, identity, journal_bytes=journal_bytes)
-    _check_metadata(disk, identity)
+    cut = recovered.report.dropped
+    metadata = _metadata_fault(disk, identity, cut)
     partitions = [_check_partition(disk, row, checksum) for row in recovered.rows]
     return DirectoryCheck(
         identity=identity,
         clean=recovered.clean,
-        cut=recovered.report.dropped,
+        cut=cut,
         mended=recovered.report.repaired,
         partitions=partitions,
         stray=[partition_directory(one) for one in recovered.stray],
+        metadata=metadata,
     )
 
 
-def _check_metadata(disk: Disk, identity: Identity) -> None:
-    """Open what the directory holds of the quorum as a start would.
+def _metadata_fault(disk: Disk, identity: Identity, cut: list[Finding]) -> DirectoryRefused | None:
+    """Open what the directory holds of the quorum as a start would; return why it is refused.
 
-    Raises:
-        DirectoryRefused: damaged or not all there, another directory's, or newer.
+    Damaged or not all there, an older copy, another directory's, or newer. `cut` gets what the
+    start would drop.
     """
-    me = Voter(identity.node, identity.directory)
-    limit = ClusterSettings().quorum_file_bytes
-    stable = open_member(disk, SystemRand(), me=me, voters=(me,), file_bytes_max=limit)
-    stable.log.close()
-    if stable.state.voters == (me,):  # nobody else has it
-        check_is_there(disk, identity)
+    missing = _refusal(partial(check_is_there, disk, identity))  # before anything is written
+
+    def check() -> None:
+        me = Voter(identity.node, identity.directory)
+        found = read_member(disk, SystemRand(), ClusterSettings(), me=me)
+        cut.extend(Finding(*dropped) for dropped in found.dropped)
+        if found.image is None:
+            return  # the other members have it too
+        if missing is not None:
+            raise missing
+        check_reaches(found.image, identity)
+
+    return _refusal(check)
+
+
+def _refusal(check: Callable[[], None]) -> DirectoryRefused | None:
+    try:
+        check()
+    except DirectoryRefused as refused:
+        return refused
+    return None
 
 
 def _check_partition(disk: Disk, row: CheckpointRow, checksum: Checksum) -> PartitionCheck:

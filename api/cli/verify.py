@@ -37,7 +37,8 @@ DIRECTORY_COLUMNS = (
     Column("cluster_id"),
     Column("node", Kind.INTEGER),
     Column("clean", Kind.BOOLEAN, about="The last stop was clean."),
-    Column("sound", Kind.BOOLEAN, about="No data is damaged."),
+    Column("sound", Kind.BOOLEAN, about="No data is damaged, nor the metadata."),
+    Column("metadata", about="sound, or why a start would refuse metadata/."),
     Column("cut", Kind.LIST, about="What a start would drop: file, position, size_bytes, why."),
     Column("mended", Kind.LIST, about="The same, of what it would mend or note."),
     Column("stray", Kind.LIST, about="Partition directories that nothing speaks of."),
@@ -63,7 +64,8 @@ def verify(run: Run, directory: str, *, as_json: bool) -> int:
     """Check every file of DIRECTORY while no node uses it. Changes nothing.
 
     Reads each record batch and its checksum, append times, indexes, leader epochs, producer state
-    and the metadata log, and tells what a start would cut after a crash. Exit 1 if data is damaged.
+    and the metadata, and tells what a start would cut after a crash. Exit 1 if data is damaged; if
+    a start would refuse the directory, 11, 12 or 13, as it does.
     """
     if as_json:
         run.format = "json"
@@ -73,21 +75,28 @@ def verify(run: Run, directory: str, *, as_json: bool) -> int:
             disk, mkCrcFun("crc-32c"), journal_bytes=LogSettings().journal_file_bytes
         )
     except DirectoryRefused as refused:
-        raise CommandFailed(
-            f"{directory}: {refused.detail}",
-            hint=_HINTS[refused.exit_code],
-            exit_code=int(refused.exit_code),
-        ) from refused
+        raise _refused(directory, refused) from refused
     except OSError as error:
         raise CommandFailed(
             f"{directory}: {error.strerror or error}", hint="name the data directory of a node"
         ) from error
     faults = [_failure(one, finding) for one in check.partitions for finding in one.faults]
+    if check.metadata is not None:
+        faults.append(_refused(directory, check.metadata))
     if run.is_json:
-        return run.items(DIRECTORY_COLUMNS, [_directory_item(check)], faults)
-    code = run.items(COLUMNS, [_item(one) for one in check.partitions], faults)
-    _tell(run, check)
-    return code
+        code = run.items(DIRECTORY_COLUMNS, [_directory_item(check)], faults)
+    else:
+        code = run.items(COLUMNS, [_item(one) for one in check.partitions], faults)
+        _tell(run, check)
+    return code if check.metadata is None else int(check.metadata.exit_code)
+
+
+def _refused(directory: str, refused: DirectoryRefused) -> CommandFailed:
+    return CommandFailed(
+        f"{directory}: {refused.detail}",
+        hint=_HINTS[refused.exit_code],
+        exit_code=int(refused.exit_code),
+    )
 
 
 def _item(one: PartitionCheck) -> dict[str, object]:
@@ -106,6 +115,7 @@ def _directory_item(check: DirectoryCheck) -> dict[str, object]:
         "node": check.identity.node,
         "clean": check.clean,
         "sound": check.is_sound,
+        "metadata": "sound" if check.metadata is None else check.metadata.detail,
         "cut": [finding._asdict() for finding in check.cut],
         "mended": [finding._asdict() for finding in check.mended],
         "stray": check.stray,

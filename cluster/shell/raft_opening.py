@@ -6,8 +6,9 @@ returns, in a new term that is durable: such a node is there at once, and has no
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
+from cluster.controller.image import MetadataImage
 from cluster.raft.entry_log import Dropped
 from cluster.raft.limits import RaftLimits
 from cluster.raft.node import RaftNode
@@ -18,6 +19,7 @@ from cluster.settings import ClusterSettings
 from cluster.shell.raft_doors import Doors
 from cluster.shell.raft_metadata import RaftMetadata
 from model.errors import DirectoryExit, DirectoryRefused, MalformedError
+from model.ports import Disk, Rand
 
 ALONE: Final = "restore the data directory from a copy: nobody else has what it held"
 AMONG_OTHERS: Final = (
@@ -69,14 +71,53 @@ def _opened(
     voters: tuple[Voter, ...],
     defaults: Mapping[str, str],
 ) -> OpenedMember:
-    stable = open_member(
-        doors.disk, doors.rand, me=me, voters=voters, file_bytes_max=settings.quorum_file_bytes
-    )
-    node = _core(doors, settings, me=me, stable=stable)
+    stable = _stable(doors.disk, doors.rand, settings, me=me, voters=voters)
+    node = _core(doors.rand, settings, me=me, stable=stable)
     if doors.send is None and node.configuration != Configuration((me,)):
         names = ", ".join(f"node {voter.node}" for voter in node.configuration.members)
         detail = f"the quorum of this directory is {names}; node {me.node} alone cannot lead it"
         raise DirectoryRefused(DirectoryExit.FENCED, detail)
+    return _with_metadata(node, stable, me=me, defaults=defaults)
+
+
+class ReadMember(NamedTuple):
+    """What a start would know of the metadata by itself."""
+
+    image: MetadataImage | None
+    """None: other members have to say what holds."""
+    dropped: tuple[Dropped, ...]
+    """What it would cut off the log."""
+
+
+def read_member(disk: Disk, rand: Rand, settings: ClusterSettings, *, me: Voter) -> ReadMember:
+    """Read all that a start would.
+
+    What a start writes is written: for a disk that keeps nothing of it.
+
+    Raises:
+        DirectoryRefused: a start is refused, with the exit code that the node ends with.
+        OSError: the disk failed.
+    """
+    stable = _stable(disk, rand, settings, me=me, voters=(me,))
+    try:
+        node = _core(rand, settings, me=me, stable=stable)
+        opened = _with_metadata(node, stable, me=me, defaults={})
+    finally:
+        stable.log.close()
+    is_alone = node.configuration == Configuration((me,))
+    return ReadMember(opened.metadata.image if is_alone else None, stable.dropped)
+
+
+def _stable(
+    disk: Disk, rand: Rand, settings: ClusterSettings, *, me: Voter, voters: tuple[Voter, ...]
+) -> Stable:
+    return open_member(disk, rand, me=me, voters=voters, file_bytes_max=settings.quorum_file_bytes)
+
+
+def _with_metadata(
+    node: RaftNode, stable: Stable, *, me: Voter, defaults: Mapping[str, str]
+) -> OpenedMember:
+    """Restore the snapshot; a member that is the only voter leads, in a new term."""
     metadata = RaftMetadata(defaults)
     if stable.snapshot is not None:
         metadata.restore(stable.snapshot.payload, stable.snapshot.last_index)
@@ -91,13 +132,13 @@ def _opened(
     return opened
 
 
-def _core(doors: Doors, settings: ClusterSettings, *, me: Voter, stable: Stable) -> RaftNode:
+def _core(rand: Rand, settings: ClusterSettings, *, me: Voter, stable: Stable) -> RaftNode:
     limits = RaftLimits(
         election_ticks=settings.quorum_election_ticks,
         kept_entries=min(RaftLimits().kept_entries, settings.quorum_snapshot_entries),
     )
     try:
-        return RaftNode(start_from(stable, me=me), limits=limits, rand=doors.rand)
+        return RaftNode(start_from(stable, me=me), limits=limits, rand=rand)
     except MalformedError as damage:
         detail = f"an entry of the metadata log cannot be read: {damage}"
         raise DirectoryRefused(DirectoryExit.FAILED, detail) from damage

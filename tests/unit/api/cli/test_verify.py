@@ -13,6 +13,7 @@ import pytest
 
 from api.cli.overlay_disk import OverlayDisk
 from logstore.disk_posix import PosixDisk
+from model.errors import DirectoryRefused
 from model.ids import Position
 from tests.group_state import commit
 from tests.one_node import one_node
@@ -114,6 +115,62 @@ def test_metadata_that_a_start_would_miss_are_missed(
     code, _, err = run("verify", str(directory))
     assert image(directory) == before
     assert (code, said in err) == (11, True), err
+
+
+def test_metadata_put_back_as_an_older_copy_are_told_as_a_start_does(tmp_path: Path) -> None:
+    directory = written(tmp_path / "d", clean=True)
+    older = tmp_path / "older"
+    shutil.copytree(directory / "metadata", older)
+    asyncio.run(_started_again(directory))
+    gc.collect()
+    assert verified(directory)[0] == 0
+    shutil.rmtree(directory / "metadata")
+    shutil.copytree(older, directory / "metadata")
+    before = image(directory)
+    code, found, (error,) = verified(directory)
+    assert image(directory) == before
+    assert (code, found["sound"]) == (11, False)
+    gc.collect()
+    with pytest.raises(DirectoryRefused) as refused:
+        asyncio.run(_started_again(directory))
+    assert refused.value.detail == found["metadata"]
+    assert refused.value.detail in str(error["text"])
+
+
+async def _started_again(directory: Path) -> None:
+    async with one_node(directory):
+        pass
+
+
+def test_damaged_metadata_hide_nothing_of_the_partitions(tmp_path: Path) -> None:
+    directory = written(tmp_path / "d", clean=True)
+    flip(max(directory.glob("metadata/*.raft")), 20)
+    flip(largest(directory / "partitions", "*.log"), 70)
+    code, found, errors = verified(directory)
+    assert (code, found["sound"]) == (11, False)
+    assert found["metadata"] != "sound"
+    assert sorted(str(error["reason"]) for error in errors) == ["CORRUPT_LOG", "None"]
+    _, out, err = run("verify", str(directory))
+    assert "damaged" in out
+    assert "all data is sound" not in err
+    assert str(found["metadata"]) in err
+
+
+def test_a_torn_end_of_the_metadata_is_told_as_a_cut(tmp_path: Path) -> None:
+    directory = written(tmp_path / "d", clean=True)
+    log = max(directory.glob("metadata/*.raft"))
+    flip(log, -1)
+    code, found, errors = verified(directory)
+    assert (code, errors, found["metadata"]) == (0, [], "sound")
+    cut = found["cut"]
+    assert isinstance(cut, list)
+    assert [one["file"] for one in cut] == [f"metadata/{log.name}"]
+
+
+def flip(path: Path, at: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
 
 
 def test_append_times_that_a_file_has_lost_are_a_fault(tmp_path: Path) -> None:
