@@ -17,6 +17,9 @@ from model.ids import MonotonicMs
 
 SPARE_AGAIN_MS: Final = 1_000
 """A journal file that the file system had no room for, though it said so, is tried again then."""
+SPARE_AGAIN_MS_MAX: Final = 16_000
+"""Each further time after twice as long, up to this: while it is tried, others find the disk full,
+and it writes megabytes of zeros. Less than the time in which all goes on once there is room."""
 
 
 class CheckpointPlanner:
@@ -28,6 +31,7 @@ class CheckpointPlanner:
         self._free = free
         self._spare_refused = False
         self._spare_from = MonotonicMs(0)
+        self._spare_wait_ms = SPARE_AGAIN_MS
         self._logs: list[PartitionLog] | None = None
 
     @property
@@ -54,7 +58,8 @@ class CheckpointPlanner:
         The second one may take of the reserve: without it no checkpoint makes room in the journal.
         """
         if self._spare_refused:
-            self._spare_refused, self._spare_from = False, MonotonicMs(now + SPARE_AGAIN_MS)
+            self._spare_refused, self._spare_from = False, MonotonicMs(now + self._spare_wait_ms)
+            self._spare_wait_ms = min(2 * self._spare_wait_ms, SPARE_AGAIN_MS_MAX)
         journal = self._state.journal
         number = journal.spare_wanted()
         if number is None or now < self._spare_from:
@@ -113,6 +118,7 @@ class CheckpointPlanner:
         self._spare_refused = result.spare != job.spare
         if result.spare is not None:
             state.journal.spare_made(result.spare)
+            self._spare_wait_ms = SPARE_AGAIN_MS
         waiting, state.waiting = state.waiting, {}
         for log in waiting:
             log.touch()

@@ -85,7 +85,8 @@ class Checkpointer:
         except OSError as error:
             if error.errno not in NO_ROOM:
                 raise
-            self._disk.unlink(journal_file(number))
+            with suppress(FileNotFoundError):  # there was no room for its name
+                self._disk.unlink(journal_file(number))
             return None
         # SYNC: a round in the new file is acknowledged without another look at its name.
         self._disk.sync_directory(JOURNAL)

@@ -181,10 +181,12 @@ def make_file(disk: Disk, number: int, file_bytes: int) -> None:
     Its name is durable only after a sync of the journal's directory.
     """
     file = disk.open(journal_file(number), create=True)
-    file.truncate(0)
-    for position in range(0, file_bytes, _FILL_BYTES):
-        file.pwrite([bytes(min(_FILL_BYTES, file_bytes - position))], Position(position))
-    # SYNC (redundant: the first round's sync would do it): so that this round does not wait for
-    # the whole file of zeros to reach the disk.
-    file.fdatasync()
-    file.close()
+    try:
+        file.truncate(0)
+        for position in range(0, file_bytes, _FILL_BYTES):
+            file.pwrite([bytes(min(_FILL_BYTES, file_bytes - position))], Position(position))
+        # SYNC (redundant: the first round's sync would do it): so that this round does not wait
+        # for the whole file of zeros to reach the disk.
+        file.fdatasync()
+    finally:
+        file.close()  # what is removed while it is open keeps its room

@@ -2,6 +2,7 @@
 
 import errno
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -124,7 +125,9 @@ def test_a_full_journal_waits_for_room_that_others_took_and_goes_on() -> None:
     assert log.flushed_end == log.log_end
 
 
-def test_room_that_is_not_there_after_all_ends_no_node() -> None:
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+@pytest.mark.parametrize("operation", [Operation.WRITE, Operation.NAMES, Operation.SYNC])
+def test_room_that_is_not_there_after_all_ends_no_node(operation: Operation, number: int) -> None:
     """A quota, or somebody else, was faster than the look at the free space."""
     disk = SimDisk()
     directory = opened(disk, SETTINGS).directory
@@ -132,7 +135,7 @@ def test_room_that_is_not_there_after_all_ends_no_node() -> None:
     settle(directory)
     checkpoint(directory)
     second = f"{JOURNAL}/00000002.wal"
-    disk.faults.add(Fault(Operation.WRITE, second, errno.ENOSPC))
+    disk.faults.add(Fault(operation, second, number))
     while not directory.checkpoint_due(NOW):
         append(log, RECORD)
         settle(directory)
@@ -145,6 +148,34 @@ def test_room_that_is_not_there_after_all_ends_no_node() -> None:
     assert job is not None
     directory.finish_checkpoint(directory.run_checkpoint(job))
     assert len(disk.list(JOURNAL)) == LEAST_FILES
+
+
+def test_a_file_for_which_there_is_no_room_is_tried_less_and_less_often() -> None:
+    """But often enough for all to go on within 30 s of when there is room (P48)."""
+    disk = SimDisk()
+    directory = opened(disk, SETTINGS).directory
+    log = directory.create(pid(0), PartitionSettings(segment_bytes=1 << 22))
+    settle(directory)
+    checkpoint(directory)
+    disk.faults.add(Fault(Operation.WRITE, f"{JOURNAL}/00000002.wal", errno.EDQUOT, times=None))
+    while not directory.checkpoint_due(NOW):
+        append(log, RECORD)
+        settle(directory)
+    tried = [second for second in range(120) if made(directory, NOW + second * 1_000)]
+    waits = [later - earlier for earlier, later in pairwise(tried)]
+    assert waits == [1, 2, 4, 8, *[16] * 6]
+    assert disk.faults.struck == len(tried)
+
+
+def made(directory: LogDirectory, now: int) -> bool:
+    """Make the checkpoint that is due, if one is; tell whether a journal file was wanted."""
+    if not directory.checkpoint_due(MonotonicMs(now)):
+        return False
+    job = directory.take_checkpoint(MonotonicMs(now))
+    assert job is not None
+    directory.finish_checkpoint(directory.run_checkpoint(job))
+    assert not directory.checkpoint_due(MonotonicMs(now)), "not at once again"
+    return job.spare is not None
 
 
 def test_a_look_at_the_disk_forgets_nothing_that_is_not_written_yet() -> None:
