@@ -105,8 +105,11 @@ class AppendClock:
         self._last = max(self._last, _tick(self._told_us))
 
     def needs_reserve(self, now: AppendTimeMs) -> bool:
-        """Tell whether `reserve_until` should go into the journal with the next round."""
-        return self._reserved - now < _RESERVE_LEFT_MS
+        """Tell whether `reserve_until` should go into the journal with the next round.
+
+        What is on its way to the disk counts: it need not be asked for again.
+        """
+        return self._asked - now < _RESERVE_LEFT_MS
 
     def reserve_until(self, now: AppendTimeMs) -> AppendTimeMs:
         """Return the time to reserve: a floor for every later start.

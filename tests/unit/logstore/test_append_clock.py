@@ -186,6 +186,21 @@ def test_a_reservation_is_renewed_before_it_is_used_up() -> None:
     assert 1_000_000 / RESERVE_MS <= reserved <= 2 * 1_000_000 / RESERVE_MS + 1
 
 
+def test_a_renewal_that_is_on_its_way_to_the_disk_is_not_asked_for_again() -> None:
+    """One round of the journal a second, however long one takes (0010)."""
+    world = World()
+    world.clock.reserved(world.clock.reserve_until(world.read()))
+    asked: list[AppendTimeMs] = []
+    for step in range(1_000):
+        now = world.after(TICK_MS)
+        if world.clock.needs_reserve(now):
+            asked.append(world.clock.reserve_until(now))
+        if asked and step % 20 == 19:  # a round takes 200 ms
+            world.clock.reserved(asked[-1])
+        assert world.clock.closed_time(now) == now
+    assert 1_000 * TICK_MS / RESERVE_MS <= len(asked) <= 2 * 1_000 * TICK_MS / RESERVE_MS + 1
+
+
 def test_nothing_is_told_closed_beyond_what_is_reserved() -> None:
     world = World(floor=NOON - 50)
     now = world.after(20_000)
