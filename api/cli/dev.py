@@ -88,7 +88,11 @@ def dev(cli: Run, /, **options: Any) -> int:
         except ConfigRefused as refused:
             raise configuration_failed(refused) from refused
         audience = DevAudience(cli, loaded, options, seeds=seed_topics(options["seed_topic"]))
-        check_signals(ready_fd=options["ready_fd"], ports_file=options["ports_file"])
+        check_signals(
+            ready_fd=options["ready_fd"],
+            ports_file=options["ports_file"],
+            data_dir=loaded.settings.node.data_dir,
+        )
         code = run(loaded, audience)
         return audience.demo_code or code
     finally:

@@ -55,7 +55,11 @@ def serve(cli: Run, /, **options: Any) -> int:
     except ConfigRefused as refused:
         raise configuration_failed(refused) from refused
     if not options["check"]:
-        check_signals(ready_fd=options["ready_fd"], ports_file=options["ports_file"])
+        check_signals(
+            ready_fd=options["ready_fd"],
+            ports_file=options["ports_file"],
+            data_dir=loaded.settings.node.data_dir,
+        )
         return run(loaded, ServeAudience(options))
     for warning in loaded.warnings:
         cli.warn(warning)

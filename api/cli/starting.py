@@ -53,8 +53,10 @@ async def create_seeds(node: Node, seeds: Sequence[SeedTopic]) -> None:
             raise failed(answer.code.name, answer.detail, metadata=answer.metadata)
 
 
-def check_signals(*, ready_fd: int | None, ports_file: str | None) -> None:
+def check_signals(*, ready_fd: int | None, ports_file: str | None, data_dir: str) -> None:
     """See, before anything is opened, that `tell_ready` will be able to do what it is asked for.
+
+    `data_dir`: the start makes it, and the parents that it lacks.
 
     Raises:
         CommandFailed: exit 10, no such descriptor, or no place for the file.
@@ -70,7 +72,11 @@ def check_signals(*, ready_fd: int | None, ports_file: str | None) -> None:
             ) from error
     if ports_file is not None:
         folder = Path(ports_file).absolute().parent
-        if Path(ports_file).is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        made = Path(data_dir).absolute()
+        there = folder
+        if folder in {made, *made.parents}:
+            there = next(one for one in (folder, *folder.parents) if one.exists())
+        if Path(ports_file).is_dir() or not os.access(there, os.W_OK | os.X_OK):
             raise CommandFailed(
                 f"--ports-file {ports_file}: cannot be written",
                 hint=f"name a file in a directory that exists and may be written to, not {folder}"

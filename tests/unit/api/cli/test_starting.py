@@ -20,6 +20,11 @@ from api.cli.starting import tell_ready
 from api.door import Address
 
 ROOT = Path(__file__).parents[4]
+NO_PORTS = tuple(
+    word
+    for door, bind in (("kafka", "127.0.0.1:0"), ("http", "none"), ("grpc", "none"))
+    for word in ("-X", f"listeners.{door}.bind={bind}")
+)
 FREE = ("--kafka-port", "0", "--http-port", "0", "-X", "listeners.grpc.bind=none")
 
 
@@ -199,12 +204,22 @@ def test_a_node_goes_on_when_nobody_waits_for_it_any_more() -> None:
         os.fstat(writer)
 
 
+@pytest.mark.parametrize("where", ["new", "new/data"])
+def test_the_ports_may_lie_in_a_data_directory_that_the_start_makes(
+    tmp_path: Path, where: str
+) -> None:
+    words = ("serve", "-X", f"node.data_dir={where}", *NO_PORTS, "--ports-file", "new/ports.json")
+    with started(tmp_path, *words) as (_, ports):
+        assert json.loads((tmp_path / "new" / "ports.json").read_text()) == ports
+
+
 @pytest.mark.parametrize("command", ["dev", "serve"])
 @pytest.mark.parametrize(
     ("words", "said", "hint"),
     [
         (("--ready-fd", "99"), "--ready-fd 99: Bad file descriptor", "open a descriptor"),
         (("--ports-file", "no/p"), "--ports-file no/p: cannot be written", "name a file in a"),
+        (("--ports-file", "d/no/p"), "--ports-file d/no/p: cannot be written", "name a file in a"),
         (("--ports-file", "."), "--ports-file .: cannot be written", "this is a directory"),
     ],
 )
