@@ -19,10 +19,31 @@ class Mark(NamedTuple):
     """In all by then: more will have been when the look is done."""
 
 
+class Claim:
+    """Room that was accepted as a whole and is written over a long time. Loop only.
+
+    Until it is written, or given back, no look at the disk takes it for free.
+    """
+
+    __slots__ = ("_size_bytes", "left_bytes")
+
+    def __init__(self, size_bytes: int) -> None:
+        """Begin with nothing written."""
+        self._size_bytes = self.left_bytes = size_bytes
+
+    def written(self, size_bytes: int) -> None:
+        """Note how much of it is in files by now: a look at the disk sees that itself."""
+        self.left_bytes = max(0, self._size_bytes - size_bytes)
+
+    def give_back(self) -> None:
+        """Need no more of it: all is written, or never will be. The next look frees the rest."""
+        self.left_bytes = 0
+
+
 class FreeSpace:
     """What is left of the file system, as of the last look, less what is not written yet."""
 
-    __slots__ = ("_accepted", "_disk", "_free", "_reserve", "_settings", "total_bytes")
+    __slots__ = ("_accepted", "_claims", "_disk", "_free", "_reserve", "_settings", "total_bytes")
 
     def __init__(self, disk: Disk, settings: LogSettings) -> None:
         """Nothing is known yet: everything is accepted until the first `poll`."""
@@ -31,12 +52,15 @@ class FreeSpace:
         self._free = 1 << 62
         self._reserve = 0
         self._accepted = 0
+        self._claims: list[Claim] = []
         self.total_bytes = 0
         """Of the file system, as of the last look."""
 
     def mark(self, unwritten_bytes: int) -> Mark:
         """Return what `poll` is to be told. Loop only."""
-        return Mark(unwritten_bytes, self._accepted)
+        self._claims = [claim for claim in self._claims if claim.left_bytes]
+        claimed_bytes = sum(claim.left_bytes for claim in self._claims)
+        return Mark(unwritten_bytes + claimed_bytes, self._accepted)
 
     def poll(self, mark: Mark) -> None:
         """Look. CHECKPOINTER THREAD; raises OSError.
@@ -68,8 +92,19 @@ class FreeSpace:
                 free_bytes=str(self._free),
                 reserve_bytes=str(kept),
             )
-        self._free = left
-        self._accepted += size_bytes
+        self._accepted += size_bytes  # first: a look may come between the two
+        self._free -= size_bytes
+
+    def claim(self, size_bytes: int, *, journal_bytes: int) -> Claim:
+        """Count what is to be written over a long time, or refuse it as `accepts` does.
+
+        Raises:
+            RequestError: DISK_FULL.
+        """
+        self.accepts(size_bytes, journal_bytes=journal_bytes)
+        claim = Claim(size_bytes)
+        self._claims.append(claim)
+        return claim
 
     def has_room(self, size_bytes: int, *, into_reserve: bool) -> bool:
         """Tell whether a file of the journal may be made now; see `accepts`."""

@@ -15,7 +15,7 @@ from logstore.checkpoint import encode_row
 from logstore.checkpoint_planner import CheckpointPlanner
 from logstore.checkpointer import Checkpointer
 from logstore.directory_state import DirectoryState
-from logstore.free_space import FreeSpace, Mark
+from logstore.free_space import Claim, FreeSpace, Mark
 from logstore.identity import CleanMark, Identity, encode, encode_clean
 from logstore.journal import Journal
 from logstore.partition_log import PartitionLog
@@ -199,10 +199,28 @@ class LogDirectory:
         Raises:
             RequestError: DISK_FULL, or STORAGE_ERROR once the directory is offline.
         """
+        self._check_accepting()
+        self._free.accepts(
+            size_bytes, into_reserve=into_reserve, journal_bytes=self._journal_to_come
+        )
+
+    def claim(self, size_bytes: int) -> Claim:
+        """Count what will be written beside the log over a long time, or refuse it.
+
+        Raises:
+            RequestError: DISK_FULL, or STORAGE_ERROR once the directory is offline.
+        """
+        self._check_accepting()
+        return self._free.claim(size_bytes, journal_bytes=self._journal_to_come)
+
+    def _check_accepting(self) -> None:
         if self._offline is not None:
             raise RequestError(ErrorCode.STORAGE_ERROR, str(self._offline))
-        journal_bytes = self._settings.journal_file_bytes if self._state.journal.is_lone else 0
-        self._free.accepts(size_bytes, into_reserve=into_reserve, journal_bytes=journal_bytes)
+
+    @property
+    def _journal_to_come(self) -> int:
+        """Bytes of a journal file that is still to be made."""
+        return self._settings.journal_file_bytes if self._state.journal.is_lone else 0
 
     @property
     def disk_bytes(self) -> int:

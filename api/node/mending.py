@@ -52,7 +52,7 @@ class Mending:
             disk=world.disk,
             writer=parts.writer,
             read_pool=parts.read_pool,
-            accepts=parts.opened.directory.accepts,
+            claim=parts.opened.directory.claim,
             links=self._links,
             note=world.note,
             hand_over=self._hand_over,

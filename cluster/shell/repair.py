@@ -30,6 +30,7 @@ from cluster.shell.controller_doors import pause
 from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.repair_port import RepairDoors
 from cluster.shell.replica_read import FileRead, read_batches
+from logstore.free_space import Claim
 from logstore.replacement import Replacement, refresh
 from logstore.scrub import SegmentScrub, may_scrub
 from logstore.segment import Segment
@@ -57,10 +58,11 @@ UNHEARD: Final = frozenset(
 
 
 class _Fetching(NamedTuple):
-    """What has come of the segment, and who is asked for the rest."""
+    """What has come of the segment, who is asked for the rest, and the room for it."""
 
     replacement: Replacement
     quarantine: Quarantine
+    room: Claim
 
 
 class SegmentRepair:
@@ -158,13 +160,13 @@ class SegmentRepair:
             return self._is_there()
         if self._fetching is None:
             self._fetching = self._begin()
-        return self._fetching is not None and await self._fetch(*self._fetching)
+        return self._fetching is not None and await self._fetch(self._fetching)
 
     def _begin(self) -> _Fetching | None:
         """Claim the room; None if there is none."""
         segment = self._segment
         try:
-            self._doors.accepts(segment.size_bytes)
+            room = self._doors.claim(segment.size_bytes)
         except RequestError as full:  # readers are refused what is damaged until there is room
             self._say("repair_refused", node=self._doors.node, offset=0, why=str(full))
             self._doors.writer.look_at_space()
@@ -172,6 +174,7 @@ class SegmentRepair:
         return _Fetching(
             Replacement(self._doors.disk, segment, self._log.leader_epochs),
             Quarantine(segment.base_offset, segment.end_offset),
+            room,
         )
 
     async def _discard(self) -> None:
@@ -179,6 +182,7 @@ class SegmentRepair:
         if self._fetching is not None:
             discard = self._fetching.replacement.discard
             await self._doors.writer.alone(discard, still=lambda: not self._log.deleted)
+            self._fetching.room.give_back()
             self._doors.writer.look_at_space()
 
     async def _is_sound(self) -> bool:
@@ -206,8 +210,9 @@ class SegmentRepair:
             key=lambda node: (node == me, node != said.leader, node not in said.isr, node),
         )
 
-    async def _fetch(self, replacement: Replacement, quarantine: Quarantine) -> bool:
+    async def _fetch(self, fetching: _Fetching) -> bool:
         """Ask one replica after the other; put what they sent in the segment's place."""
+        replacement, quarantine, _ = fetching
         clock, replicas = self._doors.clock, self._replicas()
         self._unheard = False
         effect = quarantine.step(clock.monotonic_ms(), Looked(), replicas)
@@ -216,11 +221,12 @@ class SegmentRepair:
                 case None:
                     return False
                 case FetchRange():
-                    came = await self._ask(replacement, effect)
+                    came = await self._ask(fetching, effect)
                     effect = quarantine.step(clock.monotonic_ms(), came, replicas)
                 case Replace(base):
                     if not await self._replace(replacement):
                         return False
+                    fetching.room.give_back()
                     quarantine.step(clock.monotonic_ms(), Replaced(base), replicas)
                     return True
                 case NobodyHasIt():
@@ -228,7 +234,8 @@ class SegmentRepair:
                     return False
         return False
 
-    async def _ask(self, replacement: Replacement, wanted: FetchRange) -> Fetched | FetchFailed:
+    async def _ask(self, fetching: _Fetching, wanted: FetchRange) -> Fetched | FetchFailed:
+        replacement = fetching.replacement
         replica, start, end = wanted
         ask = AskBatches(self._log.id, start, end, PART_BYTES_MAX)
         try:
@@ -241,6 +248,7 @@ class SegmentRepair:
             self._unheard = self._unheard or unheard
             return FetchFailed(replica)
         await self._doors.writer.alone(write, still=self._is_there)
+        fetching.room.written(replacement.sizes.log)
         self._refused.clear()
         self._hand_over(replica, replacement)
         return Fetched(start, replacement.at)

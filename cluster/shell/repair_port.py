@@ -15,6 +15,7 @@ from cluster.shell.controller_doors import Note
 from cluster.shell.disk_writer import DiskWriter
 from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.worker import Worker
+from logstore.free_space import Claim
 from logstore.segment import Segment
 from model.ids import NodeId
 from model.ports import Clock, Disk, Spawn
@@ -43,8 +44,8 @@ class RepairDoors:
     disk: Disk
     writer: DiskWriter
     read_pool: Worker
-    accepts: Callable[[int], None]
-    """`LogDirectory.accepts`: raises RequestError where a full disk has no room for so much."""
+    claim: Callable[[int], Claim]
+    """`LogDirectory.claim`: raises RequestError where a full disk has no room for so much."""
     links: RepairLinks
     note: Note
     hand_over: Callable[[HostedPartition, NodeId], Coroutine[object, object, None]]

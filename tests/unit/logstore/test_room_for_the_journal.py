@@ -9,6 +9,7 @@ import pytest
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
 from logstore.checkpoint_planner import SPARE_AGAIN_MS
+from logstore.free_space import FreeSpace, Mark
 from logstore.journal import LEAST_FILES
 from logstore.log_directory import LogDirectory
 from logstore.paths import JOURNAL
@@ -204,6 +205,47 @@ def test_a_look_at_the_disk_forgets_nothing_that_is_not_written_yet() -> None:
         directory.accepts(1)
     settle(directory)
     assert directory.mark_space().unwritten_bytes == 0
+
+
+def test_a_look_at_the_disk_forgets_no_room_that_is_claimed() -> None:
+    disk = SimDisk(capacity_bytes=40 * JOURNAL_FILE)
+    directory = opened(disk, SETTINGS).directory
+    free = free_of(directory)
+    claim = directory.claim(JOURNAL_FILE)
+    assert free_of(directory) == free - JOURNAL_FILE
+    file = disk.open("claimed", create=True)
+    file.pwrite([bytes(KIB)], Position(0))
+    claim.written(KIB)
+    assert free_of(directory) == free - JOURNAL_FILE
+    with pytest.raises(RequestError) as refused:
+        directory.claim(free - JOURNAL_FILE - kept(disk) + 1)
+    assert refused.value.code is ErrorCode.DISK_FULL
+    assert free_of(directory) == free - JOURNAL_FILE, "what was refused is not claimed"
+    claim.give_back()
+    assert free_of(directory) == free - KIB
+
+
+class Interrupted(FreeSpace):
+    """Looks at the disk, once, right behind the first thing that an append changes."""
+
+    armed: Mark | None = None
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name != "armed" and self.armed is not None:
+            mark, self.armed = self.armed, None
+            self.poll(mark)
+
+
+def test_a_look_in_the_middle_of_an_append_does_not_forget_it() -> None:
+    disk = SimDisk(capacity_bytes=40 * JOURNAL_FILE)
+    space = Interrupted(disk, SETTINGS)
+    space.poll(space.mark(0))
+    before = space._free
+    space.armed = space.mark(0)
+    space.accepts(RECORD, journal_bytes=0)
+    assert space.armed is None
+    assert space._free <= before - RECORD
 
 
 def kept(disk: SimDisk) -> int:

@@ -16,6 +16,7 @@ from cluster.peer.replica_frames import SentBatch
 from cluster.replication.quarantine import AGAIN_MS_MAX, AGAIN_MS_MIN
 from cluster.shell.repair_port import RepairDoors
 from cluster.shell.repairs import Repairs
+from logstore.free_space import Claim
 from logstore.paths import LOG, TEMPORARY
 from logstore.scrub import may_scrub
 from model.errors import ErrorCode, MalformedError, RequestError
@@ -67,7 +68,7 @@ class Bench:
         self.writer = Writer(self)
         self.says: dict[NodeId, Refuse] = {}
         self.asked: list[tuple[NodeId, Offset]] = []
-        self.claimed: list[int] = []
+        self.claimed: list[Claim] = []
         self.told: list[tuple[str, dict[str, str | int]]] = []
         self.led_by: list[NodeId] = []
         self.tasks: list[asyncio.Future[None]] = []
@@ -92,13 +93,17 @@ class Bench:
             disk=self.disk,
             writer=here.writer,
             read_pool=here,
-            accepts=self.claimed.append,
+            claim=self._claim,
             links=here,
             note=lambda event, /, **fields: self.told.append((event, fields)),
             hand_over=self._hand_over,
             mended=lambda hosted, segment: None,
         )
         self.repairs = Repairs(doors, here)
+
+    def _claim(self, size_bytes: int) -> Claim:
+        self.claimed.append(self.directory.claim(size_bytes))
+        return self.claimed[-1]
 
     def start(self, task: Coroutine[Any, Any, None], name: str) -> None:
         self.tasks.append(asyncio.ensure_future(task))
@@ -184,7 +189,10 @@ async def test_what_has_come_is_kept_while_somebody_is_away_and_room_is_claimed_
         for _ in range(60):
             await at.pass_time(60_000)
         assert len(at.writer.jobs) == written
-        assert len(at.claimed) == 1
+        (claim,) = at.claimed
+        size = at.log.segment_list[0].size_bytes
+        assert claim.left_bytes == size - kept > 0, "what is not written yet"
+        assert at.directory.mark_space().unwritten_bytes == claim.left_bytes
         assert at.disk.open(name(LOG) + TEMPORARY).size() == kept
         assert at.looked - looked <= 60, "the segment is not read again and again"
         assert asked < len(at.asked) <= asked + 2 * 60
@@ -194,6 +202,7 @@ async def test_what_has_come_is_kept_while_somebody_is_away_and_room_is_claimed_
         await at.pass_time(AGAIN_MS_MAX)
         assert at.events("segment_mended")
         assert content(at.disk, LOG) == at.right
+        assert at.directory.mark_space().unwritten_bytes == 0
 
 
 async def test_pauses_grow_until_something_comes() -> None:
@@ -222,6 +231,7 @@ async def test_what_gathered_goes_with_the_segment() -> None:
         assert all(task.done() for task in at.tasks)
         assert not [one for one in at.disk.list(DIRECTORY) if one.endswith(TEMPORARY)]
         assert at.writer.looks, "its room is given back"
+        assert at.directory.mark_space().unwritten_bytes == 0
         assert not at.hosted.mending
 
 
