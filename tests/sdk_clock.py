@@ -32,17 +32,19 @@ class FastClock:
 
 
 class SteppedClock(FastClock):
-    """Waits below a second take no time, as those before another try; longer ones wait for a test.
+    """Waits below a second take no time, as those before another try; longer ones wait for a test,
+    and so does every wait once `short_s` is 0.
 
     So heartbeats and regular commits come exactly when a test says that their time has passed.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.short_s = 1.0
         self._sleepers: list[tuple[float, asyncio.Event]] = []
 
     async def sleep(self, seconds: float) -> None:
-        if seconds < 1:
+        if seconds < self.short_s:
             await super().sleep(seconds)
             return
         woken = asyncio.Event()

@@ -207,7 +207,8 @@ class Consumer(
             Fenced: of these, one was not handed out since its partition came to this consumer, or
                 since its last seek, and nothing is committed. Without records, said once: what
                 was handed out of a partition went uncommitted, because it is another member's or
-                the group was sent elsewhere; it may come again. The rest is committed.
+                the group was sent elsewhere; it may come again. The rest is committed. So it is
+                where a partition went, or was sought elsewhere, while a commit was tried again.
             TidelogError: the commit was refused.
         """
         self._check_open()
@@ -341,22 +342,39 @@ class Consumer(
             raise StopAsyncIteration
         if membership.failure is not None:
             raise membership.told()
-        if self._on_revoked is not None:
-            going = self._settlement.idle()
-            partitions = [TopicPartition(*held.at) for held in (*membership.lost, *going)]
-            if partitions:
-                await self._on_revoked(self, partitions)
-            self._settlement.give_back(going)
-        self._in_hand.difference_update(membership.lost)
-        membership.lost.clear()
-        self._give_back_idle()
-        arrived = [one for one in membership.arrived if self._holdings.by_key.get(one.at) is one]
+        await self._let_go()
+        while membership.lost:  # meanwhile; it is told before what may have come of it again
+            await self._let_go()
+        arrived = [
+            one
+            for one in membership.arrived
+            if self._holdings.by_key.get(one.at) is one and one.revoke_by_s is None
+        ]
         if arrived and self._on_assigned is not None:
             await self._on_assigned(self, [TopicPartition(*held.at) for held in arrived])
         for held in arrived:
             held.announced = True
             self._holdings.wake(held)
         membership.arrived = [one for one in membership.arrived if not one.announced]
+
+    async def _let_go(self) -> None:
+        """Let go of what was lost, and give back what is wanted back; the program is told first."""
+        membership = self._membership
+        lost, membership.lost = membership.lost, []
+        going: Sequence[Held] = ()
+        if self._on_revoked is not None:
+            going = self._settlement.idle()
+            known = [held for held in (*lost, *going) if held.announced]
+            if partitions := [TopicPartition(*held.at) for held in known]:
+                try:
+                    await self._on_revoked(self, partitions)
+                except BaseException:
+                    membership.lost = [*lost, *membership.lost]
+                    raise
+        self._in_hand.difference_update(lost)
+        self._settlement.give_back(going)
+        membership.lost = [held for held in membership.lost if held not in going]  # it is told
+        self._give_back_idle()
 
     def _give_back_idle(self) -> None:
         """Give back what nobody works on; with a callback, the program is told of it first."""

@@ -42,7 +42,7 @@ class Held:
 
     __slots__ = (
         "announced", "asked", "asked_back_on", "at", "began", "committed", "done", "going",
-        "had_time", "handed", "items", "next", "paused", "place", "revoke_by_s", "told",
+        "had_time", "handed", "items", "kept", "next", "paused", "place", "revoke_by_s", "told",
     )  # fmt: skip
 
     def __init__(self, at: Key, offset: int, epoch: int | None, *, announced: bool) -> None:
@@ -53,7 +53,7 @@ class Held:
         self.items: deque[Item] = deque()
         """Received and not handed out."""
         self.began: Spot = (offset, epoch)
-        """Where delivery began."""
+        """Where delivery began; another object for each time that it did: a seek begins anew."""
         self.next: Spot = (offset, epoch)
         """Behind what was handed out, and whatever lies behind that and is no record."""
         self.handed: Spot = self.began
@@ -63,7 +63,10 @@ class Held:
         self.asked: Spot | None = None
         """What the last commit said; once that has failed, what one said before that was done."""
         self.committed: Spot | None = None
-        """Up to where a commit of this tenure was done, as far as is known."""
+        """Up to where a commit was done since delivery began, as far as is known."""
+        self.kept = offset
+        """From this offset on it comes to whoever gets it next, as far as is known: a seek of this
+        consumer alone commits nothing, and leaves it."""
         self.paused = False
         self.announced = announced
         """The program's callback knows of it; nothing is handed out before."""
@@ -84,15 +87,16 @@ class Held:
         return self.done is not None and (self.asked is None or self.done[0] > self.asked[0])
 
     @property
-    def kept(self) -> int:
-        """From this offset on it comes to whoever gets it next, as far as is known."""
-        return (self.began if self.committed is None else self.committed)[0]
+    def is_owed(self) -> bool:
+        """Something was handed out that no commit covers, and the program does not know it."""
+        return not self.told and self.handed is not self.began and self.handed[0] > self.kept
 
     def restart(self, offset: int) -> None:
         """Begin anew, elsewhere."""
         self.place = Place(offset)
         self.began = self.next = self.handed = (offset, None)
         self.done = self.asked = self.committed = None
+        self.told = False
 
     def ask_back(self, stream: object, now_s: float, left_s: float) -> None:
         """Note that it is asked back over a stream; no time is left if it was taken."""
@@ -116,9 +120,9 @@ class Holdings:
         """Likewise on their way: granted to the node and not received."""
         self.buffered = 0
         """Records that are here already, and not paused."""
-        self.owed: dict[Key, int] = {}
-        """Went with something that was handed out and not committed: from which offset on it may
-        come again. Until the program is told."""
+        self.owed: dict[Key, Held] = {}
+        """Went with something that was handed out and not committed, and may come again. Until the
+        program is told, or a commit that was under way turns out to be done."""
 
     def add(self, held: Held) -> None:
         """Hold a partition; an earlier tenure of it is over."""
@@ -147,8 +151,8 @@ class Holdings:
         """Hold it no longer; what was not handed out is forgotten."""
         if self.by_key.get(held.at) is held:
             del self.by_key[held.at]
-            if held.handed[0] > held.kept and not held.told:
-                self.owed[held.at] = held.kept
+            if held.is_owed:
+                self.owed[held.at] = held
         self.forget(held)
 
     def forget(self, held: Held) -> None:
@@ -159,6 +163,15 @@ class Holdings:
         if not held.paused:
             self.buffered -= _records_of(held.items)
         held.items.clear()
+
+    def is_of_now(self, held: Held, began: Spot) -> bool:
+        """Tell whether a partition is still held as it was when its delivery began there."""
+        return self.by_key.get(held.at) is held and held.began is began
+
+    def take_owed(self) -> Sequence[tuple[Key, int]]:
+        """Return what went uncommitted and from which offset on it may come again; once."""
+        owed, self.owed = self.owed, {}
+        return [(at, held.kept) for at, held in owed.items() if held.is_owed]
 
     def clear(self) -> Sequence[Held]:
         """Hold nothing any more; return what was held."""

@@ -112,5 +112,4 @@ class RecordList(Generic[K, V]):
 
     def _is_held(self, held: Held) -> bool:
         """Tell whether it is the tenure that it was, not asked back, and not sent elsewhere."""
-        is_kept = self._holdings.by_key.get(held.at) is held and held.revoke_by_s is None
-        return is_kept and held.began is self._began[held]
+        return held.revoke_by_s is None and self._holdings.is_of_now(held, self._began[held])

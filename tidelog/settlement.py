@@ -7,8 +7,9 @@ finished; whoever gets it goes on exactly there.
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from tidelog.commits import Rows
 from tidelog.connection import Connection
 from tidelog.errors import TIMED_OUT, Fenced, TidelogError, error_of
 from tidelog.held import Held, Spot
@@ -100,37 +101,55 @@ class Settlement:
             TidelogError: as `commit`.
         """
         await self.commit(self.spots_of(records))
-        owed = self._membership.holdings.owed
-        if owed and not records:
-            places = [f"{at[0]}/{at[1]} from offset {offset} on" for at, offset in owed.items()]
-            more = [f"{len(places) - SHOWN} more partitions"] * (len(places) > SHOWN)
-            owed.clear()
+        if records:
+            return
+        owed = self._membership.holdings.take_owed()
+        if owed:
+            places = _shown([f"{at[0]}/{at[1]} from offset {offset} on" for at, offset in owed])
             raise self._membership.gone(
-                f"what was handed out of {', '.join([*places[:SHOWN], *more])} was not committed "
-                "when that went, and may come again"
+                f"what was handed out of {places} was not committed when that went, and may come "
+                "again"
             )
 
     async def commit(self, spots: Mapping[Held, Spot]) -> None:
         """Commit, and try again what may be refused only for now.
 
+        A node takes a commit for one of the tenure that its member has by then, so that what is
+        tried again is of the same one; and it takes back nothing that was committed meanwhile.
+
         Raises:
+            Fenced: a tenure was over before its commit was done; the others' are done.
             TidelogError: the first row that is refused for good, or after the retry budget.
         """
         budget = self._connection.budget()
-        left = dict(spots)
-        while left:
+        tries = {held: _Try(spot, held.began, held.committed) for held, spot in spots.items()}
+        over: list[Held] = []
+        while tries:
             try:
-                failures = await self._send(left)
+                failures = await self._send({held: one.spot for held, one in tries.items()})
             except Fenced:  # everything that was held went; by this the program knows
                 self._membership.holdings.owed.clear()
                 raise
-            for held, error in failures.items():
-                if not error.retryable:
-                    held.told = error.reason in PASSED_ON
-                    raise error
-            left = {held: spot for held, spot in left.items() if held in failures}
-            if left:
+            _raise_refused(failures)
+            tries = {held: one for held, one in tries.items() if held in failures}
+            if tries:
                 await self._connection.clock.sleep(budget.failed(next(iter(failures.values()))))
+            over += [held for held, one in tries.items() if not self._is_of_now(held, one)]
+            tries = {
+                held: one
+                for held, one in tries.items()
+                if self._is_of_now(held, one) and not one.is_surpassed(held)
+            }
+        if over:
+            for held in over:
+                held.told = not self._is_held(held)
+            raise self._membership.gone(
+                f"{_shown([f'{held.at[0]}/{held.at[1]}' for held in over])} went, or was sent "
+                "elsewhere, while its commit was tried again"
+            )
+
+    def _is_of_now(self, held: Held, one: "_Try") -> bool:
+        return self._membership.holdings.is_of_now(held, one.began)
 
     async def run(self) -> None:
         """Commit what is finished, again and again."""
@@ -191,7 +210,8 @@ class Settlement:
         ]
 
     def give_back(self, going: Sequence[Held]) -> None:
-        """Give partitions back, beside whatever the program does."""
+        """Give partitions back, beside whatever the program does; but none that went meanwhile."""
+        going = [held for held in going if self._is_held(held)]
         if going:
             for held in going:
                 held.going = True
@@ -204,8 +224,12 @@ class Settlement:
             if held.is_dirty:
                 LOGGER.warning(LATE if held.had_time else TAKEN, *held.at)
             self._membership.holdings.drop(held)
-        await self._commit_quietly(self._dirty(held for held in going if held not in late))
+        await self._commit_quietly(self._dirty(held for held in going if self._is_held(held)))
         self._membership.hand_over(going)
+
+    def _is_held(self, held: Held) -> bool:
+        """Tell whether a tenure goes on: what is finished of one that is over is not committed."""
+        return self._membership.holdings.by_key.get(held.at) is held
 
     async def _commit_quietly(self, spots: Mapping[Held, Spot]) -> None:
         """Commit beside the program, which is told only of what it can do something about."""
@@ -234,8 +258,6 @@ class Settlement:
             if epoch is not None:
                 cursor.leader_epoch = epoch
             cursors.append(cursor)
-        by_key = {held.at: held for held in spots}
-        failures: dict[Held, TidelogError] = {}
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._under_way.add(answered)
         try:
@@ -247,20 +269,68 @@ class Settlement:
         finally:
             self._under_way.discard(answered)
             answered.set_result(None)
-        for row in rows:
-            if row.HasField("error"):
-                held = by_key[row.partition.topic, row.partition.partition]
-                error = failures[held] = failure_of_row(row.error).error
-                if error.retryable:
-                    _take_back(held, spots[held])
-        for held, spot in spots.items():
-            if held.asked is spot and held not in failures:
-                held.committed = spot
-        return failures
+        return _answered(spots, rows)
 
     @staticmethod
     def _dirty(every: Iterable[Held]) -> Mapping[Held, Spot]:
         return {held: held.done for held in every if held.is_dirty and held.done is not None}
+
+
+class _Try(NamedTuple):
+    """A commit of one partition that may have to be said again."""
+
+    spot: Spot
+    began: Spot
+    """Where delivery had begun when it was said first."""
+    committed: Spot | None
+    """What was committed then."""
+
+    def is_surpassed(self, held: Held) -> bool:
+        """Tell whether as much has been committed since, by a commit that was said later."""
+        committed = held.committed
+        return (
+            committed is not None
+            and committed is not self.committed
+            and committed[0] >= self.spot[0]
+        )
+
+
+def _raise_refused(failures: Mapping[Held, TidelogError]) -> None:
+    """Raise the first of the refusals that are for good, with a note of the others."""
+    refused = [(held, error) for held, error in failures.items() if not error.retryable]
+    if not refused:
+        return
+    for held, error in refused:
+        held.told = error.reason in PASSED_ON
+    (_, first), *others = refused
+    if others:
+        names = _shown([f"{held.at[0]}/{held.at[1]}" for held, _ in others])
+        first.add_note(f"nor were committed: {names}")
+    raise first
+
+
+def _shown(places: Sequence[str]) -> str:
+    """Return the first of several places, and how many more there are."""
+    more = [f"{len(places) - SHOWN} more partitions"] * (len(places) > SHOWN)
+    return ", ".join([*places[:SHOWN], *more])
+
+
+def _answered(spots: Mapping[Held, Spot], rows: Rows) -> Mapping[Held, TidelogError]:
+    """Take note of a commit's answer, also of what has gone since; return what was refused."""
+    by_key = {held.at: held for held in spots}
+    failures: dict[Held, TidelogError] = {}
+    for row in rows:
+        if row.HasField("error"):
+            held = by_key[row.partition.topic, row.partition.partition]
+            error = failures[held] = failure_of_row(row.error).error
+            if error.retryable:
+                _take_back(held, spots[held])
+    for held, spot in spots.items():
+        if held not in failures:
+            held.kept = spot[0]
+            if held.asked is spot:
+                held.committed = spot
+    return failures
 
 
 def _take_back(held: Held, spot: Spot) -> None:

@@ -306,6 +306,11 @@ class Consumer(AbstractContextManager["Consumer[K, V]"], Iterator[Record[K, V]],
 
     A record counts as finished when the program comes back for the next one. What is finished is
     committed every second, before a partition goes to another member, and at the end.
+
+    An interrupt (`KeyboardInterrupt`, or what a signal handler raises) may meet a call for records
+    that have just come: then nobody has them. They count as in hand all the same. A program that
+    catches it in the block and reads on finishes them unseen; one that leaves the block by it does
+    not, and they come again.
     """
 
     def __init__(self, inner: "_consumer.Consumer[K, V]", portal: Portal) -> None:
@@ -397,7 +402,8 @@ class Consumer(AbstractContextManager["Consumer[K, V]"], Iterator[Record[K, V]],
             Fenced: of these, one was not handed out since its partition came to this consumer, or
                 since its last seek, and nothing is committed. Without records, said once: what
                 was handed out of a partition went uncommitted, because it is another member's or
-                the group was sent elsewhere; it may come again. The rest is committed.
+                the group was sent elsewhere; it may come again. The rest is committed. So it is
+                where a partition went, or was sought elsewhere, while a commit was tried again.
             TidelogError: the commit was refused.
         """
         self._portal.run(self._inner.commit(*records))
