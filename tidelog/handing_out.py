@@ -8,6 +8,7 @@ from collections.abc import MutableSet
 from typing import Final, Generic
 
 from tidelog.codecs import Codec
+from tidelog.decode_record import decode_record
 from tidelog.errors import LogGap
 from tidelog.held import Held, Holdings, Spot
 from tidelog.replay import Gaps
@@ -90,17 +91,7 @@ class HandingOut(Generic[K, V]):
         Raises:
             Exception: whatever the codec raises.
         """
-        topic, partition = raw.at
-        try:
-            key = None if raw.key is None else self._key.decode(raw.key)
-            value = None if raw.value is None else self._value.decode(raw.value)
-        except Exception as undecodable:
-            undecodable.add_note(f"in {topic}/{partition} at offset {raw.offset}")
-            raise
-        return Record(
-            topic, partition, raw.offset, raw.timestamp_ms, raw.append_time_ms, key, value,
-            raw.headers, raw.leader_epoch, None, raw.batch,
-        )  # fmt: skip
+        return decode_record(raw, key=self._key, value=self._value, replay=None)
 
     def finish(self) -> None:
         """Take note that the program is done with what it has in hand."""

@@ -10,6 +10,7 @@ from typing import Final, Generic, Literal, TypeAlias
 from tidelog.checkpoint import Checkpoint, Key, Place
 from tidelog.clock import Clock as SystemTime
 from tidelog.codecs import Codec
+from tidelog.decode_record import decode_record
 from tidelog.errors import DataCorrupt, LogGap
 from tidelog.steps import Advance, Live, Raw, Step, Trouble
 from tidelog.subscription import Subscription, behind
@@ -209,17 +210,7 @@ class Replay(
         self._records_ready -= 1
         place = self._place(raw.at)
         place.offset, place.leader_epoch = raw.offset + 1, raw.leader_epoch
-        topic, partition = raw.at
-        try:
-            key = None if raw.key is None else self._key.decode(raw.key)
-            value = None if raw.value is None else self._value.decode(raw.value)
-        except Exception as undecodable:
-            undecodable.add_note(f"in {topic}/{partition} at offset {raw.offset}")
-            raise
-        return Record(
-            topic, partition, raw.offset, raw.timestamp_ms, raw.append_time_ms, key, value,
-            raw.headers, raw.leader_epoch, self._id, raw.batch,
-        )  # fmt: skip
+        return decode_record(raw, key=self._key, value=self._value, replay=self._id)
 
     def _place(self, at: Key) -> Place:
         place = self._handed.get(at)
