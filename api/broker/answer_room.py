@@ -19,12 +19,13 @@ WAIT_S_MAX: Final = STREAM_SILENCE_MS_MAX.value / 2 / 1000
 class AnswerRoom:
     """What the parts of one answer hold that come by themselves. Loop only."""
 
-    __slots__ = ("_answers", "_held_bytes")
+    __slots__ = ("_answers", "_held_bytes", "_lent_bytes")
 
     def __init__(self, answers: MemoryBudget) -> None:
         """Hold nothing yet."""
         self._answers = answers
         self._held_bytes = 0
+        self._lent_bytes = 0
 
     async def take(self, size_bytes: int) -> None:
         """Hold more bytes, once there is room.
@@ -49,6 +50,18 @@ class AnswerRoom:
             self._answers.when_relieved(call)
             return False
         self.count(size_bytes)
+        return True
+
+    def lend(self) -> None:
+        """Let others have it for as long as nothing is here or read: a wait may be long."""
+        self._lent_bytes += self._held_bytes
+        self.clear()
+
+    def take_back(self, call: Callable[[], None]) -> bool:
+        """Hold again what was lent and return true if there is room; else as `try_take`."""
+        if self._lent_bytes and not self.try_take(self._lent_bytes, call):
+            return False
+        self._lent_bytes = 0
         return True
 
     def forget(self, call: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ is nothing to read, and nothing is wrong.
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from api.broker.answer_room import AnswerRoom
 from api.broker.context import BrokerContext
 from api.broker.distant import DistantPartition
 from api.broker.every_partition import EveryPartition
@@ -92,6 +93,7 @@ class ReadAnywhere(ReadOn):
         min_bytes: int,
         max_bytes: int,
         max_wait_ms: int,
+        room: AnswerRoom | None = None,
     ) -> list[Read]:
         """Return what became of each place; see `ReadOn`."""
         remote = self.remote
@@ -107,6 +109,7 @@ class ReadAnywhere(ReadOn):
                 min_bytes=min_bytes,
                 max_bytes=max_bytes,
                 max_wait_ms=max_wait_ms,
+                room=room,
             )
         found: dict[int, Read] = {}
         here = {slot: place for slot, place in enumerate(places) if slot not in away}

@@ -258,6 +258,7 @@ class ConsumeSession:
         events: list[Event] = []
         steps = [(held, step) for held, step in self._kept if self._wanted(held, step)]
         if not steps:
+            self._kept = []  # paused since, sent elsewhere or gone: nobody waits with its room
             events, steps = await self._read()
         if steps:
             owners = {step.partition: held for held, step in steps}

@@ -16,6 +16,7 @@ from functools import partial
 from itertools import zip_longest
 from typing import Final, NamedTuple, TypeAlias
 
+from api.broker.answer_room import AnswerRoom
 from api.broker.context import BrokerContext
 from api.broker.fetch_refusals import check_epoch, deleted, out_of_range
 from api.broker.memory import MemoryBudget
@@ -100,8 +101,12 @@ class Fetch:
         min_bytes: int,
         max_bytes: int,
         max_wait_ms: int,
+        room: AnswerRoom | None = None,
     ) -> Sequence[Fetched]:
-        """Do the same for a task, which sees to room for its answer; cancelling it cancels this."""
+        """Do the same for a task, which sees to room for its answer; cancelling it cancels this.
+
+        `room`: what it holds for that, lent while this waits; without it rows have no records.
+        """
         del principal
         answer: asyncio.Future[Sequence[Fetched]] = asyncio.get_running_loop().create_future()
 
@@ -110,6 +115,7 @@ class Fetch:
                 answer.set_result(fetched)
 
         running = _Running(self._node, wants, min_bytes=min_bytes, max_bytes=max_bytes, done=done)
+        running.room = room
         running.begin(max_wait_ms)
         try:
             return await answer
@@ -130,22 +136,10 @@ class _Running:
     """One fetch that is under way."""
 
     __slots__ = (
-        "_cancel_timer",
-        "_done",
-        "_ended",
-        "_marks",
-        "_max_bytes",
-        "_min_bytes",
-        "_node",
-        "_pending",
-        "_pool_bytes",
-        "_results",
-        "_starved",
-        "_waiting",
-        "_wants",
-        "_woken",
-        "answers",
-    )
+        "_cancel_timer", "_done", "_ended", "_marks", "_max_bytes", "_min_bytes", "_node",
+        "_pending", "_pool_bytes", "_results", "_starved", "_waiting", "_wants", "_woken",
+        "answers", "room",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -168,7 +162,8 @@ class _Running:
         self._pool_bytes = 0
         """What the read pool brings at most, counted among the answers until it is here."""
         self.answers: MemoryBudget | None = None
-        """Answers beside which this one must find room; None: its door sees to it."""
+        """Answers beside which this one must find room; None: its door sees to it, with `room`."""
+        self.room: AnswerRoom | None = None
         self._starved = False
         """There was no room for records."""
         self._ended = False
@@ -213,8 +208,11 @@ class _Running:
         self._waiting = True
         if any(result is not None and result.size_bytes for result in self._results):
             self._results = []  # a wait may be long, and nobody counts them: read again at its end
-        if self._starved and self.answers is not None:
-            self.answers.when_relieved(self._wake)
+        if self.room is not None:
+            self.room.lend()
+        if self._starved:
+            if self.answers is not None:
+                self.answers.when_relieved(self._wake)
             return
         for want in self._wants:
             if isinstance(want.partition, HostedPartition):
@@ -267,8 +265,9 @@ class _Running:
     def _stop_waiting(self) -> None:
         if self._waiting:
             self._waiting = False
-            if self.answers is not None:
-                self.answers.forget(self._wake)
+            for one in (self.answers, self.room):
+                if one is not None:
+                    one.forget(self._wake)
             for want in self._wants:
                 if isinstance(want.partition, HostedPartition):
                     want.partition.unwatch(self._wake)
@@ -315,8 +314,9 @@ class _Running:
 
     def _room(self) -> int:
         """Return how many bytes of records may be read now."""
-        answers = self.answers
+        answers, room = self.answers, self.room
         self._starved = answers is not None and answers.congested
+        self._starved |= room is not None and not room.take_back(self._wake)
         if answers is None or self._starved:
             return 0 if self._starved else self._max_bytes
         return min(self._max_bytes, answers.free_bytes // SHARE)

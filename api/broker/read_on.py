@@ -11,6 +11,7 @@ Invariants:
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
 
+from api.broker.answer_room import AnswerRoom
 from api.broker.append_runs import StoredBatch, append_runs
 from api.broker.context import BrokerContext
 from api.broker.fetch import NOT_TOLD, Fetch, Fetched, Want
@@ -97,11 +98,12 @@ class ReadOn:
         min_bytes: int,
         max_bytes: int,
         max_wait_ms: int,
+        room: AnswerRoom | None = None,
     ) -> list[Read]:
         """Return what became of each place, in order; an error that the door met passes through.
 
         Waits until there are `min_bytes`, or somebody is to be told something, but no longer than
-        `max_wait_ms`. Cancelling the task leaves nothing behind.
+        `max_wait_ms`. Cancelling the task leaves nothing behind. `room`: as in `Fetch.wait`.
         """
         diverged = [_diverged(place) for place in places]
         if any(diverged):
@@ -112,6 +114,7 @@ class ReadOn:
             min_bytes=min_bytes,
             max_bytes=max_bytes,
             max_wait_ms=max_wait_ms,
+            room=room,
         )
         read: list[Read] = []
         for place, parted, found in zip(places, diverged, fetched, strict=True):

@@ -88,6 +88,7 @@ class FetchCall:
                     min_bytes=terms.min_bytes,
                     max_bytes=terms.max_bytes,
                     max_wait_ms=terms.max_wait_ms,
+                    room=room,
                 )
             )
             await room.settle(_held_bytes(read))

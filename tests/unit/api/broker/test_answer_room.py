@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
+from google.protobuf.duration_pb2 import Duration
 
 from api.broker import answer_room
 from api.broker.answer_room import AnswerRoom
-from api.broker.consume_events import Assigned, Grant, Heartbeat, Opening
+from api.broker.consume_events import Assigned, Grant, Heartbeat, Opening, Pause
 from api.broker.consume_session import HEARTBEAT_MS, STEP_BYTES
 from api.broker.memory import MemoryBudget
 from api.broker.place import Earliest
@@ -25,7 +26,7 @@ from cluster.shell.hosted_partition import HostedPartition
 from model.errors import ErrorCode, RequestError
 from model.ids import Offset
 from model.principal import ANONYMOUS
-from tests.broker_node import BrokerNode, broker_node, cold
+from tests.broker_node import BrokerNode, batch_of, broker_node, cold
 from tests.group_state import until
 from tests.quorum import turns
 from tests.unit.api.broker.test_consume_sessions import BILLING, ME, ORDERS, Stream
@@ -34,6 +35,7 @@ from tidelog.v1 import common_pb2, log_service_pb2
 
 READERS: Final = 20
 STEP: Final = 10_000
+CALL: Final = Call("LogService/Fetch", ANONYMOUS, None)
 
 
 @asynccontextmanager
@@ -45,6 +47,10 @@ async def on_disk() -> AsyncIterator[tuple[BrokerNode, HostedPartition]]:
         orders = node.broker.partition("orders", 0)
         assert orders.tail_start == orders.high_watermark == 1
         yield node, orders
+
+
+def fetching(node: BrokerNode) -> FetchCall:
+    return FetchCall(node.broker, Guard(node.broker, rand=SystemRand(), note=Log()))
 
 
 def filled(answers: MemoryBudget) -> int:
@@ -111,9 +117,9 @@ async def test_who_waits_for_room_too_long_is_shed_and_has_read_nothing(
         with pytest.raises(RequestError) as shed:
             await Reader(node, orders).task
         assert shed.value.code is ErrorCode.OVERLOADED
-        fetch = FetchCall(node.broker, Guard(node.broker, rand=SystemRand(), note=Log()))
+        fetch = fetching(node)
         request = log_service_pb2.FetchRequest(cursors=[common_pb2.Cursor(topic="orders")])
-        call = Call("LogService/Fetch", ANONYMOUS, None)
+        call = CALL
         with pytest.raises(RequestError) as shed:
             await fetch(request, call)
         assert shed.value.code is ErrorCode.OVERLOADED
@@ -122,6 +128,53 @@ async def test_who_waits_for_room_too_long_is_shed_and_has_read_nothing(
         (row,) = (await fetch(request, call)).results
         assert row.records.next.offset == 1
         assert answers.taken_bytes == 0
+
+
+def patient(min_bytes: int) -> log_service_pb2.FetchRequest:
+    """Return a request that waits for a minute for so many bytes."""
+    cursors = [common_pb2.Cursor(topic="orders")]
+    wait = Duration(seconds=60)
+    return log_service_pb2.FetchRequest(cursors=cursors, min_bytes=min_bytes, max_wait=wait)
+
+
+async def test_who_waits_for_more_than_there_is_holds_no_room_meanwhile() -> None:
+    async with asyncio.timeout(20), on_disk() as (node, orders):
+        answers = node.node.answers
+        fetch = asyncio.ensure_future(fetching(node)(patient(1_000), CALL))
+        await until(lambda: answers.taken_bytes > 0)
+        await until(lambda: answers.taken_bytes == 0)
+        assert not fetch.done()
+        await node.produce(orders, batch_of([b"new"]))  # too little still
+        await turns()
+        assert (fetch.done(), answers.taken_bytes) == (False, 0)
+        await node.produce(orders, batch_of([b"x" * 1_000]))
+        (row,) = (await fetch).results
+        assert (row.records.next.offset, answers.taken_bytes) == (3, 0)
+
+
+@pytest.mark.parametrize("relieved", [True, False])
+async def test_it_takes_its_room_again_before_it_reads(*, relieved: bool) -> None:
+    """Where there is none until its time is up, its answer has no records; it is not refused."""
+    async with asyncio.timeout(20), on_disk() as (node, orders):
+        answers = node.node.answers
+        fetch = asyncio.ensure_future(fetching(node)(patient(1_000), CALL))
+        await until(lambda: answers.taken_bytes > 0)
+        await until(lambda: answers.taken_bytes == 0)
+        taken = filled(answers)
+        await node.produce(orders, batch_of([b"x" * 1_000]))
+        await turns()
+        assert (fetch.done(), answers.taken_bytes) == (False, taken)
+        if relieved:
+            answers.give_back(taken)
+        else:
+            node.clock.advance(60_000)
+        (row,) = (await fetch).results
+        assert row.records.next.offset == (2 if relieved else 0)
+        assert bool(row.records.batches) == relieved
+        if not relieved:
+            answers.give_back(taken)
+        assert answers.taken_bytes == 0
+        assert not answers._relieved
 
 
 @dataclass
@@ -167,3 +220,22 @@ async def test_a_member_for_whose_records_there_is_no_room_waits_and_is_told_it_
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert answers.taken_bytes == 0
+
+
+async def test_a_member_that_pauses_lets_the_room_go_of_what_it_has_not_been_sent() -> None:
+    async with asyncio.timeout(20), on_disk() as (node, orders):
+        answers = node.node.answers
+        await node.produce(orders, batch_of([b"x" * 1_000] * 3))
+        opening = Opening(
+            group=BILLING, topics=(ORDERS,), start=Earliest(), records=1, size_bytes=STEP_BYTES
+        )
+        member = SlowMember(await node.broker.consume(ME, opening))
+        task = asyncio.create_task(member.listen())
+        await until(lambda: bool(member.delivered()))
+        await member.session.act(Grant(1, STEP_BYTES))
+        assert answers.taken_bytes > 0, "of what lies behind, which was read with it"
+        await member.session.act(Pause((("orders", 0),), paused=True))
+        member.may_go_on.set()
+        await until(lambda: answers.taken_bytes == 0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
