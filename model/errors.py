@@ -87,7 +87,8 @@ class ErrorCode(Enum):
     )
     NO_QUORUM = Refusal("The controller has no majority.", retry=YES)
     OFFSET_NOT_AVAILABLE = Refusal(
-        "A new leader has not yet committed up to the start of its epoch.", retry=YES
+        "The leader is new, and does not know yet whether what was asked for is committed.",
+        retry=YES,
     )
     READ_NOT_CONFIRMED = Refusal(
         "An in-sync replica did not confirm that this node still leads.", retry=YES

@@ -19,6 +19,7 @@ from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
 from api.broker.members import Members
 from api.broker.place import AtTime, Latest, Place
+from api.broker.reach import check_committed
 from api.broker.readable import Readable
 from api.broker.resolve import Resolve, Resolved, held_within
 from api.broker.seek_refusals import (
@@ -275,7 +276,8 @@ class GroupSeek:
     ) -> list[Move | RequestError | None]:
         """Return where each partition goes, or why it cannot: OFFSET_OUT_OF_RANGE and its like.
 
-        None: it stays as it is.
+        None: it stays as it is. OFFSET_NOT_AVAILABLE: its leader cannot tell whether what lies
+        there is committed.
 
         Raises:
             RequestError: INVALID_REQUEST, all would stay.
@@ -326,9 +328,13 @@ def _onward(place: Place) -> Place:
     return replace(place, onward=True) if isinstance(place, AtTime) else place
 
 
-def _at(partition: Readable, found: Resolved) -> Move:
+def _at(partition: Readable, found: Resolved) -> Move | RequestError:
     """Return the move to a place; a time that no record has reached means the end."""
     after = found.high_watermark if found.offset is None else found.offset
+    try:
+        check_committed(partition, after, mark=found.high_watermark)
+    except RequestError as above:
+        return above
     return _to(partition, after, found, truncated=found.truncated)
 
 
@@ -341,6 +347,7 @@ def _stand(
     wanted, epoch = standing[partition.id]
     try:
         after = held_within(partition, wanted, start=log.log_start, mark=log.high_watermark)
+        check_committed(partition, after, mark=log.high_watermark)
     except RequestError as beyond:
         return beyond
     same = after == wanted

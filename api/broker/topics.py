@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from api.broker.context import BrokerContext
 from api.broker.last_look import LastLook
 from api.broker.place import Place
+from api.broker.reach import check_committed
 from api.broker.resolve import Resolve
 from api.settings import TopicsSection
 from cluster.controller.image import TopicImage
@@ -149,8 +150,9 @@ class Topics:
     ) -> list[Trimmed]:
         """Move log starts forward to a place: records below it are gone when this answers.
 
-        A place at the end means the high watermark; never beyond it (OFFSET_OUT_OF_RANGE). Segments
-        that go are read for their event times before (`LastLook`), if there is time and room.
+        A place at the end means the high watermark; never beyond it (OFFSET_NOT_AVAILABLE, of what
+        is there; OFFSET_OUT_OF_RANGE). Segments that go are read for their event times before
+        (`LastLook`), if there is time and room.
         One of Tidelog's own topics is refused: POLICY_VIOLATION.
         """
         rows: list[Trimmed] = []
@@ -159,11 +161,12 @@ class Topics:
             try:
                 check_not_internal(partition.topic, "is trimmed by the node alone")
                 found = await self.resolve(principal, partition, before)
+                end = found.high_watermark if found.offset is None else found.offset
+                check_committed(partition, end, mark=found.high_watermark)
             except RequestError as refusal:
                 rows.append(Trimmed(partition, start, None, refusal))
                 continue
-            after = max(start, found.high_watermark if found.offset is None else found.offset)
-            rows.append(Trimmed(partition, start, after))
+            rows.append(Trimmed(partition, start, max(start, end)))
         if validate_only:
             return [_unless_deleted(row) for row in rows]
         until = self.node.clock.monotonic_ms() + TRIM_LOOK_MS_MAX

@@ -8,6 +8,7 @@ from api.broker.answer_room import AnswerRoom
 from api.broker.broker import Broker
 from api.broker.forward import passing
 from api.broker.place import Latest, Place
+from api.broker.reach import check_committed
 from api.broker.subscribe import (
     Bounds,
     Event,
@@ -142,12 +143,18 @@ class _Opening:
     async def _resolved(
         self, partition: HostedPartition, start: Place, stop: Place | None
     ) -> Bounds:
-        """Return where a place lies; a time that no record has reached means the end."""
+        """Return where a place lies; a time that no record has reached means the end.
+
+        Raises:
+            RequestError: as `Resolve`; OFFSET_NOT_AVAILABLE, what may never be committed is waited
+                for by none who reads up to there.
+        """
         resolve, principal = self._broker.resolve, self._call.principal
         end = None
         if stop is not None:
             found = await resolve(principal, partition, stop)
             end = found.high_watermark if found.offset is None else found.offset
+            check_committed(partition, end, mark=found.high_watermark)
         found = await resolve(principal, partition, start)
         begin = found.high_watermark if found.offset is None else found.offset
         return Bounds(partition, begin, None if end is None else max(begin, end), found.truncated)

@@ -30,6 +30,10 @@ from api.broker.place import AtOffset
 from api.broker.reach import reach_of
 from api.broker.read_on import Read, ReadFrom, Step
 from api.broker.subscribe import Bounds, CaughtUp, Opened, Subscription
+from api.node.system_rand import SystemRand
+from api.rpc.call import Call
+from api.rpc.guard import Guard
+from api.rpc.subscribe import SubscribeCall
 from cluster.shell.hosted_partition import HostedPartition
 from consumer_groups.records import GroupEpoch
 from model.errors import ErrorCode, RequestError
@@ -40,6 +44,8 @@ from tests.elsewhere import OTHER, led_by
 from tests.group_state import until
 from tests.unit.api.broker.test_anywhere import END, Remote, outside, reads_by
 from tests.unit.api.broker.test_consume_sessions import BILLING, Stream, listening
+from tests.world import Log
+from tidelog.v1 import common_pb2, log_service_pb2
 
 MARK, PLACE, BEYOND = Offset(2), Offset(3), Offset(4)
 
@@ -69,7 +75,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     counted: list[int] = []
     real = Fetch.wait
 
-    async def wait(fetch: Fetch, who: Principal, wants: Sequence[Want], **most: int) -> Any:
+    async def wait(fetch: Fetch, who: Principal, wants: Sequence[Want], **most: Any) -> Any:
         counted.extend(want.offset for want in wants)
         return await real(fetch, who, wants, **most)
 
@@ -242,18 +248,66 @@ async def test_it_is_a_place_for_readers_too() -> None:
 
 
 @pytest.mark.parametrize("by_cursor", [False, True])
-async def test_and_for_groups(*, by_cursor: bool) -> None:
+async def test_a_group_is_not_sent_where_nobody_has_been_but_may_be_soon(
+    *, by_cursor: bool
+) -> None:
+    """It may have been told elsewhere, or may be cut off: it is to be asked for again."""
     async with broker_node() as node:
         orders = await behind(node)
         cursors = [NamedCursor("orders", 0, PLACE)]
         target = ToCursors(cursors) if by_cursor else ToPlace(AtOffset(PLACE))
         named = None if by_cursor else [orders]
+        with pytest.raises(RequestError) as refusal:
+            await node.broker.group_seek(
+                ANONYMOUS, SeekGroup(group=BILLING, target=target, partitions=named)
+            )
+        assert refusal.value.code is ErrorCode.OFFSET_NOT_AVAILABLE
+        assert refusal.value.code.retryable
+        assert refusal.value.metadata["high_watermark"] == str(MARK)
+        orders._mark = PLACE
         sought = await node.broker.group_seek(
             ANONYMOUS, SeekGroup(group=BILLING, target=target, partitions=named)
         )
         ((_, row, error),) = sought.changes
         assert error is None
         assert row is not None and row.after == PLACE
+
+
+async def test_nor_is_it_where_a_read_ends() -> None:
+    """If it is cut off that read would wait without end."""
+    async with broker_node() as node, asyncio.timeout(10):
+        orders = await behind(node)
+        guard = Guard(node.broker, rand=SystemRand(), note=Log())
+        at_mark = common_pb2.Seek(offset=MARK)
+        asked = log_service_pb2.SubscribeRequest(
+            topics=["orders"], start=at_mark, stop=common_pb2.Seek(offset=PLACE)
+        )
+        call = Call("LogService/Subscribe", ANONYMOUS, None)
+        told: list[log_service_pb2.SubscribeResponse] = []
+
+        async def send(message: log_service_pb2.SubscribeResponse) -> None:
+            told.append(message)
+
+        reading = asyncio.ensure_future(SubscribeCall(node.broker, guard)(asked, send, call))
+        await quiet()
+        assert reading.cancel() is False, "it is still reading"
+        with pytest.raises(RequestError) as refusal:
+            await reading
+        assert refusal.value.code is ErrorCode.OFFSET_NOT_AVAILABLE
+        orders._mark = PLACE
+        await SubscribeCall(node.broker, guard)(asked, send, call)
+        assert any(one.HasField("records") for one in told)
+
+
+async def test_nor_where_a_log_is_trimmed() -> None:
+    """Else what is not committed would be gone, and the mark beyond it (P38)."""
+    async with broker_node() as node:
+        orders = await behind(node)
+        (row,) = await node.broker.topics.trim(ANONYMOUS, [orders], AtOffset(PLACE))
+        assert row.error is not None and row.error.code is ErrorCode.OFFSET_NOT_AVAILABLE
+        assert (orders.log_start, orders.log.high_watermark) == (0, 3)
+        (row,) = await node.broker.topics.trim(ANONYMOUS, [orders], AtOffset(MARK))
+        assert (row.error, row.after, orders.log_start) == (None, MARK, MARK)
 
 
 async def test_who_only_follows_does_not_vouch_for_its_log(
