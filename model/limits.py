@@ -247,6 +247,12 @@ PRODUCER_BATCHES_REMEMBERED: Final = Limit(
 GROUPS_MAX: Final = Limit(
     "groups_max", 10_000, Unit.COUNT, "State in the memory of coordinators (P54)."
 )
+JOIN_STARTS_BYTES_MAX: Final = Limit(
+    "join_starts_bytes_max",
+    MIB,
+    Unit.BYTES,
+    "Places that are committed with a join, beside what else it decides: all is one batch.",
+)
 MEMBERS_PER_GROUP_MAX: Final = Limit(
     "members_per_group_max", 1_000, Unit.COUNT, "Assigning is work for each member (P54)."
 )

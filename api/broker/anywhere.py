@@ -182,7 +182,11 @@ class ResolveAnywhere(Resolve):
             if isinstance(said, Resolved):
                 self._every.told(one, said.high_watermark)
             told[one.id] = passing(said) if isinstance(said, RequestError) else said
-        return [told.get(one.id) or await self._tried(principal, one, place) for one in partitions]
+        here = [one for one in partitions if one.id not in told]
+        told |= zip(
+            [one.id for one in here], await super().each(principal, here, place), strict=True
+        )
+        return [told[one.id] for one in partitions]
 
 
 def _is_led_here(partition: Readable) -> bool:

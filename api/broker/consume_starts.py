@@ -8,7 +8,7 @@ A start that is counted from the end is looked up before a member joins, in all 
 committed with its join: what is appended once it has heard that it is a member is not skipped,
 whenever it gets a partition, also after it has resumed. What was not there then begins at its
 beginning; so does, where another node has become the coordinator, what somebody else had when it
-joined (`starts_at_join`).
+joined (`starts_at_join`), and a topic for which the batch of its join had no room.
 """
 
 import asyncio

@@ -18,6 +18,7 @@ from api.broker.place import (
 from api.broker.reach import reach_of
 from api.broker.readable import Readable
 from api.broker.search import Searches
+from api.broker.turns import Turns
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.time_search import Found, max_timestamp, offset_for_time
 from model.errors import ErrorCode, RequestError
@@ -83,7 +84,12 @@ class Resolve:
         self, principal: Principal, partitions: Sequence[Readable], place: Place
     ) -> list[Resolved | RequestError]:
         """Find the same place in several partitions, in order: each, or why it cannot be found."""
-        return [await self._tried(principal, one, place) for one in partitions]
+        found: list[Resolved | RequestError] = []
+        turns = Turns(self._node.clock, self._searches.turn)
+        for one in partitions:
+            found.append(await self._tried(principal, one, place))
+            await turns.give_way()
+        return found
 
     async def _tried(
         self, principal: Principal, partition: Readable, place: Place

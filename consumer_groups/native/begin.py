@@ -6,15 +6,23 @@ would begin at the beginning.
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import groupby
+from typing import Final
 
+from consumer_groups.codec import encode
 from consumer_groups.group import Group
 from consumer_groups.groups import Groups
 from consumer_groups.offsets import misplaced
 from consumer_groups.records import Cause, GroupRecord, MemberId, OffsetCommitted
 from consumer_groups.requests import Begin, Cursor, Join
 from consumer_groups.topics import TopicView, absent
-from model.ids import AppendTimeMs, PartitionId
+from model.ids import AppendTimeMs, PartitionId, TopicId
+from model.limits import JOIN_STARTS_BYTES_MAX
 from model.result import Result
+
+NUMBERS_BYTES: Final = 40
+"""A record's own header in its batch, and what a larger number of a partition, offset or epoch may
+take beyond another one."""
 
 
 def has_begun(committed: Iterable[OffsetCommitted]) -> bool:
@@ -57,6 +65,8 @@ def begun_with(
     """Return what a member's coming commits in topics in which its group has not begun.
 
     So that whoever hears that it is a member, and how long that took, has missed nothing since.
+    Topic by topic, as many as there is room for in one batch: a group begins in a topic once, and
+    what is left out is begun when its first partition is given to somebody.
     `but`: partitions whose place is committed along with it anyway.
     """
     check_places(request.starts)
@@ -71,7 +81,29 @@ def begun_with(
         and group.holders.get(cursor.partition) in alike
         and absent(topics, cursor.partition) is None
     ]
-    return tuple(_committed(group, places, request.new_member_id, now=now))
+    records: list[GroupRecord] = []
+    left_bytes = JOIN_STARTS_BYTES_MAX.value
+    places.sort(key=_topic_of)
+    for _, of_topic in groupby(places, key=_topic_of):
+        rows = list(_committed(group, of_topic, request.new_member_id, now=now))
+        left_bytes -= len(rows) * _size_of(rows[0])
+        if left_bytes < 0:
+            break
+        records += rows
+    return tuple(records)
+
+
+def _topic_of(cursor: Cursor) -> TopicId:
+    return cursor.partition.topic
+
+
+def _size_of(record: OffsetCommitted) -> int:
+    """Return what a record takes in a batch, and likewise those of its topic, or some bytes more.
+
+    They differ in numbers, which are written in as many bytes as they need.
+    """
+    key, value = encode(record)
+    return len(key) + len(value or b"") + NUMBERS_BYTES
 
 
 def check_places(cursors: Iterable[Cursor]) -> None:

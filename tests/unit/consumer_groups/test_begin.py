@@ -2,6 +2,7 @@
 
 import pytest
 
+from consumer_groups.codec import encode
 from consumer_groups.records import Cause, MemberId, OffsetCommitted, StreamNumber
 from consumer_groups.requests import (
     Begin,
@@ -16,6 +17,7 @@ from consumer_groups.requests import (
 )
 from model.errors import ErrorCode, RequestError
 from model.ids import GroupId, Offset, TopicName
+from model.limits import BATCH_BYTES_MAX, JOIN_STARTS_BYTES_MAX, PARTITIONS_PER_TOPIC_MAX
 from tests.group_bench import GroupBench
 
 G = GroupId("g")
@@ -167,6 +169,37 @@ def test_what_a_topic_gained_before_a_join_begins_at_its_beginning() -> None:
     one.topics.grow("orders", 3)
     join(one, "b", 5, 6, 7, alike=("a",))
     assert offsets(one) == [5, 6, 0]
+
+
+def test_a_join_begins_in_as_many_topics_as_one_batch_holds() -> None:
+    """In whole ones: else what is left of a topic would begin at its beginning."""
+    one, count = GroupBench(), PARTITIONS_PER_TOPIC_MAX.value
+    names = [TopicName(f"t{number:02}") for number in range(31)]
+    for name in names:
+        one.topics.create(name, count)
+    starts = [
+        Cursor(partition=one.topics.partition(f"{name}/{number}"), offset=Offset(1 << 40))
+        for number in range(count)
+        for name in names
+    ]
+    request = Join(
+        group=G,
+        new_member_id=MemberId("m" * 200),
+        stream=StreamNumber(1),
+        topics=tuple(names),
+        starts=tuple(starts),
+    )
+    records = one.machine.join(request, now=one.now, topics=one.topics).records
+    begun = [row for row in records if isinstance(row, OffsetCommitted)]
+    rows = [encode(row) for row in records]
+    assert sum(len(row.key) + len(row.value or b"") for row in rows) < BATCH_BYTES_MAX.value * 2 / 3
+    per_topic = [
+        sum(row.partition.topic == one.topics.there[name].topic for row in begun) for name in names
+    ]
+    whole = per_topic.index(0)
+    assert per_topic == [count] * whole + [0] * (len(names) - whole)
+    size = sum(len(row.key) + len(row.value or b"") for row in map(encode, begun))
+    assert JOIN_STARTS_BYTES_MAX.value / 2 < size <= JOIN_STARTS_BYTES_MAX.value
 
 
 def test_a_join_with_a_place_that_no_log_has_is_refused() -> None:

@@ -3,7 +3,11 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 
+import pytest
+
+from api.broker import turns
 from api.broker.consume_events import (
     Assigned,
     Event,
@@ -17,8 +21,10 @@ from api.broker.consume_events import (
 from api.broker.consume_session import ConsumeSession
 from api.broker.place import AtTime, BeforeLatest, Earliest, Latest, Place
 from cluster.state_partition.layout import partition_of
+from consumer_groups.native import begin
 from consumer_groups.records import GroupEpoch
 from model.ids import Offset, TopicName
+from model.limits import JOIN_STARTS_BYTES_MAX, LOOP_SLICE_MS
 from model.record import ClockKind
 from tests.broker_node import NOON, BrokerNode, batch_of, broker_node
 from tests.group_state import until
@@ -64,7 +70,13 @@ async def append(node: BrokerNode, *topics: str, number: int = 0) -> None:
         await node.produce(node.broker.context.partitions.get(topic, number), batch_of([b"a"]))
 
 
-async def test_what_is_appended_once_a_member_has_joined_comes_in_every_topic() -> None:
+@pytest.mark.parametrize("committed_bytes", [JOIN_STARTS_BYTES_MAX.value, 200, 1])
+async def test_what_is_appended_once_a_member_has_joined_comes_in_every_topic(
+    monkeypatch: pytest.MonkeyPatch, committed_bytes: int
+) -> None:
+    """Also in those for whose places the join itself had no room."""
+    limit = replace(JOIN_STARTS_BYTES_MAX, value=committed_bytes)
+    monkeypatch.setattr(begin, "JOIN_STARTS_BYTES_MAX", limit)
     async with broker_node() as node:
         for topic in TOPICS:
             await node.create(topic)
@@ -226,3 +238,23 @@ async def test_where_nobody_knows_any_more_how_it_lay_nothing_is_skipped() -> No
                 await given_back(first)
                 (place,) = (await again.first(Assigned)).places
                 assert place.start == 0
+
+
+async def test_others_have_their_turns_while_many_places_are_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One slice of the loop is used up by each of them here."""
+    monkeypatch.setattr(turns, "LOOP_SLICE_MS", replace(LOOP_SLICE_MS, value=0))
+    async with broker_node() as node:
+        await node.create("orders", 50)
+        finding = asyncio.ensure_future(
+            node.broker.consume.doors.starts.at_join(
+                ME, Opening(group=BILLING, topics=(ORDERS,), start=LATEST)
+            )
+        )
+        had = 0
+        while not finding.done():
+            await asyncio.sleep(0)
+            had += 1
+        assert len(await finding) == 50
+        assert had > 50
