@@ -159,6 +159,18 @@ CONNECTION_IDLE_MS_MAX: Final = Limit(
     Unit.MILLISECONDS,
     "A Kafka connection without a request is closed; clients reconnect by themselves (P57).",
 )
+REQUEST_PACE_BYTES_MIN: Final = Limit(
+    "request_pace_bytes_min",
+    64 * KIB,
+    Unit.BYTES,
+    "Of a Kafka request, in request_pace_ms, while others wait for the memory that it has (P57).",
+)
+REQUEST_PACE_MS: Final = Limit(
+    "request_pace_ms",
+    2 * SECOND,
+    Unit.MILLISECONDS,
+    "A client that sends less in it is cut off: it may stand still only while nobody waits (P57).",
+)
 FILE_DESCRIPTORS_PERCENT_MAX: Final = Limit(
     "file_descriptors_percent_max",
     90,

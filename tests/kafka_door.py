@@ -12,6 +12,7 @@ from struct import pack, unpack_from
 from typing import Any, cast
 
 from api.broker.memory import MemoryBudget
+from api.broker.read_room import ReadRoom
 from api.crowd import Crowd
 from api.kafka.broker_port import BrokerPort
 from api.kafka.connection import Door, KafkaConnection
@@ -108,6 +109,7 @@ class DoorParts:
     handlers: Handlers
     counters: KafkaCounters
     memory: MemoryBudget
+    room: ReadRoom
     answers: MemoryBudget
     log: Log
 
@@ -119,9 +121,11 @@ def make_door(
     *,
     apis: Mapping[int, Api] | None = None,
     broker: BrokerPort | None = None,
+    room_bytes: int = 1 << 24,
 ) -> DoorParts:
     handlers, log = Handlers(), Log()
     counters, memory, answers = KafkaCounters(), MemoryBudget(1 << 24), MemoryBudget(1 << 24)
+    room = ReadRoom(room_bytes)
     door = Door(
         name="external",
         broker=cast(BrokerPort, broker),  # the table above needs none
@@ -130,11 +134,12 @@ def make_door(
         counters=counters,
         tick=tick,
         memory=memory,
+        room=room,
         answers=answers,
         spawn=spawn,
         note=log,
     )
-    return DoorParts(door, handlers, counters, memory, answers, log)
+    return DoorParts(door, handlers, counters, memory, room, answers, log)
 
 
 def request(  # noqa: PLR0917 - as they stand on the wire

@@ -14,8 +14,10 @@ from api.kafka.listener import KafkaListener
 from api.kafka.schema import request_codec, response_codec
 from api.kafka_settings import KafkaSettings
 from api.node.assemble import Node
+from api.node.system_spawn import SystemSpawn
 from api.settings import NodeSettings, TopicsSection
 from logstore.settings import LogSettings
+from model.ports import Clock
 from tests.kafka_door import Log, request
 from tests.world import real_world
 
@@ -79,7 +81,10 @@ class Serving:
     """A node that serves Kafka clients."""
 
     node: Node
+    listener: KafkaListener
     address: tuple[str, int]
+    log: Log
+    counters: KafkaCounters
     clients: list[Client] = field(default_factory=list)
 
     async def client(self) -> Client:
@@ -101,26 +106,40 @@ async def kafka_node(directory: Path, *, auto_create: bool = True) -> AsyncItera
         log=LogSettings(journal_file_bytes=1 << 20),
     )
     node = await Node.start(settings, world, failed=errors.append)
+    try:
+        async with serving_kafka(node, clock=world.clock, errors=errors) as serving:
+            yield serving
+    finally:
+        await node.stop(clean=True)
+    assert errors == []
+
+
+@asynccontextmanager
+async def serving_kafka(
+    node: Node, *, clock: Clock, errors: list[BaseException]
+) -> AsyncIterator["Serving"]:
+    """Open a Kafka listener for a node; its connections are watched by `clock`."""
+    spawn = SystemSpawn(errors.append)
     door = Door(
         name=LISTENER,
         broker=node.broker,
         apis=APIS,
         settings=KafkaSettings(),
-        counters=KafkaCounters(),
+        counters=(counters := KafkaCounters()),
         tick=node.tick,
         memory=node.memory,
+        room=node.room,
         answers=node.answers,
-        spawn=world.spawn,
-        note=Log(),
+        spawn=spawn,
+        note=(log := Log()),
     )
-    listener = KafkaListener(door, clock=world.clock, descriptors_max=1 << 20)
+    listener = KafkaListener(door, clock=clock, descriptors_max=1 << 20)
     address = listener.listen("127.0.0.1", 0)
     node.broker.advertise(LISTENER, *ADVERTISED)
-    serving = Serving(node, address)
+    serving = Serving(node, listener, address, log, counters)
     try:
         yield serving
     finally:
         await serving.close()
         await listener.stop(grace_ms=2_000)
-        await node.stop(clean=True)
-    assert errors == []
+        await spawn.close()

@@ -8,6 +8,7 @@ from api.broker.damage import Damage, Note
 from api.broker.forward import Forwarding
 from api.broker.joining import Joining
 from api.broker.memory import MemoryBudget
+from api.broker.read_room import ReadRoom
 from cluster.controller.port import QuorumPort
 from cluster.shell.disk_writer import DiskWriter
 from cluster.shell.hosted_partition import HostedPartition
@@ -40,6 +41,8 @@ class BrokerContext:
     read_pool: Worker
     memory: MemoryBudget
     """What came in and is not on the disk yet."""
+    room: ReadRoom
+    """What is being read of Kafka requests."""
     answers: MemoryBudget
     """What goes out and was not taken yet."""
     partitions: Partitions

@@ -1,7 +1,8 @@
 """How many bytes the node holds for requests, and what happens above the budget (P53).
 
-A node has two budgets. One counts what came in: read buffers that had to grow, requests that are
-being taken apart, batches that were accepted and are not yet on the disk. Doors stop reading their
+A node has two budgets, beside the room for requests while they are read (`read_room.py`). One
+counts what came in: requests that are being taken apart, batches that were accepted and are not yet
+on the disk. Doors stop reading their
 sockets while it is congested and go on when it has relief; what arrives all the same is shed with
 OVERLOADED, *not done*. So a slow disk costs waiting, never memory.
 
@@ -85,13 +86,18 @@ class MemoryBudget:
         self._taken_bytes += size_bytes
 
     def give_back(self, size_bytes: int) -> None:
-        """Count bytes that were let go; tell those who wait when there is room again."""
+        """Count bytes that were let go; tell those who wait, in their order, while there is room.
+
+        Each is told once; who finds that he needs more waits behind the others.
+        """
         self._taken_bytes -= size_bytes
         assert self._taken_bytes >= 0, "MEMORY_NEVER_NEGATIVE"
-        if self._relieved and not self.congested:
-            calls, self._relieved = self._relieved, {}
-            for call in calls:
-                call()
+        for _ in range(len(self._relieved)):
+            if self.congested or not self._relieved:
+                return
+            call = next(iter(self._relieved))
+            del self._relieved[call]
+            call()
 
     def fits(self, size_bytes: int) -> bool:
         """Tell whether so much more can be held. One thing always fits where there is no other."""

@@ -106,6 +106,9 @@ FAMILIES: Final = {
         "counter", (), "Passes over all closed segments that the scrub has ended."
     ),
     "tidelog_buffers_bytes": Family("gauge", (), "Held for requests that wait for the disk."),
+    "tidelog_read_buffers_bytes": Family(
+        "gauge", (), "Reserved for long Kafka requests while they are read."
+    ),
     "tidelog_answer_buffers_bytes": Family(
         "gauge", (), "Held for answers that clients have not taken yet."
     ),
@@ -218,6 +221,7 @@ def _node(view: NodeView, samples: dict[str, list[Sample]]) -> None:
         "tidelog_metadata_applied_index": image.applied,
         "tidelog_unclean_elections_total": view.broker.lossy_elections.count,
         "tidelog_buffers_bytes": view.broker.context.memory.taken_bytes,
+        "tidelog_read_buffers_bytes": view.broker.context.room.taken_bytes,
         "tidelog_answer_buffers_bytes": view.broker.context.answers.taken_bytes,
         "tidelog_tasks": view.tasks(),
         "tidelog_event_loop_lag_max_seconds": view.lag.max_us / 1e6,

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
+from api.broker.read_room import ReadRoom
 from api.kafka.broker_port import BrokerPort
 from api.kafka.counters import KafkaCounters
 from api.kafka.frame import HEADER, HEADER_BYTES, UNREADABLE, skip_tags
@@ -25,7 +26,8 @@ from api.kafka.k18_api_versions import refuse_version
 from api.kafka.request import Api, Buffer, Request
 from api.kafka_settings import KafkaSettings
 from cluster.shell.tick import Tick
-from cluster.shell.wire import FrameConnection, Memory, WireLimits
+from cluster.shell.wire import FrameConnection
+from cluster.shell.wire_limits import Memory, WireLimits
 from model.errors import MalformedError, RequestError
 from model.limits import NAME_CHARACTERS_MAX
 from model.ports import Spawn
@@ -53,6 +55,7 @@ class Door:
     counters: KafkaCounters
     tick: Tick
     memory: Memory
+    room: ReadRoom
     answers: Memory
     spawn: Spawn
     note: Note
@@ -83,7 +86,13 @@ class KafkaConnection(FrameConnection):
 
     def __init__(self, door: Door, watcher: Watcher) -> None:
         """Wait for the socket."""
-        super().__init__(door.wire_limits(), door.tick, memory=door.memory, answers=door.answers)
+        super().__init__(
+            door.wire_limits(),
+            door.tick,
+            memory=door.memory,
+            room=door.room,
+            answers=door.answers,
+        )
         self.door = door
         self.principal = ANONYMOUS
         self._watcher = watcher
@@ -240,6 +249,13 @@ class KafkaConnection(FrameConnection):
         """Note a length that cannot be: another protocol, or a client with a larger limit."""
         self._counters.oversized += 1
         self._note("kafka_request_too_large", length=length, limit=self.limits.frame_bytes_max)
+
+    def too_slow(self) -> None:
+        """Hang up on a client that keeps room for its request from others, and does not send it."""
+        if self.is_open:
+            self._counters.closed_slow += 1
+            self._note("kafka_connection_slow", received=self.buffered_bytes)
+            self.abort()
 
     def closed(self, error: Exception | None) -> None:
         """Wake nobody for a client that has gone."""

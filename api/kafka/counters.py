@@ -10,6 +10,7 @@ class KafkaCounters(Counters):
         "accept_errors",
         "accepted",
         "closed_idle",
+        "closed_slow",
         "closed_stalled",
         "connections",
         "malformed",
@@ -23,6 +24,7 @@ class KafkaCounters(Counters):
     accept_errors: int
     accepted: int
     closed_idle: int
+    closed_slow: int
     closed_stalled: int
     connections: int
     malformed: int

@@ -2,8 +2,10 @@
 
 One sweep a second looks at every connection: silence for `idle_ms_max` with nothing under way ends
 it (P57), and so does standing still for `stalled_ms_max` within a request or with answers unread
-(P58). Limits count all connections and those of one address (P54); near the process's limit of
-descriptors new clients are refused, so that the log still has some (P59).
+(P58), but not while a client waits for memory that others have. Who keeps such memory and does not
+send is cut off much sooner (`api/broker/read_room.py`). Limits count all connections and those of
+one address (P54); near the process's limit of descriptors new clients are refused, so that the log
+still has some (P59).
 """
 
 import asyncio
@@ -125,6 +127,7 @@ class KafkaListener:
 
     def _sweep(self) -> None:
         now = self._clock.monotonic_ms()
+        self._door.room.look(now)
         for connection, watched in list(self._connections.items()):
             self._look_at(connection, watched, now)
         next_look = MonotonicMs(now + SWEEP_MS)
@@ -138,7 +141,8 @@ class KafkaListener:
         is_held = unwritten > connection.limits.unwritten_bytes_max
         received = -1 if is_held else connection.received_bytes
         progress = (received, connection.written_bytes, unwritten)
-        if progress != watched.progress:
+        is_paused = connection.waits_for_us and not is_held
+        if progress != watched.progress or is_paused:
             watched.progress, watched.since = progress, now
             return
         connection.shrink()

@@ -18,6 +18,7 @@ from api.broker.damage import Damage
 from api.broker.housekeeping import Housekeeping
 from api.broker.joining import Joining
 from api.broker.memory import MemoryBudget
+from api.broker.read_room import ReadRoom, read_room_bytes
 from api.broker.scrubber import Scrubber
 from api.loop_lag import LoopLag
 from api.node.alone import Alone
@@ -43,7 +44,8 @@ from model.ids import NodeId, PartitionId
 HOUSEKEEPING_MS: Final = 60_000
 """How often retention and expiry are looked at."""
 ANSWERS_SHARE: Final = 4
-"""One part in so many of the memory budget is for answers, the rest for what comes in."""
+"""One part in so many of the memory budget is for answers. Another is for requests while they are
+read (`read_room_bytes`), the rest for what came in."""
 
 
 class Node:
@@ -73,7 +75,12 @@ class Node:
         self._state = world.workers("state", loop.call_soon_threadsafe)
         self.node_id = NodeId(settings.node.id)
         answers_bytes = world.memory_bytes // ANSWERS_SHARE
-        self.memory = MemoryBudget(world.memory_bytes - answers_bytes, "wait for the disk")
+        room_bytes = read_room_bytes(world.memory_bytes, settings.kafka.request_bytes_max)
+        self.room = ReadRoom(room_bytes)
+        """For Kafka requests while they are read."""
+        self.memory = MemoryBudget(
+            world.memory_bytes - answers_bytes - room_bytes, "wait for the disk"
+        )
         self.answers = MemoryBudget(answers_bytes, "are on their way to readers")
         self._keep_logs(settings, world)
         self._membership = self._member(settings, world)
@@ -217,6 +224,7 @@ class Node:
             writer=self.writer,
             read_pool=self._read_pool,
             memory=self.memory,
+            room=self.room,
             answers=self.answers,
             partitions=self.partitions,
             quorum=self._quorum,

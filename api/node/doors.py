@@ -103,6 +103,7 @@ class Doors:
                 counters=counters,
                 tick=node.tick,
                 memory=node.memory,
+                room=node.room,
                 answers=node.answers,
                 spawn=self.world.spawn,
                 note=self.log,

@@ -88,6 +88,9 @@ EVENTS: Final = {
         WARNING, "A limit of connections to the status page is reached."
     ),
     "kafka_connection_refused": LogEvent(WARNING, "A limit of connections is reached."),
+    "kafka_connection_slow": LogEvent(
+        INFO, "A client sent its request too slowly while others waited for its room."
+    ),
     "kafka_connection_stalled": LogEvent(INFO, "A client stood still within a request."),
     "kafka_request_malformed": LogEvent(WARNING, "A client sent bytes that make no sense."),
     "kafka_request_too_large": LogEvent(WARNING, "A request is longer than is allowed."),

@@ -1,8 +1,9 @@
 """ProduceStream: requests are taken as they come, and answered as their acks come.
 
 Memory is bounded: no more than a fixed number of requests and of their batches is under way,
-answers that the client does not read among them; they count against the node's budget, and nothing
-is read while the node is congested.
+answers that the client does not read among them; they count against the node's budget. While the
+node is congested each request is waited with for a while, and what then does not fit is answered
+with OVERLOADED.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Final, TypeAlias
 
+from api.broker import answer_room
 from api.broker.memory import MemoryBudget
 from api.rpc.answer_order import AnswerOrder
 from api.rpc.call import Call
@@ -84,9 +86,18 @@ class ProduceStream:
         while sum(self._rows.values()) > ROWS_IN_FLIGHT_MAX:
             self._sent.clear()
             await self._sent.wait()
-        while self._memory.congested:
-            await self._memory.relief()
+        if self._memory.congested:
+            await self._relief()
         return await anext(requests, None)
+
+    async def _relief(self) -> None:
+        """Wait a while for memory; who comes without is refused as any other request would be."""
+        try:
+            async with asyncio.timeout(answer_room.WAIT_S_MAX):
+                while self._memory.congested:
+                    await self._memory.relief()
+        except TimeoutError:
+            pass  # whether this one still fits is seen when it is here
 
     async def _take(self, request: log_service_pb2.ProduceStreamRequest, call: Call) -> None:
         """Offer one request; in order, since its batches get their places now. Not broken off."""

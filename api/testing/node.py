@@ -139,6 +139,7 @@ class TestingNode:
             counters=KafkaCounters(),
             tick=node.tick,
             memory=node.memory,
+            room=node.room,
             answers=node.answers,
             spawn=world.spawn,
             note=world.note,

@@ -1,7 +1,8 @@
 """What all links of a node share: who it is, its secret, and the doors to time, chance and network.
 
 Bounds of links stand here too. Links have a memory of their own: they are not held back while the
-node is congested with what clients sent, since what relieves it is what followers say.
+node is congested with what clients sent, since what relieves it is what followers say, and their
+frames never wait for room that frames of clients have.
 
 What links hold at most, for each node that is known: two read buffers of one frame, and for what
 is written `ACCEPTED_BYTES_MAX` a link.
@@ -17,7 +18,8 @@ from cluster.peer.hello import NONCE_BYTES, Hello
 from cluster.peer.table import FRAME_BYTES_MAX
 from cluster.shell.peer_network import Network
 from cluster.shell.tick import Tick
-from cluster.shell.wire import FrameConnection, WireLimits
+from cluster.shell.wire import FrameConnection
+from cluster.shell.wire_limits import Reader, WireLimits
 from model.ports import Clock, Rand
 
 KIB: Final = 1 << 10
@@ -85,6 +87,27 @@ class PeerMemory:
 
     def forget(self, call: Callable[[], None]) -> None:
         """Nothing is remembered."""
+
+    # As room for long frames.
+
+    @property
+    def contended(self) -> bool:
+        """Never: nobody waits."""
+        return False
+
+    def reserve(self, reader: Reader, size_bytes: int) -> bool:
+        """Count a frame that is about to be read; there is room for it."""
+        del reader
+        self.take(size_bytes)
+        return True
+
+    def vacate(self, reader: Reader, size_bytes: int) -> None:
+        """Count it no more."""
+        del reader
+        self.give_back(size_bytes)
+
+    def leave(self, reader: Reader) -> None:
+        """Nobody waits."""
 
 
 class OpenLinks:

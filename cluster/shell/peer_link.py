@@ -80,7 +80,7 @@ class PeerLink(FrameConnection):
     ) -> None:
         """Wait for the connection. `expected`: whom the dialler calls; None: whoever answers."""
         memory = doors.memory
-        super().__init__(UNPROVEN_LIMITS, doors.tick, memory=memory, answers=memory)
+        super().__init__(UNPROVEN_LIMITS, doors.tick, memory=memory, room=memory, answers=memory)
         self.side = side
         self.host = ""
         self.link: Link | None = None

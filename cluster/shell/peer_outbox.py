@@ -12,7 +12,8 @@ from typing import Final
 
 from cluster.peer.part import PART_BYTES, parts_of
 from cluster.peer.table import TABLE, Family
-from cluster.shell.wire import LENGTH, PREFIX_BYTES, Buffer
+from cluster.shell.read_buffer import LENGTH, PREFIX_BYTES
+from cluster.shell.wire import Buffer
 
 AHEAD_BYTES: Final = 256 << 10
 """Of bulk, with the transport and not yet with the kernel; the last part may go beyond it."""

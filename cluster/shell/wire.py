@@ -6,100 +6,54 @@ buffer; nothing is copied and nothing is allocated per frame. What the owner has
 for once, at the end of the tick, and leaves in one write.
 
 Bounds (P53, P55, P58): a length above the limit is refused before anything is allocated for it;
-the buffer grows with the bytes that really came, at most fourfold; while the owner, the socket or
-the node's memory cannot take more, frames stay where they are, and the socket is read until the
-buffer is full and no further: so the end of a connection is noticed while its owner waits. What the
-peer leaves unread beyond a connection's own small share counts among the node's answers.
+the buffer grows with the bytes that really came, at most fourfold, and for a frame that has room:
+all of it or none, so that frames of which there are halves never wait for each other. While the
+owner, the socket or the node's memory cannot take more, frames stay where they are, and the socket
+is read until the buffer is full and no further: so the end of a connection is noticed while its
+owner waits. What the peer leaves unread beyond a connection's own small share counts among the
+node's answers.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
-from struct import Struct
-from typing import Final, Protocol, TypeAlias, cast
+from typing import Final, TypeAlias, cast
 
+from cluster.shell.read_buffer import (
+    CLOSED,
+    MEMORY,
+    OWNER,
+    PREFIX_BYTES,
+    SOCKET,
+    ReadBuffer,
+    length_at,
+)
 from cluster.shell.tick import Tick
+from cluster.shell.wire_limits import Memory, ReadRoom, WireLimits
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
-LENGTH: Final = Struct(">i")
-PREFIX_BYTES: Final = LENGTH.size
-GROWTH: Final = 4  # a client makes us hold at most so many times what it has sent
 JOINED_BYTES_MAX: Final = 64 << 10  # up to here one copy is cheaper than a gathering write
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WireLimits:
-    """What one connection may hold, in bytes."""
-
-    frame_bytes_max: int
-    """Longer frames are refused on their length."""
-    read_buffer_bytes: int
-    """Size of the buffer of a quiet connection."""
-    kept_buffer_bytes_max: int
-    """A buffer that had to grow beyond this is given back when it is empty."""
-    unwritten_bytes_max: int
-    """With more than this waiting in the socket's buffer, no further frame is handled, and what
-    waits is counted."""
-
-
-class Memory(Protocol):
-    """What all doors of a node may hold together (P53)."""
-
-    @property
-    def congested(self) -> bool:
-        """Handle no more requests now."""
-        ...
-
-    def take(self, size_bytes: int) -> None:
-        """Count bytes that are held from now on."""
-        ...
-
-    def give_back(self, size_bytes: int) -> None:
-        """Count bytes that were let go."""
-        ...
-
-    def when_relieved(self, call: Callable[[], None]) -> None:
-        """Call once when it is no longer congested."""
-        ...
-
-    def forget(self, call: Callable[[], None]) -> None:
-        """Do not call any more."""
-        ...
-
-
-# Why no further frame is handled now: bits of one integer, which is tested for every frame.
-OWNER: Final = 1
-SOCKET: Final = 2
-MEMORY: Final = 4
-CLOSED: Final = 8
-
-
-class FrameConnection(asyncio.BufferedProtocol):
+class FrameConnection(ReadBuffer):
     """One connection. A subclass says what a frame means and what there is to send. Loop only.
 
     `received_bytes` and `written_bytes` only grow: whoever watches for stalls compares them.
     """
 
-    def __init__(self, limits: WireLimits, tick: Tick, *, memory: Memory, answers: Memory) -> None:
+    def __init__(
+        self, limits: WireLimits, tick: Tick, *, memory: Memory, room: ReadRoom, answers: Memory
+    ) -> None:
         """Hold one small buffer until frames need a larger one.
 
-        `memory` counts read buffers that had to grow, `answers` what the peer has not taken.
+        `memory` says whether frames may be handled; `room` is for frames that are longer than a
+        small buffer; `answers` counts what the peer has not taken.
         """
-        self.limits = limits
-        self.received_bytes = 0
+        super().__init__(limits, memory=memory, room=room)
         self.written_bytes = 0
-        self._memory = memory
         self._answers = answers
         self._unread_bytes = 0  # as counted among the answers
         self._tick = tick
         self._transport: asyncio.Transport | None = None
-        self._view = memoryview(bytearray(limits.read_buffer_bytes))
-        self._start = 0  # where the first byte not yet handled lies
-        self._filled = 0  # where the next byte from the socket goes
-        self._holds = 0
-        self._reading = True
-        self._taking = False
         self._ending = False  # close as soon as the owner has sent what is due
         self._flush_due = False
 
@@ -170,6 +124,7 @@ class FrameConnection(asyncio.BufferedProtocol):
         """Handle no further frame; close once everything owed is sent."""
         self._ending = True
         self._holds |= OWNER
+        self._queue_no_more()
         self.flush_later()
 
     def abort(self) -> None:
@@ -197,16 +152,6 @@ class FrameConnection(asyncio.BufferedProtocol):
             self._answers.give_back(before - unread)
 
     @property
-    def buffered_bytes(self) -> int:
-        """Bytes received and not yet handled."""
-        return self._filled - self._start
-
-    @property
-    def capacity_bytes(self) -> int:
-        """Size of the read buffer."""
-        return len(self._view)
-
-    @property
     def unwritten_bytes(self) -> int:
         """Bytes that the peer has not yet taken."""
         return 0 if self._transport is None else self._transport.get_write_buffer_size()
@@ -220,10 +165,6 @@ class FrameConnection(asyncio.BufferedProtocol):
         stream.set_write_buffer_limits(high=self.limits.unwritten_bytes_max)
         peer = stream.get_extra_info("peername")
         self.opened(str(peer[0]) if isinstance(peer, tuple) else "")
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where the next bytes go; never empty, for a full buffer stops the reading."""
-        return self._view[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Hand over the frames that are now whole."""
@@ -249,8 +190,10 @@ class FrameConnection(asyncio.BufferedProtocol):
         self._holds |= CLOSED
         self._answers.give_back(self._unread_bytes)
         self._unread_bytes = 0
-        self._replace_buffer(memoryview(bytearray(0)))
-        self._start = self._filled = 0
+        self._queue_no_more()
+        self._start = self._filled = self._end = 0
+        self._view = memoryview(bytearray(0))
+        self._vacate()
         self.closed(exc)
 
     # Frames.
@@ -265,7 +208,7 @@ class FrameConnection(asyncio.BufferedProtocol):
             body = self._start + PREFIX_BYTES
             if body > self._filled:
                 break
-            (length,) = LENGTH.unpack_from(view, self._start)
+            (length,) = length_at(view, self._start)
             if not 0 <= length <= longest:
                 self._refuse(length)
                 break
@@ -288,45 +231,6 @@ class FrameConnection(asyncio.BufferedProtocol):
             return
         self._take()
 
-    # The read buffer.
-
-    def _make_room(self) -> None:
-        """See to it that the next read has somewhere to go, or stop reading."""
-        waiting = self._filled - self._start
-        capacity = len(self._view)
-        if not waiting:
-            self._start = self._filled = 0
-            if capacity > self.limits.kept_buffer_bytes_max:
-                self._replace_buffer(memoryview(bytearray(self.limits.read_buffer_bytes)))
-        elif self._start and capacity - self._filled < capacity // GROWTH:
-            self._view[:waiting] = self._view[self._start : self._filled]
-            self._start, self._filled = 0, waiting
-        if self._filled == len(self._view):
-            self._grow_or_stop()
-        elif not self._reading:
-            self._set_reading(wanted=True)
-
-    def _grow_or_stop(self) -> None:
-        """The buffer is full, and its first byte begins a frame.
-
-        Either whole frames are held back: then there is no more reading until they are handled;
-        or the one frame is longer than the buffer: then the buffer grows with it.
-        """
-        (length,) = LENGTH.unpack_from(self._view, 0)
-        if self._holds or length + PREFIX_BYTES <= self._filled:
-            self._set_reading(wanted=False)
-            return
-        capacity = min(length + PREFIX_BYTES, len(self._view) * GROWTH)
-        if self._memory.congested:
-            self._wait_for_memory()
-            self._set_reading(wanted=False)
-            return
-        self._memory.take(capacity - self.limits.read_buffer_bytes)
-        grown = memoryview(bytearray(capacity))
-        grown[: self._filled] = self._view[: self._filled]
-        self._replace_buffer(grown)
-        self._set_reading(wanted=True)
-
     def _wait_for_memory(self) -> None:
         """Leave frames where they are until the node has relief."""
         if not self._holds & MEMORY:
@@ -336,18 +240,6 @@ class FrameConnection(asyncio.BufferedProtocol):
     def _relieved(self) -> None:
         if not self._holds & CLOSED:
             self._let_go(MEMORY)
-
-    def _replace_buffer(self, view: memoryview) -> None:
-        """Change the buffer; give the old one's share of the budget back."""
-        extra = len(self._view) - self.limits.read_buffer_bytes
-        self._view = view
-        if extra > 0:
-            self._memory.give_back(extra)
-
-    def shrink(self) -> None:
-        """Go back to the small buffer if nothing is in the large one: for quiet connections."""
-        if not self._filled and len(self._view) > self.limits.read_buffer_bytes:
-            self._replace_buffer(memoryview(bytearray(self.limits.read_buffer_bytes)))
 
     def _set_reading(self, *, wanted: bool) -> None:
         if wanted is self._reading or self._transport is None or self._transport.is_closing():

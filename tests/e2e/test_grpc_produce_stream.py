@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from api.broker import answer_room
 from api.rpc import produce_stream
 from api.rpc.produce import Producing
 from tests.grpc_node import GrpcNode, plain, refusal
@@ -134,6 +135,27 @@ async def test_no_more_than_so_many_are_under_way(
     answers = [answer.correlation_id async for answer in stream]
     await sending
     assert answers == list(range(many))
+
+
+async def test_what_does_not_fit_after_a_while_is_told_so_and_the_stream_goes_on(
+    served: GrpcNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a Produce is told: whoever sends waits for nobody's disk without end."""
+    monkeypatch.setattr(answer_room, "WAIT_S_MAX", 0.05)
+    await served.create("orders")
+    stream, memory = served.logs.ProduceStream(), served.node.memory
+    answers = aiter(stream)
+    memory.take(1 << 40)
+    await stream.write(request(1, "orders", plain(b"a"), plain(b"b")))
+    refused = await anext(answers)
+    assert refused.correlation_id == 1
+    assert {row.error.reason for row in refused.produce.results} == {"OVERLOADED"}
+    assert all(row.error.retryable for row in refused.produce.results)
+    memory.give_back(1 << 40)
+    await stream.write(request(2, "orders", plain(b"a")))
+    assert (await anext(answers)).produce.results[0].base_offset == 0
+    await stream.done_writing()
+    assert [answer async for answer in answers] == []
 
 
 async def test_a_node_that_stops_answers_what_it_took(served: GrpcNode) -> None:

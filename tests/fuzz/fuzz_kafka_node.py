@@ -54,7 +54,7 @@ class _Node:
         self.door = Door(
             name="external", broker=running.broker, apis=APIS, settings=SETTINGS,
             counters=KafkaCounters(), tick=running.node.tick, memory=running.node.memory,
-            answers=running.node.answers,
+            room=running.node.room, answers=running.node.answers,
             spawn=SystemSpawn(running.failures.append), note=Log(),
         )  # fmt: skip
 

@@ -78,4 +78,4 @@ def _stream(data: bytes, *, cut: int) -> None:
     held = script.connection.capacity_bytes
     assert held <= max(SETTINGS.read_buffer_bytes, 4 * len(data)), "more memory than was sent"
     script.transport.lose()
-    assert script.parts.memory.taken_bytes == 0, "memory was not given back"
+    assert script.parts.room.taken_bytes == 0, "memory was not given back"

@@ -6,8 +6,10 @@ from struct import pack
 import pytest
 
 from api.broker.memory import MemoryBudget
+from api.broker.read_room import ReadRoom
 from cluster.shell.tick import Tick
-from cluster.shell.wire import Buffer, FrameConnection, WireLimits
+from cluster.shell.wire import Buffer, FrameConnection
+from cluster.shell.wire_limits import WireLimits
 from tests.wire_transport import ManualTick, RecordingTransport
 
 LIMITS = WireLimits(
@@ -23,9 +25,15 @@ class Echo(FrameConnection):
     """Sends every frame back as it came; `answers` times as long if asked to."""
 
     def __init__(
-        self, tick: Tick, memory: MemoryBudget, answers: MemoryBudget, *, times: int = 1
+        self,
+        tick: Tick,
+        *,
+        memory: MemoryBudget,
+        room: ReadRoom,
+        answers: MemoryBudget,
+        times: int = 1,
     ) -> None:
-        super().__init__(LIMITS, tick, memory=memory, answers=answers)
+        super().__init__(LIMITS, tick, memory=memory, room=room, answers=answers)
         self.frames: list[bytes] = []
         self.refused_lengths: list[int] = []
         self.host = ""
@@ -67,11 +75,20 @@ class Echo(FrameConnection):
 class Peer:
     """An echoing connection, its transport and its tick."""
 
-    def __init__(self, *, times: int = 1, reads_answers: bool = True) -> None:
+    def __init__(
+        self, *, times: int = 1, reads_answers: bool = True, room: ReadRoom | None = None
+    ) -> None:
         self.tick = ManualTick()
         self.memory = MemoryBudget(BUDGET_BYTES)
+        self.room = room or ReadRoom(BUDGET_BYTES)
         self.answers = MemoryBudget(BUDGET_BYTES)
-        self.echo = Echo(Tick(self.tick.call_soon), self.memory, self.answers, times=times)
+        self.echo = Echo(
+            Tick(self.tick.call_soon),
+            memory=self.memory,
+            room=self.room,
+            answers=self.answers,
+            times=times,
+        )
         self.transport = RecordingTransport(self.echo, reads_answers=reads_answers)
 
 
@@ -128,19 +145,20 @@ def test_a_promise_of_a_long_frame_allocates_little() -> None:
 def test_a_large_buffer_is_given_back_and_so_is_its_share_of_the_memory() -> None:
     peer = Peer()
     peer.transport.feed(framed(b"x" * 4096)[:-1])
-    assert peer.memory.taken_bytes == peer.echo.capacity_bytes - LIMITS.read_buffer_bytes > 0
+    assert peer.room.taken_bytes == peer.echo.capacity_bytes - LIMITS.read_buffer_bytes > 0
     peer.transport.feed(b"x")
     assert peer.echo.capacity_bytes == LIMITS.read_buffer_bytes
-    assert peer.memory.taken_bytes == 0
+    assert peer.room.taken_bytes == 0
 
 
 def test_a_buffer_that_is_kept_shrinks_when_the_connection_is_quiet() -> None:
     peer = Peer()
     peer.transport.feed(framed(b"x" * 200))
-    assert peer.echo.capacity_bytes == 204
+    assert peer.echo.capacity_bytes == 4 * LIMITS.read_buffer_bytes
+    assert peer.room.taken_bytes == 200
     peer.echo.shrink()
     assert peer.echo.capacity_bytes == LIMITS.read_buffer_bytes
-    assert peer.memory.taken_bytes == 0
+    assert peer.room.taken_bytes == 0
 
 
 def test_held_frames_wait_in_the_buffer_and_the_socket() -> None:
@@ -240,7 +258,7 @@ def test_a_lost_connection_gives_everything_back() -> None:
     peer.transport.feed(framed(b"x" * 4096)[:-1])
     peer.transport.lose()
     assert peer.echo.lost
-    assert peer.memory.taken_bytes == 0
+    assert peer.room.taken_bytes == 0
     peer.echo.flush_later()
     peer.tick.end()
     assert peer.transport.writes == []
@@ -258,9 +276,9 @@ def test_an_end_lets_what_is_owed_leave_first() -> None:
 
 async def test_over_a_real_socket() -> None:
     loop = asyncio.get_running_loop()
-    memory = MemoryBudget(BUDGET_BYTES)
+    memory, room = MemoryBudget(BUDGET_BYTES), ReadRoom(BUDGET_BYTES)
     server = await loop.create_server(
-        lambda: Echo(Tick(loop.call_soon), memory, memory), "127.0.0.1", 0
+        lambda: Echo(Tick(loop.call_soon), memory=memory, room=room, answers=memory), "127.0.0.1", 0
     )
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
@@ -271,4 +289,4 @@ async def test_over_a_real_socket() -> None:
         assert await reader.read() == b""
         writer.close()
         await writer.wait_closed()
-    assert memory.taken_bytes == 0
+    assert (memory.taken_bytes, room.taken_bytes) == (0, 0)

@@ -23,6 +23,43 @@ def test_three_quarters_are_congestion_and_relief_is_told_once() -> None:
     assert relieved == ["a"]
 
 
+def test_relief_is_told_in_order_and_only_while_there_is_room() -> None:
+    """What those who waited bring at once must not be more than there is room for."""
+    budget = MemoryBudget(100)
+    told: list[int] = []
+
+    def waiting(number: int, brings: int) -> None:
+        def call() -> None:
+            told.append(number)
+            budget.take(brings)
+
+        budget.when_relieved(call)
+
+    budget.take(90)
+    for number, brings in enumerate((10, 40, 20)):
+        waiting(number, brings)
+    budget.give_back(50)
+    assert told == [0, 1]
+    budget.give_back(20)
+    assert told == [0, 1, 2]
+
+
+def test_who_still_finds_too_little_is_not_told_over_and_over() -> None:
+    budget = MemoryBudget(100)
+    told: list[str] = []
+
+    def wants_more() -> None:
+        told.append("again")
+        budget.when_relieved(wants_more)
+
+    budget.take(80)
+    budget.when_relieved(wants_more)
+    budget.give_back(10)
+    assert told == ["again"]
+    budget.give_back(10)
+    assert told == ["again", "again"]
+
+
 def test_what_does_not_fit_is_shed_and_one_request_always_fits() -> None:
     budget = MemoryBudget(100)
     budget.check(1_000)

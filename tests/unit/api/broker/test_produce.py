@@ -110,7 +110,7 @@ async def test_of_a_tick_that_does_not_fit_whole_the_first_are_taken() -> None:
     """P53: what does not fit is shed, and only that."""
     async with broker_node() as node:
         orders = await node.create("orders", max_message_bytes=str(1 << 20))
-        batch = batch_of([b"v" * (MEMORY_BYTES // 3)])
+        batch = batch_of([b"v" * (MEMORY_BYTES // 5)])
         answers = [asyncio.get_running_loop().create_future() for _ in range(3)]
         for answer in answers:
             arrive(node, orders, batch, tell=answer.set_result)

@@ -43,6 +43,7 @@ class Reader:
         door = Door(
             name="external", broker=node.broker, apis=APIS, settings=SMALL,
             counters=KafkaCounters(), tick=node.node.tick, memory=node.node.memory,
+            room=node.node.room,
             answers=node.node.answers, spawn=SystemSpawn(node.failures.append), note=Log(),
         )  # fmt: skip
         self.transport = RecordingTransport(KafkaConnection(door, Nobody()), reads_answers=False)
