@@ -9,7 +9,6 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 from typing import Final
 
-from consumer_groups.codec import encode
 from consumer_groups.group import Group
 from consumer_groups.groups import Groups
 from consumer_groups.offsets import misplaced
@@ -20,9 +19,8 @@ from model.ids import AppendTimeMs, PartitionId, TopicId
 from model.limits import JOIN_STARTS_BYTES_MAX
 from model.result import Result
 
-NUMBERS_BYTES: Final = 40
-"""A record's own header in its batch, and what a larger number of a partition, offset or epoch may
-take beyond another one."""
+RECORD_BYTES: Final = 100
+"""A commit takes no more in its batch beside its texts: some sixty, and room for larger numbers."""
 
 
 def has_begun(committed: Iterable[OffsetCommitted]) -> bool:
@@ -86,7 +84,7 @@ def begun_with(
     places.sort(key=_topic_of)
     for _, of_topic in groupby(places, key=_topic_of):
         rows = list(_committed(group, of_topic, request.new_member_id, now=now))
-        left_bytes -= len(rows) * _size_of(rows[0])
+        left_bytes -= sum(map(_size_of, rows))
         if left_bytes < 0:
             break
         records += rows
@@ -98,12 +96,9 @@ def _topic_of(cursor: Cursor) -> TopicId:
 
 
 def _size_of(record: OffsetCommitted) -> int:
-    """Return what a record takes in a batch, and likewise those of its topic, or some bytes more.
-
-    They differ in numbers, which are written in as many bytes as they need.
-    """
-    key, value = encode(record)
-    return len(key) + len(value or b"") + NUMBERS_BYTES
+    """Return what a record takes in a batch, or some bytes more."""
+    texts = (record.group, record.actor, record.metadata)
+    return RECORD_BYTES + sum(len(text.encode()) for text in texts if text)
 
 
 def check_places(cursors: Iterable[Cursor]) -> None:

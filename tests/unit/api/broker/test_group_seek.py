@@ -52,6 +52,7 @@ class Busy(Resolve):
     """Looks places up; each time the group begins in a further partition, as long as told."""
 
     def __init__(self, node: BrokerNode, further: Sequence[int]) -> None:
+        super().__init__(node.broker.context, node.broker.searches)
         self._resolve = node.broker.resolve
         self._busy = node
         self._further = list(further)
