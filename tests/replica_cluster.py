@@ -63,6 +63,8 @@ class Cluster:
         )
         self.sent: deque[tuple[NodeId, NodeId, bytes]] = deque()
         self.linked: set[tuple[NodeId, NodeId]] = set()
+        self.unheard: set[NodeId] = set()
+        """Nodes that hear of no change of the metadata."""
         self.heard: dict[NodeId, dict[NodeId, MonotonicMs]] = {}
         self.proposed: deque[tuple[NodeId, IsrProposal]] = deque()
         self.answered: list[RowVersion] = []
@@ -127,12 +129,12 @@ class Cluster:
                 self.cut(node, other)
 
     def change(self, row: PartitionImage) -> None:
-        """Commit another row of the partition, and tell everybody who lives."""
+        """Commit another row of the partition, and tell everybody who lives and hears."""
         row = row._replace(partition_epoch=self.row.partition_epoch + 1)
         self.topic = replace(self.topic, partitions=(row,))
         delta = MetadataDelta(changed=(self.topic,))
         for process in self.nodes.values():
-            if process.alive:
+            if process.alive and process.node not in self.unheard:
                 process.partitions.apply(MetadataImage(), delta)
 
     def elect(self, leader: NodeId | None, *isr: NodeId, lossy: bool = False) -> None:

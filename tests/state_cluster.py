@@ -30,6 +30,7 @@ from consumer_groups.records import GroupRecord, group_of_members
 from consumer_groups.settings import GroupSettings
 from logstore.recovery_report import Finding
 from logstore.settings import Flush
+from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, NodeId, Offset
 from tests.group_state import commit, committed
 from tests.replica_cluster import ONE, THREE, TWO, Cluster
@@ -46,8 +47,8 @@ NODES: Final = (ONE, TWO, THREE)
 class Quorum:
     """The metadata as one node knows them."""
 
-    def __init__(self, cluster: "StateCluster") -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: "StateCluster", node: NodeId) -> None:
+        self._cluster, self._node = cluster, node
         self.listeners: list[Listener] = []
         self.barriers = 0
 
@@ -61,6 +62,9 @@ class Quorum:
 
     async def read_barrier(self) -> None:
         self.barriers += 1
+        if self._cluster.no_quorum:
+            raise RequestError(ErrorCode.NO_QUORUM, "no leader of the quorum")
+        self._cluster.hear(self._node)
 
     def subscribe(self, listener: Listener) -> None:
         self.listeners.append(listener)
@@ -81,7 +85,7 @@ class Coordinator:
 
     def __init__(self, cluster: "StateCluster", process: Process) -> None:
         self.cluster, self.process = cluster, process
-        self.quorum = Quorum(cluster)
+        self.quorum = Quorum(cluster, process.node)
         self.machines: list[GroupMachine] = []
         self.jobs: deque[Callable[[], None]] = deque()
         self.slow = False
@@ -165,7 +169,7 @@ class StateCluster(Cluster):
     def __init__(self) -> None:
         self.homes: dict[NodeId, Coordinator] = {}
         self.asked: list[tuple[NodeId, AskState]] = []
-        self.no_snapshots = False
+        self.no_snapshots = self.no_quorum = False
         self.tamper_part: Callable[[bytes], bytes] = bytes
         self.restoring: list[asyncio.Task[tuple[Finding, ...]]] = []
         super().__init__(settings=TopicSettings(min_insync_replicas=2, flush=Flush.QUORUM))
@@ -202,11 +206,22 @@ class StateCluster(Cluster):
 
     def change(self, row: PartitionImage) -> None:
         super().change(row)
-        delta = MetadataDelta(changed=(self.topic,))
-        for node, home in self.homes.items():
-            if self.nodes[node].alive:
-                for listener in home.quorum.listeners:
-                    listener(home.quorum.image, delta)
+        for node in self.homes:
+            if self.nodes[node].alive and node not in self.unheard:
+                self._tell(node)
+
+    def hear(self, node: NodeId) -> None:
+        """Let a node hear what it has not."""
+        if node in self.unheard:
+            self.unheard.remove(node)
+            delta = MetadataDelta(changed=(self.topic,))
+            self.nodes[node].partitions.apply(MetadataImage(), delta)
+            self._tell(node)
+
+    def _tell(self, node: NodeId) -> None:
+        quorum = self.homes[node].quorum
+        for listener in quorum.listeners:
+            listener(quorum.image, MetadataDelta(changed=(self.topic,)))
 
     async def settle(self, ms: int = 0) -> None:
         """Let everything happen that can, and what falls due in so many milliseconds."""

@@ -96,7 +96,7 @@ class GroupFigures:
         found: list[GroupFigure] = []
         rows = 0
         for summary in summaries:
-            offsets = await self._state.read(summary.group, partial(_offsets, group=summary.group))
+            offsets = await self._state.look(summary.group, partial(_offsets, group=summary.group))
             lag = self._lag(offsets)
             rows += max(1, len(lag))
             if rows > ROWS_SHOWN_MAX:

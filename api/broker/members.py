@@ -251,7 +251,7 @@ class Members:
         """Follow what is committed of a group."""
         self._to_look.discard(group)
         try:
-            seen = await self._state.read(group, lambda machine: self._seen(machine, group))
+            seen = await self._state.look(group, lambda machine: self._seen(machine, group))
         except RequestError as lost:  # this node does not coordinate the group any more
             for session in self._sessions_of(group):
                 session.end(lost)
@@ -364,7 +364,7 @@ class Members:
 
     async def _cut_off(self, group: GroupId, member_id: MemberId, stream: StreamNumber) -> None:
         try:
-            member = await self._state.read(
+            member = await self._state.look(
                 group, lambda machine: machine.check_stream(group, member_id, stream)
             )
         except RequestError:

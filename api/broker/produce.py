@@ -3,14 +3,16 @@
 The hot path: plain calls, no task, nothing copied but the batch itself, nothing decoded unless the
 topic bounds event times. What arrives in a tick is accepted at its end, partition by partition, in
 the order in which it came: clock, room and settings are looked at once for all of them. `done` is
-called exactly once, on the loop: at the tick's end for a refusal, else when the batch is written
-(`LEADER`) or committed (`ALL`), or when the wait has lasted too long; with `NONE` at once.
+called exactly once, on the loop: at the tick's end for a refusal (for a gap in a sequence, once it
+is confirmed), else when the batch is written (`LEADER`) or committed (`ALL`), or when the wait has
+lasted too long; with `NONE` at once.
 """
 
 from typing import TypeAlias
 
 from api.broker.acks import Acks, Done, Parking
 from api.broker.context import BrokerContext
+from api.broker.doubtful_gaps import DoubtfulGaps
 from api.broker.encode_records import Encoded
 from api.broker.refused_batches import RefusedBatches
 from api.broker.taking import Taking
@@ -41,6 +43,7 @@ class Produce:
         self._node = context
         self._parking = Parking(context.clock)
         self._refused = RefusedBatches(context.clock)
+        self._gaps = DoubtfulGaps(context)
         self._arrived: dict[HostedPartition, list[Arrival]] = {}
         self._accepting = False
 
@@ -142,8 +145,10 @@ class Produce:
                 if isinstance(found, Duplicate):
                     taking.repeated(found, acks, timeout_ms, done=done)
                     row = None
+                elif acks is Acks.NONE:
+                    done(found)  # it ends the connection, and nobody goes by what it says
                 else:
-                    done(found)
+                    self._gaps.tell(partition, found, done)
                 continue
             if row is None or row.waits_for != (acks, timeout_ms):
                 row = taking.begin(acks, timeout_ms)

@@ -117,6 +117,11 @@ class HostedPartition:
         return self.replica.leader is not None
 
     @property
+    def only_here(self) -> bool:
+        """No other node has a replica: what this one knows of it is all that there is."""
+        return len(self.topic.partitions[self.number].replicas) < 2
+
+    @property
     def enough_in_sync(self) -> bool:
         """Whether as many replicas are in sync as `min.insync.replicas` asks for (P2)."""
         leader = self.replica.leader

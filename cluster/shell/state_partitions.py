@@ -5,12 +5,17 @@ partition. The topic is created by the first change; until then everybody sees e
 
 Partitions that other nodes lead have a standby here if a replica is here (`state_replica`); who
 asks for one of their names is told the leader.
+
+A node that stood still, or was cut off, may lead no more and not know it: its log has what was
+committed by then, and another node commits more. A change that it decides is never acknowledged;
+an answer that changes nothing waits for nobody, so it leaves only once the controllers have
+confirmed that no other had taken over when it was asked for.
 """
 
 from asyncio import Future, gather, get_running_loop
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from cluster.controller.image import MetadataDelta, MetadataImage
 from cluster.controller.port import QuorumPort
@@ -19,6 +24,7 @@ from cluster.peer.snapshot import AskState, StatePart
 from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.led_state import LedState
 from cluster.shell.partitions import Partitions
+from cluster.shell.shared_barrier import SharedBarrier
 from cluster.shell.state_doors import StateDoors
 from cluster.shell.state_replica import StateReplica
 from cluster.state_partition.layout import CONFIG, PARTITIONS, StateTopic, partition_of
@@ -32,6 +38,16 @@ RecordT = TypeVar("RecordT")
 MachineT = TypeVar("MachineT", bound=Machine[Any])
 ResponseT = TypeVar("ResponseT")
 ViewT = TypeVar("ViewT")
+
+RESTS_ON_STATE: Final = frozenset(
+    {
+        ErrorCode.UNKNOWN_GROUP,
+        ErrorCode.UNKNOWN_MEMBER,
+        ErrorCode.STALE_MEMBER_EPOCH,
+        ErrorCode.FENCED_INSTANCE,
+    }
+)
+"""Refusals of a change that an older state would give where the newest does not."""
 
 
 class StatePartitions(Generic[MachineT, RecordT]):
@@ -49,6 +65,7 @@ class StatePartitions(Generic[MachineT, RecordT]):
         self._topic = topic
         self._partitions = partitions
         self._quorum = quorum
+        self._barrier = SharedBarrier(quorum)
         self._doors = doors
         self._replicas: dict[int, StateReplica[MachineT, RecordT]] = {}
         self._listeners: list[Callable[[str], None]] = []
@@ -99,14 +116,27 @@ class StatePartitions(Generic[MachineT, RecordT]):
             if not result.records:
                 return result.response
             await self._create()
-        return await self._led(partition_of(name)).ask(decide)
+        try:
+            return await self._led(partition_of(name)).ask(decide)
+        except RequestError as refusal:
+            if refusal.code in RESTS_ON_STATE:
+                await self._confirm(name)
+            raise
 
     async def read(self, name: str, view: Callable[[MachineT], ViewT]) -> ViewT:
         """Look at the machine that `name` belongs to; true as of when this was called, or later.
 
         Raises:
-            RequestError: the view's own refusal; COORDINATOR_LOADING, NOT_COORDINATOR,
-                LEADERSHIP_LOST, STORAGE_ERROR.
+            RequestError: the view's own refusal; COORDINATOR_LOADING (also: nobody confirms now
+                that this node coordinates it), NOT_COORDINATOR, LEADERSHIP_LOST, STORAGE_ERROR.
+        """
+        await self._confirm(name)
+        return await self.look(name, view)
+
+    async def look(self, name: str, view: Callable[[MachineT], ViewT]) -> ViewT:
+        """Look at a machine as `read` does, for what this node does for those who are here.
+
+        Nobody confirms it: another node may have taken over unheard, and changed it.
         """
         return await self.call(name, lambda machine, _: Result((), view(machine)))
 
@@ -234,6 +264,28 @@ class StatePartitions(Generic[MachineT, RecordT]):
             return False
         replica.serve(ask, answer)
         return True
+
+    async def _confirm(self, name: str) -> None:
+        """Return if this node coordinates a name, or nobody does yet, as of this call or later.
+
+        Raises:
+            RequestError: NOT_COORDINATOR; COORDINATOR_LOADING: it may not, or nobody can tell.
+        """
+        number = partition_of(name)
+        if self._doors.elsewhere is None or not self.exists:
+            return
+        self._led(number)
+        if self._replicas[number].hosted.only_here:
+            return
+        try:
+            await self._barrier.passed()
+        except RequestError as unconfirmed:
+            raise RequestError(
+                ErrorCode.COORDINATOR_LOADING,
+                f"nobody confirms that this node still coordinates what is in {self._topic.name}/"
+                f"{number}: {unconfirmed.detail}; ask again",
+            ) from unconfirmed
+        self._led(number)
 
     def _led(self, number: int) -> LedState[MachineT, RecordT]:
         replica = self._replicas.get(number)

@@ -1,0 +1,157 @@
+"""When a producer is told that a batch of it is missing, by a leader that may be none any more."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from api.broker.acks import Acks, Produced
+from cluster.controller.image import MetadataDelta, MetadataImage
+from cluster.replication.high_watermark import CommitRule
+from cluster.shell.hosted_partition import HostedPartition
+from logstore.settings import Flush
+from model.errors import ErrorCode, Outcome, RequestError
+from model.ids import LeaderEpoch, NodeId
+from tests.broker_node import BrokerNode, batch_of, broker_node
+
+PRODUCER = (7, 0)
+OTHER = NodeId(7)
+
+
+class Controllers:
+    """What the quorum of a node says when it is asked: when the test lets it."""
+
+    def __init__(self, node: BrokerNode, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = 0
+        self.answer = asyncio.Event()
+        self.says: Callable[[], None] = lambda: None
+        """What has come to pass by the time of the answer."""
+
+        async def read_barrier(_: Any) -> None:
+            self.asked += 1
+            await self.answer.wait()
+            self.says()
+
+        quorum = type(node.broker.context.quorum)
+        monkeypatch.setattr(quorum, "read_barrier", read_barrier)
+
+
+def elect(node: BrokerNode, partition: HostedPartition, leader: NodeId) -> None:
+    """Let a node lead a partition that has a replica elsewhere too, from here on."""
+    row = partition.topic.partitions[0]
+    here = row.replicas[0]
+    changed = row._replace(
+        leader=leader,
+        leader_epoch=LeaderEpoch(row.leader_epoch + 1),
+        replicas=(here, OTHER),
+        isr=(here, OTHER),
+        partition_epoch=row.partition_epoch + 1,
+    )
+    delta = MetadataDelta(changed=(replace(partition.topic, partitions=(changed,)),))
+    node.node.partitions.apply(MetadataImage(), delta)
+
+
+async def led_here(node: BrokerNode) -> HostedPartition:
+    """Return a partition of two replicas which this node leads, with a batch of the producer."""
+    orders = await node.create("orders")
+    await node.produce(orders, batch_of([b"a"], producer=(*PRODUCER, 0)))
+    elect(node, orders, NodeId(orders.topic.partitions[0].replicas[0]))
+    assert orders.leads
+    return orders
+
+
+def gap(
+    node: BrokerNode, orders: HostedPartition, acks: Acks = Acks.ALL
+) -> "asyncio.Future[Produced | RequestError]":
+    """Send a batch before which others are missing."""
+    return node.begin(orders, batch_of([b"d"], producer=(*PRODUCER, 3)), acks=acks)
+
+
+async def refusal(answer: "asyncio.Future[Produced | RequestError]") -> RequestError:
+    refused = await asyncio.wait_for(answer, 30)
+    assert isinstance(refused, RequestError)
+    assert refused.code.outcome is Outcome.NOT_DONE
+    return refused
+
+
+async def test_a_gap_is_told_once_the_controllers_confirm_who_leads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with broker_node() as node:
+        orders = await led_here(node)
+        controllers = Controllers(node, monkeypatch)
+        gone = gap(node, orders)
+        unknown = node.begin(orders, batch_of([b"d"], producer=(8, 0, 3)))
+        await asyncio.sleep(0)
+        assert not gone.done() and not unknown.done()
+        late = gap(node, orders)  # asked for later than that question: it needs one of its own
+        controllers.answer.set()
+        assert (await refusal(gone)).code is ErrorCode.OUT_OF_ORDER_SEQUENCE
+        assert (await refusal(unknown)).code is ErrorCode.UNKNOWN_PRODUCER_ID
+        assert (await refusal(late)).code is ErrorCode.OUT_OF_ORDER_SEQUENCE
+        assert controllers.asked == 2
+        assert (await refusal(gap(node, orders))).code is ErrorCode.OUT_OF_ORDER_SEQUENCE
+        assert controllers.asked == 3
+
+
+async def test_who_leads_no_more_tells_of_no_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """P20: the SDK and librdkafka would take it for proof that what they sent is in no log."""
+    async with broker_node() as node:
+        orders = await led_here(node)
+        controllers = Controllers(node, monkeypatch)
+        controllers.says = lambda: elect(node, orders, OTHER)
+        controllers.answer.set()
+        refused = await refusal(gap(node, orders))
+        assert (refused.code, refused.metadata["leader"]) == (ErrorCode.NOT_LEADER, "7")
+
+
+async def test_nor_who_lost_and_regained_the_leadership(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with broker_node() as node:
+        orders = await led_here(node)
+        me = NodeId(orders.topic.partitions[0].replicas[0])
+        controllers = Controllers(node, monkeypatch)
+        controllers.says = lambda: elect(node, orders, me)
+        controllers.answer.set()
+        assert (await refusal(gap(node, orders))).code is ErrorCode.LEADER_NOT_AVAILABLE
+
+
+async def test_nor_anybody_while_the_controllers_do_not_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nobody() -> None:
+        raise RequestError(ErrorCode.NO_QUORUM, "nobody leads the controllers")
+
+    async with broker_node() as node:
+        orders = await led_here(node)
+        controllers = Controllers(node, monkeypatch)
+        controllers.says = nobody
+        controllers.answer.set()
+        refused = await refusal(gap(node, orders))
+        assert refused.code is ErrorCode.LEADER_NOT_AVAILABLE
+        assert "nobody leads the controllers" in refused.detail
+
+
+async def test_who_has_the_only_replica_or_waits_for_nothing_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        await node.produce(orders, batch_of([b"a"], producer=(*PRODUCER, 0)))
+        controllers = Controllers(node, monkeypatch)
+        assert gap(node, orders).done()
+        elect(node, orders, NodeId(orders.topic.partitions[0].replicas[0]))
+        assert gap(node, orders, Acks.NONE).done()  # the connection ends with it
+        assert controllers.asked == 0
+
+
+async def test_other_refusals_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with broker_node() as node:
+        orders = await led_here(node)
+        want_three = CommitRule(flush=Flush.QUORUM, min_insync_replicas=3, replica_lag_ms_max=1)
+        orders.changed(orders.topic, want_three, node.clock.monotonic_ms())
+        Controllers(node, monkeypatch)
+        answer = node.begin(orders, batch_of([b"b"], producer=(*PRODUCER, 1)))
+        assert answer.done()
+        assert (await refusal(answer)).code is ErrorCode.NOT_ENOUGH_REPLICAS
