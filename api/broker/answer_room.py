@@ -27,6 +27,11 @@ class AnswerRoom:
         self._held_bytes = 0
         self._lent_bytes = 0
 
+    @property
+    def held_bytes(self) -> int:
+        """What is held now."""
+        return self._held_bytes
+
     async def take(self, size_bytes: int) -> None:
         """Hold more bytes, once there is room.
 

@@ -1,11 +1,12 @@
 """One call as the services see it: who asks, and until when an answer is of use."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 from urllib.parse import unquote
 
 from api.rpc.leader_trailers import Leaders
+from api.rpc.until_sent import UntilSent
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId
 from model.limits import PRODUCE_WAIT_MS_MAX
@@ -32,6 +33,15 @@ class Call:
     """Its client wants it answered here, or to be told which node to ask (tidelog-no-forward)."""
     leaders: Leaders = field(default_factory=Leaders)
     """Whom its client could have asked itself."""
+    until_sent: UntilSent | None = None
+    """What is held until its client has the answer; None: whoever asks counts it himself."""
+
+    def when_sent(self, let_go: Callable[[], None]) -> None:
+        """Let go what the answer holds once its client has it; at once where nobody tells."""
+        if self.until_sent is None:
+            let_go()
+        else:
+            self.until_sent.let_go(let_go)
 
     @property
     def goes_on(self) -> bool:

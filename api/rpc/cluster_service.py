@@ -35,7 +35,7 @@ class ClusterService:
             "ClusterService/WatchCluster": ServerStream(self._watch),
             "ClusterService/TransferLeadership": Unary(self.transfer_leadership),
             "ClusterService/ElectUncleanLeader": Unary(self.elect_unclean_leader),
-            "ClusterService/GetQuorum": Unary(self.get_quorum),
+            "ClusterService/GetQuorum": Unary(self.get_quorum, can_wait=True),
             "ClusterService/AddVoter": Unary(self.add_voter),
             "ClusterService/RemoveVoter": Unary(self.remove_voter),
         }

@@ -36,7 +36,7 @@ class ConfigService:
     def handlers(self) -> dict[str, Handler]:
         """Return what serves each call."""
         return {
-            "ConfigService/GetConfig": Unary(self.get_config),
+            "ConfigService/GetConfig": Unary(self.get_config, can_wait=True),
             "ConfigService/UpdateConfig": Unary(self.update_config),
         }
 

@@ -1,6 +1,7 @@
 """Calls about one group, taken to the node that coordinates it."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from google.protobuf.message import Message
@@ -22,7 +23,7 @@ Serve: TypeAlias = Callable[[Any, Call], Awaitable[Message]]
 def coordinated(broker: Broker, handlers: dict[str, Handler]) -> dict[str, Handler]:
     """Return the handlers, those of one answer going on to the coordinator where this is not it."""
     return {
-        name: Unary(_Coordinated(broker, name, serve=handler.serve))
+        name: replace(handler, serve=_Coordinated(broker, name, serve=handler.serve))
         if isinstance(handler, Unary)
         else handler
         for name, handler in handlers.items()

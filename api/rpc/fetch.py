@@ -92,9 +92,13 @@ class FetchCall:
                 )
             )
             await room.settle(_held_bytes(read))
-            return await self._answer(request.cursors, read, terms)
-        finally:
+            answer = await self._answer(request.cursors, read, terms)
+        except BaseException:
             room.clear()
+            raise
+        if room.held_bytes:  # else only rows, which are counted as any other answer is
+            call.when_sent(room.clear)
+        return answer
 
     def _place(self, asked: common_pb2.Cursor, terms: _Terms) -> ReadFrom | RequestError:
         try:

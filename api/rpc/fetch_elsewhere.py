@@ -9,6 +9,7 @@ made again and again: what was given up, by the client or here, does not pile up
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from api.broker.answer_room import AnswerRoom
@@ -68,9 +69,13 @@ class SpreadFetch:
         `max_wait_ms`: 0 where the request wants no bytes, which nobody waits for.
         """
         try:
-            return await self._answer(groups, max_wait_ms)
-        finally:
+            answer = await self._answer(groups, max_wait_ms)
+        except BaseException:
             self._room.clear()
+            raise
+        if self._room.held_bytes:
+            self._call.when_sent(self._room.clear)
+        return answer
 
     async def _answer(self, groups: _Groups, max_wait_ms: int) -> _Response:
         rows: dict[int, log_service_pb2.FetchResult] = {}
@@ -119,7 +124,7 @@ class SpreadFetch:
         request.max_wait.FromMilliseconds(wait_ms)
         try:
             if node is None:
-                answer = await self._local(request, self._call)
+                answer = await self._local(request, replace(self._call, until_sent=None))
             else:
                 answer = await self._elsewhere(node, request, wait_ms=wait_ms)
             if any(map(_has_records, answer.results)):  # its rows, and the message made of all

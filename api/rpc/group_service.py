@@ -54,11 +54,13 @@ class GroupService:
         return {
             "ConsumerGroupService/Consume": Bidirectional(self._consume),
             "ConsumerGroupService/CommitOffsets": Unary(self.commit_offsets),
-            "ConsumerGroupService/ListGroupOffsets": Unary(self.list_group_offsets),
+            "ConsumerGroupService/ListGroupOffsets": Unary(self.list_group_offsets, can_wait=True),
             "ConsumerGroupService/SeekOffsets": Unary(self.seek_offsets),
             "ConsumerGroupService/DeleteOffsets": Unary(self.delete_offsets),
-            "ConsumerGroupService/GetConsumerGroup": Unary(self.get_consumer_group),
-            "ConsumerGroupService/ListConsumerGroups": Unary(self.list_consumer_groups),
+            "ConsumerGroupService/GetConsumerGroup": Unary(self.get_consumer_group, can_wait=True),
+            "ConsumerGroupService/ListConsumerGroups": Unary(
+                self.list_consumer_groups, can_wait=True
+            ),
             "ConsumerGroupService/DeleteConsumerGroup": Unary(self.delete_consumer_group),
         }
 

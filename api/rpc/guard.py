@@ -20,6 +20,7 @@ from api.errors import grpc_status
 from api.rpc.call import Call, read_metadata, stays
 from api.rpc.details import text_of, trailers
 from api.rpc.leader_trailers import Trailers, name_endpoints, with_endpoint
+from api.rpc.until_sent import UntilSent
 from model.counters import Counters
 from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ports import Rand
@@ -190,7 +191,13 @@ class Guard:
         principal = read_metadata(metadata, context.peer(), self._broker.cluster_id)
         remaining: float | None = context.time_remaining()
         left_ms = None if remaining is None else int(remaining * 1000)
-        return Call(name, principal, left_ms, stays=stays(metadata))
+        until_sent = UntilSent(context)
+        return Call(name, principal, left_ms, stays=stays(metadata), until_sent=until_sent)
+
+    def hold(self, answer: Message, call: Call, *, sheds: bool) -> None:
+        """Hold room for the one answer of a call until its client has it; see `UntilSent.hold`."""
+        if call.until_sent is not None:
+            call.until_sent.hold(answer, self._broker.context.answers, sheds=sheds)
 
     def bug(self, name: str, bug: Exception) -> RequestError:
         """Log what no client is to see, and return what it is told instead."""

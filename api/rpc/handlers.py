@@ -17,6 +17,9 @@ class Unary:
     """One request, one answer."""
 
     serve: Callable[[Any, Call], Awaitable[Message]]
+    can_wait: bool = False
+    """Nothing is changed by it, and nobody needs it to write: where there is no room for a large
+    answer, the client is told to ask again."""
 
 
 @dataclass(frozen=True, slots=True)

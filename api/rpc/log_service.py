@@ -43,9 +43,9 @@ class LogService:
             "LogService/InitProducer": Unary(self.init_producer),
             "LogService/Produce": Unary(self.produce),
             "LogService/ProduceStream": Bidirectional(self.produce_stream),
-            "LogService/Fetch": Unary(self._fetch),
+            "LogService/Fetch": Unary(self._fetch, can_wait=True),
             "LogService/Subscribe": ServerStream(self._subscribe),
-            "LogService/ResolveOffsets": Unary(self.resolve_offsets),
+            "LogService/ResolveOffsets": Unary(self.resolve_offsets, can_wait=True),
         }
 
     async def init_producer(

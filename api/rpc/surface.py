@@ -109,10 +109,15 @@ def _method(
 
 
 def _unary(guard: Guard, name: str, handler: Unary) -> Callable[..., Any]:
-    serve = handler.serve
+    serve, can_wait = handler.serve, handler.can_wait
 
     async def call(request: Any, context: Context) -> Any:
-        return await guard.run(name, context, lambda call: serve(request, call))
+        async def act(call: Call) -> Any:
+            answer = await serve(request, call)
+            guard.hold(answer, call, sheds=can_wait)
+            return answer
+
+        return await guard.run(name, context, act)
 
     return call
 

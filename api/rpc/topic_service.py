@@ -44,8 +44,8 @@ class TopicService:
         """Return what serves each call."""
         return {
             "TopicService/CreateTopic": Unary(self.create_topic),
-            "TopicService/GetTopic": Unary(self.get_topic),
-            "TopicService/ListTopics": Unary(self.list_topics),
+            "TopicService/GetTopic": Unary(self.get_topic, can_wait=True),
+            "TopicService/ListTopics": Unary(self.list_topics, can_wait=True),
             "TopicService/AddPartitions": Unary(self.add_partitions),
             "TopicService/TrimTopic": Unary(self.trim_topic),
             "TopicService/DeleteTopic": Unary(self.delete_topic),

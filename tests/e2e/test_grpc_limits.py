@@ -33,13 +33,12 @@ from model.record import NewRecord
 from tests.broker_node import batch_of
 from tests.grpc_node import GrpcNode, encoded, plain, refusal
 from tests.grpc_reading import END, START, Fetch, Request, Seek, records_of
+from tests.narrow_peer import GREETING, narrow_peer
 from tests.world import Log
 from tidelog.v1 import cluster_service_pb2, common_pb2, log_service_pb2, topic_service_pb2
 
 LONG = "a" * 249
 HANDSHAKE, IDLE = "grpc.server_handshake_timeout_ms", "grpc.max_connection_idle_ms"
-GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-"""What a client of HTTP/2 begins with: its preface, and settings that set nothing."""
 GetCluster = cluster_service_pb2.GetClusterRequest
 
 
@@ -245,16 +244,6 @@ async def test_a_reader_that_stands_still_holds_one_step_and_lets_it_go(served: 
         await served.turn()
 
 
-def _header(name: str, value: str) -> bytes:
-    """Write one header of HTTP/2 as it is (RFC 7541, 6.2.2)."""
-    return b"".join([b"\0", *(bytes([len(text)]) + text.encode() for text in (name, value))])
-
-
-def _frame(kind: bytes, body: bytes, *, stream: int = 1) -> bytes:
-    """`kind`: of the frame, and its flags."""
-    return len(body).to_bytes(3) + kind + stream.to_bytes(4) + body
-
-
 async def test_a_message_is_counted_until_the_peer_has_room_for_all_of_it(
     served: GrpcNode,
 ) -> None:
@@ -264,25 +253,17 @@ async def test_a_message_is_counted_until_the_peer_has_room_for_all_of_it(
     await served.create("orders")
     await served.produce("orders", encoded(batch_of([b"x" * 500_000])))
     answers = served.node.answers
-    asked = Request(topics=["orders"], start=START, stop=END).SerializeToString()
-    headers = {
-        ":method": "POST", ":scheme": "http", ":path": "/tidelog.v1.LogService/Subscribe",
-        ":authority": "x", "content-type": "application/grpc", "te": "trailers",
-    }  # fmt: skip
-    reader, writer = await asyncio.open_connection(*served.address)
-    writer.write(GREETING + _frame(b"\1\4", b"".join(_header(*one) for one in headers.items())))
-    writer.write(_frame(b"\0\1", b"\0" + len(asked).to_bytes(4) + asked))
-    while not answers.taken_bytes:
-        await served.turn()
-    for _ in range(50):
-        await served.turn()
-        assert answers.taken_bytes > 2 * 500_000
-    for stream in (0, 1):
-        writer.write(_frame(b"\10\0", (1_000_000).to_bytes(4), stream=stream))
-    while answers.taken_bytes:
-        await served.turn()
-    assert await reader.readexactly(500_000)
-    writer.close()
+    async with narrow_peer(served.address) as peer:
+        peer.call("LogService/Subscribe", Request(topics=["orders"], start=START, stop=END))
+        while not answers.taken_bytes:
+            await served.turn()
+        for _ in range(50):
+            await served.turn()
+            assert answers.taken_bytes > 2 * 500_000
+        peer.widen(1_000_000)
+        while answers.taken_bytes:
+            await served.turn()
+        assert await peer.reader.readexactly(500_000)
 
 
 def many(correlation_id: int, rows: int) -> log_service_pb2.ProduceStreamRequest:
