@@ -14,6 +14,7 @@ from logstore.read_plan import source
 from logstore.recovery_report import Finding, RecoveryReport
 from logstore.replace_file import read_file
 from logstore.replicated import whole_from
+from logstore.scanned import row_before
 from logstore.segment import Segment
 from logstore.segment_loader import contiguous, iter_headers, load, start_of
 from logstore.settings import LogSettings, PartitionSettings
@@ -88,7 +89,9 @@ def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
     """Take over the table of leader epochs, or make it from the append times, which name them.
 
     The file is a cache: after a crash (not `believed`) it may be an old one, that lacks the newest,
-    or be written for a log start that did not become durable.
+    or be written for a log start that did not become durable. Behind a clean stop it may be an old
+    one as well: the power can take it and leave the mark, whose directory is another. Whether it
+    is, the last append time tells: epochs rise along the log, and none is above the last record's.
     """
     file = read_file(disk, f"{log.directory_name}/{EPOCHS}")
     try:
@@ -97,7 +100,7 @@ def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
     except MalformedError:
         log.leader_epochs = LeaderEpochs()
         believed = False
-    if believed:
+    if believed and _names_newest(disk, log):
         return
     rows = log.leader_epochs.rows
     if rows and rows[0].start > whole_from(log):
@@ -113,6 +116,22 @@ def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
             segment.damage = loaded.damage
             for row in loaded.times.rows():
                 _note_epoch(log, row.leader_epoch, row.offset)
+
+
+def _names_newest(disk: Disk, log: PartitionLog) -> bool:
+    """Tell whether the table has the epoch of the last record; of a log without one it has."""
+    last = next((one for one in reversed(log.segment_list) if one.size_bytes), None)
+    if last is None:
+        return True
+    try:
+        file = disk.open(last.times_name)
+    except FileNotFoundError:
+        return False
+    try:
+        row = row_before(file, last.times_bytes)
+    finally:
+        file.close()
+    return row is not None and row.leader_epoch == log.leader_epochs.latest
 
 
 def _follow_batches(

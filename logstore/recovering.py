@@ -78,7 +78,11 @@ class Recovering:
     end: Offset = _FIRST
     segments: list[RecoveringSegment] = field(default_factory=list)
     touched: bool = False
-    """Files were written or cut, and are to be synced."""
+    """Files were written or cut."""
+    names: frozenset[str] = frozenset()
+    """What the directory had before that."""
+    cut: bool = False
+    """Segments went, in this start or in the process before it."""
     made: bool = False
     """The directory was made."""
     first_changed: int = 0
@@ -145,6 +149,7 @@ class Recovering:
         if offset >= self.end:
             return
         self._touch()
+        self.cut = True
         kept = [segment for segment in self.segments if segment.base_offset < offset]
         gone = tuple(segment.base_offset for segment in self.segments[len(kept) :])
         base = kept[-1].base_offset if kept else None
@@ -168,6 +173,7 @@ class Recovering:
         if not self.touched:
             self.touched = True
             self.made = self.disk.make_directory(self.directory) or self.made
+            self.names = frozenset(self.disk.list(self.directory))
 
     def scan(self, report: RecoveryReport) -> None:
         """Go on from the row with what only the files carry: whole batches with known times."""
@@ -245,9 +251,25 @@ class Recovering:
                 self._finish_log(segment, report)
             self._finish_times(segment)
         self._leave_a_hole_behind(names)
-        if self.touched or removed:
+        if removed or self.cut or self._has_new_names():
             # SYNC: files that replay has made, and names that must not come back beside new ones.
             disk.sync_directory(directory)
+
+    def _has_new_names(self) -> bool:
+        """Tell whether a name may be lost that the next row speaks of.
+
+        Not that of a file in which the row before it had bytes: like a checkpoint, which syncs the
+        directory before it first speaks of bytes in a file. Unless the file was missing, and has
+        been made again.
+        """
+        rows = self.row.segments if self.row is not None else ()
+        named = {row.base_offset for row in rows if row.size_bytes and row.times_bytes}
+        return any(
+            segment.base_offset not in named
+            or not {by_offset(segment.base_offset, end) for end in (LOG, TIMES)} <= self.names
+            for segment in self.segments
+            if segment.changed
+        )
 
     def _leave_a_hole_behind(self, names: Sequence[str]) -> None:
         """Go on in a new segment where the last one lacks bytes: nothing would be found there."""

@@ -185,6 +185,11 @@ class Driver:
         while self.log(to).cut is not None:
             self.round()
 
+    def committed(self, of: PartitionId) -> None:
+        """Have all that is durable of a partition committed, as its leader tells."""
+        its = self.log(of)
+        its.high_watermark = its.flushed_end
+
     def trim(self, to: PartitionId, offset: int) -> None:
         """Move the log start."""
         self.log(to).trim(Offset(offset))

@@ -33,7 +33,8 @@ WHOLE_EVERY: Final = 16
 COSTLY: Final = ("many_partitions", "recycle", "every_sync")
 """A state of these costs ten times that of the others: many partitions, or a full journal."""
 BLOCK: Final = 16
-"""Units that are begun before it is asked whether there are enough states."""
+"""Units that are begun before it is asked whether there are enough states; syncs between two lines
+of progress."""
 ALL: Final = (*WORKLOADS, *(f"{name}, {DISK_FULL}" for name in WORKLOADS))
 
 Asked = TypeVar("Asked")
@@ -66,6 +67,8 @@ class LeftOut(NamedTuple):
     at: int
     where: str
     noticed: bool
+    anyway: str | None = None
+    """What is wrong although the sync is done."""
 
 
 @contextmanager
@@ -128,7 +131,8 @@ def leave_one_out(asked: tuple[str, int, int]) -> LeftOut:
     recording = record(name, seed)
     dropped = leave_out(Store(), recording, [coarse], index=at, seed=seed)
     where = site(recording.steps, at)
-    return LeftOut(name, seed, at, where, dropped.caught is not None)
+    anyway = dropped.anyway and dropped.anyway.what
+    return LeftOut(name, seed, at, where, dropped.caught is not None, anyway)
 
 
 def syncs_of(name: str, seed: int) -> list[int]:
@@ -140,14 +144,21 @@ def syncs_of(name: str, seed: int) -> list[int]:
 def show_syncs(names: Sequence[str], seed: int, *, jobs: int) -> bool:
     """Print what happens without each sync; tell whether each one was missed by some crash."""
     asked = [(name, seed, at) for name in names for at in syncs_of(name, seed)]
+    found: list[LeftOut] = []
     with processes(jobs) as mapped:
-        found = list(mapped(leave_one_out, asked))
+        for each in mapped(leave_one_out, asked):
+            found.append(each)
+            if len(found) % BLOCK == 0:
+                tell_progress(f"{len(found)} of {len(asked)} syncs left out")
     missed, all_of = Counter[str](), Counter[str]()
     good = len(REDUNDANT) <= REDUNDANT_MAX
     for each in found:
         all_of[each.where] += 1
         missed[each.where] += each.noticed
-        if not each.noticed and each.where not in REDUNDANT:
+        if each.anyway is not None:
+            good = False
+            say(f"  WRONG WITH step {each.at} of {each.name}, too ({each.where}): {each.anyway}")
+        elif not each.noticed and each.where not in REDUNDANT:
             good = False
             say(f"  NOTHING MISSES step {each.at} of {each.name}: {each.where}")
     say(f"syncs left out in turn: {all_of.total()}; a crash told of {missed.total()}")

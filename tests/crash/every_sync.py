@@ -71,6 +71,8 @@ def _taken_away(log: Driver) -> None:
     log.settle(D)
     log.file()
     log.checkpoint()
+    log.append(D, 80, 80)  # beyond where a snapshot was that went with the truncation
+    log.file()
     _turn(log)
     log.log(A).roll()
     log.trim(A, log.log(A).log_end)
@@ -90,12 +92,14 @@ def _lives(log: Driver) -> None:
     log.delete(D)
     log.round()
     _turn(log)
+    log.committed(A)  # the snapshot that is made of A now is the only one that stays
     log.checkpoint()
     _turn(log)
     log.append(A, 90)
     log.append(B, 90)
     log.append(C, 90)
     log.round()
+    log.trim(TURNER, log.log(TURNER).log_end - 2)  # what the stop removes, the old rows speak of
     log.stop()
     log.restart()
     log.append(A, 90)

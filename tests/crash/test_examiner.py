@@ -77,6 +77,13 @@ def test_a_sync_too_many_is_found() -> None:
     assert len(twice) == 2 * RECORDS
 
 
+def test_what_is_wrong_anyway_is_not_taken_for_a_sync_that_is_missed() -> None:
+    toy = Toy(Bug.NO_DIRECTORY_SYNC)
+    found = list(sweep(toy, toy.record(RECORDS), [coarse, weak], seed=1))
+    assert found
+    assert [each for each in found if each.caught is not None or each.anyway is None] == []
+
+
 def test_one_seed_gives_one_run() -> None:
     first, second = explore(Bug.NONE), explore(Bug.NONE)
     assert (first.tried, first.crashed, first.recovered) == (

@@ -1,6 +1,7 @@
 """What a partition remembers over a crash besides its batches: epochs, producers, times."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -155,6 +156,33 @@ def test_a_table_of_epochs_for_a_log_start_that_was_lost_is_not_believed() -> No
     power.cut(keeping_all=True)
     assert power.log.log_start == 0
     assert epochs(power.log) == ((1, 0), (2, 2))
+
+
+def test_a_table_that_a_clean_stop_left_behind_its_snapshot_is_not_believed() -> None:
+    """The mark of a clean stop may be on the disk, and caches from before it may not."""
+    power = Power()
+    for _ in range(3):
+        power.committed(600, epoch=1)
+    power.on.trim(P, 2)
+    power.on.checkpoint()
+    power.cut(keeping_all=True)
+    power.committed(10, epoch=2)
+    power.on.committed(P)
+    power.on.checkpoint()  # a snapshot that is synced, and behind it a table that is not
+    power.on.stop()
+    pending = Pending(power.disk.platter)
+    whole = pending.everything
+    starts = Counter[bool]()
+    for place, count in enumerate(whole.names):
+        for kept in range(count + 1):
+            names = (*whole.names[:place], kept, *whole.names[place + 1 :])
+            image = pending.image(Survivors(whole.units, names))
+            opened = LogDirectory.open(
+                SimDisk(image), SMALL, rand=random.Random(2), now_wall=START, identity=IDENTITY
+            )
+            starts[opened.clean] += 1
+            assert epochs(opened.directory.partitions[P]) == ((1, 2), (2, 3)), (place, kept)
+    assert min(starts[True], starts[False]) > 0
 
 
 @pytest.mark.parametrize("replayed", [False, True])

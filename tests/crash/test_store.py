@@ -6,13 +6,15 @@ from api.sim.trace import SyncDirectory
 from tests.crash.enumerate import ALL, COSTLY, leave_one_out, main, syncs_of
 from tests.crash.explore import Explorer, some_cuts, sweep
 from tests.crash.models import MODELS, coarse
-from tests.crash.redundant import REDUNDANT, REDUNDANT_MAX
+from tests.crash.redundant import REDUNDANT, REDUNDANT_MAX, site
 from tests.crash.store import Store, record
 from tests.crash.workloads import DISK_FULL, WORKLOADS
 
 SEED = 1
 CUTS = {"weak": 2, "ext4-ordered": 6, "drawn": 6}
-SYNCS_LEFT_OUT_EVERY = 9
+MANY = ("journal/N.wal", "partitions/P/N.log", "partitions/P/N.times")
+"""Kinds of files of which a run has so many syncs that only one in so many is left out here."""
+MANY_LEFT_OUT_EVERY = 24
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -49,11 +51,16 @@ def test_the_number_of_processes_changes_no_line(capsys: pytest.CaptureFixture[s
 
 
 def test_each_sync_is_noticed_or_written_down() -> None:
-    """Some of them; `make crash` leaves out each."""
-    syncs = syncs_of("every_sync", SEED)
-    left_out = [leave_one_out(("every_sync", SEED, at)) for at in syncs[::SYNCS_LEFT_OUT_EVERY]]
-    assert len(left_out) > 20
-    assert [each for each in left_out if not each.noticed and each.where not in REDUNDANT] == []
+    """Each of a kind of which there are few, some of the others; `make crash` leaves out each."""
+    steps = record("every_sync", SEED).steps
+    syncs = [at for at in syncs_of("every_sync", SEED) if site(steps, at) not in REDUNDANT]
+    few = [at for at in syncs if site(steps, at) not in MANY]
+    many = [at for at in syncs if site(steps, at) in MANY]
+    asked = [*few, *many[::MANY_LEFT_OUT_EVERY]]
+    left_out = [leave_one_out(("every_sync", SEED, at)) for at in asked]
+    assert len(few) > 40
+    assert len(many) > 150
+    assert [each for each in left_out if not each.noticed] == []
     assert len(REDUNDANT) <= REDUNDANT_MAX
     assert not any(where.startswith("directory") for where in REDUNDANT)
 

@@ -6,14 +6,16 @@ import pytest
 
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
+from api.sim.trace import SyncDirectory
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
-from logstore.paths import CHECKPOINT
+from logstore.paths import CHECKPOINT, LOG, TIMES, by_offset, partition_directory
 from logstore.recovery_report import RecoveryReport
+from logstore.settings import PartitionSettings
 from logstore.times import ROW_BYTES
 from model.errors import StorageFailed
-from model.ids import Position
-from tests.crash.driver import ASYNC, IDENTITY, SMALL, START, WIDE, Driver, partition
+from model.ids import Offset, Position
+from tests.crash.driver import ASYNC, IDENTITY, SMALL, START, TOPIC, WIDE, Driver, partition
 from tests.crash.reading import read_all
 
 P, OTHER = partition(0), partition(1)
@@ -113,6 +115,60 @@ def test_a_direct_run_that_does_not_match_its_checksum_is_no_entry() -> None:
     log, report = power.start()
     assert log.log_end == 1
     assert len(report.dropped) == 2  # the entry, and the bytes that it spoke of
+
+
+def directory_syncs_of_a_start(power: Power) -> int:
+    power.disk.trace = []
+    power.start()
+    return sum(
+        isinstance(step, SyncDirectory) and step.name == partition_directory(P)
+        for step in power.disk.trace
+    )
+
+
+@pytest.mark.parametrize("rolled", [False, True])
+@pytest.mark.parametrize("settings", [TOPIC, ASYNC])
+def test_a_start_syncs_the_names_that_it_goes_on_from_if_any_is_new(
+    settings: PartitionSettings, *, rolled: bool
+) -> None:
+    power = Power()
+    power.on.create(P, settings=settings)
+    power.on.append(P, 10)
+    power.on.file()
+    power.on.checkpoint()
+    if rolled:
+        power.on.log(P).roll()
+    power.on.append(P, 10)
+    power.on.file()
+    power.disk.kill()
+    assert directory_syncs_of_a_start(power) == rolled
+
+
+def test_a_start_that_takes_up_a_cut_syncs_the_names_that_went() -> None:
+    power = Power()
+    power.on.create(P, settings=WIDE)
+    for _ in range(2):
+        power.on.append(P, 10)
+        power.on.file()
+        power.on.checkpoint()
+    power.on.truncate(P, 1)
+    power.on.settle(P)
+    power.disk.kill()
+    assert directory_syncs_of_a_start(power) == 1
+
+
+@pytest.mark.parametrize("ending", [LOG, TIMES])
+def test_a_start_that_makes_a_missing_file_again_syncs_its_name(ending: str) -> None:
+    power = Power()
+    power.on.create(P, settings=WIDE)
+    power.on.append(P, 10)
+    power.on.file()
+    power.on.checkpoint()
+    power.on.append(P, 10)
+    power.on.round()
+    power.disk.kill()
+    power.disk.unlink(f"{partition_directory(P)}/{by_offset(Offset(0), ending)}")
+    assert directory_syncs_of_a_start(power) == 1
 
 
 def test_a_checkpoint_of_one_partition_leaves_the_journal_to_the_others() -> None:
