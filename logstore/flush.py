@@ -244,14 +244,6 @@ def written_part(log: PartitionLog, part: Part) -> bool:
     return True
 
 
-def settled_end(log: PartitionLog) -> Offset:
-    """Return how far the log is written, without what a sync under way may lose: it begins below.
-
-    Where it began behind that, a power cut could leave a log that ends before it begins.
-    """
-    return max(log.filed_end, log.flushed_end)
-
-
 def finish_part(log: PartitionLog, part: Part, done: CutDone | None, *, now: int) -> None:
     """Move a partition's positions to where a finished round has brought them. Loop only.
 

@@ -7,7 +7,7 @@ and move the positions once it is.
 Invariants:
     LOG_CUT_BEFORE_APPEND      nothing is appended between `truncate` and the round that does it.
     LOG_CUT_IS_ABOVE_START     a truncation keeps the log start.
-    LOG_START_IS_WRITTEN       the log start moves over written records only (`flush.settled_end`).
+    LOG_START_IS_WRITTEN       the log start moves over written records only (`settled`).
     LOG_TIME_NEVER_FALLS       append times rise along the log, or stand.
 """
 
@@ -29,6 +29,7 @@ from logstore.round import Carrier, Run
 from logstore.segment import OFFSETS_MAX, Segment
 from logstore.segment_view import SegmentView
 from logstore.settings import Flush, LogSettings, PartitionSettings
+from logstore.settled import settled_end
 from logstore.tail import ReadResult, Tail
 from logstore.upkeep import Upkeep
 from logstore.validate import is_plain
@@ -315,7 +316,7 @@ class PartitionLog:
         """Move the log start forward to `offset`; whole segments below it go after a checkpoint."""
         if offset <= self.log_start:
             return
-        assert offset <= max(self.filed_end, self.flushed_end), "LOG_START_IS_WRITTEN"
+        assert offset <= settled_end(self), "LOG_START_IS_WRITTEN"
         self.log_start, self.high_watermark = offset, max(self.high_watermark, offset)
         # As far as batches are kept, for followers; of an empty log the last record's epoch stays.
         kept = min(self.segment_of(offset).base_offset, max(0, self.filed_end - 1))

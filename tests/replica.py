@@ -31,9 +31,9 @@ def epochs(**starts: int) -> LeaderEpochs:
 def log(
     end: Ends, table: LeaderEpochs | None = None, *, log_start: int = 0, mark: int = 0
 ) -> LogState:
-    """Return a log; without a table all of it is of epoch 0."""
+    """Return a log of a topic with flush=quorum; without a table all of it is of epoch 0."""
     own = table or (epochs(e0=log_start) if end.log > log_start else epochs())
-    return LogState(end, own, Offset(log_start), Offset(mark))
+    return LogState(end, own, Offset(log_start), Offset(mark), end.flushed)
 
 
 def assignment(

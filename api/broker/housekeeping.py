@@ -21,9 +21,10 @@ from api.broker.context import BrokerContext
 from api.broker.last_look import LastLook, as_long_as, unread
 from api.broker.search import Searches
 from cluster.shell.hosted_partition import HostedPartition
-from logstore.flush import settle_producers, settled_end
+from logstore.flush import settle_producers
 from logstore.partition_log import PartitionLog
 from logstore.retention import plan, roll_due
+from logstore.settled import settled_end
 from logstore.time_search import sweep_events
 from model.errors import RequestError
 from model.ids import AppendTimeMs, MonotonicMs, Offset

@@ -20,7 +20,7 @@ from cluster.controller.partitions import AddPartitions
 from cluster.controller.topics import CreateTopic, DeleteTopic, check_not_internal
 from cluster.controller.unknown_topic import unknown_id, unknown_name
 from cluster.shell.hosted_partition import HostedPartition
-from logstore.flush import settled_end
+from logstore.settled import settled_end
 from model.errors import ErrorCode, RequestError
 from model.ids import Offset, TopicId, TopicName
 from model.principal import Principal

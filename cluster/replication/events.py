@@ -34,6 +34,9 @@ class Persisted(NamedTuple):
 
     written_end: Offset
     flushed_end: Offset
+    settled_end: Offset
+    """What a log may begin behind: flushed, or in the files, which the checkpoint syncs that makes
+    the log start durable."""
 
 
 class Trimmed(NamedTuple):

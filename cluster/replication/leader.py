@@ -209,14 +209,14 @@ class PartitionLeader:
     def step(self, now: MonotonicMs, event: Event) -> list[Effect]:
         """Take one event in; return what to do, in order."""
         if self._lone and type(event) is Persisted:  # once for each partition of each round
-            self._written, self._flushed = event
+            self._written, self._flushed, _ = event
             return self._advance_lone()
         match event:
             case Appended(log_end):
                 assert log_end >= self._log, "LOG_END_NEVER_FALLS"
                 self._log = log_end
                 return []  # no term of the mark is a log end
-            case Persisted(written_end, flushed_end):
+            case Persisted(written_end, flushed_end, _):
                 self._written, self._flushed = written_end, flushed_end
                 self._ends[self._node] = self.ends
                 return self._advance()

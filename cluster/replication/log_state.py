@@ -36,5 +36,7 @@ class LogState(NamedTuple):
     log_start: Offset
     high_watermark: Offset
     """As this replica was last told, or as the checkpoint has it."""
+    settled_end: Offset
+    """As `Persisted` tells it."""
     being_cut: bool = False
     """A truncation is not durable yet: whoever asked for it is gone, its end is still to come."""

@@ -12,8 +12,7 @@ knows no thread.
 Where other nodes wait for what is written here, a round whose sync takes long is told of twice: the
 written ends move while it is being synced, the flushed ends once it is.
 
-A failed write or sync takes the directory offline at once (P44): nothing is tried again, and the
-owner is told once.
+A failed write or sync takes the directory offline at once (P44), for good; the owner is told once.
 
 Invariants:
     ONE_ROUND_AT_A_TIME        positions come back in the order in which rounds were taken.

@@ -20,6 +20,7 @@ from cluster.shell.log_companion import LogCompanion
 from cluster.shell.replica import Replica
 from cluster.shell.replica_outlet import Here
 from logstore.partition_log import PartitionLog
+from logstore.settled import settled_end
 from model.errors import ErrorCode, RequestError
 from model.ids import AppendTimeMs, LeaderEpoch, MonotonicMs, Offset, PartitionId
 
@@ -224,7 +225,8 @@ class HostedPartition:
             return self._take_due()
         leader.step(now, Appended(log.log_end))
         due = self.written_acks.release(log.written_end)
-        effects = leader.step(now, Persisted(log.written_end, log.flushed_end))
+        ends = Persisted(log.written_end, log.flushed_end, settled_end(log))
+        effects = leader.step(now, ends)
         if effects:
             replica.lead(effects)
             due += self._take_due()

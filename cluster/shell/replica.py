@@ -53,12 +53,8 @@ from cluster.replication.log_state import LogState
 from cluster.shell.replica_outlet import Here, Host
 from logstore.leader_epochs import EpochStart
 from logstore.replicated import Replicated, append_replicated, check_replicated, whole_from
-from model.ids import (
-    LeaderEpoch,
-    MonotonicMs,
-    NodeId,
-    Offset,
-)
+from logstore.settled import settled_end
+from model.ids import LeaderEpoch, MonotonicMs, NodeId, Offset
 
 _TICK_ENDED: Final = TickEnded()
 FromFollower: TypeAlias = Open | Progress | Leave
@@ -123,7 +119,8 @@ class Replica:
             self._host.exists()
         if follower is not None:
             if follower.phase is not Phase.CUTTING:
-                self._follow(follower.step(Persisted(log.written_end, log.flushed_end)))
+                ends = Persisted(log.written_end, log.flushed_end, settled_end(log))
+                self._follow(follower.step(ends))
             elif not self._being_cut:
                 self._follow(follower.step(CutDurable(log.written_end, log.flushed_end)))
         self._look(now)
@@ -306,6 +303,7 @@ class Replica:
             _Epochs(self._host),
             log_start,
             log.high_watermark,
+            settled_end(log),
             self._being_cut,
         )
 

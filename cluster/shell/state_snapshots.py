@@ -18,7 +18,7 @@ from cluster.state_partition.layout import StateTopic
 from cluster.state_partition.machine import Machine
 from cluster.state_partition.snapshot import Outgoing, read_part, save
 from cluster.state_partition.snapshot_plan import SnapshotPlan
-from logstore.flush import settled_end
+from logstore.settled import settled_end
 from model.ids import Offset, PartitionId
 from model.ports import Disk
 

@@ -197,6 +197,7 @@ def follower_of(me: NodeId, node: Node) -> PartitionFollower:
     core._epochs = table(node.log)
     core._log_start = core._leader_start = Offset(0)
     core._high_watermark = node.mark
+    core._settled = node.flushed
     core._leader_epoch = node.epoch
     core._lossy_epoch = node.lossy
     core.phase = _PHASES[node.phase]

@@ -197,11 +197,11 @@ class Draft:
     def persist(self, me: NodeId, written: Offset, flushed: Offset) -> None:
         node = self.nodes[me - 1]
         if node.lead is not None:
-            self.lead(me, Persisted(written, flushed))
+            self.lead(me, Persisted(written, flushed, flushed))
         elif node.phase in {IDLE, ELECTED, HALTED}:
             self.nodes[me - 1] = node._replace(written=written, flushed=flushed)
         else:
-            self.follow(me, Persisted(written, flushed))
+            self.follow(me, Persisted(written, flushed, flushed))
 
     def cut(self, me: NodeId) -> None:
         end = Offset(len(self.nodes[me - 1].log))
@@ -278,7 +278,7 @@ class Draft:
         stands = LogStands(Offset(len(node.log)), node.flushed, node.uncut is not None)
         [begin] = core.step(stands)
         assert isinstance(begin, BeginEpoch)
-        state = LogState(ends_of(node), table(node.log), Offset(0), node.mark)
+        state = LogState(ends_of(node), table(node.log), Offset(0), node.mark, node.flushed)
         leader = PartitionLeader(
             me, assignment=begin.assignment, log=state, rule=self.rule, now=NOW
         )

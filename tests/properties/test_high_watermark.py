@@ -103,7 +103,7 @@ def test_a_leader_without_followers_commits_by_the_same_rule(
         )
         said = [
             *leader.step(now, Appended(own.log)),
-            *leader.step(now, Persisted(own.written, own.flushed)),
+            *leader.step(now, Persisted(own.written, own.flushed, own.flushed)),
         ]
         wanted = high_watermark(mark, {LEADER: own}, isr=Isr(alone, alone), rule=rule)
         assert said == ([Committed(wanted)] if wanted > mark else [])

@@ -139,7 +139,7 @@ class Process(StoredLog):
 
     def persisted(self) -> None:
         self.world.check()
-        event = Persisted(self.written, self.flushed)
+        event = Persisted(self.written, self.flushed, self.flushed)
         if self.leader is not None:
             self.lead(event)
         elif self.follower is not None:
@@ -176,10 +176,9 @@ class Process(StoredLog):
                 case Follow(leader, leader_epoch):
                     self.leader_epoch = leader_epoch
                     if self.follower is None:
-                        state = LogState(
-                            self.ends(), self.epochs, self.log_start, self.mark, self.cut
+                        self.follower = PartitionFollower(
+                            self.me, self.registration, log=self.state()
                         )
-                        self.follower = PartitionFollower(self.me, self.registration, log=state)
                     self.intakes = {leader: Intake(room_bytes=ROOM_BYTES)}
                     self.follow(effect)
                 case Leave():
@@ -190,13 +189,15 @@ class Process(StoredLog):
                 case _:
                     raise AssertionError(effect)
 
+    def state(self) -> LogState:
+        return LogState(self.ends(), self.epochs, self.log_start, self.mark, self.flushed, self.cut)
+
     def begin(self, begin: BeginEpoch) -> None:
         self.follower = None
-        state = LogState(self.ends(), self.epochs, self.log_start, self.mark, self.cut)
         self.leader = PartitionLeader(
             self.me,
             assignment=begin.assignment,
-            log=state,
+            log=self.state(),
             rule=self.world.rule,
             now=self.world.now,
         )

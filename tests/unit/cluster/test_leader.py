@@ -90,8 +90,8 @@ def test_acks_wait_for_the_second_flush() -> None:
     one.step(EARLY, Appended(Offset(11)))
     one.step(EARLY, taken(TWO, 11))
     assert one.step(EARLY, progress(TWO, 11)) == []
-    assert one.step(EARLY, Persisted(Offset(11), Offset(10))) == []
-    assert one.step(EARLY, Persisted(Offset(11), Offset(11))) == [Committed(Offset(11))]
+    assert one.step(EARLY, Persisted(Offset(11), Offset(10), Offset(10))) == []
+    assert one.step(EARLY, Persisted(Offset(11), Offset(11), Offset(11))) == [Committed(Offset(11))]
 
 
 def test_followers_are_sent_what_no_disk_has_yet() -> None:
@@ -189,7 +189,7 @@ def test_ends_that_cannot_be_are_ignored(late: object) -> None:
     one.step(EARLY, progress(TWO, 10, 9, 9))
     assert isinstance(late, type(progress(TWO, 0)))
     one.step(EARLY, late)
-    one.step(EARLY, Persisted(Offset(11), Offset(11)))
+    one.step(EARLY, Persisted(Offset(11), Offset(11), Offset(11)))
     assert one.step(EARLY, progress(TWO, 10)) == [Committed(Offset(10))]
 
 
@@ -328,10 +328,10 @@ def test_a_leader_answers_for_what_is_committed_once_its_disk_holds_it() -> None
     one.step(EARLY, RuleChanged(replace(RULE, flush=Flush.ASYNC)))
     one.step(EARLY, Appended(Offset(12)))
     one.step(EARLY, taken(TWO, 12))
-    one.step(EARLY, Persisted(Offset(12), Offset(11)))
+    one.step(EARLY, Persisted(Offset(12), Offset(11), Offset(11)))
     one.step(EARLY, progress(TWO, 12))
     assert one.step(EARLY, judged(TWO, at=EARLY)) == []
-    one.step(EARLY, Persisted(Offset(12), Offset(12)))
+    one.step(EARLY, Persisted(Offset(12), Offset(12), Offset(12)))
     assert one.step(EARLY, judged(TWO, at=EARLY)) == [AnswerFor(1)]
 
 

@@ -36,7 +36,7 @@ def test_a_lone_leader_has_committed_what_its_disk_holds() -> None:
 def test_a_lone_leader_sends_nothing_and_asks_nobody() -> None:
     one = lone_leader()
     assert one.step(LATE, Appended(Offset(3))) == []
-    assert one.step(LATE, Persisted(Offset(3), Offset(2))) == [Committed(Offset(2))]
+    assert one.step(LATE, Persisted(Offset(3), Offset(2), Offset(2))) == [Committed(Offset(2))]
     assert one.step(LATE, TickEnded()) == []
     assert one.step(LATE, Judged({}, session_held=True)) == []
     assert not one.alone
@@ -48,17 +48,17 @@ def test_settings_that_change_count_at_once_and_never_take_back() -> None:
     written = replace(RULE, flush=Flush.ASYNC, min_insync_replicas=1)
     assert one.step(EARLY, RuleChanged(written)) == [Committed(Offset(5))]
     assert one.step(EARLY, RuleChanged(replace(written, flush=Flush.QUORUM))) == []
-    assert one.step(EARLY, Persisted(Offset(5), Offset(5))) == []
+    assert one.step(EARLY, Persisted(Offset(5), Offset(5), Offset(5))) == []
     one.step(EARLY, Appended(Offset(6)))
     one.step(EARLY, RuleChanged(replace(written, min_insync_replicas=2)))
-    assert one.step(EARLY, Persisted(Offset(6), Offset(6))) == []
+    assert one.step(EARLY, Persisted(Offset(6), Offset(6), Offset(6))) == []
     assert one.high_watermark == 5
     assert not one.enough_in_sync
 
 
 def test_a_lone_disk_ahead_of_the_log_is_a_bug() -> None:
     with pytest.raises(AssertionError, match="FLUSHED_IS_WRITTEN"):
-        lone_leader(1).step(EARLY, Persisted(Offset(2), Offset(1)))
+        lone_leader(1).step(EARLY, Persisted(Offset(2), Offset(1), Offset(1)))
 
 
 def test_a_lone_leader_closes_time_alone() -> None:

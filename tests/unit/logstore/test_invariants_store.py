@@ -10,6 +10,7 @@ from logstore.partition_log import PartitionLog
 from logstore.searchable import read_block
 from logstore.segment_view import SegmentView
 from logstore.settings import PartitionSettings
+from logstore.settled import settled_end
 from logstore.times import Times
 from model.ids import AppendTimeMs, LeaderEpoch, MonotonicMs, Offset, Position, WallMs
 from model.limits import HEADERS_PER_RECORD_MAX
@@ -69,6 +70,20 @@ def test_the_log_start_stays_below_what_is_written(log: PartitionLog) -> None:
     append(log)
     with pytest.raises(AssertionError, match="LOG_START_IS_WRITTEN"):
         log.trim(Offset(8))
+
+
+def test_nor_does_it_pass_where_a_cut_under_way_ends_the_log(
+    directory: LogDirectory, log: PartitionLog
+) -> None:
+    finish_round(directory)
+    assert log.filed_end == 6
+    log.truncate(Offset(2))
+    assert settled_end(log) == 2
+    with pytest.raises(AssertionError, match="LOG_START_IS_WRITTEN"):
+        log.trim(Offset(4))
+    log.trim(Offset(2))
+    finish_round(directory)
+    assert (log.log_start, log.log_end) == (2, 2)
 
 
 def test_one_round_is_under_way(directory: LogDirectory, log: PartitionLog) -> None:

@@ -5,10 +5,12 @@ import errno
 import pytest
 
 from api.sim.faults import Fault, Operation
+from cluster.controller.configs import TopicSettings
 from cluster.peer.replica import Progress
 from cluster.peer.replica_frames import OfPartition, decode
 from cluster.peer.table import FrameType
 from cluster.shell.long_sync import LONG_MS
+from logstore.settings import Flush
 from model.ids import NodeId, Offset
 from tests.replica_cluster import ONE, THREE, TWO, Cluster
 from tests.replica_process import Told
@@ -210,6 +212,22 @@ def test_a_replica_trims_nothing_that_a_power_cut_may_take() -> None:
     assert world.nodes[THREE].log.log_start == 0
     half(world, THREE)
     assert world.nodes[THREE].log.log_start == 1
+
+
+def test_what_only_the_files_have_is_trimmed_at_once() -> None:
+    """flush=async: no checkpoint is due for an hour, and the leader may change before."""
+    settings = TopicSettings(min_insync_replicas=2, flush=Flush.ASYNC, flush_ms=3_600_000)
+    world = Cluster(settings=settings)
+    for _ in range(4):
+        appended(world)
+    world.nodes[ONE].log.trim(Offset(3))
+    appended(world)  # and with it the followers hear of it
+    logs = [world.nodes[node].log for node in (ONE, TWO, THREE)]
+    assert [log.log_start for log in logs] == [3, 3, 3]
+    world.kill(ONE)
+    world.elect(TWO, TWO, THREE)
+    world.run()
+    assert world.nodes[TWO].one.log_start == 3
 
 
 @pytest.mark.parametrize("at", [ONE, THREE])
