@@ -139,6 +139,8 @@ class RoundResult:
     cuts: dict[PartitionId, CutDone]
     set_aside: list[str]
     """Directories with data of a partition that nothing knew of: renamed, for people to look at."""
+    special: list[Part]
+    """Parts that are more than runs for the journal: the others have nothing behind its sync."""
 
 
 @dataclass(slots=True)

@@ -78,8 +78,6 @@ class RoundWriter:
         self._journal: tuple[int, File] | None = None
         self._named: set[str] = set()
         """Files whose names were made durable here, before any checkpoint did it."""
-        self._special: list[Part] = []
-        """Of the round that was written last: parts that are more than runs for the journal."""
         self._doing = ""
         self._failed = False
 
@@ -89,7 +87,7 @@ class RoundWriter:
         Raises:
             StorageFailed: the disk refused; the same for every later call.
         """
-        return self._run(self._write, RoundResult(work, [], {}, []))
+        return self._run(self._write, RoundResult(work, [], {}, [], []))
 
     def sync(self, written: RoundResult) -> RoundResult:
         """Sync the round that was just written, and do what may be done only then.
@@ -118,7 +116,7 @@ class RoundWriter:
             self._file_runs(runs)
         # All others, which are nearly all, have nothing but runs for the journal.
         special = [p for p in work.parts if p.at_once or p.delete or p.make_directory]
-        self._special = special
+        result.special = special
         for part in special:
             if part.make_directory:
                 self._make_directory(part, result)
@@ -131,7 +129,7 @@ class RoundWriter:
             self._doing = journal_file(self._journal[0])
             # SYNC: what an acknowledgement with flush=quorum stands on.
             self._journal[1].fdatasync()
-        for part in self._special:
+        for part in result.special:
             if part.at_once:
                 self._write_files(part)
             if part.cut is not None:

@@ -91,6 +91,7 @@ class Worker:
     def _serve(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+            del job  # with what it was given: a round has all that it wrote
 
 
 class MakeWorker(Protocol):

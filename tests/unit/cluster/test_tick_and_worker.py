@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 
@@ -85,4 +86,22 @@ async def test_a_result_nobody_waits_for_any_more_is_dropped() -> None:
     assert await worker.run(lambda: "next") == "next"
     with pytest.raises(asyncio.CancelledError):
         await task
+    worker.close()
+
+
+class Given:
+    """What a job is given."""
+
+    def read(self) -> None:
+        """Be used."""
+
+
+def test_a_thread_that_waits_for_a_job_holds_nothing_of_the_last_one() -> None:
+    gone = threading.Event()
+    worker = Worker("test", lambda call, *given: call(*given))
+    given = Given()
+    weakref.finalize(given, gone.set)
+    worker.submit(given.read, lambda _: None, lambda _: None)
+    del given
+    assert gone.wait(30)
     worker.close()

@@ -1,6 +1,7 @@
 """Between the acknowledgement of a round and the writing of its files: nobody sees a difference."""
 
 import random
+import weakref
 from collections import Counter
 from collections.abc import Callable
 
@@ -39,6 +40,10 @@ def partition(number: int) -> PartitionId:
     return PartitionId(TopicId(bytes(15) + b"\7"), number)
 
 
+class Watched(bytearray):
+    """Bytes of which can be told when nobody holds them any more."""
+
+
 class Node:
     """A directory whose partitions exist already, and what was done to its disk."""
 
@@ -55,6 +60,14 @@ class Node:
         batch = encode_batch([NewRecord(START, None, bytes([self.tick // 10 % 256]) * size)])
         time = AppendTimeMs(START + self.tick)
         log.append([batch], leader_epoch=LeaderEpoch(1), append_time=time)
+
+    def watched(self, log: PartitionLog, *, size: int) -> "weakref.ref[bytearray]":
+        """Append a record; return what tells whether its bytes are still held."""
+        self.append(log, size)
+        run = log.pending[-1]
+        (batch,) = run.buffers
+        run.buffers[0] = watched = Watched(batch)
+        return weakref.ref(watched)
 
     def round(self, *, filing_may_wait: bool) -> bool:
         """Do one round; tell whether there was one."""
@@ -303,3 +316,17 @@ def test_an_idle_disk_files_when_it_is_worth_a_call(monkeypatch: pytest.MonkeyPa
     node.commit(log)
     assert node.round(filing_may_wait=True)
     assert log.filed_end == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"), [(QUORUM, 5 * KIB), (PartitionSettings(flush=Flush.ASYNC), 20)]
+)
+def test_nothing_holds_what_a_finished_round_has_written(
+    settings: PartitionSettings, size: int
+) -> None:
+    node = Node(settings=settings)
+    (log,) = node.logs
+    held = node.watched(log, size=size)
+    assert held() is not None
+    assert node.round(filing_may_wait=True)
+    assert held() is None
