@@ -214,14 +214,16 @@ class HostedPartition:
             self._outlet.touched(self.log.id)
 
     def persisted(self, now: MonotonicMs) -> list[Ack]:
-        """Take over the positions of a finished round; return the acks that are due, in order.
+        """Take over the log's positions, which a round or a checkpoint has moved; return due acks.
 
+        Of a round whose sync takes long, first the written end, later the rest. Acks are in order.
         Readers that wait for more are woken.
         """
         log, replica = self.log, self.replica
         leader = replica.leader
         if leader is None:
             replica.persisted(now)
+            self._tell_companion()
             return self._take_due()
         leader.step(now, Appended(log.log_end))
         due = self.written_acks.release(log.written_end)
@@ -230,6 +232,7 @@ class HostedPartition:
         if effects:
             replica.lead(effects)
             due += self._take_due()
+        self._tell_companion()
         return due
 
     def tick_ended(self, now: MonotonicMs) -> None:
@@ -353,6 +356,10 @@ class HostedPartition:
             self.log.trim(log_start)
         else:
             self.companion.leader_begins(log_start)
+
+    def _tell_companion(self) -> None:
+        if self.companion is not None:
+            self.companion.flushed()
 
     def begin_anew(self, offset: Offset) -> None:
         """Go on with an empty log that begins there."""

@@ -17,6 +17,10 @@ class LogCompanion(Protocol):
         """Trim the log to where the leader's begins, or to less."""
         ...
 
+    def flushed(self) -> None:
+        """A round or a checkpoint has ended: more of the log may be on the disk here."""
+        ...
+
     def cut(self) -> None:
         """The log ends earlier than it did; or another one takes its place, or now exists."""
         ...

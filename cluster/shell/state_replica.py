@@ -141,6 +141,10 @@ class StateReplica(Generic[MachineT, RecordT]):
         """Let the log begin where the leader's does, as far as its state is on the disk here."""
         self._snapshots.leader_begins(log_start)
 
+    def flushed(self) -> None:
+        """Write what waited for this node's own disk: others may have committed it before."""
+        self._snapshots.advance()
+
     def cut(self) -> None:
         """The log ends earlier than it did, or another one has taken its place."""
         log = self.hosted.log

@@ -14,6 +14,7 @@ from logstore.settings import Flush
 from model.ids import NodeId, Offset
 from tests.replica_cluster import ONE, THREE, TWO, Cluster
 from tests.replica_process import Told
+from tests.state_cluster import EVERY, NODES, StateCluster
 
 
 def held(world: Cluster, *nodes: NodeId) -> None:
@@ -241,3 +242,25 @@ def test_one_slow_disk_delays_nobody_for_more_than_a_moment(at: NodeId) -> None:
     world.clock.advance(LONG_MS)
     world.run()
     assert [one.answers for one in told] == [[None]] * 10
+
+
+@pytest.mark.parametrize("at", [ONE, THREE])
+async def test_a_snapshot_that_waits_for_its_nodes_own_sync_is_written_after_it(at: NodeId) -> None:
+    """Others have committed what makes it due while one node's sync goes on; then all is quiet."""
+    world = StateCluster()
+    await world.commits(ONE, count=EVERY - 2)  # the first is two records, with the group's
+    await world.settle(300)
+    slow = world.nodes[at]
+    slow.slow = True
+    done = world.commit(ONE, 99)
+    await world.settle()
+    slow.jobs.popleft()()
+    world.clock.advance(LONG_MS)
+    await world.settle(300)
+    assert done.done()
+    assert (slow.one.high_watermark, slow.log.flushed_end) == (EVERY, EVERY - 1)
+    assert world.homes[at].snapshots == []
+    slow.slow = False
+    await world.settle()
+    assert slow.log.flushed_end == EVERY
+    assert [world.homes[node].snapshots for node in NODES] == [[EVERY]] * 3
