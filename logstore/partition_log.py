@@ -138,9 +138,9 @@ class PartitionLog:
 
     def configure(self, settings: PartitionSettings) -> None:
         """Take over changed settings; another flush mode holds from the next batch on."""
-        if settings.flush is not self.settings.flush:
-            self._open_run = None
-        self.settings = settings
+        if self.settings.flush is _ASYNC and settings.flush is not _ASYNC:
+            self.sync()  # what only the files carry counts from now on once it is synced
+        self._open_run, self.settings = None, settings
 
     def append(
         self,

@@ -18,10 +18,10 @@ What the shell does with each effect, in the order in which they come:
                  answer comes as `IsrRefused`, or with the committed metadata as `IsrDecided`.
     AnswerFor    tell the controller; it comes again with each `Judged` while it is wanted.
 Events come from the loop: `Appended` once a tick with the end that the tail has by then, then
-`TickEnded`; `Persisted` when a round ends; `Judged` several times within `replica_lag_ms_max`, but
-if this node itself stood still only once it has read what had come meanwhile. `TickEnded` also ends
-a tick in which the mark moved or the log start did: followers are told. What was appended goes to
-them before it is on this disk.
+`TickEnded`; `Persisted` as the disk follows; `Judged` several times within `replica_lag_ms_max`,
+but if this node itself stood still only once it has read what had come meanwhile. `TickEnded` also
+ends a tick in which the mark moved or the log start did: followers are told. What was appended goes
+to them before it is on this disk.
 
 A leader that is its partition's only replica takes a short way: no follower to ask, nobody to send
 to, and the high watermark is one of its own ends. Both ways give the same marks.
@@ -310,10 +310,12 @@ class PartitionLeader:
     def _may_join(self, known: KnownFollower) -> bool:
         """Tell whether a follower holds all that a former leader, or we, may have committed (P13).
 
-        What it wrote counts, as reported in this epoch and under its present registration.
+        What it wrote counts, as reported in this epoch and under its present registration; with
+        flush=quorum what it flushed: no ack waits for a joiner, so a power cut is to cost it none.
         """
         least = max(self._high_watermark, self._epoch_start)
-        return known.matched and known.ends.written >= least
+        ends, synced = known.ends, self._rule.flush is Flush.QUORUM
+        return known.matched and (ends.flushed if synced else ends.written) >= least
 
     def _judge(self, now: MonotonicMs, judged: Judged) -> list[Effect]:
         """See who keeps up, and whether anybody would confirm what we append.

@@ -230,13 +230,13 @@ def test_what_a_follower_was_told_counts_when_it_leads() -> None:
     assert one.step(EARLY, progress(THREE, 8)) == [Committed(Offset(8))]
 
 
-def test_who_joins_has_written_the_epochs_start() -> None:
-    one = leader()
+@pytest.mark.parametrize("flush", Flush)
+def test_who_joins_has_the_epochs_start_as_durable_as_an_ack_asks(flush: Flush) -> None:
+    one, synced = leader(), flush is Flush.QUORUM
+    one.step(EARLY, RuleChanged(replace(RULE, flush=flush)))
     one.step(EARLY, progress(TWO, 8))
-    assert proposed(one.step(EARLY, progress(THREE, 10, 9, 9))) == []
-    assert one.step(EARLY, progress(THREE, 10, 10, 9)) == [
-        ProposeIsr({TWO: RegistrationEpoch(0), THREE: RegistrationEpoch(0)}, 0)
-    ]
+    assert proposed(one.step(EARLY, progress(THREE, 10, 9 + synced, 9))) == []
+    assert proposed(one.step(EARLY, progress(THREE, 10, 10, 9 + synced))) == [TWO, THREE]
 
 
 def test_who_never_reported_does_not_join_an_empty_log() -> None:

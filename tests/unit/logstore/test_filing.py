@@ -330,3 +330,18 @@ def test_nothing_holds_what_a_finished_round_has_written(
     assert held() is not None
     assert node.round(filing_may_wait=True)
     assert held() is None
+
+
+def test_what_only_the_files_have_is_synced_once_the_topic_wants_it_on_the_disk() -> None:
+    """For others count on it from then on, and no record may come behind it for long."""
+    lazy = PartitionSettings(flush=Flush.ASYNC, flush_ms=3_600_000)
+    node = Node(settings=lazy)
+    (log,) = node.logs
+    node.append(log)
+    node.file()
+    assert (log.written_end, log.flushed_end) == (1, 0)
+    assert not node.directory.checkpoint_due(NOW)
+    log.configure(QUORUM)
+    assert node.directory.checkpoint_due(NOW)
+    node.checkpoint()
+    assert log.flushed_end == 1
