@@ -7,9 +7,10 @@ announced with where it stands. The tail goes first, since acks wait for it; but
 node's room is kept for files while any wait, so that catching up comes to an end, and only one
 read from files is under way, so that what a slow node makes this one hold is bounded by its room.
 
-The follower gives room back (`Intake`) when batches are written there: a follower with a slow disk
-is sent no more than fits its room, and the leader holds none of it, for what leaves the tail
-meanwhile is read from files when its turn comes.
+The follower gives room back (`Intake`) when rounds there are done with batches, a sync later than
+they are written: their bytes are held so long. One with a slow disk is sent no more than fits its
+room, and the leader holds none of it, for what leaves the tail meanwhile is read from files when
+its turn comes.
 
 What the shell does, on the stream's sender:
     on `Ready` of a partition      `ready(partition, Source.TAIL or FILES)`, by whether
@@ -20,7 +21,7 @@ What the shell does, on the stream's sender:
                                    files in the read pool; then `done(grant, size_bytes)`, and tell
                                    the leader `Taken`.
     on `Credit`                    `credited`.
-On the receiver's: `appended` or `refused` for each frame, `written` when a round ends, `dropped`
+On the receiver's: `appended` or `refused` for each frame, `settled` when a round ends, `dropped`
 for a partition that is cut; after each of them `give_back`, and send what it returns.
 A stream that ends is thrown away; the next one begins with all its room.
 
@@ -147,12 +148,12 @@ class Intake(Generic[KeyT]):
         """Note that batches were not taken."""
         self._owed += size_bytes
 
-    def written(self, partition: KeyT, written_end: Offset) -> None:
-        """Owe what the disk has taken of a partition."""
+    def settled(self, partition: KeyT, settled_end: Offset) -> None:
+        """Owe what rounds have done with of a partition: not while a sync of it goes on."""
         held = self._held.get(partition)
         if held is None:
             return
-        while held and held[0][0] <= written_end:
+        while held and held[0][0] <= settled_end:
             self._owed += held.popleft()[1]
         if not held:
             del self._held[partition]

@@ -13,7 +13,7 @@ from cluster.shell.replica_port import Buffer, ReplicaLinks
 from model.ids import AppendTimeMs, NodeId, PartitionId
 
 ROOM_BYTES: Final = 16 << 20
-"""How much of batches a node takes on one stream before its disk has them."""
+"""How much of batches a node takes on one stream before its rounds are done with them."""
 FRAME_BYTES: Final = 1 << 20
 """Of one frame's batches, unless a single one is larger: others are not kept waiting for long."""
 

@@ -34,6 +34,7 @@ from cluster.shell.replica_sender import ReplicaSender
 from cluster.shell.replica_stream import ReplicaStream
 from logstore.partition_log import PartitionLog
 from logstore.replicated import last_append_time
+from logstore.settled import settled_end
 from model.errors import ErrorCode, MalformedError, RequestError
 from model.ids import (
     AppendTimeMs,
@@ -183,7 +184,7 @@ class ReplicaStreams:
         stream = self._streams.get(to)
         if stream is not None:
             stream.progress[where] = message
-            stream.intake.written(where, message.written_end)
+            stream.intake.settled(where, settled_end(self._doors.directory.partitions[where]))
             self._ask_end()
 
     def reserve(self, where: PartitionId, closed_time: AppendTimeMs) -> None:

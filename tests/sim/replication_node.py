@@ -145,7 +145,7 @@ class Process(StoredLog):
         elif self.follower is not None:
             self.follow(event)
         for peer, intake in self.intakes.items():
-            intake.written(0, self.written)
+            intake.settled(0, self.flushed)
             self.give_back(peer)
         stands = LogStands(Offset(len(self.log)), self.flushed, self.cut)
         for effect in self.leadership.step(stands):

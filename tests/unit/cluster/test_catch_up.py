@@ -100,10 +100,10 @@ def test_room_is_given_back_for_what_is_written() -> None:
     intake.appended("a", Offset(9), 30)
     intake.appended("b", Offset(7), 200)
     assert intake.give_back() is None
-    intake.written("a", Offset(8))
-    intake.written("nobody", Offset(8))
+    intake.settled("a", Offset(8))
+    intake.settled("nobody", Offset(8))
     assert intake.give_back() == Credit(60)
-    intake.written("a", Offset(9))
+    intake.settled("a", Offset(9))
     assert intake.give_back() is None  # too little, and b holds more
     intake.refused(25)
     assert intake.give_back() == Credit(55)
@@ -114,6 +114,6 @@ def test_room_is_given_back_for_what_is_written() -> None:
 def test_the_last_of_it_is_given_back_however_little() -> None:
     intake: Intake[str] = Intake(room_bytes=400)
     intake.appended("a", Offset(5), 3)
-    intake.written("a", Offset(5))
+    intake.settled("a", Offset(5))
     assert intake.give_back() == Credit(3)
     assert intake.give_back() is None

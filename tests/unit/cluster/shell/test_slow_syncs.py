@@ -10,6 +10,7 @@ from cluster.peer.replica import Progress
 from cluster.peer.replica_frames import OfPartition, decode
 from cluster.peer.table import FrameType
 from cluster.shell.long_sync import LONG_MS
+from cluster.shell.replica_stream import ROOM_BYTES
 from logstore.settings import Flush
 from model.ids import NodeId, Offset
 from tests.replica_cluster import ONE, THREE, TWO, Cluster
@@ -229,6 +230,25 @@ def test_what_only_the_files_have_is_trimmed_at_once() -> None:
     world.elect(TWO, TWO, THREE)
     world.run()
     assert world.nodes[TWO].one.log_start == 3
+
+
+def test_what_is_being_synced_takes_room_on_the_stream_until_it_is() -> None:
+    """Its bytes are held so long: a slow disk is sent no more than fits."""
+    world = Cluster()
+    held(world, THREE)
+    told = world.nodes[ONE].append(bytes(700_000))
+    world.run()
+    while ends(world, THREE) == (0, 0):  # so much has a file of its own, after a checkpoint
+        half(world, THREE)
+        world.clock.advance(LONG_MS)
+        world.run()
+    assert (told.answers, ends(world, THREE)) == ([None], (1, 0))
+    stream = world.nodes[ONE].streams._streams[THREE]
+    assert stream.sender.room_bytes < ROOM_BYTES
+    world.nodes[THREE].slow = False
+    world.run()
+    assert ends(world, THREE) == (1, 1)
+    assert stream.sender.room_bytes == ROOM_BYTES
 
 
 @pytest.mark.parametrize("at", [ONE, THREE])
