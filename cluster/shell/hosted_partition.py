@@ -11,11 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias
 
-from cluster.controller.image import PartitionImage, TopicImage
-from cluster.replication.events import Appended, Assignment, Persisted, RuleChanged
+from cluster.controller.image import TopicImage
+from cluster.replication.events import Appended, Persisted, RuleChanged
 from cluster.replication.high_watermark import CommitRule
 from cluster.replication.leadership import Parked, told
 from cluster.replication.waiting import Waiting
+from cluster.shell.assignment import assignment_of
 from cluster.shell.log_companion import LogCompanion
 from cluster.shell.replica import Replica
 from cluster.shell.replica_outlet import Here
@@ -90,7 +91,7 @@ class HostedPartition:
         self._outlet = here.outlet
         self.replica = Replica(here, self)
         """What this node is to the partition."""
-        self.replica.assigned(_assignment(topic.partitions[number]), now)
+        self.replica.assigned(assignment_of(topic.partitions[number]), now)
 
     @property
     def high_watermark(self) -> Offset:
@@ -197,7 +198,7 @@ class HostedPartition:
         self.log.configure(topic.settings.partition_settings())
         row = topic.partitions[self.number]
         self.leader_epoch = LeaderEpoch(row.leader_epoch)
-        self.replica.assigned(_assignment(row), now)
+        self.replica.assigned(assignment_of(row), now)
         if self.replica.leader is not None:
             self._has_followers = len(row.replicas) > 1
             self.replica.lead(self.replica.leader.step(now, RuleChanged(rule)))
@@ -389,17 +390,4 @@ def led_elsewhere(topic: TopicImage, number: int) -> RequestError:
         partition=str(number),
         leader=str(row.leader),
         leader_epoch=str(row.leader_epoch),
-    )
-
-
-def _assignment(row: PartitionImage) -> Assignment:
-    """Return what the metadata say of a partition, as replicas are told."""
-    return Assignment(
-        row.leader,
-        LeaderEpoch(row.leader_epoch),
-        row.lossy_epoch,
-        row.replicas,
-        frozenset(row.isr),
-        row.partition_epoch,
-        bool(row.unclean or row.lost),
     )
