@@ -6,7 +6,8 @@ has half of what he needs and waits for the other half while others do the same.
 the order in which they were asked for: a large request is not overtaken by small ones for ever.
 
 While somebody waits, a client that has room and does not send is cut off: less than `PACE_BYTES`
-in `PACE_MS`, or less than is missing. One whose request is here is not, for it waits for us.
+in `PACE_MS`, or less than is missing. One whose request is here is not, for it waits for us; but
+one is that takes no answers, or waits for records, and has room for what it has sent behind that.
 
 Invariants:
     ROOM_ONCE    a reader has room or waits for it, once, and gives back what it was given.
@@ -37,7 +38,7 @@ def read_room_bytes(budget_bytes: int, request_bytes_max: int) -> int:
 class ReadRoom:
     """A `cluster.shell.wire_limits.ReadRoom`: arithmetic, and a queue. Loop only."""
 
-    __slots__ = ("_held", "_limit_bytes", "_paces", "_queue", "_taken_bytes")
+    __slots__ = ("_held", "_limit_bytes", "_looked", "_paces", "_queue", "_taken_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
         """Begin with nothing reserved."""
@@ -46,7 +47,8 @@ class ReadRoom:
         self._held: dict[Reader, int] = {}
         self._queue: dict[Reader, int] = {}
         self._paces: dict[Reader, tuple[MonotonicMs, int]] = {}
-        """Since when a reader that has room is watched, and what it had received by then."""
+        """Since when a reader that has room is watched, and what it had moved by then."""
+        self._looked = MonotonicMs(0)
 
     @property
     def limit_bytes(self) -> int:
@@ -81,7 +83,8 @@ class ReadRoom:
 
     def vacate(self, reader: Reader, size_bytes: int) -> None:
         """Give back what was reserved; those whose turn it is have it when this returns."""
-        assert self._held.pop(reader, None) == size_bytes, "ROOM_ONCE"
+        reserved = self._held.pop(reader, None)
+        assert reserved == size_bytes, "ROOM_ONCE"
         self._paces.pop(reader, None)
         self._taken_bytes -= size_bytes
         self._grant()
@@ -93,16 +96,19 @@ class ReadRoom:
 
     def look(self, now: MonotonicMs) -> None:
         """Cut off who keeps room from others and does not send. Call it every second or so."""
-        if not self._queue:
+        stood_still = now - self._looked > PACE_MS
+        self._looked = now
+        if not self._queue or stood_still:  # we did not read either
             self._paces.clear()
+        if not self._queue:
             return
         for reader in list(self._held):
             if reader.is_whole:
                 self._paces.pop(reader, None)
                 continue
-            since, received = self._paces.get(reader, (now, -PACE_BYTES))
-            if reader.received_bytes - received >= PACE_BYTES:
-                self._paces[reader] = now, reader.received_bytes
+            since, moved = self._paces.get(reader, (now, -PACE_BYTES))
+            if reader.moved_bytes - moved >= PACE_BYTES:
+                self._paces[reader] = now, reader.moved_bytes
             elif now - since >= PACE_MS:
                 reader.too_slow()
 

@@ -250,6 +250,11 @@ class KafkaConnection(FrameConnection):
         self._counters.oversized += 1
         self._note("kafka_request_too_large", length=length, limit=self.limits.frame_bytes_max)
 
+    @property
+    def is_whole(self) -> bool:
+        """Behind a Fetch that waits for records nothing is handled: that is its client's choice."""
+        return self._fetch is None and super().is_whole
+
     def too_slow(self) -> None:
         """Hang up on a client that keeps room for its request from others, and does not send it."""
         if self.is_open:

@@ -351,7 +351,7 @@ class DiskWriter:
         self._begin_checkpoint()
         if self._directory.has_unsynced():
             self._watch()
-        if self._directory.waits_for_room:
+        if self._directory.waits_for_room and not self._checkpointing:
             self._wait_for_room()
 
     def _wait_for_room(self) -> None:

@@ -124,10 +124,11 @@ class ReadBuffer(asyncio.BufferedProtocol):
         """Let in no more behind the first frame than a small buffer holds.
 
         Room that was for an earlier frame is kept for this one, unless others wait or it is longer:
-        then it waits for its turn without.
+        then it waits for its turn without. Of a frame that is longer than a small buffer more may
+        have come by the time that others wait: it keeps its room.
         """
         if self._start:
-            if self._room.contended:
+            if self._room.contended and waiting <= self.limits.read_buffer_bytes:
                 self._go_small()
                 return
             if capacity - self._filled < capacity // GROWTH:
@@ -193,8 +194,15 @@ class ReadBuffer(asyncio.BufferedProtocol):
             self._make_room()
 
     @property
+    def moved_bytes(self) -> int:
+        """Only grows while the peer sends, or takes what it was sent."""
+        return self.received_bytes
+
+    @property
     def is_whole(self) -> bool:
-        """The frame that has room is here: it is not its peer that keeps the room."""
+        """The frame that has room is here, and waits for us: it is not its peer that keeps it."""
+        if self._holds & SOCKET:
+            return False
         body = self._start + PREFIX_BYTES
         if body > self._filled:
             return False
@@ -223,6 +231,12 @@ class ReadBuffer(asyncio.BufferedProtocol):
         if self._waits_for_room:
             self._waits_for_room = False
             self._room.leave(self)
+
+    def _drop_unread(self) -> None:
+        """No frame is handled any more: keep nothing of them."""
+        self._start = self._filled
+        if self._room_bytes:
+            self._go_small()
 
     def shrink(self) -> None:
         """Go back to the small buffer if nothing is in the large one: for quiet connections."""

@@ -10,8 +10,8 @@ the buffer grows with the bytes that really came, at most fourfold, and for a fr
 all of it or none, so that frames of which there are halves never wait for each other. While the
 owner, the socket or the node's memory cannot take more, frames stay where they are, and the socket
 is read until the buffer is full and no further: so the end of a connection is noticed while its
-owner waits. What the peer leaves unread beyond a connection's own small share counts among the
-node's answers.
+owner waits, though not while it waits in the row for room. What the peer leaves unread beyond a
+connection's own small share counts among the node's answers.
 """
 
 import asyncio
@@ -125,6 +125,8 @@ class FrameConnection(ReadBuffer):
         self._ending = True
         self._holds |= OWNER
         self._queue_no_more()
+        if not self._taking:
+            self._drop_unread()
         self.flush_later()
 
     def abort(self) -> None:
@@ -150,6 +152,11 @@ class FrameConnection(ReadBuffer):
             self._answers.take(unread - before)
         elif unread < before:
             self._answers.give_back(before - unread)
+
+    @property
+    def moved_bytes(self) -> int:
+        """What the peer has sent, and what it has taken."""
+        return self.received_bytes + self.written_bytes - self.unwritten_bytes
 
     @property
     def unwritten_bytes(self) -> int:
@@ -217,6 +224,8 @@ class FrameConnection(ReadBuffer):
             self._start = body + length
             self.frame(view[body : body + length])
         self._taking = False
+        if self._ending:
+            self._drop_unread()
         if not self._holds & CLOSED:
             self._make_room()
 

@@ -49,13 +49,13 @@ class Reader(Protocol):
     """A connection that reads a long frame, or would."""
 
     @property
-    def received_bytes(self) -> int:
-        """All that came; it only grows."""
+    def moved_bytes(self) -> int:
+        """Only grows while its peer does something for the room to be free soon."""
         ...
 
     @property
     def is_whole(self) -> bool:
-        """The frame that has room is here: it is not its peer that keeps the room."""
+        """The frame that has room is here, and waits for us: it is not its peer that keeps it."""
         ...
 
     def granted(self, size_bytes: int) -> None:

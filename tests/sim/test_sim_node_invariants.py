@@ -1,6 +1,7 @@
 """Each invariant of whole nodes, and of their clients, is broken once and seen to be."""
 
 import ast
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -38,22 +39,26 @@ CASES: Final = [
 WEATHERS: Final = list(dict.fromkeys(one.weather for faults in FAULTS.values() for one in faults))
 
 
-def first_failure(weather: tuple[Fault, ...] = ()) -> Outcome:
+def failures(weather: tuple[Fault, ...] = ()) -> Iterator[Outcome]:
     for seed in range(TRIES):
         plan = replace(make_plan(seed), faults=weather, storm_ms=6_500, partitions=1)
         outcome = run_plan(replace(plan, wall_off_ms=(0, 0, 0)))
         if not outcome.is_good:
-            return outcome
-    raise AssertionError(f"everything holds in {TRIES} seeds")
+            yield outcome
 
 
 @pytest.mark.parametrize(("name", "planted"), CASES)
 def test_a_planted_fault_is_seen_by(
     name: str, planted: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Whatever comes of a fault may be seen by another one first, in some seeds."""
     plant(planted, monkeypatch)
-    outcome = first_failure(planted.weather)
-    assert outcome.failure == name, outcome.seen
+    seen = list[str]()
+    for outcome in failures(planted.weather):
+        if outcome.failure == name:
+            return
+        seen.append(outcome.seen)
+    pytest.fail(f"in {TRIES} seeds: {seen}")
 
 
 @pytest.mark.parametrize("weather", WEATHERS, ids=[str(len(one)) for one in WEATHERS])
@@ -200,7 +205,7 @@ def test_what_is_raised_is_called_by_its_place(
     planted: Planted, called: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(planted, monkeypatch)
-    assert first_failure().failure.startswith(called)
+    assert next(failures()).failure.startswith(called)
 
 
 def test_the_place_is_the_innermost_of_ours() -> None:

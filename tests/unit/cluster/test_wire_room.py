@@ -130,6 +130,49 @@ def test_a_buffer_with_more_in_it_than_a_small_one_holds_is_not_given_up() -> No
         peer.echo._go_small()
 
 
+def test_a_frame_under_way_behind_a_short_one_keeps_its_room_when_others_come() -> None:
+    room = ReadRoom(NEEDED)
+    peer, other = Peer(room=room), Peer(room=room)
+    kept, short, middle = framed(b"k" * 190), framed(b"s" * 20), framed(b"m" * 120)
+    peer.transport.feed(kept)
+    part = SMALL + 20
+    peer.transport.feed(short + middle[: SMALL - 4])
+    peer.transport.feed(middle[SMALL - 4 : part])
+    assert peer.echo.buffered_bytes == part > SMALL
+    assert other.transport.feed(LONG) == SMALL
+    for at in range(part, len(middle), 10):
+        peer.transport.feed(middle[at : at + 10])
+    assert peer.echo.frames == [kept[4:], short[4:], middle[4:]]
+    assert other.transport.reading
+
+
+@pytest.mark.parametrize("behind", [SMALL + 10, 1])
+def test_who_ends_keeps_no_room_and_is_not_cut_off_before_he_has_his_answers(behind: int) -> None:
+    room = ReadRoom(NEEDED)
+    ending, other = Peer(room=room), Peer(room=room)
+    ending.transport.feed(LONG)
+    ending.transport.feed(LONG[:behind])
+    other.transport.feed(LONG)
+    ending.echo.end()
+    assert other.transport.reading
+    for now in range(0, 3 * PACE_MS, 1_000):
+        room.look(MonotonicMs(now))
+    assert not ending.transport.aborted
+
+
+def test_a_frame_that_is_held_because_its_peer_reads_nothing_keeps_no_room_from_others() -> None:
+    room = ReadRoom(NEEDED)
+    deaf, other = Peer(room=room), Peer(room=room)
+    deaf.transport.feed(LONG[:500])
+    deaf.echo.pause_writing()
+    deaf.transport.feed(LONG[500:])
+    other.transport.feed(LONG)
+    assert not deaf.echo.is_whole
+    for now in range(0, PACE_MS + 1_000, 1_000):
+        room.look(MonotonicMs(now))
+    assert deaf.transport.aborted and not other.transport.aborted
+
+
 def test_who_goes_or_ends_while_he_waits_is_not_kept_in_the_row() -> None:
     room = ReadRoom(NEEDED)
     half, gone, ended, last = (Peer(room=room) for _ in range(4))

@@ -13,7 +13,7 @@ class Reader:
 
     def __init__(self, room: ReadRoom, size: int, *, idle: bool = False) -> None:
         self.room, self.size, self.idle = room, size, idle
-        self.received_bytes = 0
+        self.moved_bytes = 0
         self.is_whole = False
         self.cut_off = False
         self.has_room = room.reserve(self, size)
@@ -77,6 +77,16 @@ def test_room_that_is_kept_for_nothing_is_asked_for_and_no_more_than_is_needed()
     assert [busy.has_room, one.has_room, other.has_room] == [True, False, True]
 
 
+def test_nobody_is_cut_off_because_the_node_itself_stood_still() -> None:
+    room = ReadRoom(100)
+    first, _ = Reader(room, 100), Reader(room, 100)
+    for now in (1_000, 1_000 + PACE_MS + 1, 1_000 + 2 * PACE_MS):
+        look(room, now)
+    assert not first.cut_off, "there may be much of it that we have not read"
+    look(room, 1_001 + 2 * PACE_MS)
+    assert first.cut_off
+
+
 def test_who_stands_still_is_cut_off_only_while_others_wait() -> None:
     room = ReadRoom(100)
     still = Reader(room, 80)
@@ -112,7 +122,7 @@ def test_the_pace_that_is_asked_for(step: int, *, is_slow: bool) -> None:
     for now in range(0, 10 * PACE_MS, PACE_MS):
         look(room, now)
         if not sending.cut_off:
-            sending.received_bytes += step
+            sending.moved_bytes += step
     assert sending.cut_off is is_slow
 
 
