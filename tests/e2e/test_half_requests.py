@@ -167,7 +167,7 @@ async def test_who_waits_for_room_is_not_taken_for_one_that_stands_still(doors: 
 class Sending:
     """Somebody who has room, and whose request is here."""
 
-    received_bytes = 0
+    moved_bytes = 0
     is_whole = True
 
     def granted(self, size_bytes: int) -> None:
