@@ -48,8 +48,8 @@ class Settlement:
         self._connection = connection
         self._membership = membership
         self._in_hand = in_hand
-        self._under_way: set[asyncio.Future[None]] = set()
-        """One for each commit that has no answer yet."""
+        self._under_way: dict[asyncio.Future[None], Mapping[Held, Spot]] = {}
+        """What each commit says that has no answer yet."""
         self._news = asyncio.Event()
         """Something may be finished that no commit has said yet; else no time is looked at."""
         self._due_s = 0.0
@@ -115,7 +115,8 @@ class Settlement:
         """Commit, and try again what may be refused only for now.
 
         A node takes a commit for one of the tenure that its member has by then, so that what is
-        tried again is of the same one; and it takes back nothing that was committed meanwhile.
+        tried again is of the same one; and it takes back nothing that was said meanwhile, whether
+        that has its answer or not.
 
         Raises:
             Fenced: a tenure was over before its commit was done; the others' are done.
@@ -136,7 +137,7 @@ class Settlement:
                 await self._connection.clock.sleep(budget.failed(next(iter(failures.values()))))
             over += [held for held, one in tries.items() if not self._is_of_now(held, one)]
             tries = {
-                held: one
+                held: one._replace(spot=self._no_less(held, one.spot))
                 for held, one in tries.items()
                 if self._is_of_now(held, one) and not one.is_surpassed(held)
             }
@@ -150,6 +151,17 @@ class Settlement:
 
     def _is_of_now(self, held: Held, one: "_Try") -> bool:
         return self._membership.holdings.is_of_now(held, one.began)
+
+    def _no_less(self, held: Held, spot: Spot) -> Spot:
+        """Return what to say again: no less than what was said since and has no answer yet.
+
+        It goes out behind that. Another object: of two that say the same, each is answered alone.
+        """
+        asked = held.asked
+        if asked is None or asked[0] <= spot[0]:
+            return spot
+        unanswered = any(spots.get(held) is asked for spots in self._under_way.values())
+        return (asked[0], asked[1]) if unanswered else spot
 
     async def run(self) -> None:
         """Commit what is finished, again and again."""
@@ -196,7 +208,7 @@ class Settlement:
         """
         membership = self._membership
         if self._under_way:  # what is committed from here on is not waited for: it may go on so
-            await asyncio.wait(self._under_way.copy())
+            await asyncio.wait(set(self._under_way))
         if membership.failure is not None and not membership.is_told:
             raise membership.told()
         await self.commit(self._dirty(membership.holdings.by_key.values()))
@@ -259,7 +271,7 @@ class Settlement:
                 cursor.leader_epoch = epoch
             cursors.append(cursor)
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._under_way.add(answered)
+        self._under_way[answered] = spots
         try:
             rows = await self._membership.commit(cursors)
         except BaseException:
@@ -267,7 +279,7 @@ class Settlement:
                 _take_back(held, spot)
             raise
         finally:
-            self._under_way.discard(answered)
+            del self._under_way[answered]
             answered.set_result(None)
         return _answered(spots, rows)
 

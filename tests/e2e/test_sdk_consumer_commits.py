@@ -111,6 +111,22 @@ async def test_it_takes_nothing_back_that_was_committed_meanwhile(world: World) 
     assert world.groups.committed("g", "orders") == 3
 
 
+async def test_nor_what_was_said_meanwhile_and_has_no_answer_yet(world: World) -> None:
+    world.store("1", "2", "3")
+    async with consuming(world, commit="manual") as consumer:
+        pending = await refused_for_now(world, consumer, await anext(consumer))
+        await take(consumer, 2)
+        gate = world.groups.faults.hold_commits = asyncio.Event()
+        second = asyncio.ensure_future(consumer.commit())
+        commits = consumer._membership.commits
+        await eventually(lambda: len(list(commits.again())) == 1)
+        await seconds_until(world, lambda: len(list(commits.again())) == 2)
+        gate.set()
+        await second
+        await pending
+    assert world.groups.committed("g", "orders") == 3
+
+
 class Callbacks:
     """A program that is told, and takes its time about the first partition that goes."""
 
