@@ -234,10 +234,16 @@ class Holdings:
             self._go_on(held, gap.next_offset, Trouble(gap_error(gap)))
 
     def damaged(self, error: TidelogError) -> bool:
-        """Go on behind batches that no node can serve; tell whether that is what happened."""
+        """Go on behind batches that no node can serve; tell whether that is what happened.
+
+        They begin where the partition stands. What is said of elsewhere moves nothing: whatever
+        lies between would be passed over untold.
+        """
         found = behind_corrupt(error)
         held = None if found is None else self.by_key.get(found[0])
         if found is None or held is None or found[1] <= held.place.offset:
+            return False
+        if error.metadata.get("offset") not in {None, str(held.place.offset)}:
             return False
         if held.revoke_by_s is None:
             self._go_on(held, found[1], Trouble(error))

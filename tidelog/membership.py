@@ -23,7 +23,7 @@ from tidelog.errors import UNREACHABLE, ConnectError, TidelogError, error_of
 from tidelog.group_calls import CONSUME
 from tidelog.held import Held, Holdings
 from tidelog.retry import Budget
-from tidelog.steps import Trouble
+from tidelog.steps import Trouble, ended_by
 from tidelog.subscription import diverged_error, lost_error
 from tidelog.v1 import common_pb2 as common
 from tidelog.v1 import group_service_pb2 as wire
@@ -240,7 +240,7 @@ class Membership:
         except TimeoutError:
             return Failure(lost_error(address, "is silent"), other_node=True)
         except grpc.aio.AioRpcError as status:
-            return failure_of_status(status, address)
+            return None if stream.closed else failure_of_status(status, address)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -259,7 +259,7 @@ class Membership:
         if error.reason in LOST:
             self._lose(error)
         elif not error.retryable and error.reason not in ELSEWHERE:
-            raise error
+            raise ended_by(error)
         if failure.other_node or error.reason in MOVED:
             self._connection.leave(stream.node)
         budget = self._budget = self._budget or self._connection.budget()

@@ -185,6 +185,17 @@ def behind_corrupt(error: TidelogError) -> tuple[Key, int] | None:
     return key, error.next_offset
 
 
+def ended_by(error: TidelogError) -> TidelogError:
+    """Return what a read has ended with: damage says no more that reading goes on behind it."""
+    if not isinstance(error, DataCorrupt) or "next_offset" not in error.metadata:
+        return error
+    kept = {name: said for name, said in error.metadata.items() if name != "next_offset"}
+    return DataCorrupt(
+        error.text, reason=error.reason, outcome=error.outcome, retryable=error.retryable,
+        metadata=kept,
+    )  # fmt: skip
+
+
 def _corrupt(at: Key, offset: int | None, why: CorruptBatchError, *, end: int) -> TidelogError:
     topic, partition = at
     metadata = {"topic": topic, "partition": str(partition), "next_offset": str(end)}

@@ -26,7 +26,17 @@ from tidelog.errors import (
 )
 from tidelog.places import datetime_of_timestamp
 from tidelog.retry import Budget
-from tidelog.steps import Advance, Live, Raw, Step, Trouble, Within, behind_corrupt, take_steps
+from tidelog.steps import (
+    Advance,
+    Live,
+    Raw,
+    Step,
+    Trouble,
+    Within,
+    behind_corrupt,
+    ended_by,
+    take_steps,
+)
 from tidelog.types import Position, TopicPartition
 from tidelog.v1 import common_pb2 as common
 from tidelog.v1 import log_service_pb2 as log
@@ -181,7 +191,7 @@ class Subscription:
         self.close()
         error = harmless(failure.error)
         if not error.retryable:
-            raise error
+            raise ended_by(error)
         if failure.other_node and self._node is not None:
             self._connection.leave(self._node)
         await self._connection.clock.sleep(budget.failed(error, failure.retry_after_s))

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import grpc.aio
 import pytest
 
 import tidelog
-from model.errors import ErrorCode
+from model.errors import ErrorCode, RequestError
 from tests.consumer_world import World, consuming, eventually, peers, seconds_until, take, value_of
 from tests.group_peer import busy
 from tidelog.consume_stream import ConsumeStream
@@ -104,6 +105,63 @@ async def test_a_seek_is_not_undone_by_what_was_read_before(
         gate.set()
         await seeking
         assert await take(consumer, 4) == ["1", "2", "3", "4"]
+
+
+async def test_nor_by_what_the_stream_before_ended_with(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damage ahead of where it stood: what lies before that is read again, none passed over."""
+    gate, was_read = asyncio.Event(), asyncio.Event()
+    read = ConsumeStream.read
+
+    async def late(stream: ConsumeStream) -> wire.ConsumeResponse | None:
+        try:
+            return await read(stream)
+        except grpc.aio.AioRpcError:
+            if world.groups.faults.refuse_joins:  # what cut the stream before
+                raise
+            was_read.set()
+            await gate.wait()
+            raise
+
+    monkeypatch.setattr(ConsumeStream, "read", late)
+    world.store("1", "2", "3")
+    async with consuming(world, commit="manual") as consumer:
+        assert await take(consumer, 3) == ["1", "2", "3"]
+        world.groups.faults.refuse_joins.append(damage(3, 4))
+        consumer._membership._stream.close()  # type: ignore[union-attr]  # as if it broke
+        await was_read.wait()
+        seeking = asyncio.ensure_future(consumer.seek(0))
+        await eventually(lambda: closed(consumer))
+        gate.set()
+        await seeking
+        assert await take(consumer, 3) == ["1", "2", "3"]
+
+
+async def test_damage_that_ends_the_consumer_says_that_nothing_goes_on_behind_it(
+    world: World,
+) -> None:
+    """It lies elsewhere than where this consumer stands."""
+    world.store("1")
+    async with consuming(world, commit="manual") as consumer:
+        await take(consumer, 1)
+        world.groups.faults.refuse_joins.append(damage(5, 8))
+        consumer._membership._stream.close()  # type: ignore[union-attr]  # as if it broke
+        for _ in range(2):
+            with pytest.raises(tidelog.DataCorrupt, match="rotten") as over:
+                await take(consumer, 1)
+            assert (over.value.offset, over.value.next_offset) == (5, None)
+
+
+def damage(first: int, behind: int) -> RequestError:
+    return RequestError(
+        ErrorCode.CORRUPT_LOG,
+        "rotten",
+        topic="orders",
+        partition="0",
+        offset=str(first),
+        next_offset=str(behind),
+    )
 
 
 def closed(consumer: tidelog.Consumer[bytes, bytes]) -> bool:

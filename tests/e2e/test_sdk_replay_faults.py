@@ -259,8 +259,9 @@ async def test_damage_whose_end_no_node_can_tell_ends_the_read(
         peer.faults.refuse_reads.append(refusal)
     async with client.replay("orders", stop="latest") as history:
         assert [(await anext(history)).offset for _ in range(2)] == [0, 1]
-        with pytest.raises(tidelog.DataCorrupt, match="rotten"):
+        with pytest.raises(tidelog.DataCorrupt, match="rotten") as over:
             await anext(history)
+        assert over.value.next_offset is None
         with pytest.raises(StopAsyncIteration):
             await anext(history)
     assert len(peer.faults.refuse_reads) == 2

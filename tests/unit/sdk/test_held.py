@@ -1,5 +1,8 @@
 """What a consumer lets a node send: never more than there is room for, nor nothing for ever."""
 
+import pytest
+
+from tidelog.errors import DataCorrupt
 from tidelog.held import BYTES_AHEAD, RECORDS_AHEAD, Held, Holdings
 from tidelog.v1 import common_pb2 as common
 
@@ -60,3 +63,16 @@ def test_what_is_paused_does_not_count_as_here() -> None:
     holdings.pause(held, paused=True)
     holdings.drop(held)
     assert holdings.buffered == 0
+
+
+@pytest.mark.parametrize("sought", [0, 500])
+def test_damage_elsewhere_than_where_it_stands_moves_nothing(sought: int) -> None:
+    holdings, held = holding()
+    named = {"topic": "t", "partition": "0", "offset": "100", "next_offset": "108"}
+    damage = DataCorrupt("rotten", reason="CORRUPT_LOG", metadata=named)
+    held.restart(sought)
+    assert not holdings.damaged(damage)
+    assert (held.place.offset, list(held.items)) == (sought, [])
+    held.restart(100)
+    assert holdings.damaged(damage)
+    assert held.place.offset == 108
