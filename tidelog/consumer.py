@@ -10,14 +10,14 @@ from typing import Generic, Literal, TypeAlias
 from tidelog.arguments import span_of
 from tidelog.codecs import Codec
 from tidelog.connection import Connection
-from tidelog.consumer_places import committed_offsets, find_offsets
+from tidelog.consumer_places import find_offsets, sought_offsets
 from tidelog.consumer_settings import BATCH_RECORDS, BATCH_WAIT, ConsumerSettings
 from tidelog.handing_out import HandingOut
 from tidelog.held import Held
 from tidelog.membership import Membership
 from tidelog.record_list import RecordList
 from tidelog.replay import Gaps
-from tidelog.settlement import Settlement
+from tidelog.settlement import Settlement, shown
 from tidelog.turns import Turns
 from tidelog.types import Clock, K, Record, Start, TopicPartition, V
 
@@ -224,6 +224,8 @@ class Consumer(
 
         Raises:
             ValueError: a partition that is not assigned to this consumer, a naive datetime.
+            Fenced: a partition went while its place was looked up, and goes on where it comes
+                again, if it does; the others are sought.
             TidelogError: the place cannot be found.
         """
         self._check_open()
@@ -231,17 +233,18 @@ class Consumer(
         if not chosen:
             return
         keys = [held.at for held in chosen]
-        if to == "committed":
-            found = await committed_offsets(self._connection, self._settings.group, keys)
-        else:
-            found = await find_offsets(
-                self._connection, to, keys, clock=clock, isolation=self._settings.isolation
-            )
-        for held in chosen:
+        found = await sought_offsets(self._connection, self._settings, to, keys=keys, clock=clock)
+        by_key = self._holdings.by_key
+        still = [held for held in chosen if by_key.get(held.at) is held]
+        went = [f"{one.at[0]}/{one.at[1]}" for one in chosen if by_key.get(one.at) is not one]
+        for held in still:
             self._holdings.forget(held)
             self._in_hand.discard(held)
             held.restart(found[held.at])
-        await self._membership.restart()
+        if still:
+            await self._membership.restart()
+        if went:
+            raise self._membership.gone(f"{shown(went)} went while its place was looked up")
 
     async def pause(self, *partitions: TopicPartition) -> None:
         """Hold these partitions back, or all that are assigned; they stay assigned.

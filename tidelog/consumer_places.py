@@ -1,10 +1,12 @@
 """Where a consumer's partitions would go on: places, found by the node."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from tidelog.calls import RESOLVE_OFFSETS
 from tidelog.checkpoint import Key
 from tidelog.connection import Connection
+from tidelog.consumer_settings import ConsumerSettings
 from tidelog.group_calls import LIST_GROUP_OFFSETS
 from tidelog.places import isolation_of, seek_of
 from tidelog.types import Clock, Isolation, Start
@@ -12,6 +14,24 @@ from tidelog.v1 import common_pb2 as common
 from tidelog.v1 import group_service_pb2 as groups
 from tidelog.v1 import log_service_pb2 as log
 from tidelog.wire_errors import failure_of_row
+
+
+async def sought_offsets(
+    connection: Connection,
+    settings: ConsumerSettings,
+    to: Start | Literal["committed"],
+    *,
+    keys: Sequence[Key],
+    clock: Clock,
+) -> Mapping[Key, int]:
+    """Return the offset at which a consumer that is sent to a place goes on in each partition.
+
+    Raises:
+        TidelogError: the first partition's failure.
+    """
+    if to == "committed":
+        return await committed_offsets(connection, settings.group, keys)
+    return await find_offsets(connection, to, keys, clock=clock, isolation=settings.isolation)
 
 
 async def find_offsets(

@@ -105,7 +105,7 @@ class Settlement:
             return
         owed = self._membership.holdings.take_owed()
         if owed:
-            places = _shown([f"{at[0]}/{at[1]} from offset {offset} on" for at, offset in owed])
+            places = shown([f"{at[0]}/{at[1]} from offset {offset} on" for at, offset in owed])
             raise self._membership.gone(
                 f"what was handed out of {places} was not committed when that went, and may come "
                 "again"
@@ -145,7 +145,7 @@ class Settlement:
             for held in over:
                 held.told = not self._is_held(held)
             raise self._membership.gone(
-                f"{_shown([f'{held.at[0]}/{held.at[1]}' for held in over])} went, or was sent "
+                f"{shown([f'{held.at[0]}/{held.at[1]}' for held in over])} went, or was sent "
                 "elsewhere, while its commit was tried again"
             )
 
@@ -316,12 +316,12 @@ def _raise_refused(failures: Mapping[Held, TidelogError]) -> None:
         held.told = error.reason in PASSED_ON
     (_, first), *others = refused
     if others:
-        names = _shown([f"{held.at[0]}/{held.at[1]}" for held, _ in others])
+        names = shown([f"{held.at[0]}/{held.at[1]}" for held, _ in others])
         first.add_note(f"nor were committed: {names}")
     raise first
 
 
-def _shown(places: Sequence[str]) -> str:
+def shown(places: Sequence[str]) -> str:
     """Return the first of several places, and how many more there are."""
     more = [f"{len(places) - SHOWN} more partitions"] * (len(places) > SHOWN)
     return ", ".join([*places[:SHOWN], *more])

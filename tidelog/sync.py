@@ -413,6 +413,8 @@ class Consumer(AbstractContextManager["Consumer[K, V]"], Iterator[Record[K, V]],
 
         Raises:
             ValueError: a partition that is not assigned to this consumer, a naive datetime.
+            Fenced: a partition went while its place was looked up, and goes on where it comes
+                again, if it does; the others are sought.
             TidelogError: the place cannot be found.
         """
         self._portal.run(self._inner.seek(to, *partitions, clock=clock))

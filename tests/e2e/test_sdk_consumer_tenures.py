@@ -1,11 +1,14 @@
 """The SDK's consumer: a commit counts only in the tenure in which its records came (P29, P32)."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 import tidelog
 from tests.consumer_world import MOVES, World, consuming, eventually, peers, take, waiting
+from tidelog import consumer_places
 
 
 @pytest.fixture
@@ -158,3 +161,48 @@ async def test_a_refusal_that_says_so_is_enough(world: World) -> None:
             await world.groups.until(lambda: world.groups.handed_over == [MOVES])
             await first.commit()
             task.cancel()
+
+
+@pytest.fixture
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Places are found once this is set."""
+    gate = asyncio.Event()
+    find = consumer_places.find_offsets
+
+    async def late(*args: Any, **options: Any) -> Any:
+        found = await find(*args, **options)
+        await gate.wait()
+        return found
+
+    monkeypatch.setattr(consumer_places, "find_offsets", late)
+    return gate
+
+
+async def test_a_seek_is_not_made_in_a_later_tenure_nor_pays_what_the_earlier_one_owes(
+    world: World, looked_up: asyncio.Event
+) -> None:
+    world.store("0", "1", "2", "3")
+    async with consuming(world, commit="manual") as consumer:
+        await take(consumer, 3)
+        seeking = asyncio.ensure_future(consumer.seek(3, tidelog.TopicPartition("orders", 0)))
+        world.groups.seek("g", "orders", 1)
+        await eventually(lambda: len(world.groups.joins) == 2 and len(consumer.assignment) == 2)
+        looked_up.set()
+        with pytest.raises(tidelog.Fenced, match="orders/0 went while its place was looked up"):
+            await seeking
+        with pytest.raises(tidelog.Fenced, match="orders/0 from offset 0 on"):
+            await consumer.commit()
+        assert await take(consumer, 1) == ["1"]
+
+
+async def test_what_is_left_is_sought(world: World, looked_up: asyncio.Event) -> None:
+    world.store("a1", "a2", partition=0)
+    async with consuming(world, commit="manual") as first:
+        await take(first, 2)
+        seeking = asyncio.ensure_future(first.seek(0))
+        async with consuming(world, commit="manual"):
+            await eventually(lambda: list(first._holdings.by_key) == [("orders", 0)])
+            looked_up.set()
+            with pytest.raises(tidelog.Fenced, match=": orders/1 went while"):
+                await seeking
+            assert await take(first, 2) == ["a1", "a2"]
