@@ -120,7 +120,8 @@ class Settlement:
 
         Raises:
             Fenced: a tenure was over before its commit was done; the others' are done.
-            TidelogError: the first row that is refused for good, or after the retry budget.
+            TidelogError: the first row that is refused for good, or after the retry budget; a note
+                names what else went uncommitted with it.
         """
         budget = self._connection.budget()
         tries = {held: _Try(spot, held.began, held.committed) for held, spot in spots.items()}
@@ -131,10 +132,16 @@ class Settlement:
             except Fenced:  # everything that was held went; by this the program knows
                 self._membership.holdings.owed.clear()
                 raise
-            _raise_refused(failures)
+            _raise_refused(failures, over)
             tries = {held: one for held, one in tries.items() if held in failures}
             if tries:
-                await self._connection.clock.sleep(budget.failed(next(iter(failures.values()))))
+                first, *others = tries
+                try:
+                    wait_s = budget.failed(failures[first])
+                except TidelogError as gave_up:
+                    _note(gave_up, [*others, *over])
+                    raise
+                await self._connection.clock.sleep(wait_s)
             over += [held for held, one in tries.items() if not self._is_of_now(held, one)]
             tries = {
                 held: one._replace(spot=self._no_less(held, one.spot))
@@ -307,18 +314,23 @@ class _Try(NamedTuple):
         )
 
 
-def _raise_refused(failures: Mapping[Held, TidelogError]) -> None:
-    """Raise the first of the refusals that are for good, with a note of the others."""
+def _raise_refused(failures: Mapping[Held, TidelogError], over: Sequence[Held]) -> None:
+    """Raise the first of the refusals that are for good, with a note of all that is given up."""
     refused = [(held, error) for held, error in failures.items() if not error.retryable]
     if not refused:
         return
     for held, error in refused:
         held.told = error.reason in PASSED_ON
-    (_, first), *others = refused
-    if others:
-        names = shown([f"{held.at[0]}/{held.at[1]}" for held, _ in others])
-        first.add_note(f"nor were committed: {names}")
+    (which, first), *_ = refused
+    _note(first, [*(held for held in failures if held is not which), *over])
     raise first
+
+
+def _note(error: TidelogError, others: Sequence[Held]) -> None:
+    """Let an error say what else went uncommitted with it."""
+    if others:
+        names = shown([f"{held.at[0]}/{held.at[1]}" for held in others])
+        error.add_note(f"nor were committed: {names}")
 
 
 def shown(places: Sequence[str]) -> str:

@@ -20,7 +20,9 @@ from tests.consumer_world import (
     waiting,
 )
 from tests.group_peer import busy
+from tidelog.commits import Rows
 from tidelog.consumer import Consumer
+from tidelog.v1 import common_pb2 as common
 
 
 @pytest.fixture
@@ -125,6 +127,66 @@ async def test_nor_what_was_said_meanwhile_and_has_no_answer_yet(world: World) -
         await second
         await pending
     assert world.groups.committed("g", "orders") == 3
+
+
+async def two_of_them(
+    world: World, consumer: Consumer[bytes, bytes], *answers: tuple[str, str]
+) -> "asyncio.Task[None]":
+    """Commit in two partitions, each of which is refused so; the last answer is given for ever."""
+    left = list(answers)
+
+    async def commit(cursors: Sequence[common.Cursor]) -> Rows:
+        reasons = left.pop(0) if len(left) > 1 else left[0]
+        return [
+            common.PartitionResult(
+                partition=common.TopicPartition(topic=one.topic, partition=one.partition),
+                error=common.RecordError(
+                    reason=reasons[one.partition],
+                    message="no",
+                    outcome=common.OUTCOME_NOT_DONE,
+                    retryable=reasons[one.partition] == "DISK_FULL",
+                ),
+            )
+            for one in cursors
+        ]
+
+    world.store("a1", partition=0)
+    world.store("b1", partition=1)
+    await take(consumer, 2)
+    consumer._membership.commit = commit  # type: ignore[method-assign]
+    pending = asyncio.ensure_future(consumer.commit())
+    await answered(consumer)
+    return pending
+
+
+async def test_a_refusal_for_good_names_what_was_refused_for_now(world: World) -> None:
+    async with consuming(world, commit="manual") as consumer:
+        pending = await two_of_them(world, consumer, ("DISK_FULL", "ACCESS_DENIED"))
+        with pytest.raises(tidelog.AccessDenied) as refused:
+            await pending
+        assert refused.value.__notes__ == ["nor were committed: orders/0"]
+
+
+async def test_so_does_one_that_was_tried_for_too_long(world: World) -> None:
+    async with consuming(world, commit="manual") as consumer:
+        pending = await two_of_them(world, consumer, ("DISK_FULL", "DISK_FULL"))
+        await seconds_until(world, pending.done)
+        with pytest.raises(tidelog.Unavailable, match="gave up") as refused:
+            await pending
+        (note,) = refused.value.__notes__
+        assert note in {"nor were committed: orders/0", "nor were committed: orders/1"}
+
+
+async def test_nor_is_what_was_sought_elsewhere_left_out_of_it(world: World) -> None:
+    world.clock.short_s = 0
+    async with consuming(world, commit="manual") as consumer:
+        answers = [("DISK_FULL", "DISK_FULL"), ("ACCESS_DENIED", "")]
+        pending = await two_of_them(world, consumer, *answers)
+        await consumer.seek(0, tidelog.TopicPartition(*MOVES))
+        await seconds_until(world, pending.done)
+        with pytest.raises(tidelog.AccessDenied) as refused:
+            await pending
+        assert refused.value.__notes__ == ["nor were committed: orders/1"]
 
 
 class Callbacks:
