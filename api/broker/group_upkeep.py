@@ -182,7 +182,7 @@ class GroupUpkeep:
 
         async def change(group: GroupId) -> None:
             try:
-                await self._state.call(group, partial(decide, group))
+                await self._state.tend(group, partial(decide, group))
             except RequestError as refusal:
                 if refusal.code is not ErrorCode.NOT_COORDINATOR:  # else another node looks
                     refused.add(group)

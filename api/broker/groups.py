@@ -47,11 +47,11 @@ class Groups:
         """Return the first groups behind a name that this node coordinates, without their members.
 
         Raises:
-            RequestError: COORDINATOR_LOADING, it does not know all of them yet.
+            RequestError: COORDINATOR_LOADING, it does not know all of them yet, or nobody confirms
+                which they are.
         """
         del principal
-        self.state.check_all_led()
-        parts = await self.state.read_each(
+        parts = await self.state.read_every(
             lambda machine: machine.list(prefix=prefix, after=after, limit=limit + 1)
         )
         found = sorted((row for part in parts for row in part), key=lambda row: row.group)

@@ -347,7 +347,7 @@ class Members:
                         Leave(group=group, member_id=member_id, stream=stream, reason=reason)
                     )
                 case RevokeOverdue(group, member_id, overdue):
-                    await self._state.call(
+                    await self._state.tend(
                         group,
                         lambda machine, _: machine.revoke_overdue(group, member_id, overdue),
                     )

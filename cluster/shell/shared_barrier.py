@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from cluster.controller.port import QuorumPort
 from cluster.shell.raft_waiting import same
-from model.errors import RequestError
+from model.errors import ErrorCode, RequestError
 
 
 class _Answer(NamedTuple):
@@ -42,6 +42,21 @@ class SharedBarrier:
             refusal = self._last.refusal
             if refusal is not None:
                 raise same(refusal)
+
+    async def confirmed(self, where: str) -> None:
+        """Return once `passed`, for who is to be told that this node still coordinates a partition.
+
+        Raises:
+            RequestError: COORDINATOR_LOADING: nobody can tell; `where` names what is meant.
+        """
+        try:
+            await self.passed()
+        except RequestError as unconfirmed:
+            raise RequestError(
+                ErrorCode.COORDINATOR_LOADING,
+                f"nobody confirms that this node still coordinates what is in {where}: "
+                f"{unconfirmed.detail}; ask again",
+            ) from unconfirmed
 
     async def _ask(self) -> None:
         self._begun += 1

@@ -9,13 +9,14 @@ asks for one of their names is told the leader.
 A node that stood still, or was cut off, may lead no more and not know it: its log has what was
 committed by then, and another node commits more. A change that it decides is never acknowledged;
 an answer that changes nothing waits for nobody, so it leaves only once the controllers have
-confirmed that no other had taken over when it was asked for.
+confirmed that no other had taken over when it was asked for: refusals, plans, and changes of which
+nothing is left to do. `look`, `tend` and the like are without that, for what a node does by itself.
 """
 
-from asyncio import Future, gather, get_running_loop
+from asyncio import gather
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from cluster.controller.image import MetadataDelta, MetadataImage
 from cluster.controller.port import QuorumPort
@@ -26,7 +27,8 @@ from cluster.shell.led_state import LedState
 from cluster.shell.partitions import Partitions
 from cluster.shell.shared_barrier import SharedBarrier
 from cluster.shell.state_doors import StateDoors
-from cluster.shell.state_replica import StateReplica
+from cluster.shell.state_replica import StateReplica, until_ready
+from cluster.shell.watched_decision import WatchedDecision
 from cluster.state_partition.layout import CONFIG, PARTITIONS, StateTopic, partition_of
 from cluster.state_partition.machine import Machine
 from logstore.recovery_report import Finding
@@ -38,16 +40,6 @@ RecordT = TypeVar("RecordT")
 MachineT = TypeVar("MachineT", bound=Machine[Any])
 ResponseT = TypeVar("ResponseT")
 ViewT = TypeVar("ViewT")
-
-RESTS_ON_STATE: Final = frozenset(
-    {
-        ErrorCode.UNKNOWN_GROUP,
-        ErrorCode.UNKNOWN_MEMBER,
-        ErrorCode.STALE_MEMBER_EPOCH,
-        ErrorCode.FENCED_INSTANCE,
-    }
-)
-"""Refusals of a change that an older state would give where the newest does not."""
 
 
 class StatePartitions(Generic[MachineT, RecordT]):
@@ -91,7 +83,7 @@ class StatePartitions(Generic[MachineT, RecordT]):
             replica.begin(fresh=False)
         for replica in list(self._replicas.values()):
             if replica.hosted.leads and self._doors.elsewhere is None:
-                await _ready(replica)
+                await until_ready(replica)
             damaged += replica.damaged
         return tuple(damaged)
 
@@ -102,12 +94,31 @@ class StatePartitions(Generic[MachineT, RecordT]):
 
         `decide` runs on the loop before the first await, or, when the topic is not there yet, a
         second time once it is. It gets the machine that `name` belongs to, and the append time.
+        What it refuses, or answers without records, is confirmed as a `read` is.
 
         Raises:
             RequestError: the decision's own refusal (committed is what it rests on); LIMIT_EXCEEDED
                 (the change makes too large a batch), OVERLOADED, DISK_FULL, NOT_ENOUGH_REPLICAS,
                 COORDINATOR_LOADING, NOT_COORDINATOR (with leader and leader_epoch): *not done*.
                 LEADERSHIP_LOST, STORAGE_ERROR: *unknown*.
+        """
+        watched = WatchedDecision(decide)
+        try:
+            answer = await self.tend(name, watched)
+        except RequestError as refusal:
+            if refusal is watched.refusal:
+                await self._confirm(name)
+            raise
+        if not watched.has_records:
+            await self._confirm(name)
+        return answer
+
+    async def tend(
+        self, name: str, decide: Callable[[MachineT, AppendTimeMs], Result[RecordT, ResponseT]]
+    ) -> ResponseT:
+        """Have a change decided as `call` does, for what this node does by itself.
+
+        An answer that changes nothing, and a refusal, are confirmed by nobody.
         """
         if not self.exists and self._doors.elsewhere is not None:
             await self._quorum.read_barrier()  # another node may have made it, and answered
@@ -116,12 +127,7 @@ class StatePartitions(Generic[MachineT, RecordT]):
             if not result.records:
                 return result.response
             await self._create()
-        try:
-            return await self._led(partition_of(name)).ask(decide)
-        except RequestError as refusal:
-            if refusal.code in RESTS_ON_STATE:
-                await self._confirm(name)
-            raise
+        return await self._led(partition_of(name)).ask(decide)
 
     async def read(self, name: str, view: Callable[[MachineT], ViewT]) -> ViewT:
         """Look at the machine that `name` belongs to; true as of when this was called, or later.
@@ -138,7 +144,7 @@ class StatePartitions(Generic[MachineT, RecordT]):
 
         Nobody confirms it: another node may have taken over unheard, and changed it.
         """
-        return await self.call(name, lambda machine, _: Result((), view(machine)))
+        return await self.tend(name, lambda machine, _: Result((), view(machine)))
 
     async def each(
         self, decide: Callable[[MachineT, AppendTimeMs], Result[RecordT, ResponseT]]
@@ -152,8 +158,24 @@ class StatePartitions(Generic[MachineT, RecordT]):
         return await gather(*[led.ask(decide) for led in every if led is not None])
 
     async def read_each(self, view: Callable[[MachineT], ViewT]) -> list[ViewT]:
-        """Look at every machine that leads here; one answer for each, none without topic."""
+        """Look at every machine that leads here; one answer for each, none without topic.
+
+        As `look`: nobody confirms it.
+        """
         return await self.each(lambda machine, _: Result((), view(machine)))
+
+    async def read_every(self, view: Callable[[MachineT], ViewT]) -> list[ViewT]:
+        """Look at every machine that leads here, once it is confirmed what does, as by `read`.
+
+        Raises:
+            RequestError: COORDINATOR_LOADING: one that is to lead here is being read, or nobody can
+                tell; and what `read_each` raises.
+        """
+        self.check_all_led()
+        if self._doors.elsewhere is not None and not self._is_only_here:
+            await self._barrier.confirmed(self._topic.name)
+            self.check_all_led()
+        return await self.read_each(view)
 
     async def read_in(self, number: int, view: Callable[[MachineT], ViewT]) -> ViewT:
         """Look at the machine of one partition; raises as `read`."""
@@ -277,15 +299,14 @@ class StatePartitions(Generic[MachineT, RecordT]):
         self._led(number)
         if self._replicas[number].hosted.only_here:
             return
-        try:
-            await self._barrier.passed()
-        except RequestError as unconfirmed:
-            raise RequestError(
-                ErrorCode.COORDINATOR_LOADING,
-                f"nobody confirms that this node still coordinates what is in {self._topic.name}/"
-                f"{number}: {unconfirmed.detail}; ask again",
-            ) from unconfirmed
+        await self._barrier.confirmed(f"{self._topic.name}/{number}")
         self._led(number)
+
+    @property
+    def _is_only_here(self) -> bool:
+        """The topic is there, and no partition of it has two replicas: none moves by itself."""
+        topic = self._quorum.image.topics.get(self._topic.name)
+        return topic is not None and all(len(row.replicas) < 2 for row in topic.partitions)
 
     def _led(self, number: int) -> LedState[MachineT, RecordT]:
         replica = self._replicas.get(number)
@@ -361,22 +382,3 @@ class StatePartitions(Generic[MachineT, RecordT]):
         for name in sorted(names):
             for listener in self._listeners:
                 listener(name)
-
-
-async def _ready(replica: StateReplica[MachineT, RecordT]) -> None:
-    """Wait until a machine leads.
-
-    Raises:
-        DirectoryRefused, StorageFailed: why it never will.
-    """
-    if replica.led is None and replica.failure is None:
-        waiting: Future[None] = get_running_loop().create_future()
-        replica.ready = partial(_set, waiting)
-        await waiting
-    if replica.failure is not None:
-        raise replica.failure
-
-
-def _set(waiting: "Future[None]") -> None:
-    if not waiting.done():  # who waits may have gone
-        waiting.set_result(None)

@@ -13,6 +13,7 @@ Invariants:
     STATE_ONE_JOB    a standby is in the hands of one job at a time.
 """
 
+from asyncio import Future, get_running_loop
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -332,3 +333,22 @@ class StateReplica(Generic[MachineT, RecordT]):
 
 def _nobody() -> None:
     """Nobody waits for it."""
+
+
+async def until_ready(replica: StateReplica[Any, Any]) -> None:
+    """Wait until a machine leads.
+
+    Raises:
+        DirectoryRefused, StorageFailed: why it never will.
+    """
+    if replica.led is None and replica.failure is None:
+        waiting: Future[None] = get_running_loop().create_future()
+        replica.ready = partial(_set, waiting)
+        await waiting
+    if replica.failure is not None:
+        raise replica.failure
+
+
+def _set(waiting: "Future[None]") -> None:
+    if not waiting.done():  # who waits may have gone
+        waiting.set_result(None)
