@@ -9,6 +9,11 @@ committed with its join: what is appended once it has heard that it is a member 
 whenever it gets a partition, also after it has resumed. What was not there then begins at its
 beginning; so does, where another node has become the coordinator, what somebody else had when it
 joined (`starts_at_join`), and a topic for which the batch of its join had no room.
+
+All this is looked up for members of this node's streams, whose partitions it has given them by a
+change that was committed; what is looked up before a join comes to nothing unless the join is. So
+nobody is asked whether this node coordinates the group still: one that does not, and has not heard
+of it, delivers again what it delivered, and commits nothing.
 """
 
 import asyncio
@@ -65,7 +70,7 @@ class Starts:
             return {}
         known = self.node.quorum.image.topics
         topics = {known[name].topic_id for name in opening.topics if name in known}
-        begun = await self.state.read(group, lambda machine: _begun(machine, group, topics))
+        begun = await self.state.look(group, lambda machine: _begun(machine, group, topics))
         new = [
             partition
             for topic in sorted(topics - begun)
@@ -147,7 +152,7 @@ class Starts:
         self, group: GroupId, topic: TopicId
     ) -> Mapping[PartitionId, OffsetCommitted]:
         """Return every commit of a topic."""
-        rows = await self.state.read(group, lambda machine: machine.offsets(group, {topic}))
+        rows = await self.state.look(group, lambda machine: machine.offsets(group, {topic}))
         return {row.partition: row.committed for row in rows if row.committed is not None}
 
     async def _resolved(
