@@ -152,7 +152,8 @@ class Topics:
 
         A place at the end means the high watermark; never beyond it (OFFSET_NOT_AVAILABLE, of what
         is there; OFFSET_OUT_OF_RANGE). Segments that go are read for their event times before
-        (`LastLook`), if there is time and room.
+        (`LastLook`), if there is time and room. A row that did not move, or of which nobody knows
+        whether it stays so (STORAGE_ERROR, SHUTTING_DOWN), says why; it refuses no other one.
         One of Tidelog's own topics is refused: POLICY_VIOLATION.
         """
         rows: list[Trimmed] = []
@@ -171,18 +172,22 @@ class Topics:
             return [_unless_deleted(row) for row in rows]
         until = self.node.clock.monotonic_ms() + TRIM_LOOK_MS_MAX
         rows = [await self._moved(row, until) for row in rows]
-        if any(row.after is not None and row.after > row.before for row in rows):
+        if not any(_moves(row) for row in rows):
+            return rows
+        try:
             await self.node.writer.checkpointed()
+        except RequestError as lost:
+            return [_refused(row, lost) if _moves(row) else row for row in rows]
         return rows
 
     async def _moved(self, row: Trimmed, until_ms: int) -> Trimmed:
         """Move one log start, having looked until then; the topic may be deleted meanwhile."""
         log, clock = row.partition.log, self.node.clock
-        if row.after is not None and row.after > row.before and self.last_look.affordable:
+        if row.after is not None and _moves(row) and self.last_look.affordable:
             await self.last_look.take(log, row.after, lambda: clock.monotonic_ms() < until_ms)
         row = await self._settled(row)
         if row.after is not None and not row.partition.leads:
-            row = Trimmed(row.partition, row.before, None, row.partition.not_serving())
+            row = _refused(row, row.partition.not_serving())
         if row.after is not None:
             log.trim(row.after)
         return row
@@ -191,9 +196,12 @@ class Topics:
         """Wait until no sync under way can lose what is to go: others may have committed it."""
         log, after = row.partition.log, row.after
         if after is not None:
-            await self.node.writer.until(
-                lambda: log.deleted or not row.partition.leads or settled_end(log) >= after
-            )
+            try:
+                await self.node.writer.until(
+                    lambda: log.deleted or not row.partition.leads or settled_end(log) >= after
+                )
+            except RequestError as lost:
+                return _refused(row, lost)
         return _unless_deleted(row)
 
     async def _created(self, request: CreateTopic) -> TopicImage | RequestError:
@@ -218,6 +226,14 @@ class Topics:
         await self.node.writer.until(made)
 
 
+def _moves(row: Trimmed) -> bool:
+    return row.after is not None and row.after > row.before
+
+
+def _refused(row: Trimmed, why: RequestError) -> Trimmed:
+    return Trimmed(row.partition, row.before, None, why)
+
+
 def _unless_deleted(row: Trimmed) -> Trimmed:
     """Return a row, or the refusal of one whose topic is gone: nothing of it may be kept."""
     if row.error is not None or not row.partition.log.deleted:
@@ -226,4 +242,4 @@ def _unless_deleted(row: Trimmed) -> Trimmed:
     gone = RequestError(
         ErrorCode.UNKNOWN_TOPIC, f'topic "{name}" was deleted while it was trimmed', topic=name
     )
-    return Trimmed(row.partition, row.before, None, gone)
+    return _refused(row, gone)

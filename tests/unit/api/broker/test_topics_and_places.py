@@ -1,6 +1,7 @@
 """Topics over the broker, places in them, trimming, ids for producers, and restarts."""
 
 import asyncio
+import errno
 
 import pytest
 
@@ -17,11 +18,12 @@ from api.broker.place import (
 )
 from api.sim.disk import SimDisk
 from cluster.controller.partitions import AddPartitions
-from model.errors import ErrorCode, RequestError
+from model.errors import ErrorCode, RequestError, StorageFailed
 from model.ids import Offset, ProducerEpoch, ProducerId
 from model.principal import ANONYMOUS
 from model.record import ClockKind
 from tests.broker_node import NOON, batch_of, broker_node
+from tests.group_state import until
 
 
 async def test_an_unknown_name_is_answered_with_the_nearest() -> None:
@@ -246,3 +248,24 @@ async def test_a_trim_waits_for_what_only_others_have_on_their_disks() -> None:
         writer.ask()
         (row,) = await trim
         assert (row.after, log.log_start) == (2, 2)
+
+
+async def test_a_disk_that_fails_during_a_trim_is_told_row_by_row() -> None:
+    """Nobody knows whether what had moved is gone; what had nothing to move is as it was."""
+    async with broker_node() as node:
+        writer = node.broker.context.writer
+        asked = [await node.create(name) for name in ("done", "waits", "still")]
+        done, waits, _ = asked
+        for log in (done, waits):
+            await node.produce(log, batch_of([b"v"]))
+        await writer.until(lambda: waits.log.filed_end == 1)
+        waits.log.filed_end = waits.log.flushed_end = Offset(0)  # as if it were being synced
+        trim = asyncio.ensure_future(node.broker.topics.trim(ANONYMOUS, asked, Latest()))
+        await until(lambda: done.log.log_start == 1)
+        writer.fail(StorageFailed("journal", errno.EIO, "sync"))
+        rows = await trim
+        assert [row.partition for row in rows] == asked
+        assert [row.after for row in rows] == [None, None, 0]
+        codes = [None if row.error is None else row.error.code for row in rows]
+        assert codes == [ErrorCode.STORAGE_ERROR, ErrorCode.STORAGE_ERROR, None]
+        assert waits.log.log_start == 0
