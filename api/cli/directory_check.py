@@ -11,9 +11,11 @@ from functools import partial
 from api.cli.overlay_disk import OverlayDisk
 from api.node.lone_metadata import check_is_there, check_reaches
 from api.node.system_rand import SystemRand
+from cluster.raft.entry_log import DIRECTORY
+from cluster.raft.quorum_state import NAME
 from cluster.raft.voters import Voter
 from cluster.settings import ClusterSettings
-from cluster.shell.raft_opening import read_member
+from cluster.shell.raft_opening import ALONE, EITHER, read_member
 from cluster.state_partition.snapshot import decode as decode_state
 from logstore.checkpoint import CheckpointRow, SegmentRow
 from logstore.dump import read_batch
@@ -120,7 +122,10 @@ def _metadata_fault(disk: Disk, identity: Identity, cut: list[Finding]) -> Direc
     Damaged or not all there, an older copy, another directory's, or newer. `cut` gets what the
     start would drop.
     """
-    missing = _refusal(partial(check_is_there, disk, identity))  # before anything is written
+    voters_known = read_file(disk, f"{DIRECTORY}/{NAME}") is not None
+    remedy = ALONE if voters_known else EITHER
+    is_there = partial(check_is_there, disk, identity, remedy=remedy)
+    missing = _refusal(is_there)  # before anything is written
 
     def check() -> None:
         me = Voter(identity.node, identity.directory)

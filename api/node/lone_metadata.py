@@ -20,10 +20,10 @@ NEVER: Final = RegistrationEpoch(0)
 """A directory says so until its first registration is in the log."""
 
 
-def check_is_there(disk: Disk, identity: Identity) -> None:
+def check_is_there(disk: Disk, identity: Identity, *, remedy: str = ALONE) -> None:
     """Look for a log or a snapshot, where a registration must have been written to it.
 
-    Reads names alone, before anything is written.
+    Reads names alone, before anything is written. `remedy`: what a refusal advises.
 
     Raises:
         DirectoryRefused: exit 11, there is none.
@@ -36,7 +36,7 @@ def check_is_there(disk: Disk, identity: Identity) -> None:
     except FileNotFoundError:
         names = []
     if not any(not name.startswith(NAME) for name in names):
-        raise _refused("has neither log nor snapshot", identity)
+        raise _refused("has neither log nor snapshot", identity, remedy)
 
 
 def check_reaches(image: MetadataImage, identity: Identity) -> None:
@@ -48,12 +48,12 @@ def check_reaches(image: MetadataImage, identity: Identity) -> None:
     known = image.brokers.get(identity.node)
     epoch = NEVER if known is None else known.registration_epoch
     if epoch < identity.registration_epoch:
-        raise _refused(f"knows registration {epoch} of this node", identity)
+        raise _refused(f"knows registration {epoch} of this node", identity, ALONE)
 
 
-def _refused(what: str, identity: Identity) -> DirectoryRefused:
+def _refused(what: str, identity: Identity, remedy: str) -> DirectoryRefused:
     return DirectoryRefused(
         DirectoryExit.FAILED,
         f"{DIRECTORY}/ {what}, yet {IDENTITY} remembers registration "
-        f"{identity.registration_epoch}: topics would be missing: {ALONE}",
+        f"{identity.registration_epoch}: topics would be missing: {remedy}",
     )

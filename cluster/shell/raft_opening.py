@@ -27,6 +27,8 @@ AMONG_OTHERS: Final = (
     "it has caught up, and copies everything from the other nodes"
 )
 """What a member does that may have forgotten a vote or an entry: it is another one (P15)."""
+EITHER: Final = f"if it was a node on its own, {ALONE}; if it was one of several, {AMONG_OTHERS}"
+"""Where nothing tells any more whether there are other nodes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

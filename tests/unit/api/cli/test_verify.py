@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from api.cli.overlay_disk import OverlayDisk
+from cluster.shell.raft_opening import ALONE, AMONG_OTHERS
 from logstore.disk_posix import PosixDisk
 from model.errors import DirectoryRefused
 from model.ids import Position
@@ -115,6 +116,21 @@ def test_metadata_that_a_start_would_miss_are_missed(
     code, _, err = run("verify", str(directory))
     assert image(directory) == before
     assert (code, said in err) == (11, True), err
+
+
+@pytest.mark.parametrize(
+    ("pattern", "of_several"), [("metadata/*.raft", False), ("metadata/*", True)]
+)
+def test_who_may_have_been_one_of_several_is_told_what_those_do(
+    tmp_path: Path, pattern: str, of_several: bool
+) -> None:
+    """Without `quorum_state` nothing tells; and of one of several an old copy is refused."""
+    directory = written(tmp_path / "d", clean=True)
+    for name in directory.glob(pattern):
+        name.unlink() if name.is_file() else shutil.rmtree(name)
+    _, found, _ = verified(directory)
+    assert ALONE in str(found["metadata"])
+    assert (AMONG_OTHERS in str(found["metadata"])) is of_several
 
 
 def test_metadata_put_back_as_an_older_copy_are_told_as_a_start_does(tmp_path: Path) -> None:
