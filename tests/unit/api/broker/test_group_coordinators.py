@@ -67,5 +67,25 @@ async def test_listeners_hear_nothing_of_offsets_of_a_group_that_is_there() -> N
         assert heard == ["a"]
 
 
+async def test_a_node_on_its_own_asks_nobody_whether_it_coordinates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with broker_node() as node:
+        state, asked = node.broker.groups_state, 0
+
+        async def ask() -> None:
+            nonlocal asked
+            asked += 1
+
+        monkeypatch.setattr(node.broker.context.quorum, "read_barrier", ask)
+        for _ in range(2):  # before there is a topic, and then
+            with pytest.raises(RequestError):
+                await deleted(state, "nobody")
+            await state.read("a", lambda machine: machine.list())
+            await state.read_every(lambda machine: machine.list())
+            await commit(state, "a", 1)
+        assert asked == 0
+
+
 async def deleted(state: GroupState, group: str) -> None:
     await state.call(group, lambda machine, _: machine.delete_group(GroupId(group)))
