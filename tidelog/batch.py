@@ -15,7 +15,8 @@ from tidelog.compression import NAMES, NUMBERS, Unreadable, compress, expand
 from tidelog.types import BatchInfo, Compression
 
 _HEADER: Final = struct.Struct(">qiibIhiqqqhii")
-_HEADER_BYTES: Final = 61
+HEADER_BYTES: Final = 61
+"""A batch has at least so many, before its records."""
 _LENGTH_FROM: Final = 12
 _COVERED_FROM: Final = 21
 _MAGIC: Final = 2
@@ -140,12 +141,12 @@ def _encode_headers(headers: Sequence[tuple[bytes, bytes | None]]) -> bytes:
 
 def seal(body: Body, stamp: Stamp = NOBODY) -> bytes:
     """Return the whole batch; offset 0 and epoch -1 are for the leader to replace."""
-    batch = bytearray(_HEADER_BYTES + len(body.records))
+    batch = bytearray(HEADER_BYTES + len(body.records))
     _HEADER.pack_into(
         batch, 0, 0, len(batch) - _LENGTH_FROM, -1, _MAGIC, 0, body.codec, body.record_count - 1,
         body.base_timestamp, body.max_timestamp, *stamp, body.record_count,
     )  # fmt: skip
-    batch[_HEADER_BYTES:] = body.records
+    batch[HEADER_BYTES:] = body.records
     checksum = _crc32c()(memoryview(batch)[_COVERED_FROM:])
     batch[_COVERED_FROM - 4 : _COVERED_FROM] = checksum.to_bytes(4, "big")
     return bytes(batch)
@@ -159,10 +160,10 @@ def split(encoded: bytes) -> Iterator[memoryview]:
     """
     run, at = memoryview(encoded), 0
     while at < len(run):
-        if len(run) - at < _HEADER_BYTES:
+        if len(run) - at < HEADER_BYTES:
             raise CorruptBatchError(f"{len(run) - at} bytes are left, a batch has 61 at least")
         size = int.from_bytes(run[at + 8 : at + 12], "big", signed=True) + _LENGTH_FROM
-        if not _HEADER_BYTES <= size <= len(run) - at:
+        if not HEADER_BYTES <= size <= len(run) - at:
             raise CorruptBatchError(f"a batch of {size} bytes, {len(run) - at} are there")
         yield run[at : at + size]
         at += size
@@ -201,7 +202,7 @@ def decode(batch: memoryview) -> StoredBatch:
         return StoredBatch(info, ())
     stamp = fields[8] if attributes & _LOG_APPEND_TIME else None
     try:
-        records = expand(attributes & _CODEC, batch[_HEADER_BYTES:])
+        records = expand(attributes & _CODEC, batch[HEADER_BYTES:])
         rows = _rows(records, fields[12], base_offset, fields[7])
     except (IndexError, Unreadable) as broken:
         raise CorruptBatchError(f"offset {base_offset}: {broken}") from broken

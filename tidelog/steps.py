@@ -7,7 +7,7 @@ what does not belong is left out here, so that a reader sees exactly what it ask
 from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeAlias
 
-from tidelog.batch import CorruptBatchError, decode, info_of, split
+from tidelog.batch import HEADER_BYTES, CorruptBatchError, decode, info_of, split
 from tidelog.checkpoint import Key, Place
 from tidelog.errors import DataCorrupt, TidelogError
 from tidelog.headers import name_of
@@ -93,7 +93,7 @@ def take_steps(
         CodecMissing: a batch that only a node can expand; the steps before it are there.
     """
     at = (message.next.topic, message.next.partition)
-    for batch in message.batches:
+    for number, batch in enumerate(message.batches):
         append_time_ms = time_ms_of(batch.append_time)
         if not within.has_batch(append_time_ms):
             continue
@@ -106,9 +106,24 @@ def take_steps(
                     at, whole, batch, place=place, within=within, end=message.next.offset
                 )
         except CorruptBatchError as broken:
-            steps.append(Trouble(_corrupt(at, None, broken, end=message.next.offset)))
+            goes_on = _next_batch(message, number, place)
+            steps.append(Trouble(_corrupt(at, None, broken, end=goes_on)))
     epoch = message.next.leader_epoch if message.next.HasField("leader_epoch") else None
     steps.append(Advance(at, message.next.offset, epoch))
+
+
+def _next_batch(message: common.PartitionRecords, number: int, place: Place) -> int:
+    """Return where a message goes on behind one of its batches that cannot be taken apart."""
+    for batch in message.batches[number + 1 :]:
+        if batch.records:
+            first = batch.records[0].offset
+        elif len(batch.encoded) >= HEADER_BYTES:
+            first = info_of(memoryview(batch.encoded)).base_offset
+        else:
+            continue
+        if place.offset < first < message.next.offset:
+            return first
+    return message.next.offset
 
 
 def _batch_steps(
