@@ -102,8 +102,8 @@ class Consumer(
         try:
             if exc_type is None and self._settings.commit == "auto":
                 self._finish()
-            if self._on_revoked is not None and self._holdings.by_key:
-                await self._on_revoked(self, [TopicPartition(*at) for at in self._holdings.by_key])
+            if self._membership.failure is None:
+                await self._tell_gone([*self._membership.lost, *self._holdings.by_key.values()])
             failed = exc is not None
         finally:
             self._closed = True
@@ -348,11 +348,9 @@ class Consumer(
         await self._let_go()
         while membership.lost:  # meanwhile; it is told before what may have come of it again
             await self._let_go()
-        arrived = [
-            one
-            for one in membership.arrived
-            if self._holdings.by_key.get(one.at) is one and one.revoke_by_s is None
-        ]
+        by_key = self._holdings.by_key
+        membership.arrived = [one for one in membership.arrived if by_key.get(one.at) is one]
+        arrived = [one for one in membership.arrived if one.revoke_by_s is None]
         if arrived and self._on_assigned is not None:
             await self._on_assigned(self, [TopicPartition(*held.at) for held in arrived])
         for held in arrived:
@@ -367,17 +365,22 @@ class Consumer(
         going: Sequence[Held] = ()
         if self._on_revoked is not None:
             going = self._settlement.idle()
-            known = [held for held in (*lost, *going) if held.announced]
-            if partitions := [TopicPartition(*held.at) for held in known]:
-                try:
-                    await self._on_revoked(self, partitions)
-                except BaseException:
-                    membership.lost = [*lost, *membership.lost]
-                    raise
+            try:
+                await self._tell_gone([*lost, *going])
+            except BaseException:
+                membership.lost = [*lost, *membership.lost]
+                raise
         self._in_hand.difference_update(lost)
         self._settlement.give_back(going)
-        membership.lost = [held for held in membership.lost if held not in going]  # it is told
+        told = set(going)
+        membership.lost = [held for held in membership.lost if held not in told]
         self._give_back_idle()
+
+    async def _tell_gone(self, going: Sequence[Held]) -> None:
+        """Tell the program of what goes, each partition once; not of what it never heard of."""
+        known = dict.fromkeys(TopicPartition(*held.at) for held in going if held.announced)
+        if known and self._on_revoked is not None:
+            await self._on_revoked(self, list(known))
 
     def _give_back_idle(self) -> None:
         """Give back what nobody works on; with a callback, the program is told of it first."""

@@ -294,8 +294,32 @@ async def test_what_comes_and_goes_untold_is_not_told(world: World) -> None:
             await eventually(lambda: len(first.assignment) == 1)
             task = await waiting(first)
             await world.groups.until(lambda: world.groups.handed_over == [MOVES])
+            world.store("a1", partition=0)
+            await task
             assert program.told == [("+", {0})]
-            task.cancel()
+            assert first._membership.arrived == []
+
+
+async def test_nor_at_the_end(world: World) -> None:
+    program = Callbacks()
+    program.go_on.set()
+    async with consuming(world, commit="manual", **program.options) as consumer:
+        await eventually(lambda: len(consumer._membership.arrived) == 2)
+        world.groups.seek("g", "orders", 0)
+        await eventually(lambda: len(consumer._membership.lost) == 2)
+        await eventually(lambda: len(consumer._membership.arrived) == 2)
+    assert program.told == []
+
+
+async def test_the_end_tells_what_was_lost_and_not_told_yet(world: World) -> None:
+    world.store("a1", partition=0)
+    program = Callbacks()
+    program.go_on.set()
+    async with consuming(world, commit="manual", **program.options) as consumer:
+        await take(consumer, 1)
+        world.groups.seek("g", "orders", 0)
+        await eventually(lambda: len(consumer._membership.lost) == 2)
+    assert program.told == [("+", {0, 1}), ("-", {0, 1})]
 
 
 async def test_of_what_was_done_on_its_way_out_nothing_is_said(world: World) -> None:
