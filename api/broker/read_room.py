@@ -98,10 +98,11 @@ class ReadRoom:
         """Cut off who keeps room from others and does not send. Call it every second or so."""
         stood_still = now - self._looked > PACE_MS
         self._looked = now
-        if not self._queue or stood_still:  # we did not read either
-            self._paces.clear()
         if not self._queue:
+            self._paces.clear()
             return
+        if stood_still:  # we did not read either
+            self._paces.clear()
         for reader in list(self._held):
             if reader.is_whole:
                 self._paces.pop(reader, None)

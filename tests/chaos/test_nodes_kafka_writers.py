@@ -108,7 +108,10 @@ def test_who_is_lost_at_the_end_leaves_it_unknown(
     """There is no other producer then that would have something to send."""
     events = written("flush", tmp_path, monkeypatch)
     assert {client for client, event in events if isinstance(event, Unknown)} == {"w-1"}
-    assert not any(isinstance(event, Ack | Fail) for client, event in events if client == "w-1")
+    told = [event for client, event in events if client == "w-1" if isinstance(event, Ack | Fail)]
+    assert {event.why if isinstance(event, Fail) else "" for event in told} <= {"BufferError"}, (
+        "only what found the queue full, before the writer saw that it was over"
+    )
 
 
 def test_an_error_that_is_not_fatal_is_only_told(
