@@ -14,6 +14,7 @@ from api.broker.acks import Done
 from api.broker.context import BrokerContext
 from api.broker.refused_batches import OUT_OF_TURN
 from cluster.shell.hosted_partition import HostedPartition
+from cluster.shell.shared_barrier import SharedBarrier
 from model.errors import ErrorCode, RequestError
 from model.ids import LeaderEpoch
 
@@ -29,37 +30,28 @@ class _Refused(NamedTuple):
 class DoubtfulGaps:
     """Refusals that wait to be confirmed. Loop only."""
 
-    __slots__ = ("_asking", "_node", "_waiting")
+    __slots__ = ("_barrier", "_spawn")
 
     def __init__(self, node: BrokerContext) -> None:
         """None waits."""
-        self._node = node
-        self._waiting: list[_Refused] = []
-        self._asking = False
+        self._spawn = node.spawn
+        self._barrier = SharedBarrier(node.quorum)
 
     def tell(self, partition: HostedPartition, refusal: RequestError, done: Done) -> None:
         """Tell a producer that its batch is refused: at once, or when a gap is confirmed."""
         if refusal.code not in OUT_OF_TURN or partition.only_here:
             done(refusal)
             return
-        self._waiting.append(_Refused(partition, partition.leader_epoch, refusal, done))
-        if not self._asking:
-            self._asking = True
-            self._node.spawn.start(self._ask(), "gaps of producers")
+        refused = _Refused(partition, partition.leader_epoch, refusal, done)
+        self._spawn.start(self._ask(refused), "gap of a producer")
 
-    async def _ask(self) -> None:
+    async def _ask(self, refused: _Refused) -> None:
+        unconfirmed = None
         try:
-            while self._waiting:
-                asked, self._waiting = self._waiting, []
-                unconfirmed = None
-                try:
-                    await self._node.quorum.read_barrier()
-                except RequestError as nobody:
-                    unconfirmed = nobody
-                for one in asked:
-                    one.done(_verdict(one, unconfirmed))
-        finally:
-            self._asking = False
+            await self._barrier.passed()
+        except RequestError as nobody:
+            unconfirmed = nobody
+        refused.done(_verdict(refused, unconfirmed))
 
 
 def _verdict(refused: _Refused, unconfirmed: RequestError | None) -> RequestError:

@@ -2,9 +2,9 @@
 
 A node has two budgets, beside the room for requests while they are read (`read_room.py`). One
 counts what came in: requests that are being taken apart, batches that were accepted and are not yet
-on the disk. Doors stop reading their
-sockets while it is congested and go on when it has relief; what arrives all the same is shed with
-OVERLOADED, *not done*. So a slow disk costs waiting, never memory.
+on the disk. Doors stop reading their sockets while it is congested and go on when it has relief;
+what arrives all the same is shed with OVERLOADED, *not done*. So a slow disk costs waiting, never
+memory.
 
 The other counts answers that clients have not taken yet. It is the smaller one, and apart, so that
 slow readers can use up their own share and never the writers' (P52, P58). Beyond it a read over
