@@ -103,6 +103,7 @@ class Campaign:
             has_network=self._plan.has_network,
             has_volumes=self._plan.has_volumes,
             environment=self._plan.environment,
+            liars=self._plan.liars,
         )
         with world:
             try:

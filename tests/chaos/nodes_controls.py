@@ -3,7 +3,8 @@
 A record is acknowledged once all who are in sync have written it, and two have synced it. If all
 lie, the first cut takes what was acknowledged. If two do, and the third takes 50 ms for a sync, it
 takes what they acknowledged while the third had written it and not synced it yet. If one lies, one
-other has it in any case.
+other has it in any case; what the liar remembers of itself may be older than what others know of
+it, and then its directory is emptied (`nodes_world.py`).
 
 What must be lost must be seen to be lost: another record stands in its place, or the log ends below
 it. That something cannot be read is no loss. A disk that keeps its word has no damage, whatever the

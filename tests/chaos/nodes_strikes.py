@@ -170,8 +170,10 @@ def cut_power(world: World, strike: Strike, watch: Watch) -> Blow:
     """All lose their power at once, and are started."""
     del watch
     world.cut_power(strike.order)
+    emptied_before = len(world.emptied)
     up = world.start()
-    return Blow("all lost their power", up, counts_from_s=up)
+    emptied = [f", node {number} was emptied" for number in world.emptied[emptied_before:]]
+    return Blow("".join(["all lost their power", *emptied]), up, counts_from_s=up)
 
 
 DEEDS: Final[dict[Kind, Callable[[World, Strike, Watch], Blow]]] = {

@@ -1,9 +1,15 @@
 """Three nodes that can be killed, paused, cut off, and lose their power; all of it is put back.
 
+A disk that lies may give back its directory as it was before the node's latest start. The node then
+refuses it as an older copy, or as one that lacks what it has acknowledged, and the way back is the
+documented one: the directory is emptied, and the node copies everything anew. That is done for
+liars alone, and told.
+
 Without a network of their own the nodes are on the loopback address; without volumes their
 directories are in the folder.
 """
 
+import shutil
 import signal
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -15,7 +21,7 @@ from typing import Final, NamedTuple
 from tests.chaos.nodes_network import Network
 from tests.chaos.nodes_plan import NUMBERS
 from tests.cluster.processes import JOINED, SETTINGS, Processes
-from tests.kill.node_process import NodeProcess
+from tests.kill.node_process import NodeFailed, NodeProcess
 from tests.powercut.volume import Volume, volume
 
 PORTS: Final = {"kafka": 9092, "grpc": 9095, "http": 8080}
@@ -24,6 +30,8 @@ DEVICE_BYTES: Final = 4 << 30
 """Of each volume; a run of all 110 faults fills a quarter of it."""
 NODE_SETTINGS: Final = ("log.checkpoint_ms=5000",)
 """Often, so that recovery meets checkpoints of every age."""
+REFUSED: Final = frozenset({11, 12})
+"""Exit codes of a node that does not take its own directory for whole, or for the newest."""
 DAMAGE: Final = '"event":"log_corrupt"'
 """In a log line of a node that believes its files to be damaged."""
 
@@ -49,6 +57,10 @@ class World:
     has_volumes: bool = False
     environment: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
     """What is added to each node's."""
+    liars: frozenset[int] = frozenset()
+    """Nodes whose disks do not keep their word."""
+    emptied: list[int] = field(default_factory=list)
+    """Whose directories were refused, and emptied: a node each time."""
     volumes: dict[int, Volume] = field(default_factory=dict)
     ends: list[Ended] = field(default_factory=list)
     _network: Network | None = None
@@ -103,11 +115,33 @@ class World:
             NodeFailed: one did not start, or did not join.
         """
         wanted = list(numbers)
-        self._cluster.open(wanted)
+        try:
+            self._cluster.open(wanted)
+        except NodeFailed:
+            if self.liars.isdisjoint(wanted):
+                raise  # else whoever has failed is found below
         up = monotonic()
         for number in wanted:
-            self._cluster.until(number, JOINED)
+            try:
+                self._cluster.until(number, JOINED)
+            except NodeFailed:
+                if number not in self.liars or not self._refuses_its_directory(number):
+                    raise
+                self._empty(number)
+                up = monotonic()
+                self._cluster.until(number, JOINED)
         return up
+
+    def _refuses_its_directory(self, number: int) -> bool:
+        node = self.nodes[number]
+        return not node.running and node.wait() in REFUSED
+
+    def _empty(self, number: int) -> None:
+        """Begin anew with a node whose disk has lied, as its refusal says."""
+        self._note_end(number, self.nodes[number].wait())
+        self.emptied.append(number)
+        shutil.rmtree(self.directory(number))
+        self._cluster.open([number])
 
     def kill(self, numbers: Iterable[int]) -> None:
         """End nodes at once (SIGKILL), all in the same moment."""

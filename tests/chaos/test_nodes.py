@@ -19,8 +19,10 @@ from tests.chaos.nodes_plan import PARTITIONS as PARTITION_COUNT
 from tests.chaos.nodes_plan import TOPIC, Kind
 from tests.chaos.nodes_replicas import compare, dumped, portions
 from tests.chaos.nodes_strikes import CUTS, strikes
+from tests.chaos.nodes_world import World
 from tests.interop.dump_log import Dumped
 from tests.interop.fetched import MissingError
+from tests.kill.node_process import NodeFailed
 
 ROOT = Path(__file__).parents[2]
 TOPIC_ID = "0123456789abcdef0123456789abcdef"
@@ -206,3 +208,52 @@ def test_files_go_to_the_other_reader_in_portions_and_all_its_complaints_come_ba
     assert (seen.files, seen.batches, seen.records, len(seen.wrong)) == (5, 4, 20, 2)
     assert seen.wrong[0] == "not as it should be"
     assert "timed out" in seen.wrong[1]
+
+
+class Refused:
+    """Stands for the processes of nodes: node 1 ends with a code until its directory is empty."""
+
+    starts = 1
+
+    def __init__(self, folder: Path, code: int) -> None:
+        self.code = code
+        self.said = folder
+        (folder / "node-0001.log").touch()
+        self.directory = folder / "data"
+        (self.directory / "journal").mkdir(parents=True)
+        self.nodes = {1: self}
+        self.opened: list[list[int]] = []
+
+    @property
+    def running(self) -> bool:
+        return not self.directory.exists()
+
+    def open(self, numbers: list[int]) -> None:
+        self.opened.append(list(numbers))
+
+    def until(self, number: int, event: str) -> None:
+        if not self.running:
+            raise NodeFailed("no cluster_joined")
+
+    def wait(self) -> int:
+        return self.code
+
+    def odd_lines(self) -> list[str]:
+        return []
+
+
+@pytest.mark.parametrize("liars", [frozenset({1}), frozenset({2})])
+@pytest.mark.parametrize("code", [11, 12, 1])
+def test_only_a_disk_that_lies_is_emptied_and_only_if_its_node_refuses_it(
+    code: int, liars: frozenset[int], tmp_path: Path
+) -> None:
+    world = World(tmp_path, liars=liars)
+    processes = world._cluster = Refused(tmp_path, code)  # type: ignore[assignment]
+    if 1 in liars and code != 1:
+        world.start([1])
+        assert world.emptied == [1] and processes.opened == [[1], [1]]
+        assert [(one.node, one.code) for one in world.ends] == [(1, code)]
+    else:
+        with pytest.raises(NodeFailed):
+            world.start([1])
+        assert processes.directory.exists() and world.emptied == []
