@@ -4,6 +4,10 @@ The table is a function of the batches in the log, each of which carries its epo
 (docs/formats/leader_epochs.md) saves reading them. An epoch in which nothing was written has no
 row of its own in the log, and none here (KIP-279): the next epoch begins where it did.
 
+Where batches were lost together with their append times nothing tells their epochs any more. Inside
+the log the one before goes on until other replicas have sent what is missing (`learned`). At its
+end `lost_from` says so: a follower drops that end, for which nothing speaks, and takes it anew.
+
 Invariants:
     LEADER_EPOCH_NEVER_FALLS     epochs rise along the log.
     LEADER_EPOCH_STARTS_RISE     so do the offsets where they begin.
@@ -11,6 +15,7 @@ Invariants:
 
 import struct
 from bisect import bisect_right
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -35,13 +40,16 @@ class EpochStart(NamedTuple):
 class LeaderEpochs:
     """The table of one partition, oldest first."""
 
-    __slots__ = ("_rows", "changed")
+    __slots__ = ("_rows", "changed", "lost_from")
 
     def __init__(self, rows: "list[EpochStart] | None" = None) -> None:
         """Start with the rows of a file, or empty."""
         self._rows = rows or []
         self.changed = False
         """Rows differ from what the owner last wrote."""
+        self.lost_from: Offset | None = None
+        """A batch begins there, or would; from there to the log's end nothing is left that a start
+        could read. None: there is no such end, or the log has grown behind it."""
 
     @property
     def rows(self) -> tuple[EpochStart, ...]:
@@ -66,7 +74,7 @@ class LeaderEpochs:
             assert epoch > last.epoch, "LEADER_EPOCH_NEVER_FALLS"
             assert base_offset > last.start, "LEADER_EPOCH_STARTS_RISE"
         self._rows.append(EpochStart(epoch, base_offset))
-        self.changed = True
+        self.changed, self.lost_from = True, None
 
     def end_of(self, epoch: LeaderEpoch, log_end: Offset) -> EpochStart | None:
         """Return the greatest epoch at or below `epoch`, and the offset where it ends here.
@@ -90,6 +98,18 @@ class LeaderEpochs:
         keep = [row for row in self._rows if row.start < offset]
         self.changed = self.changed or len(keep) != len(self._rows)
         self._rows = keep
+        if self.lost_from is not None and self.lost_from >= offset:
+            self.lost_from = None
+
+    def learned(self, rows: Sequence[EpochStart], end: Offset) -> None:
+        """Know the epochs of the batches from the first row to `end`, from who has them."""
+        before = [row for row in self._rows if row.start < rows[0].start]
+        known = before[:1] or list(rows[:1])
+        for row in (*before[1:], *rows, *(row for row in self._rows if row.start >= end)):
+            if row.epoch > known[-1].epoch and row.start > known[-1].start:
+                known.append(row)
+        self.changed = self.changed or known != self._rows
+        self._rows = known
 
     def trim(self, log_start: Offset) -> None:
         """Forget epochs that ended at or below the log start; the one around it begins there."""

@@ -16,7 +16,7 @@ from logstore.replace_file import read_file
 from logstore.replicated import whole_from
 from logstore.scanned import row_before
 from logstore.segment import Segment
-from logstore.segment_loader import contiguous, iter_headers, load, start_of
+from logstore.segment_loader import contiguous, iter_headers, load, load_times, start_of
 from logstore.settings import LogSettings, PartitionSettings
 from model.errors import MalformedError
 from model.ids import LeaderEpoch, Offset, Position
@@ -66,6 +66,7 @@ def open_partition(
     for segment in segments:
         report.repaired += segment.damage
         segment.damage = ()
+    _report_lost_end(log, report)
     return log
 
 
@@ -107,15 +108,19 @@ def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
         log.leader_epochs, rows = LeaderEpochs(), ()
     # Of a log without a record the segment may still be there that tells its last epoch.
     known = rows[-1].start if rows else log.segment_list[0].base_offset
+    lost_from: Offset | None = None
     for segment in log.segment_list:
         if segment.size_bytes and segment.end_offset > known:
-            try:
-                loaded = load(disk, source(segment, log.index_interval_bytes), with_index=False)
-            except FileNotFoundError:
-                continue  # reported; readers of it will be told
+            loaded = load_times(disk, source(segment, log.index_interval_bytes))
             segment.damage = loaded.damage
             for row in loaded.times.rows():
-                _note_epoch(log, row.leader_epoch, row.offset)
+                if loaded.lost_from is None or row.offset < loaded.lost_from:
+                    _note_epoch(log, row.leader_epoch, row.offset)
+            if loaded.lost_from is None or loaded.lost_from > segment.base_offset:
+                lost_from = loaded.lost_from
+            elif lost_from is None:
+                lost_from = segment.base_offset
+    log.leader_epochs.lost_from = lost_from
 
 
 def _names_newest(disk: Disk, log: PartitionLog) -> bool:
@@ -180,6 +185,18 @@ def _report_rest(segment: Segment, position: Position, report: RecoveryReport) -
     if size > 0 and not told:
         why = "no batch goes on there; readers will be told"
         report.repaired.append(Finding(name, position, size, why))
+
+
+def _report_lost_end(log: PartitionLog, report: RecoveryReport) -> None:
+    """Report an end that is lost, epochs and all: this log does not hold what it should."""
+    lost_from = log.leader_epochs.lost_from
+    if lost_from is None:
+        return
+    segment = log.segment_of(lost_from)
+    if not any(one.file == segment.log_name for one in report.repaired):
+        why = f"from offset {lost_from} on neither batches nor append times are left"
+        finding = Finding(segment.log_name, 0, segment.size_bytes, f"{why}; readers will be told")
+        report.repaired.append(finding)
 
 
 def _note_epoch(log: PartitionLog, epoch: LeaderEpoch, offset: Offset) -> None:

@@ -1,7 +1,8 @@
 """A damaged segment, made again from the batches of another replica, in the place of the old one.
 
 What comes is checked against what this log knows of itself: where it goes on, and of which leader
-epoch each batch is; for its bytes each batch speaks by its checksum. It gathers in files of another
+epoch each batch is, unless the rows that tell that were lost with the batches: then it is learned.
+For its bytes each batch speaks by its checksum. It gathers in files of another
 name. Only when all of it is there, and on the disk, do they take the segment's names:
 
 1. both new files are synced, the `.log` part by part: commits of the whole node wait for each job;
@@ -18,7 +19,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple, TypeAlias
 
 from logstore.append_clock import TICK_MS
-from logstore.leader_epochs import LeaderEpochs
+from logstore.leader_epochs import EpochStart, LeaderEpochs
 from logstore.paths import DAMAGED, TEMPORARY
 from logstore.replicated import check_whole
 from logstore.segment import Segment
@@ -46,11 +47,24 @@ class Replacement:
         REPLACEMENT_IS_WHOLE    nothing takes the segment's place that does not reach its end.
     """
 
-    __slots__ = ("_closing", "_disk", "_epochs", "_ready", "_segment", "_size", "_times", "at")
+    __slots__ = (
+        "_closing", "_disk", "_epochs", "_guessed", "_ready", "_segment", "_size", "_times", "at",
+    )  # fmt: skip
 
-    def __init__(self, disk: Disk, segment: Segment, epochs: LeaderEpochs) -> None:
-        """Begin with nothing. `epochs`: the log's own table."""
+    def __init__(
+        self,
+        disk: Disk,
+        segment: Segment,
+        epochs: LeaderEpochs,
+        *,
+        guessed: tuple[Offset, Offset] | None = None,
+    ) -> None:
+        """Begin with nothing. `epochs`: the log's own table.
+
+        `guessed`: between these base offsets lies every batch whose row the files have not.
+        """
         self._disk = disk
+        self._guessed = guessed
         self._segment = segment
         self._epochs = epochs
         self._times = Times(segment.base_offset)
@@ -150,6 +164,8 @@ class Replacement:
 
     def settle(self) -> None:
         """Let readers have the new files: what is known of the old ones goes. After `swap`."""
+        rows = [EpochStart(row.leader_epoch, row.offset) for row in self._times.rows()]
+        self._epochs.learned(rows, self._segment.end_offset)
         refresh(self._segment)
         self._segment.indexed_bytes = 0
 
@@ -178,7 +194,7 @@ class Replacement:
             found = check_whole(batch)
             if not base == found.base_offset == at:
                 raise MalformedError(_WHAT, at, f"a batch at {found.base_offset}, said {base}")
-            known = self._epochs.epoch_at(at)
+            known = None if self._guesses(at) else self._epochs.epoch_at(at)
             if known not in {None, found.leader_epoch}:
                 why = f"leader epoch {found.leader_epoch}, here it is {known}"
                 raise MalformedError(_WHAT, at, why)
@@ -195,6 +211,10 @@ class Replacement:
             why = f"batches up to {at} of a segment that ends at {self._segment.end_offset}"
             raise MalformedError(_WHAT, at, why)
         return batches, rows, at
+
+    def _guesses(self, offset: Offset) -> bool:
+        guessed = self._guessed
+        return guessed is not None and guessed[0] <= offset <= guessed[1]
 
     def _write(self, batches: Sequence[bytes], position: int) -> None:
         name = self._segment.log_name + TEMPORARY

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from logstore.crc32c import crc32c
 from logstore.recovery_report import Finding
 from logstore.segment import Segment
-from logstore.segment_loader import Source, load
+from logstore.segment_loader import Source, load_times
 from logstore.settings import LogSettings
 from logstore.times import Times
 from logstore.verified import Verified
@@ -73,12 +73,15 @@ class SegmentScrub:
         "_position",
         "_source",
         "_times",
+        "guessed",
         "segment",
     )
 
     def __init__(self, disk: Disk, segment: Segment, *, interval_bytes: int) -> None:
         """Begin with a segment of which `may_scrub` holds."""
         self.segment = segment
+        self.guessed: tuple[Offset, Offset] | None = None
+        """Between these base offsets lies every batch whose row is lost; after the first step."""
         self._disk = disk
         self._generation = segment.generation
         self._source = Source(
@@ -124,10 +127,10 @@ class SegmentScrub:
 
     def _open(self) -> Scrubbed:
         """Check the append times; forget what memory has of the batches."""
+        loaded = load_times(self._disk, self._source)
+        self._times, self.guessed = loaded.times, loaded.guessed
         file = self._disk.open(self._source.log_name)
         file.drop_cache()
-        loaded = load(self._disk, self._source, with_index=False)
-        self._times = loaded.times
         self._file = file
         return Scrubbed(self._source.times_bytes, loaded.damage, ended=False)
 

@@ -49,6 +49,24 @@ class Loaded:
     """Rows of append times that had to be made up."""
     guessed: tuple[Offset, Offset] | None = None
     """Between these base offsets lies every batch whose append time is made up."""
+    lost_from: Offset | None = None
+    """From here to the segment's end neither batches nor rows are left."""
+
+
+def load_times(disk: Disk, source: Source) -> Loaded:
+    """Read a segment's append times; of batches none are left if the file is missing.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    try:
+        log = disk.open(source.log_name)
+    except FileNotFoundError:
+        return _load_times(disk, None, source)
+    try:
+        return _load_times(disk, log, source)
+    finally:
+        log.close()
 
 
 def load(disk: Disk, source: Source, *, with_index: bool) -> Loaded:
@@ -180,7 +198,7 @@ def _last_described(index: OffsetIndex, log: File, source: Source) -> BatchHeade
     return header if ends and Witness.of(header, witness.position) == witness else None
 
 
-def _load_times(disk: Disk, log: File, source: Source) -> Loaded:
+def _load_times(disk: Disk, log: File | None, source: Source) -> Loaded:
     """Return the append times of the whole source, and what of them was made up."""
     file = (read_file(disk, source.times_name) or b"")[: source.times_bytes]
     try:
@@ -195,10 +213,10 @@ def _load_times(disk: Disk, log: File, source: Source) -> Loaded:
     if short:  # rows at the end are missing: whatever lies behind the last whole one is guessed
         rows = len(decoded.times) + len(decoded.damaged)
         decoded = decoded._replace(damaged=(*decoded.damaged, rows))
-    headers = in_order(iter_headers(log, Position(0), source.size_bytes), source)
+    found = () if log is None else iter_headers(log, Position(0), source.size_bytes)
     repaired = repair(
         decoded,
-        headers,
+        in_order(found, source),
         floor=source.first_append_time,
         ceiling=source.last_append_time,
         end=source.end_offset,
@@ -212,4 +230,4 @@ def _load_times(disk: Disk, log: File, source: Source) -> Loaded:
         len(decoded.damaged) * ROW_BYTES,
         f"{why}: batches from offset {first} to {last} have a guessed append time",
     )
-    return Loaded(None, repaired.times, (finding,), repaired.guessed)
+    return Loaded(None, repaired.times, (finding,), repaired.guessed, repaired.lost_from)

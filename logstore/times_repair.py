@@ -2,7 +2,8 @@
 
 The guess is the running maximum of the timestamps that the batches claim, rounded down to a tick,
 and never outside what the rows before and after allow; when the last batch was appended is known
-without its row. Leader epochs are not guessed: each batch carries its own.
+without its row. Leader epochs are not guessed: each batch carries its own. Where batches are lost
+as well, the epoch before goes on; if nothing behind tells another, that place is told, too.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,8 @@ class Repaired(NamedTuple):
     times: Times
     guessed: tuple[Offset, Offset] | None
     """Between these base offsets lies every one of them."""
+    lost_from: Offset | None = None
+    """From here to the end neither batches nor rows are left: their epochs are not known."""
 
 
 def repair(
@@ -68,7 +71,8 @@ def repair(
         times.append(last, newest.leader_epoch, rows.ceiling)
     unread = rows.missing(reached, end)
     stretch = [*guessed[:1], *guessed[-1:], *unread]
-    return Repaired(times, (min(stretch), max(stretch)) if stretch else None)
+    lost_from = reached if unread and max(unread) == last else None
+    return Repaired(times, (min(stretch), max(stretch)) if stretch else None, lost_from)
 
 
 class _Rows:

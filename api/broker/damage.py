@@ -39,8 +39,12 @@ class Mending(Protocol):
         *,
         collect: Callable[[HostedPartition], None],
         mended: Callable[[HostedPartition, Segment], None],
+        gone: Callable[[HostedPartition, Segment], None],
     ) -> None:
-        """Call `collect` where a segment may be damaged, `mended` where one is whole again."""
+        """Call `collect` where a segment may be damaged, `mended` where one is whole again.
+
+        And `gone` where a damaged one was cut or removed.
+        """
         ...
 
 
@@ -78,17 +82,20 @@ class Damage:
     def mend_by(self, mending: Mending) -> None:
         """Have damage repaired from other nodes, where there are any."""
         self._mend = mending.found
-        mending.tell(collect=self.collect, mended=self.mended)
+        mending.tell(collect=self.collect, mended=self.mended, gone=self.gone)
 
     def recovered(self, findings: Iterable[Finding]) -> None:
-        """Take over what the start has found and told already; partitions are hosted by now."""
+        """Take over what the start has found and told already; partitions are hosted by now.
+
+        What a follower has dropped already is not damaged any more.
+        """
         findings = list(findings)
         segments = self._segments() if findings else {}
         for finding in findings:
             whose = segments.get(finding.file)
-            if whose is None:
+            if whose is None and not finding.file.startswith(f"{PARTITIONS}/"):
                 self._keep(Place("", finding))
-            else:
+            elif whose is not None:
                 partition, segment = whose
                 self._keep(Place(f"{partition.topic.name}/{partition.number}", finding))
                 self._mend(partition, segment)
@@ -120,8 +127,12 @@ class Damage:
 
     def mended(self, partition: HostedPartition, segment: Segment) -> None:
         """Drop the places of a segment that is whole again."""
-        del partition
         self.healed += 1
+        self.gone(partition, segment)
+
+    def gone(self, partition: HostedPartition, segment: Segment) -> None:
+        """Drop the places of a segment that was cut or removed; what is left of it may have new."""
+        del partition
         gone = {segment.log_name, segment.times_name}
         self._places = {
             key: place for key, place in self._places.items() if place.finding.file not in gone

@@ -35,6 +35,7 @@ class Mending:
         self._repairs: Repairs | None = None
         self._collect: Callable[[HostedPartition], None] = _nobody
         self._mended: Callable[[HostedPartition, Segment], None] = _nobody_else
+        self._gone: Callable[[HostedPartition, Segment], None] = _nobody_else
 
     @property
     def clean(self) -> bool:
@@ -57,6 +58,7 @@ class Mending:
             note=world.note,
             hand_over=self._hand_over,
             mended=self._told,
+            gone=self._forget,
         )
         repairs = self._repairs = Repairs(doors, parts.partitions)
         self._links.serve(repairs.serve)
@@ -66,9 +68,13 @@ class Mending:
         *,
         collect: Callable[[HostedPartition], None],
         mended: Callable[[HostedPartition, Segment], None],
+        gone: Callable[[HostedPartition, Segment], None],
     ) -> None:
-        """Call `collect` where a segment may be damaged, `mended` where one is whole again."""
-        self._collect, self._mended = collect, mended
+        """Call `collect` where a segment may be damaged, `mended` where one is whole again.
+
+        And `gone` where a damaged one was cut or removed.
+        """
+        self._collect, self._mended, self._gone = collect, mended, gone
 
     def found(self, hosted: HostedPartition, segment: Segment) -> None:
         """Repair a segment in which somebody has met damage."""
@@ -95,6 +101,10 @@ class Mending:
     def _told(self, hosted: HostedPartition, segment: Segment) -> None:
         self._lost -= {segment.log_name}
         self._mended(hosted, segment)
+
+    def _forget(self, hosted: HostedPartition, segment: Segment) -> None:
+        self._lost -= {segment.log_name}
+        self._gone(hosted, segment)
 
     async def _hand_over(self, hosted: HostedPartition, to: NodeId) -> None:
         quorum, name, number = self._quorum, hosted.topic.name, hosted.number

@@ -15,6 +15,11 @@ class EpochTable(Protocol):
         """The epoch of the newest record; None while there is none."""
         ...
 
+    @property
+    def lost_from(self) -> Offset | None:
+        """Where the end of the log begins that is lost, epochs and all; None: it has none."""
+        ...
+
     def end_of(self, epoch: LeaderEpoch, log_end: Offset) -> EpochStart | None:
         """Return the greatest epoch at or below `epoch`, and where it ends in this log."""
         ...

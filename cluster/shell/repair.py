@@ -51,10 +51,13 @@ UNHEARD: Final = frozenset(
         ErrorCode.REQUEST_TIMED_OUT,
         ErrorCode.SHUTTING_DOWN,
         ErrorCode.STORAGE_ERROR,
+        ErrorCode.UNKNOWN_PARTITION,
         ErrorCode.UPSTREAM_LOST,
     }
 )
-"""What a replica says, or is said of it, that may have what is asked for and cannot send it now."""
+"""What a replica says, or is said of it, that may have what is asked for and cannot send it now.
+
+It is one by the metadata; if it knows of none, it has just been started, and has not read them."""
 
 
 class _Fetching(NamedTuple):
@@ -93,6 +96,8 @@ class SegmentRepair:
         self._fetching: _Fetching | None = None
         self._rot: int | None = None
         """Where in the `.log` what the second look has found begins; None before it."""
+        self._guessed: tuple[Offset, Offset] | None = None
+        """What that look has found of the rows: `SegmentScrub.guessed`."""
         self._handed_over = False
         self._unheard = False
         """A replica was not reached, or is not there yet: it may have what the others lack."""
@@ -164,7 +169,7 @@ class SegmentRepair:
 
     def _begin(self) -> _Fetching | None:
         """Claim the room; None if there is none."""
-        segment = self._segment
+        segment, epochs = self._segment, self._log.leader_epochs
         try:
             room = self._doors.claim(segment.size_bytes)
         except RequestError as full:  # readers are refused what is damaged until there is room
@@ -172,7 +177,7 @@ class SegmentRepair:
             self._doors.writer.look_at_space()
             return None
         return _Fetching(
-            Replacement(self._doors.disk, segment, self._log.leader_epochs),
+            Replacement(self._doors.disk, segment, epochs, guessed=self._guessed),
             Quarantine(segment.base_offset, segment.end_offset),
             room,
         )
@@ -194,7 +199,7 @@ class SegmentRepair:
             if found.findings:
                 name = self._segment.log_name
                 places = (one.position for one in found.findings if one.file == name)
-                self._rot = max(places, default=0)
+                self._rot, self._guessed = max(places, default=0), scrub.guessed
                 return False
             if found.ended or not self._is_there():
                 return found.ended

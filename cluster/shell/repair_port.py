@@ -53,3 +53,5 @@ class RepairDoors:
     each repair. Raises nothing that passes."""
     mended: Callable[[HostedPartition, Segment], None]
     """A segment is whole again, or always was."""
+    gone: Callable[[HostedPartition, Segment], None]
+    """A damaged segment was cut or removed, and its damage with it."""

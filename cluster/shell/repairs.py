@@ -118,7 +118,9 @@ class Repairs:
         finally:
             del self._under_way[_Place(hosted.log.id, segment.base_offset)]
             self._judge(hosted)
-        if whole:
+        if not whole:
+            self._doors.gone(hosted, segment)
+        else:
             self._doors.mended(hosted, segment)
             name, number = hosted.topic.name, hosted.number
             self._doors.note("segment_mended", topic=name, partition=number, file=segment.log_name)

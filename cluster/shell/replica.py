@@ -71,6 +71,10 @@ class _Epochs:
     def latest(self) -> LeaderEpoch | None:
         return self._host.log.leader_epochs.latest
 
+    @property
+    def lost_from(self) -> Offset | None:
+        return self._host.log.leader_epochs.lost_from
+
     def end_of(self, epoch: LeaderEpoch, log_end: Offset) -> EpochStart | None:
         return self._host.log.leader_epochs.end_of(epoch, log_end)
 
@@ -274,6 +278,7 @@ class Replica:
     def _begin(self, assignment: Assignment, now: MonotonicMs) -> None:
         host, log = self._host, self._host.log
         self._told_start = whole_from(log)
+        log.leader_epochs.lost_from = None  # what its leader has is the log, readable or not
         self.leader = PartitionLeader(
             self._node,
             assignment=assignment,

@@ -98,6 +98,7 @@ class Bench:
             note=lambda event, /, **fields: self.told.append((event, fields)),
             hand_over=self._hand_over,
             mended=lambda hosted, segment: None,
+            gone=lambda hosted, segment: None,
         )
         self.repairs = Repairs(doors, here)
 
@@ -259,7 +260,7 @@ WRONG_EPOCH = MalformedError("fetched batch", 0, "leader epoch 9, here it is 3")
     [
         (WRONG_EPOCH, True),
         (RequestError(ErrorCode.OFFSET_OUT_OF_RANGE, "no batch begins there"), True),
-        (RequestError(ErrorCode.UNKNOWN_PARTITION, "no replica"), True),
+        (RequestError(ErrorCode.UNKNOWN_PARTITION, "no replica yet"), False),
         (RequestError(ErrorCode.CORRUPT_LOG, "damaged"), True),
         (RequestError(ErrorCode.NODE_UNREACHABLE, "away"), False),
         (RequestError(ErrorCode.REQUEST_TIMED_OUT, "slow"), False),
