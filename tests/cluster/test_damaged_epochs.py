@@ -3,12 +3,13 @@
 Nor does its table of epochs tell, which is a cache: it may be lost, or older.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from logstore.paths import EPOCHS, LOG, TIMES
-from tests.cluster.test_damage import SCRUBBED_MS, healed, pass_by_reading
+from model.ids import Position
+from tests.cluster.test_damage import SCRUBBED_MS, healed, killed, pass_by_reading, stopped
 from tests.damage_nodes import TOPIC, DamageNodes
 
 
@@ -62,26 +63,49 @@ def unlink(nodes: DamageNodes, victim: int, names: list[str]) -> None:
     """Lose files."""
     for name in names:
         nodes.disks[victim].unlink(name)
-    nodes.disks[victim].sync_directory(nodes.directory)
+    nodes.disks[victim].sync_directory(names[0].rpartition("/")[0])
 
 
-@pytest.mark.parametrize("pick", [the_first, all_of_them, but_the_first])
-@pytest.mark.parametrize("harm", [empty, unlink])
-@pytest.mark.parametrize("whose", ["leader", "follower"])
+def spoil(nodes: DamageNodes, victim: int, names: list[str]) -> None:
+    """Let the first batch of files say a length that it has not; lose what is no log."""
+    for name in names:
+        if name.endswith(LOG):
+            nodes.disks[victim].flip_bit(name, Position(9), 6)
+    unlink(nodes, victim, [name for name in names if not name.endswith(LOG)])
+
+
+Harm = Callable[[DamageNodes, int, list[str]], None]
+End = Callable[[DamageNodes, int], Awaitable[None]]
+
+
+def tell_tales(nodes: DamageNodes, victim: int, pick: Pick) -> list[str]:
+    """Return the files of a node's log without which nothing tells of which epochs it is."""
+    lost = pick(nodes.files(victim, LOG)) + pick(nodes.files(victim, TIMES))
+    return [*lost, f"{nodes.directory}/{EPOCHS}"]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        (pick, harm)
+        for pick in (the_first, all_of_them, but_the_first)
+        for harm in (empty, unlink, spoil)
+    ],
+    ids=lambda how: " ".join(part.__name__ for part in how),
+)
+@pytest.mark.parametrize("end", [stopped, killed])
 async def test_it_takes_them_from_the_others(
-    nodes: DamageNodes,
-    pick: Pick,
-    harm: Callable[[DamageNodes, int, list[str]], None],
-    whose: str,
+    nodes: DamageNodes, how: tuple[Pick, Harm], end: End
 ) -> None:
+    pick, harm = how
     await in_many_epochs(nodes)
     leader = await nodes.leader(TOPIC)
-    victim = leader.number if whose == "leader" else leader.number % 3 + 1
+    victim = leader.number
     epochs = leader.hosted(TOPIC).log.leader_epochs.rows
     assert len(epochs) >= 5
-    await nodes.kill(victim)
-    lost = pick(nodes.files(victim, LOG)) + pick(nodes.files(victim, TIMES))
-    harm(nodes, victim, [*lost, f"{nodes.directory}/{EPOCHS}"])
+    lost = tell_tales(nodes, victim, pick)
+    await end(nodes, victim)
+    harm(nodes, victim, lost)
     await nodes.leader(TOPIC)
     await nodes.start(victim)
     await nodes.in_sync(TOPIC)
@@ -92,3 +116,20 @@ async def test_it_takes_them_from_the_others(
     assert not nodes.life(victim).told("repair_impossible")
     known = nodes.life(victim).hosted(TOPIC).log.leader_epochs.rows
     assert known[: len(epochs)] == epochs
+
+
+@pytest.mark.parametrize("end", [stopped, killed])
+async def test_an_end_that_is_lost_counts_in_no_election(nodes: DamageNodes, end: End) -> None:
+    """P3: though its files are as long as they should be, and it was stopped in order."""
+    await in_many_epochs(nodes)
+    victim = int(nodes.row(TOPIC).replicas[0])
+    await nodes.lead(victim)
+    lost = tell_tales(nodes, victim, all_of_them)
+    for number in (*(one for one in nodes.numbers if one != victim), victim):
+        await end(nodes, number)
+    spoil(nodes, victim, lost)
+    await nodes.start()
+    assert (await nodes.leader(TOPIC)).number != victim
+    await nodes.in_sync(TOPIC)
+    await pass_by_reading(nodes, SCRUBBED_MS)
+    await healed(nodes)

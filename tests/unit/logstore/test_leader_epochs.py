@@ -65,3 +65,39 @@ def test_any_spoilt_byte_is_noticed() -> None:
 def test_rows_out_of_order_are_refused(rows: tuple[tuple[int, int], ...]) -> None:
     with pytest.raises(MalformedError, match="follows"):
         decode(encode(table(*rows)))
+
+
+def test_an_end_that_is_lost_is_one_until_it_is_cut_or_the_log_has_grown_behind_it() -> None:
+    epochs = table((1, 0), (3, 7))
+    epochs.lost_from = Offset(9)
+    epochs.roll_back(Offset(11))
+    assert epochs.lost_from == 9
+    epochs.roll_back(Offset(9))
+    assert epochs.lost_from is None
+    epochs.lost_from = Offset(9)
+    epochs.appended(LeaderEpoch(3), Offset(20))
+    assert epochs.lost_from == 9, "nothing new: the epoch goes on"
+    epochs.appended(LeaderEpoch(4), Offset(21))
+    assert epochs.lost_from is None
+
+
+@pytest.mark.parametrize(
+    ("known", "rows", "after"),
+    [
+        ([], [(2, 0), (4, 5)], [(2, 0), (4, 5)]),
+        ([(4, 10)], [(2, 0), (4, 5)], [(2, 0), (4, 5)]),
+        ([(5, 10)], [(2, 0), (4, 5)], [(2, 0), (4, 5), (5, 10)]),
+        ([(1, 0), (5, 12)], [(1, 4), (2, 6), (5, 9)], [(1, 0), (2, 6), (5, 9)]),
+        ([(1, 0), (2, 6), (5, 9)], [(1, 4), (2, 6), (5, 9)], [(1, 0), (2, 6), (5, 9)]),
+        ([(1, 0), (3, 5)], [(1, 4), (2, 6)], [(1, 0), (2, 6)]),
+        ([(3, 0)], [(1, 4), (2, 6)], [(3, 0)]),
+    ],
+    ids=["all", "the first", "before", "between", "nothing new", "a guess", "never falls"],
+)
+def test_epochs_of_a_stretch_are_learned_from_who_has_it(
+    known: list[tuple[int, int]], rows: list[tuple[int, int]], after: list[tuple[int, int]]
+) -> None:
+    epochs = table(*known)
+    epochs.learned(table(*rows).rows, Offset(10))
+    assert epochs.rows == table(*after).rows
+    assert epochs.changed is (known != after)
