@@ -43,6 +43,11 @@ def the_first(names: list[str]) -> list[str]:
     return names[:1]
 
 
+def the_second(names: list[str]) -> list[str]:
+    """An epoch begins in the midst of it."""
+    return names[1:2]
+
+
 def all_of_them(names: list[str]) -> list[str]:
     return names
 
@@ -88,7 +93,7 @@ def tell_tales(nodes: DamageNodes, victim: int, pick: Pick) -> list[str]:
     "how",
     [
         (pick, harm)
-        for pick in (the_first, all_of_them, but_the_first)
+        for pick in (the_first, the_second, all_of_them, but_the_first)
         for harm in (empty, unlink, spoil)
     ],
     ids=lambda how: " ".join(part.__name__ for part in how),
