@@ -4,9 +4,9 @@ The table is a function of the batches in the log, each of which carries its epo
 (docs/formats/leader_epochs.md) saves reading them. An epoch in which nothing was written has no
 row of its own in the log, and none here (KIP-279): the next epoch begins where it did.
 
-Where batches were lost together with their append times nothing tells their epochs any more. Inside
-the log the one before goes on until other replicas have sent what is missing (`learned`). At its
-end `lost_from` says so: a follower drops that end, for which nothing speaks, and takes it anew.
+Where batches were lost together with their append times nothing tells their epochs any more: the
+one before goes on until other replicas have sent what is missing (`learned`). At the end of the log
+`end_is_lost` says so, for where it parts from a leader's cannot be told then.
 
 Invariants:
     LEADER_EPOCH_NEVER_FALLS     epochs rise along the log.
@@ -40,16 +40,16 @@ class EpochStart(NamedTuple):
 class LeaderEpochs:
     """The table of one partition, oldest first."""
 
-    __slots__ = ("_rows", "changed", "lost_from")
+    __slots__ = ("_rows", "changed", "end_is_lost")
 
     def __init__(self, rows: "list[EpochStart] | None" = None) -> None:
         """Start with the rows of a file, or empty."""
         self._rows = rows or []
         self.changed = False
         """Rows differ from what the owner last wrote."""
-        self.lost_from: Offset | None = None
-        """A batch begins there, or would; from there to the log's end nothing is left that a start
-        could read. None: there is no such end, or the log has grown behind it."""
+        self.end_is_lost = False
+        """The start has found neither the last batches nor rows of them, and nobody has spoken for
+        the table since: see `believe`."""
 
     @property
     def rows(self) -> tuple[EpochStart, ...]:
@@ -74,7 +74,7 @@ class LeaderEpochs:
             assert epoch > last.epoch, "LEADER_EPOCH_NEVER_FALLS"
             assert base_offset > last.start, "LEADER_EPOCH_STARTS_RISE"
         self._rows.append(EpochStart(epoch, base_offset))
-        self.changed, self.lost_from = True, None
+        self.changed = True
 
     def end_of(self, epoch: LeaderEpoch, log_end: Offset) -> EpochStart | None:
         """Return the greatest epoch at or below `epoch`, and the offset where it ends here.
@@ -98,8 +98,10 @@ class LeaderEpochs:
         keep = [row for row in self._rows if row.start < offset]
         self.changed = self.changed or len(keep) != len(self._rows)
         self._rows = keep
-        if self.lost_from is not None and self.lost_from >= offset:
-            self.lost_from = None
+
+    def believe(self) -> None:
+        """Take the table as it is: a leader's log has its end, or this log is the leader's."""
+        self.end_is_lost = False
 
     def learned(self, rows: Sequence[EpochStart], end: Offset) -> None:
         """Know the epochs of the batches from the first row to `end`, from who has them."""

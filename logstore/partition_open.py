@@ -66,7 +66,8 @@ def open_partition(
     for segment in segments:
         report.repaired += segment.damage
         segment.damage = ()
-    _report_lost_end(log, report)
+    if log.leader_epochs.end_is_lost:
+        _report_lost_end(log, report)
     return log
 
 
@@ -108,7 +109,6 @@ def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
         log.leader_epochs, rows = LeaderEpochs(), ()
     # Of a log without a record the segment may still be there that tells its last epoch.
     known = rows[-1].start if rows else log.segment_list[0].base_offset
-    lost_from: Offset | None = None
     for segment in log.segment_list:
         if segment.size_bytes and segment.end_offset > known:
             loaded = load_times(disk, source(segment, log.index_interval_bytes))
@@ -116,11 +116,7 @@ def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
             for row in loaded.times.rows():
                 if loaded.lost_from is None or row.offset < loaded.lost_from:
                     _note_epoch(log, row.leader_epoch, row.offset)
-            if loaded.lost_from is None or loaded.lost_from > segment.base_offset:
-                lost_from = loaded.lost_from
-            elif lost_from is None:
-                lost_from = segment.base_offset
-    log.leader_epochs.lost_from = lost_from
+            log.leader_epochs.end_is_lost = loaded.lost_from is not None
 
 
 def _names_newest(disk: Disk, log: PartitionLog) -> bool:
@@ -188,15 +184,11 @@ def _report_rest(segment: Segment, position: Position, report: RecoveryReport) -
 
 
 def _report_lost_end(log: PartitionLog, report: RecoveryReport) -> None:
-    """Report an end that is lost, epochs and all: this log does not hold what it should."""
-    lost_from = log.leader_epochs.lost_from
-    if lost_from is None:
-        return
-    segment = log.segment_of(lost_from)
+    """Report an end that is lost, epochs and all: this log does not hold what it should (P3)."""
+    segment = next(one for one in reversed(log.segment_list) if one.size_bytes)
     if not any(one.file == segment.log_name for one in report.repaired):
-        why = f"from offset {lost_from} on neither batches nor append times are left"
-        finding = Finding(segment.log_name, 0, segment.size_bytes, f"{why}; readers will be told")
-        report.repaired.append(finding)
+        why = "neither the last batches nor their append times are left; readers will be told"
+        report.repaired.append(Finding(segment.log_name, 0, segment.size_bytes, why))
 
 
 def _note_epoch(log: PartitionLog, epoch: LeaderEpoch, offset: Offset) -> None:

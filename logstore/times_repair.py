@@ -3,7 +3,7 @@
 The guess is the running maximum of the timestamps that the batches claim, rounded down to a tick,
 and never outside what the rows before and after allow; when the last batch was appended is known
 without its row. Leader epochs are not guessed: each batch carries its own. Where batches are lost
-as well, the epoch before goes on; if nothing behind tells another, that place is told, too.
+as well, the epoch before goes on; where that is so up to the segment's end, it is told.
 """
 
 from collections.abc import Iterable, Iterator

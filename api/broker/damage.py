@@ -43,7 +43,7 @@ class Mending(Protocol):
     ) -> None:
         """Call `collect` where a segment may be damaged, `mended` where one is whole again.
 
-        And `gone` where a damaged one was cut or removed.
+        And `gone` where a damaged one was removed.
         """
         ...
 
@@ -131,7 +131,7 @@ class Damage:
         self.gone(partition, segment)
 
     def gone(self, partition: HostedPartition, segment: Segment) -> None:
-        """Drop the places of a segment that was cut or removed; what is left of it may have new."""
+        """Drop the places of a segment that was removed."""
         del partition
         gone = {segment.log_name, segment.times_name}
         self._places = {

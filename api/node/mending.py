@@ -72,7 +72,7 @@ class Mending:
     ) -> None:
         """Call `collect` where a segment may be damaged, `mended` where one is whole again.
 
-        And `gone` where a damaged one was cut or removed.
+        And `gone` where a damaged one was removed.
         """
         self._collect, self._mended, self._gone = collect, mended, gone
 

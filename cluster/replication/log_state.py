@@ -16,8 +16,12 @@ class EpochTable(Protocol):
         ...
 
     @property
-    def lost_from(self) -> Offset | None:
-        """Where the end of the log begins that is lost, epochs and all; None: it has none."""
+    def end_is_lost(self) -> bool:
+        """Nothing tells of which epochs the last batches were, and nobody has spoken for them."""
+        ...
+
+    def believe(self) -> None:
+        """Take the table as it is: the leader's log has this one's end."""
         ...
 
     def end_of(self, epoch: LeaderEpoch, log_end: Offset) -> EpochStart | None:

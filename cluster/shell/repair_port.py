@@ -54,4 +54,4 @@ class RepairDoors:
     mended: Callable[[HostedPartition, Segment], None]
     """A segment is whole again, or always was."""
     gone: Callable[[HostedPartition, Segment], None]
-    """A damaged segment was cut or removed, and its damage with it."""
+    """A damaged segment was removed, and its damage with it."""

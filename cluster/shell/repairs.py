@@ -118,9 +118,18 @@ class Repairs:
         finally:
             del self._under_way[_Place(hosted.log.id, segment.base_offset)]
             self._judge(hosted)
-        if not whole:
-            self._doors.gone(hosted, segment)
-        else:
+        if whole:
             self._doors.mended(hosted, segment)
             name, number = hosted.topic.name, hosted.number
             self._doors.note("segment_mended", topic=name, partition=number, file=segment.log_name)
+        else:
+            self._look_again(hosted, segment)
+
+    def _look_again(self, hosted: HostedPartition, cut: Segment) -> None:
+        """See what is left of a segment that was cut, or has been begun anew under its name."""
+        there = () if hosted.gone else hosted.log.segment_list
+        left = next((one for one in there if one.log_name == cut.log_name), None)
+        if left is None:
+            self._doors.gone(hosted, cut)
+        else:
+            self.found(hosted, left)

@@ -72,8 +72,11 @@ class _Epochs:
         return self._host.log.leader_epochs.latest
 
     @property
-    def lost_from(self) -> Offset | None:
-        return self._host.log.leader_epochs.lost_from
+    def end_is_lost(self) -> bool:
+        return self._host.log.leader_epochs.end_is_lost
+
+    def believe(self) -> None:
+        self._host.log.leader_epochs.believe()
 
     def end_of(self, epoch: LeaderEpoch, log_end: Offset) -> EpochStart | None:
         return self._host.log.leader_epochs.end_of(epoch, log_end)
@@ -278,7 +281,7 @@ class Replica:
     def _begin(self, assignment: Assignment, now: MonotonicMs) -> None:
         host, log = self._host, self._host.log
         self._told_start = whole_from(log)
-        log.leader_epochs.lost_from = None  # what its leader has is the log, readable or not
+        log.leader_epochs.believe()  # what its leader has is the log, readable or not
         self.leader = PartitionLeader(
             self._node,
             assignment=assignment,

@@ -4,10 +4,12 @@ Nor does its table of epochs tell, which is a cache: it may be lost, or older.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import NamedTuple
 
 import pytest
 
 from logstore.paths import EPOCHS, LOG, TIMES
+from logstore.times import ROW_BYTES
 from model.ids import Position
 from tests.cluster.test_damage import SCRUBBED_MS, healed, killed, pass_by_reading, stopped
 from tests.damage_nodes import TOPIC, DamageNodes
@@ -119,8 +121,84 @@ async def test_it_takes_them_from_the_others(
     await pass_by_reading(nodes, SCRUBBED_MS)
     await healed(nodes)
     assert not nodes.life(victim).told("repair_impossible")
-    known = nodes.life(victim).hosted(TOPIC).log.leader_epochs.rows
-    assert known[: len(epochs)] == epochs
+    known = nodes.life(victim).hosted(TOPIC).log.leader_epochs
+    assert known.rows[: len(epochs)] == epochs
+    assert not known.end_is_lost
+
+
+class Files(NamedTuple):
+    """Of one segment."""
+
+    log: str
+    times: str
+
+
+def lose_file(nodes: DamageNodes, victim: int, of: Files) -> None:
+    """Lose the batches, and no append time."""
+    unlink(nodes, victim, [of.log])
+
+
+def lose_half(nodes: DamageNodes, victim: int, of: Files) -> None:
+    """Lose some of the batches, and no append time."""
+    file = nodes.disks[victim].open(of.log)
+    file.truncate(file.size() // 2)
+    file.fdatasync()
+
+
+def lose_rows(nodes: DamageNodes, victim: int, of: Files) -> None:
+    """Lose some of the append times, and half of the batches: they have got further."""
+    lose_half(nodes, victim, of)
+    file = nodes.disks[victim].open(of.times)
+    file.truncate(2 * ROW_BYTES)  # the head, and one row
+    file.fdatasync()
+
+
+@pytest.mark.parametrize("part", [lose_file, lose_half, lose_rows])
+@pytest.mark.parametrize("end", [stopped, killed])
+async def test_what_is_half_lost_before_a_lost_end_is_not_forgotten(
+    nodes: DamageNodes, part: Callable[[DamageNodes, int, Files], None], end: End
+) -> None:
+    await in_many_epochs(nodes)
+    victim = (await nodes.leader(TOPIC)).number
+    logs, times = nodes.files(victim, LOG), nodes.files(victim, TIMES)
+    rest = [*logs[5:], *times[5:], f"{nodes.directory}/{EPOCHS}"]
+    await end(nodes, victim)
+    part(nodes, victim, Files(logs[4], times[4]))
+    unlink(nodes, victim, rest)
+    await nodes.leader(TOPIC)
+    await nodes.start(victim)
+    await nodes.in_sync(TOPIC)
+    await pass_by_reading(nodes, SCRUBBED_MS)
+    await healed(nodes)
+
+
+async def test_a_log_that_was_matched_and_repaired_is_one_like_any_other(
+    nodes: DamageNodes,
+) -> None:
+    """P1: the epoch of what was lost goes on at the leader, so nothing is dropped; nor is later."""
+    leader = await nodes.fill()
+    victim = leader.number % 3 + 1
+    lost = [*nodes.files(victim, LOG)[-1:], *nodes.files(victim, TIMES)[-1:]]
+    lost.append(f"{nodes.directory}/{EPOCHS}")
+    await nodes.kill(victim)
+    unlink(nodes, victim, lost)
+    await nodes.start(victim)
+    await nodes.in_sync(TOPIC)
+    table = nodes.life(victim).hosted(TOPIC).log.leader_epochs
+    assert table.rows and not table.end_is_lost
+    for _ in range(10):
+        await nodes.add(leader)
+    await pass_by_reading(nodes, SCRUBBED_MS)
+    await healed(nodes)
+
+
+async def test_who_has_led_since_drops_nothing(nodes: DamageNodes) -> None:
+    leader = await nodes.fill()
+    victim = leader.number % 3 + 1
+    table = nodes.life(victim).hosted(TOPIC).log.leader_epochs
+    table.end_is_lost = True
+    await nodes.lead(victim)
+    assert not table.end_is_lost
 
 
 @pytest.mark.parametrize("end", [stopped, killed])

@@ -67,20 +67,6 @@ def test_rows_out_of_order_are_refused(rows: tuple[tuple[int, int], ...]) -> Non
         decode(encode(table(*rows)))
 
 
-def test_an_end_that_is_lost_is_one_until_it_is_cut_or_the_log_has_grown_behind_it() -> None:
-    epochs = table((1, 0), (3, 7))
-    epochs.lost_from = Offset(9)
-    epochs.roll_back(Offset(11))
-    assert epochs.lost_from == 9
-    epochs.roll_back(Offset(9))
-    assert epochs.lost_from is None
-    epochs.lost_from = Offset(9)
-    epochs.appended(LeaderEpoch(3), Offset(20))
-    assert epochs.lost_from == 9, "nothing new: the epoch goes on"
-    epochs.appended(LeaderEpoch(4), Offset(21))
-    assert epochs.lost_from is None
-
-
 @pytest.mark.parametrize(
     ("known", "rows", "after"),
     [
