@@ -39,12 +39,8 @@ class Mending(Protocol):
         *,
         collect: Callable[[HostedPartition], None],
         mended: Callable[[HostedPartition, Segment], None],
-        gone: Callable[[HostedPartition, Segment], None],
     ) -> None:
-        """Call `collect` where a segment may be damaged, `mended` where one is whole again.
-
-        And `gone` where a damaged one was removed.
-        """
+        """Call `collect` where a segment may be damaged, `mended` where one is whole again."""
         ...
 
 
@@ -82,7 +78,7 @@ class Damage:
     def mend_by(self, mending: Mending) -> None:
         """Have damage repaired from other nodes, where there are any."""
         self._mend = mending.found
-        mending.tell(collect=self.collect, mended=self.mended, gone=self.gone)
+        mending.tell(collect=self.collect, mended=self.mended)
 
     def recovered(self, findings: Iterable[Finding]) -> None:
         """Take over what the start has found and told already; partitions are hosted by now.
@@ -127,12 +123,8 @@ class Damage:
 
     def mended(self, partition: HostedPartition, segment: Segment) -> None:
         """Drop the places of a segment that is whole again."""
-        self.healed += 1
-        self.gone(partition, segment)
-
-    def gone(self, partition: HostedPartition, segment: Segment) -> None:
-        """Drop the places of a segment that was removed."""
         del partition
+        self.healed += 1
         gone = {segment.log_name, segment.times_name}
         self._places = {
             key: place for key, place in self._places.items() if place.finding.file not in gone

@@ -35,7 +35,6 @@ class Mending:
         self._repairs: Repairs | None = None
         self._collect: Callable[[HostedPartition], None] = _nobody
         self._mended: Callable[[HostedPartition, Segment], None] = _nobody_else
-        self._gone: Callable[[HostedPartition, Segment], None] = _nobody_else
 
     @property
     def clean(self) -> bool:
@@ -68,13 +67,9 @@ class Mending:
         *,
         collect: Callable[[HostedPartition], None],
         mended: Callable[[HostedPartition, Segment], None],
-        gone: Callable[[HostedPartition, Segment], None],
     ) -> None:
-        """Call `collect` where a segment may be damaged, `mended` where one is whole again.
-
-        And `gone` where a damaged one was removed.
-        """
-        self._collect, self._mended, self._gone = collect, mended, gone
+        """Call `collect` where a segment may be damaged, `mended` where one is whole again."""
+        self._collect, self._mended = collect, mended
 
     def found(self, hosted: HostedPartition, segment: Segment) -> None:
         """Repair a segment in which somebody has met damage."""
@@ -99,12 +94,11 @@ class Mending:
         return LogEnd(NO_EPOCH if latest is None else latest, end)
 
     def _told(self, hosted: HostedPartition, segment: Segment) -> None:
-        self._lost -= {segment.log_name}
+        self._forget(segment)
         self._mended(hosted, segment)
 
-    def _forget(self, hosted: HostedPartition, segment: Segment) -> None:
-        self._lost -= {segment.log_name}
-        self._gone(hosted, segment)
+    def _forget(self, segment: Segment) -> None:
+        self._lost -= {segment.log_name}  # another one may get its name
 
     async def _hand_over(self, hosted: HostedPartition, to: NodeId) -> None:
         quorum, name, number = self._quorum, hosted.topic.name, hosted.number

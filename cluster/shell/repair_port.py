@@ -53,5 +53,5 @@ class RepairDoors:
     each repair. Raises nothing that passes."""
     mended: Callable[[HostedPartition, Segment], None]
     """A segment is whole again, or always was."""
-    gone: Callable[[HostedPartition, Segment], None]
-    """A damaged segment was removed, and its damage with it."""
+    gone: Callable[[Segment], None]
+    """A damaged segment was removed."""

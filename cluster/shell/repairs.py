@@ -130,6 +130,6 @@ class Repairs:
         there = () if hosted.gone else hosted.log.segment_list
         left = next((one for one in there if one.log_name == cut.log_name), None)
         if left is None:
-            self._doors.gone(hosted, cut)
+            self._doors.gone(cut)
         else:
             self.found(hosted, left)

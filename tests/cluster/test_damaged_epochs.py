@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from api.node.mending import Mending
 from logstore.paths import EPOCHS, LOG, TIMES
 from logstore.times import ROW_BYTES
 from model.ids import Position
@@ -124,6 +125,10 @@ async def test_it_takes_them_from_the_others(
     known = nodes.life(victim).hosted(TOPIC).log.leader_epochs
     assert known.rows[: len(epochs)] == epochs
     assert not known.end_is_lost
+    others = nodes.life(victim).node._membership.others
+    assert others is not None and isinstance(others.mending, Mending)
+    log = nodes.life(victim).hosted(TOPIC).log
+    assert others.mending.end_of(log.id).log_end == log.log_end, "what elections are told"
 
 
 class Files(NamedTuple):

@@ -98,7 +98,7 @@ class Bench:
             note=lambda event, /, **fields: self.told.append((event, fields)),
             hand_over=self._hand_over,
             mended=lambda hosted, segment: None,
-            gone=lambda hosted, segment: None,
+            gone=lambda segment: None,
         )
         self.repairs = Repairs(doors, here)
 
