@@ -73,6 +73,7 @@ class Bench:
         self.led_by: list[NodeId] = []
         self.tasks: list[asyncio.Future[None]] = []
         self.looked = 0
+        self.gone: list[str] = []
         replicas = (ONE, TWO, THREE)
         assignment = SimpleNamespace(replicas=replicas, leader=TWO, isr=frozenset(replicas))
         self.hosted: Any = SimpleNamespace(
@@ -98,7 +99,7 @@ class Bench:
             note=lambda event, /, **fields: self.told.append((event, fields)),
             hand_over=self._hand_over,
             mended=lambda hosted, segment: None,
-            gone=lambda segment: None,
+            gone=lambda segment: self.gone.append(segment.log_name),
         )
         self.repairs = Repairs(doors, here)
 
@@ -234,6 +235,18 @@ async def test_what_gathered_goes_with_the_segment() -> None:
         assert at.writer.looks, "its room is given back"
         assert at.directory.mark_space().unwritten_bytes == 0
         assert not at.hosted.mending
+        assert at.gone == [at.log.segment_list[0].log_name], "elections are told so"
+
+
+async def test_what_is_left_of_a_segment_or_has_its_name_is_looked_at_again() -> None:
+    async with bench() as at:
+        at.says = {TWO: unreachable, THREE: unreachable}
+        await at.found()
+        at.log.segment_list[0].generation += 1  # as a cut of its end does
+        at.says = dict.fromkeys((TWO, THREE), at.one_batch)
+        await at.pass_time(AGAIN_MS_MAX)
+        assert at.events("segment_mended")
+        assert not at.gone
 
 
 async def test_each_segment_of_a_partition_has_a_last_word_of_its_own() -> None:
