@@ -133,6 +133,12 @@ class Lag(Event, frozen=True):
     ms: float
 
 
+class Synced(Event, frozen=True):
+    """The disk under the node took so long for a byte of somebody else, up to `at`."""
+
+    ms: float
+
+
 class Wrong(Event, frozen=True):
     """Something that is wrong by itself, whatever else happened."""
 
@@ -165,6 +171,7 @@ AnyEvent: TypeAlias = (
     | Ended
     | Late
     | Lag
+    | Synced
     | Wrong
     | Produced
 )

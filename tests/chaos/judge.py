@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.chaos.journal import AnyEvent
+from tests.chaos.journal import AnyEvent, Synced
 from tests.chaos.load import Looked
 from tests.chaos.plan import PARTITIONS
 from tests.chaos.story import Decision, Story
@@ -49,7 +49,8 @@ def judge(run: Run) -> Verdict:
     streams = Streams(story.holds)
     streams.read(run.events)
     members = streams.members
-    clock = Clockwork(story, members)
+    syncs = [event for event in run.events if isinstance(event, Synced)]
+    clock = Clockwork(story, members, syncs)
     clock.takeovers()
     clock.stalls(run.events)
     delivered, distinct, missing = _coverage(members.values(), run.ends)

@@ -11,9 +11,11 @@ import argparse
 import asyncio
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -30,7 +32,7 @@ from tests.chaos.load import PRODUCERS, Load, monotonic_behind_ms
 from tests.chaos.plan import GROUP, PARTITIONS, TOPIC
 from tests.chaos.story import Story
 from tests.chaos.times import CLOCK_MS
-from tests.kill.node_process import NodeProcess
+from tests.kill.node_process import ENDS_WITH_US, ROOT, NodeProcess
 from tidelog.v1 import (
     common_pb2,
     group_service_pb2,
@@ -155,7 +157,8 @@ def run(plan: Plan, *, say: Callable[[str], None]) -> Verdict:
     node = NodeProcess(folder / "data", SETTINGS, folder)
     try:
         node.start()
-        verdict = judge(asyncio.run(chaos(node.doors.grpc, folder, plan, say=say)))
+        with _disk_watched(folder):
+            verdict = judge(asyncio.run(chaos(node.doors.grpc, folder, plan, say=say)))
     except* (Unfinished, aio.AioRpcError) as broken:
         verdict = Verdict(problems=[str(one) for one in broken.exceptions])
     finally:
@@ -174,6 +177,19 @@ def run(plan: Plan, *, say: Callable[[str], None]) -> Verdict:
     return verdict
 
 
+@contextmanager
+def _disk_watched(folder: Path) -> Iterator[None]:
+    """Have the disk under the node measured meanwhile."""
+    command = [*ENDS_WITH_US, sys.executable, "-m", "tests.chaos.disk", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT) as watch:
+        try:
+            yield
+            if watch.poll() is not None:
+                raise Unfinished(f"the watch of the disk ended by itself, with {watch.returncode}")
+        finally:
+            watch.kill()
+
+
 def table(verdict: Verdict) -> str:
     """Return the outcome for people."""
     times = verdict.times
@@ -186,6 +202,7 @@ def table(verdict: Verdict) -> str:
         _times("longest wait in what others kept", times.stalls, "1000"),
         f"new owner stopped too before it served   {times.superseded:>8}",
         f"longest standstill of members' processes {times.lag_ms:>8.0f} ms",
+        f"longest sync of a byte beside the node   {times.disk_ms:>8.0f} ms",
         f"load of the machine, 5 minutes' average  {os.getloadavg()[1]:>8.1f}",
     ]
     rows += [f"BROKEN: {problem}" for problem in verdict.problems]

@@ -17,6 +17,7 @@ from tests.chaos.journal import (
     Resumed,
     Resuming,
     Silent,
+    Synced,
 )
 from tests.chaos.tale import Tale, commits, epoch, leaves, only
 
@@ -32,6 +33,16 @@ def test_a_takeover_that_comes_too_late(tale: Tale) -> None:
     tale.replaced(Delivered(12_030, "two", 0, 3, 6), Delivered(13_030, "two", 0, 3, 6))
     tale.two.sort(key=lambda event: event.at)
     only(tale, "0 of one (cut) was served again 3030 ms later, 30 ms too late")
+
+
+def test_a_disk_that_stood_still_meanwhile_is_named_and_excuses_nothing(tale: Tale) -> None:
+    tale.load += [Synced(9_900, "", 4_000), Synced(12_900, "", 700), Synced(14_000, "", 5_000)]
+    assert tale.problems() == []
+    assert tale.judged().times.disk_ms == 5_000
+    tale.load[-1] = Synced(14_000, "", 960)  # its last two began or ended outside the wait
+    test_a_takeover_that_comes_too_late(tale)
+    (problem,) = tale.problems()
+    assert problem.endswith("; the disk took 700 ms for a byte meanwhile")
 
 
 def test_a_takeover_that_never_comes(tale: Tale) -> None:

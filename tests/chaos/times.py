@@ -6,11 +6,11 @@ itself before the deadline is the one exception: from there its own deadline cou
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from tests.chaos.journal import AnyEvent, Lag, Produced
+from tests.chaos.journal import AnyEvent, Lag, Produced, Synced
 from tests.chaos.plan import KEPT_STALL_MS, KILLED_MS
 from tests.chaos.story import STRUCK, Hold, Story
 from tests.chaos.streams import STAMP_MS, Membership
@@ -38,6 +38,8 @@ class Times:
     """The longest wait in each hold that lasted while somebody stopped."""
     lag_ms: float = 0.0
     """The longest that a process of members stood still."""
+    disk_ms: float = 0.0
+    """The longest that the disk took for a byte of somebody else."""
     problems: list[str] = field(default_factory=list)
 
 
@@ -53,11 +55,14 @@ class Kept(NamedTuple):
 class Clockwork:
     """Measures a run."""
 
-    def __init__(self, story: Story, members: dict[str, Membership]) -> None:
-        """Compare the log with what members wrote down."""
-        self.times = Times()
+    def __init__(
+        self, story: Story, members: dict[str, Membership], syncs: Sequence[Synced]
+    ) -> None:
+        """Compare the log with what members wrote down; `syncs` of the disk that took long."""
+        self.times = Times(disk_ms=max((sync.ms for sync in syncs), default=0.0))
         self._story = story
         self._members = members
+        self._syncs = syncs
 
     def takeovers(self) -> None:
         """Look at every hold that ended because its member had stopped."""
@@ -97,6 +102,7 @@ class Clockwork:
                 self.times.problems.append(
                     f"{kept.member.who} kept {kept.number} and got nothing for "
                     f"{to - since:.0f} ms; its process stood still for {still:.0f} ms of them"
+                    f"{self._disk(since, to)}"
                 )
                 return
 
@@ -131,7 +137,15 @@ class Clockwork:
                     f"{hold.partition} of {hold.who} ({member.strikes[-1].how}) was served again "
                     f"{served - began:.0f} ms later, {served - deadline:.0f} ms too late; the "
                     f"log gave it to {later[0].who} after {given:.0f} ms"
+                    f"{self._disk(began, served)}"
                 )
+
+    def _disk(self, since: float, to: float) -> str:
+        """Say what the disk did meanwhile: no excuse, but where to look."""
+        took = max(
+            (one.ms for one in self._syncs if since < one.at and one.at - one.ms < to), default=0.0
+        )
+        return f"; the disk took {took:.0f} ms for a byte meanwhile" if took else ""
 
     def _not_early(self, member: Membership, hold: Hold, ended: float) -> None:
         """Nobody loses membership before its time is over.
