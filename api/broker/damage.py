@@ -39,8 +39,12 @@ class Mending(Protocol):
         *,
         collect: Callable[[HostedPartition], None],
         mended: Callable[[HostedPartition, Segment], None],
+        gone: Callable[[HostedPartition, Segment], None],
     ) -> None:
-        """Call `collect` where a segment may be damaged, `mended` where one is whole again."""
+        """Call `collect` where a segment may be damaged, `mended` where one is whole again.
+
+        `gone` where nothing is left of one: another one may have its name.
+        """
         ...
 
 
@@ -78,7 +82,7 @@ class Damage:
     def mend_by(self, mending: Mending) -> None:
         """Have damage repaired from other nodes, where there are any."""
         self._mend = mending.found
-        mending.tell(collect=self.collect, mended=self.mended)
+        mending.tell(collect=self.collect, mended=self.mended, gone=self.gone)
 
     def recovered(self, findings: Iterable[Finding]) -> None:
         """Take over what the start has found and told already; partitions are hosted by now.
@@ -123,8 +127,12 @@ class Damage:
 
     def mended(self, partition: HostedPartition, segment: Segment) -> None:
         """Drop the places of a segment that is whole again."""
-        del partition
         self.healed += 1
+        self.gone(partition, segment)
+
+    def gone(self, partition: HostedPartition, segment: Segment) -> None:
+        """Drop the places of a segment of which nothing is left."""
+        del partition
         gone = {segment.log_name, segment.times_name}
         self._places = {
             key: place for key, place in self._places.items() if place.finding.file not in gone

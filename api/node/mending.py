@@ -35,6 +35,7 @@ class Mending:
         self._repairs: Repairs | None = None
         self._collect: Callable[[HostedPartition], None] = _nobody
         self._mended: Callable[[HostedPartition, Segment], None] = _nobody_else
+        self._gone: Callable[[HostedPartition, Segment], None] = _nobody_else
 
     @property
     def clean(self) -> bool:
@@ -57,7 +58,7 @@ class Mending:
             note=world.note,
             hand_over=self._hand_over,
             mended=self._told,
-            gone=self._forget,
+            gone=self._removed,
         )
         repairs = self._repairs = Repairs(doors, parts.partitions)
         self._links.serve(repairs.serve)
@@ -67,9 +68,10 @@ class Mending:
         *,
         collect: Callable[[HostedPartition], None],
         mended: Callable[[HostedPartition, Segment], None],
+        gone: Callable[[HostedPartition, Segment], None],
     ) -> None:
-        """Call `collect` where a segment may be damaged, `mended` where one is whole again."""
-        self._collect, self._mended = collect, mended
+        """Call `collect` where a segment may be damaged, the others when it is so no more."""
+        self._collect, self._mended, self._gone = collect, mended, gone
 
     def found(self, hosted: HostedPartition, segment: Segment) -> None:
         """Repair a segment in which somebody has met damage."""
@@ -96,6 +98,10 @@ class Mending:
     def _told(self, hosted: HostedPartition, segment: Segment) -> None:
         self._forget(segment)
         self._mended(hosted, segment)
+
+    def _removed(self, hosted: HostedPartition, segment: Segment) -> None:
+        self._forget(segment)
+        self._gone(hosted, segment)
 
     def _forget(self, segment: Segment) -> None:
         self._lost -= {segment.log_name}  # another one may get its name

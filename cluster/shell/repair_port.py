@@ -53,5 +53,5 @@ class RepairDoors:
     each repair. Raises nothing that passes."""
     mended: Callable[[HostedPartition, Segment], None]
     """A segment is whole again, or always was."""
-    gone: Callable[[Segment], None]
-    """A damaged segment was removed."""
+    gone: Callable[[HostedPartition, Segment], None]
+    """Nothing is left of a damaged segment."""

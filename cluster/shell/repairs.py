@@ -126,10 +126,13 @@ class Repairs:
             self._look_again(hosted, segment)
 
     def _look_again(self, hosted: HostedPartition, cut: Segment) -> None:
-        """See what is left of a segment that was cut, or has been begun anew under its name."""
+        """See what is left of a segment that was cut, or has been begun anew under its name.
+
+        One that is empty has nothing of what was damaged, and none could close it.
+        """
         there = () if hosted.gone else hosted.log.segment_list
         left = next((one for one in there if one.log_name == cut.log_name), None)
-        if left is None:
-            self._doors.gone(cut)
+        if left is None or left.size_bytes == 0:
+            self._doors.gone(hosted, cut)
         else:
             self.found(hosted, left)

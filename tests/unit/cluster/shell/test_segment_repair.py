@@ -21,7 +21,7 @@ from logstore.paths import LOG, TEMPORARY
 from logstore.scrub import may_scrub
 from model.errors import ErrorCode, MalformedError, RequestError
 from model.ids import MonotonicMs, NodeId, Offset, Position, WallMs
-from tests.unit.logstore.test_log_directory import checkpoint
+from tests.unit.logstore.test_log_directory import checkpoint, settle
 from tests.unit.logstore.test_replacement import content, damaged, sent
 from tests.unit.logstore.test_scrub import DIRECTORY, RECORDS, name
 
@@ -99,7 +99,7 @@ class Bench:
             note=lambda event, /, **fields: self.told.append((event, fields)),
             hand_over=self._hand_over,
             mended=lambda hosted, segment: None,
-            gone=lambda segment: self.gone.append(segment.log_name),
+            gone=lambda hosted, segment: self.gone.append(segment.log_name),
         )
         self.repairs = Repairs(doors, here)
 
@@ -247,6 +247,21 @@ async def test_what_is_left_of_a_segment_or_has_its_name_is_looked_at_again() ->
         await at.pass_time(AGAIN_MS_MAX)
         assert at.events("segment_mended")
         assert not at.gone
+
+
+async def test_nothing_is_damaged_in_an_empty_segment_that_has_its_name() -> None:
+    """A log that was begun anew and got nothing yet: nobody could close it."""
+    async with bench() as at:
+        at.says = {TWO: unreachable, THREE: unreachable}
+        await at.found()
+        rotten = at.log.segment_list[0]
+        at.log.truncate(Offset(0))
+        settle(at.directory)
+        await at.pass_time(AGAIN_MS_MAX)
+        assert [one.log_name for one in at.log.segment_list] == [rotten.log_name]
+        assert at.gone == [rotten.log_name]
+        assert not at.hosted.mending
+        assert all(task.done() for task in at.tasks)
 
 
 async def test_each_segment_of_a_partition_has_a_last_word_of_its_own() -> None:
