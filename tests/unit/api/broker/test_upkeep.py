@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 
+from api.broker.damage import Mending
 from api.broker.health import Status
 from api.broker.housekeeping import QUIET_MS
 from api.broker.place import AtTime, Earliest
@@ -13,6 +15,7 @@ from api.broker.scrubber import FIRST_MS
 from api.node.assemble import HOUSEKEEPING_MS
 from api.sim.disk import SimDisk
 from cluster.shell.hosted_partition import HostedPartition
+from logstore.recovery_report import Finding
 from logstore.settings import HOUR_MS, LogSettings
 from model.errors import ErrorCode
 from model.ids import AppendTimeMs, Offset, Position
@@ -193,6 +196,22 @@ async def test_what_a_reader_meets_is_told_too() -> None:
         (event,) = told(node, "log_corrupt")
         assert (event["topic"], event["partition"], event["position"]) == ("orders", 0, 0)
         assert str(event["why"]).endswith("a reader was refused")
+
+
+async def test_what_is_gone_is_damaged_no_more_and_was_not_healed() -> None:
+    """Another segment may have its name by then."""
+    async with broker_node() as node:
+        orders = await closed(node)
+        segment = orders.log.segment_list[0]
+        damage, mending = node.broker.context.damage, Mock(Mending)
+        damage.mend_by(mending)
+        segment.damage = (Finding(segment.log_name, Position(70), 1, "checksum"),)
+        damage.collect(orders)
+        mending.found.assert_called_once_with(orders, segment)
+        assert len(damage.places) == 1
+        mending.tell.call_args.kwargs["gone"](orders, segment)
+        assert not damage.places
+        assert (damage.found, damage.healed) == (1, 0)
 
 
 async def test_append_times_that_are_made_up_are_told_before_an_answer_rests_on_them() -> None:
