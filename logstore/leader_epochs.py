@@ -6,7 +6,7 @@ row of its own in the log, and none here (KIP-279): the next epoch begins where 
 
 Where batches were lost together with their append times nothing tells their epochs any more: the
 one before goes on until other replicas have sent what is missing (`learned`). At the end of the log
-`end_is_lost` says so, for where it parts from a leader's cannot be told then.
+`lost_from` says so, for where it parts from a leader's cannot be told then.
 
 Invariants:
     LEADER_EPOCH_NEVER_FALLS     epochs rise along the log.
@@ -40,16 +40,16 @@ class EpochStart(NamedTuple):
 class LeaderEpochs:
     """The table of one partition, oldest first."""
 
-    __slots__ = ("_rows", "changed", "end_is_lost")
+    __slots__ = ("_rows", "changed", "lost_from")
 
     def __init__(self, rows: "list[EpochStart] | None" = None) -> None:
         """Start with the rows of a file, or empty."""
         self._rows = rows or []
         self.changed = False
         """Rows differ from what the owner last wrote."""
-        self.end_is_lost = False
-        """The start has found neither the last batches nor rows of them, and nobody has spoken for
-        the table since: see `believe`."""
+        self.lost_from: Offset | None = None
+        """The start has found that from here on batches, their rows, or both are lost, both at the
+        end; nobody has spoken for the table since: see `believe`. None: the end is there."""
 
     @property
     def rows(self) -> tuple[EpochStart, ...]:
@@ -98,17 +98,25 @@ class LeaderEpochs:
         keep = [row for row in self._rows if row.start < offset]
         self.changed = self.changed or len(keep) != len(self._rows)
         self._rows = keep
+        if self.lost_from is not None and offset <= self.lost_from:
+            self.lost_from = None
 
     def believe(self) -> None:
         """Take the table as it is: a leader's log has its end, or this log is the leader's."""
-        self.end_is_lost = False
+        self.lost_from = None
 
     def learned(self, rows: Sequence[EpochStart], end: Offset) -> None:
-        """Know the epochs of the batches from the first row to `end`, from who has them."""
-        before = [row for row in self._rows if row.start < rows[0].start]
-        known = before[:1] or list(rows[:1])
-        for row in (*before[1:], *rows, *(row for row in self._rows if row.start >= end)):
-            if row.epoch > known[-1].epoch and row.start > known[-1].start:
+        """Know the epochs of the batches from the first row to `end`, from who has them.
+
+        Rows at or above `end` are none of this log any more; where others contradict the table, the
+        rows that come first in the log stand. Rows: at least one.
+        """
+        before = (row for row in self._rows if row.start < rows[0].start)
+        theirs = (row for row in rows if row.start < end)
+        behind = (row for row in self._rows if row.start >= end)
+        known: list[EpochStart] = []
+        for row in (*before, *theirs, *behind):
+            if not known or (row.epoch > known[-1].epoch and row.start > known[-1].start):
                 known.append(row)
         self.changed = self.changed or known != self._rows
         self._rows = known

@@ -3,6 +3,8 @@
 The latter two are functions of the batches; snapshots save reading all of them. Blocks.
 """
 
+from collections.abc import Iterable
+
 from logstore.checkpoint import CheckpointRow
 from logstore.leader_epochs import LeaderEpochs
 from logstore.leader_epochs import decode as decode_epochs
@@ -59,15 +61,14 @@ def open_partition(
     log.upkeep.snapshots = sorted(offset for offset in found if offset is not None)
     start = _restore_producers(disk, log)
     log.producers.begin_at(max(start, min(log.high_watermark, log.log_end)))
-    _restore_epochs(disk, log, believed=report.clean)
+    lost = _restore_epochs(disk, log, believed=report.clean)
     _follow_batches(disk, log, start, report=report)
     log.leader_epochs.trim(min(whole_from(log), Offset(max(0, log.log_end - 1))))
     log.drop_front()
     for segment in segments:
         report.repaired += segment.damage
         segment.damage = ()
-    if log.leader_epochs.end_is_lost:
-        _report_lost_end(log, report)
+    _report_lost(lost, report)
     return log
 
 
@@ -87,13 +88,15 @@ def _restore_producers(disk: Disk, log: PartitionLog) -> Offset:
     return first
 
 
-def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
+def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> list[Segment]:
     """Take over the table of leader epochs, or make it from the append times, which name them.
 
     The file is a cache: after a crash (not `believed`) it may be an old one, that lacks the newest,
     or be written for a log start that did not become durable. Behind a clean stop it may be an old
     one as well: the power can take it and leave the mark, whose directory is another. Whether it
     is, the last append time tells: epochs rise along the log, and none is above the last record's.
+
+    Returns the segments that have lost batches at their end, and append times of them.
     """
     file = read_file(disk, f"{log.directory_name}/{EPOCHS}")
     try:
@@ -102,8 +105,9 @@ def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
     except MalformedError:
         log.leader_epochs = LeaderEpochs()
         believed = False
+    lost: list[Segment] = []
     if believed and _names_newest(disk, log):
-        return
+        return lost
     rows = log.leader_epochs.rows
     if rows and rows[0].start > whole_from(log):
         log.leader_epochs, rows = LeaderEpochs(), ()
@@ -113,10 +117,17 @@ def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> None:
         if segment.size_bytes and segment.end_offset > known:
             loaded = load_times(disk, source(segment, log.index_interval_bytes))
             segment.damage = loaded.damage
+            # What is made up counts too: the least that it can be. Of nothing less could be told
+            # that a batch there is of another epoch.
             for row in loaded.times.rows():
-                if loaded.lost_from is None or row.offset < loaded.lost_from:
-                    _note_epoch(log, row.leader_epoch, row.offset)
-            log.leader_epochs.end_is_lost = loaded.lost_from is not None
+                _note_epoch(log, row.leader_epoch, row.offset)
+            if loaded.lost_from is None:
+                log.leader_epochs.lost_from = None
+            else:
+                lost.append(segment)
+                if log.leader_epochs.lost_from is None:
+                    log.leader_epochs.lost_from = loaded.lost_from
+    return lost
 
 
 def _names_newest(disk: Disk, log: PartitionLog) -> bool:
@@ -183,12 +194,13 @@ def _report_rest(segment: Segment, position: Position, report: RecoveryReport) -
         report.repaired.append(Finding(name, position, size, why))
 
 
-def _report_lost_end(log: PartitionLog, report: RecoveryReport) -> None:
-    """Report an end that is lost, epochs and all: this log does not hold what it should (P3)."""
-    segment = next(one for one in reversed(log.segment_list) if one.size_bytes)
-    if not any(one.file == segment.log_name for one in report.repaired):
-        why = "neither the last batches nor their append times are left; readers will be told"
-        report.repaired.append(Finding(segment.log_name, 0, segment.size_bytes, why))
+def _report_lost(segments: Iterable[Segment], report: RecoveryReport) -> None:
+    """Report segments that have lost batches: this log does not hold what it should (P3)."""
+    told = {one.file for one in report.repaired}
+    for segment in segments:
+        if segment.log_name not in told:
+            why = "neither the last batches nor their append times are left; readers will be told"
+            report.repaired.append(Finding(segment.log_name, 0, segment.size_bytes, why))
 
 
 def _note_epoch(log: PartitionLog, epoch: LeaderEpoch, offset: Offset) -> None:

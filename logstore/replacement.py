@@ -162,10 +162,13 @@ class Replacement:
         except OSError as error:
             raise StorageFailed(segment.log_name, error.errno or 0, "replace") from error
 
-    def settle(self) -> None:
-        """Let readers have the new files: what is known of the old ones goes. After `swap`."""
+    def settle(self, log_end: Offset) -> None:
+        """Let readers have the new files: what is known of the old ones goes. After `swap`.
+
+        `log_end`: where the log ends by now, for a cut may wait for the disk.
+        """
         rows = [EpochStart(row.leader_epoch, row.offset) for row in self._times.rows()]
-        self._epochs.learned(rows, self._segment.end_offset)
+        self._epochs.learned(rows, min(self._segment.end_offset, log_end))
         refresh(self._segment)
         self._segment.indexed_bytes = 0
 

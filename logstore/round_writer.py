@@ -326,8 +326,9 @@ def _bytes_below(file: File, offset: Offset) -> int:
         if header.end_offset > offset:
             return position
         size, end = position + header.size_bytes, header.end_offset
-    # Damaged below the offset: how much of the rest lies below it as well, nobody can tell.
-    return size if end == offset else file.size()
+    # Damaged below the offset: how much of the rest lies below it as well, nobody can tell. Of a
+    # file that is lost a byte is there again: one without any would count as sound, and empty.
+    return size if end == offset else max(1, file.size())
 
 
 def _times_below(file: File, offset: Offset) -> tuple[int, AppendTimeMs | None]:

@@ -50,7 +50,7 @@ class Loaded:
     guessed: tuple[Offset, Offset] | None = None
     """Between these base offsets lies every batch whose append time is made up."""
     lost_from: Offset | None = None
-    """From here to the segment's end neither batches nor rows are left."""
+    """`Repaired.lost_from`."""
 
 
 def load_times(disk: Disk, source: Source) -> Loaded:

@@ -22,7 +22,8 @@ class Repaired(NamedTuple):
     guessed: tuple[Offset, Offset] | None
     """Between these base offsets lies every one of them."""
     lost_from: Offset | None = None
-    """From here to the end neither batches nor rows are left: their epochs are not known."""
+    """The last batches cannot be read, and their rows are missing; here begins the first batch that
+    has lost one of both. None: the end is there."""
 
 
 def repair(
@@ -71,7 +72,7 @@ def repair(
         times.append(last, newest.leader_epoch, rows.ceiling)
     unread = rows.missing(reached, end)
     stretch = [*guessed[:1], *guessed[-1:], *unread]
-    lost_from = reached if unread and max(unread) == last else None
+    lost_from = (*guessed, reached)[0] if unread and max(unread) == last else None
     return Repaired(times, (min(stretch), max(stretch)) if stretch else None, lost_from)
 
 

@@ -8,7 +8,7 @@ from model.ids import LeaderEpoch, Offset
 
 
 class EpochTable(Protocol):
-    """Which epoch began where: `logstore.leader_epochs.LeaderEpochs`, read only."""
+    """Which epoch began where: `logstore.leader_epochs.LeaderEpochs`; its rows are read only."""
 
     @property
     def latest(self) -> LeaderEpoch | None:
@@ -16,8 +16,11 @@ class EpochTable(Protocol):
         ...
 
     @property
-    def end_is_lost(self) -> bool:
-        """Nothing tells of which epochs the last batches were, and nobody has spoken for them."""
+    def lost_from(self) -> Offset | None:
+        """From here on nothing tells of which epochs batches were, and nobody has spoken for them.
+
+        None: the end is there.
+        """
         ...
 
     def believe(self) -> None:

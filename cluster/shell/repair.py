@@ -306,7 +306,9 @@ class SegmentRepair:
             return False
         if not await writer.alone(replacement.swap, still=still):
             return False
-        replacement.settle()
+        if not self._is_there():  # it was cut meanwhile: what is left is looked at again
+            return False
+        replacement.settle(self._log.log_end)
         return True
 
     def _nobody(self, effect: NobodyHasIt) -> None:

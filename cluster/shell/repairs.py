@@ -132,7 +132,7 @@ class Repairs:
         """
         there = () if hosted.gone else hosted.log.segment_list
         left = next((one for one in there if one.log_name == cut.log_name), None)
-        if left is None or left.size_bytes == 0:
+        if left is None or left.base_offset == left.end_offset:
             self._doors.gone(hosted, cut)
         else:
             self.found(hosted, left)

@@ -72,8 +72,8 @@ class _Epochs:
         return self._host.log.leader_epochs.latest
 
     @property
-    def end_is_lost(self) -> bool:
-        return self._host.log.leader_epochs.end_is_lost
+    def lost_from(self) -> Offset | None:
+        return self._host.log.leader_epochs.lost_from
 
     def believe(self) -> None:
         self._host.log.leader_epochs.believe()

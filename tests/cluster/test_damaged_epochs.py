@@ -11,7 +11,7 @@ import pytest
 from api.node.mending import Mending
 from logstore.paths import EPOCHS, LOG, TIMES
 from logstore.times import ROW_BYTES
-from model.ids import Position
+from model.ids import Offset, Position
 from tests.cluster.test_damage import SCRUBBED_MS, healed, killed, pass_by_reading, stopped
 from tests.damage_nodes import TOPIC, DamageNodes
 
@@ -124,7 +124,7 @@ async def test_it_takes_them_from_the_others(
     assert not nodes.life(victim).told("repair_impossible")
     known = nodes.life(victim).hosted(TOPIC).log.leader_epochs
     assert known.rows[: len(epochs)] == epochs
-    assert not known.end_is_lost
+    assert known.lost_from is None
     others = nodes.life(victim).node._membership.others
     assert others is not None and isinstance(others.mending, Mending)
     log = nodes.life(victim).hosted(TOPIC).log
@@ -190,7 +190,7 @@ async def test_a_log_that_was_matched_and_repaired_is_one_like_any_other(
     await nodes.start(victim)
     await nodes.in_sync(TOPIC)
     table = nodes.life(victim).hosted(TOPIC).log.leader_epochs
-    assert table.rows and not table.end_is_lost
+    assert table.rows and table.lost_from is None
     for _ in range(10):
         await nodes.add(leader)
     await pass_by_reading(nodes, SCRUBBED_MS)
@@ -201,9 +201,9 @@ async def test_who_has_led_since_drops_nothing(nodes: DamageNodes) -> None:
     leader = await nodes.fill()
     victim = leader.number % 3 + 1
     table = nodes.life(victim).hosted(TOPIC).log.leader_epochs
-    table.end_is_lost = True
+    table.lost_from = Offset(0)
     await nodes.lead(victim)
-    assert not table.end_is_lost
+    assert table.lost_from is None
 
 
 @pytest.mark.parametrize("end", [stopped, killed])

@@ -87,3 +87,23 @@ def test_epochs_of_a_stretch_are_learned_from_who_has_it(
     epochs.learned(table(*rows).rows, Offset(10))
     assert epochs.rows == table(*after).rows
     assert epochs.changed is (known != after)
+
+
+def test_what_was_cut_meanwhile_is_not_learned() -> None:
+    """The log ends at 6 by now: what begins there is another leader's to say."""
+    epochs = table((0, 0), (2, 5))
+    epochs.learned(table((0, 0), (2, 5), (3, 8)).rows, Offset(6))
+    assert epochs.rows == table((0, 0), (2, 5)).rows
+    epochs.roll_back(Offset(0))
+    epochs.learned(table((0, 4), (3, 8)).rows, Offset(0))
+    assert not epochs.rows
+
+
+@pytest.mark.parametrize("at", [6, 4, 0])
+def test_a_cut_to_where_the_end_was_lost_leaves_a_log_that_is_whole(at: int) -> None:
+    epochs = table((0, 0), (2, 5))
+    epochs.lost_from = Offset(6)
+    epochs.roll_back(Offset(7))
+    assert epochs.lost_from == 6
+    epochs.roll_back(Offset(at))
+    assert epochs.lost_from is None

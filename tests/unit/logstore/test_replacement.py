@@ -69,7 +69,7 @@ def test_the_new_one_is_read_as_the_old_one_was() -> None:
         new.add([one])()
     assert new.is_whole and new.fits
     swap(new)
-    new.settle()
+    new.settle(log.log_end)
     assert content(disk, LOG) == right
     assert content(disk, TIMES) == times
     assert sent(log) == whole
@@ -261,7 +261,7 @@ def test_other_sizes_than_the_segment_says_do_not_fit_before_a_checkpoint_says_t
     segment.durable_bytes, segment.durable_times_bytes = new.sizes
     assert new.fits
     swap(new)
-    new.settle()
+    new.settle(log.log_end)
     assert sent(log) == whole
 
 
@@ -284,7 +284,7 @@ def test_a_read_that_has_opened_the_old_file_leaves_it_to_nobody(
     new = replacement(disk, log)
     new.add(whole)()
     swap(new)
-    new.settle()
+    new.settle(log.log_end)
     with monkeypatch.context() as patched:
         patched.setattr(SimDisk, "open", lambda *_, **__: old)
         plan.blocking()

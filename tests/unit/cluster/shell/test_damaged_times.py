@@ -72,7 +72,7 @@ def test_made_up_append_times_go_to_no_other_replica() -> None:
     new = Replacement(disk, log.segment_list[0], log.leader_epochs)
     new.add(whole)()
     swap(new)
-    new.settle()
+    new.settle(log.log_end)
     times = [batch.append_time for batch in given(log, 0).batches]
     assert times == [TIME + 10 * number for number in range(RECORDS)]
 
@@ -118,7 +118,7 @@ def test_what_was_read_of_the_old_file_is_not_kept_once_it_is_mended(
         new = Replacement(disk, segment, log.leader_epochs)
         new.add(whole)()
         swap(new)
-        new.settle()
+        new.settle(log.log_end)
         return found
 
     monkeypatch.setattr(segment_view, "load", slow)

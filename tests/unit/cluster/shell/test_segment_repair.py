@@ -18,6 +18,7 @@ from cluster.shell.repair_port import RepairDoors
 from cluster.shell.repairs import Repairs
 from logstore.free_space import Claim
 from logstore.paths import LOG, TEMPORARY
+from logstore.replacement import Replacement
 from logstore.scrub import may_scrub
 from model.errors import ErrorCode, MalformedError, RequestError
 from model.ids import MonotonicMs, NodeId, Offset, Position, WallMs
@@ -247,6 +248,28 @@ async def test_what_is_left_of_a_segment_or_has_its_name_is_looked_at_again() ->
         await at.pass_time(AGAIN_MS_MAX)
         assert at.events("segment_mended")
         assert not at.gone
+
+
+async def test_a_segment_that_is_cut_while_it_is_replaced_is_looked_at_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The thread that writes has put the new files in place; then the loop goes on."""
+    swap = Replacement.swap
+
+    def cut_meanwhile(new: Replacement) -> None:
+        swap(new)
+        at.log.segment_list[0].generation += 1
+        monkeypatch.undo()
+
+    async with bench() as at:
+        at.says = dict.fromkeys((TWO, THREE), at.one_batch)
+        monkeypatch.setattr(Replacement, "swap", cut_meanwhile)
+        await at.found()
+        assert not at.events("segment_mended")
+        looked = at.looked
+        await at.pass_time(AGAIN_MS_MAX)
+        assert at.looked > looked
+        assert at.events("segment_mended"), "it is whole as it stands"
 
 
 async def test_nothing_is_damaged_in_an_empty_segment_that_has_its_name() -> None:
