@@ -14,9 +14,9 @@ What the shell does with each effect:
     FetchRange   ask that replica for whole batches from `start` on, below `end`, as far as one
                  frame goes. It verifies what it reads (P6). Check what comes: checksum of each
                  batch, offsets without a gap, and for each the leader epoch that this partition's
-                 own table has for it, unless that is a guess; append them, with their append times, to a file beside the
-                 segment. Then tell `Fetched`; `FetchFailed` for whatever else came, or nothing in
-                 time.
+                 own table has for it, unless that is a guess; append them, with their append
+                 times, to a file beside the segment. Then tell `Fetched`; `FetchFailed` for
+                 whatever else came, or nothing in time.
     Replace      sync the new files, keep the old `.log` under a name of its own for people, put
                  the new ones in its place by rename, sync the directory, forget what was cached of
                  the segment. Then tell `Replaced`; count and log it.
