@@ -118,9 +118,10 @@ def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> list[Se
             loaded = load_times(disk, source(segment, log.index_interval_bytes))
             segment.damage = loaded.damage
             # What is made up counts too: the least that it can be. Of nothing less could be told
-            # that a batch there is of another epoch.
+            # that a batch there is of another epoch. A row that closes the file begins nothing.
             for row in loaded.times.rows():
-                _note_epoch(log, row.leader_epoch, row.offset)
+                if row.offset < segment.end_offset:
+                    _note_epoch(log, row.leader_epoch, row.offset)
             if loaded.lost_from is None:
                 log.leader_epochs.lost_from = None
             else:

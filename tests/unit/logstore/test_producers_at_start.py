@@ -11,7 +11,7 @@ from logstore.batch import encode_batch
 from logstore.flush import settle_producers
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog
-from logstore.producer_state import FRESH, Duplicate, ProducerState
+from logstore.producer_state import FRESH, Duplicate, Producer, ProducerState
 from logstore.segment_loader import CHUNK_BYTES
 from logstore.settings import KIB, PartitionSettings
 from model.ids import AppendTimeMs, LeaderEpoch, Offset, ProducerEpoch, ProducerId
@@ -213,3 +213,26 @@ def test_a_snapshot_that_a_cut_takes_along_is_not_the_only_one() -> None:
     assert log.log_end == 15
     assert is_next(log, 14)
     assert is_next(log, 1, producer=OTHER)
+
+
+def test_a_producer_without_a_batch_stops_no_checkpoint() -> None:
+    """A snapshot may have one: its format counts the batches, from none on."""
+    disk = SimDisk()
+    directory, log = begun(disk)
+    send(log, 0, producer=OTHER)
+    settle(directory)
+    log.roll()
+    send(log, 0)
+    settle(directory)
+    checkpoint(directory)
+    next_sequence = SequenceNumber(7)
+    emptied = Producer(EPOCH, next_sequence, AppendTimeMs(TIME), [])
+    log.producers.restore(iter([(OTHER, emptied)]))
+    log.high_watermark = Offset(2)
+    log.trim(Offset(1))
+    for _ in range(3):
+        checkpoint(directory)
+    assert log.segment_list[0].base_offset > 0
+    disk.power_cut(lambda pending: pending.nothing)
+    log = opened(disk, SETTINGS).directory.partitions[pid(0)]
+    assert is_next(log, 7, producer=OTHER)
