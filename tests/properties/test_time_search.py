@@ -153,6 +153,14 @@ def test_a_lookup_equals_a_scan(clock: ClockKind, case: Case, time: int, *, onwa
     event(f"{type(answer).__name__} truncated={truncated}")
 
 
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_record_below_a_log_start_inside_a_batch_is_no_answer(*, exact: bool) -> None:
+    log = MemoryLog([Sent(times=[5, 9, 7])], interval_bytes=1, exact=exact)
+    log.log_start = Offset(1)
+    answer = Drive(log).run(offset_for_time(log, 5, EVENT, end=log.log_end))
+    assert answer == Found(Offset(1), 9, truncated=True)
+
+
 @CLOCKS
 @thorough
 @given(case=cases(), start=st.none() | ASKED, stop=st.none() | ASKED)
