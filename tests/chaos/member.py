@@ -54,6 +54,8 @@ class Member:
     note: Callable[[AnyEvent], None]
     over: bool = False
     """The node has ended it, or it has left."""
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while something is done to it: one thing after the other."""
     _membership: common_pb2.Membership | None = None
     _stands: dict[int, int] = field(default_factory=dict)
     _committed: dict[int, int] = field(default_factory=dict)

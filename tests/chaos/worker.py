@@ -35,38 +35,42 @@ class Worker:
             watching = tasks.create_task(self._watch())
             while line := await lines.readline():
                 words = msgspec.json.decode(line)
-                tasks.create_task(self._do(words))
+                tasks.create_task(self.do(words))
             watching.cancel()
         for member in self._members.values():
             await member.close()
 
-    async def _do(self, words: list[Any]) -> None:
+    async def do(self, words: list[Any]) -> None:
+        """Do to one membership what a line says, once what lines before said of it is done."""
         what, who, *rest = words
-        member = self._members.get(who)
         try:
-            match what:
-                case "join":
-                    member = Member(self._target, who, rest[0], self._journal.note)
-                    self._members[who] = member
-                    member.join()
-                case _ if member is None:
-                    self._journal.note(Wrong(now_ms(), who, f"told to {what}, and is none"))
-                case "leave":
-                    await member.leave()
-                case "cut":
-                    await member.cut()
-                case "pause":
-                    await member.pause()
-                case "break":
-                    await member.break_off()
-                case "resume":
-                    member.resume()
-                case "late":
-                    await member.speak_late()
-                case _:
-                    self._journal.note(Wrong(now_ms(), who, f"told to {what}"))
+            if what == "join":
+                self._members[who] = Member(self._target, who, rest[0], self._journal.note)
+                self._members[who].join()
+            elif (member := self._members.get(who)) is None:
+                self._journal.note(Wrong(now_ms(), who, f"told to {what}, and is none"))
+            else:
+                async with member.turn:  # who resumes at once has let its old stream go first
+                    await self._strike(member, what)
         except Exception as bug:  # noqa: BLE001 - the run must hear of it, whatever it is
             self._journal.note(Wrong(now_ms(), who, f"{what}: {bug!r}"))
+
+    async def _strike(self, member: Member, what: str) -> None:
+        match what:
+            case "leave":
+                await member.leave()
+            case "cut":
+                await member.cut()
+            case "pause":
+                await member.pause()
+            case "break":
+                await member.break_off()
+            case "resume":
+                member.resume()
+            case "late":
+                await member.speak_late()
+            case _:
+                self._journal.note(Wrong(now_ms(), member.who, f"told to {what}"))
 
     async def _watch(self) -> None:
         """Write down when this process got no time to run: its members were slow, not the node."""

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.restart.run import Measured, fed, judged, started
+from tests.restart.run import Measured, State, judged, started, states
 from tests.restart.shape import GROUPS, PARTITIONS
 
 
 def row(commits: int, ready_s: float) -> Measured:
-    return Measured(commits, records=commits, kept=commits, ready_s=ready_s, cpu_s=ready_s)
+    return Measured(State(commits, commits, commits, Path()), ready_s=ready_s, cpu_s=ready_s)
 
 
 def test_what_is_slow_and_what_grows_is_told() -> None:
@@ -22,8 +22,8 @@ def test_what_is_slow_and_what_grows_is_told() -> None:
 @pytest.mark.slow
 def test_a_killed_node_with_ten_thousand_groups_starts_again(tmp_path: Path) -> None:
     each = GROUPS * PARTITIONS
-    records, kept = fed(tmp_path / "data", 2)
-    assert records == GROUPS + 2 * each
-    assert 0 < kept < records, "what a snapshot stands for is gone"
-    ready_s, _ = started(tmp_path / "data", 1)
-    assert ready_s > 0
+    once, twice = states(tmp_path, (each, 2 * each))
+    assert (once.records, twice.records) == (GROUPS + each, GROUPS + 2 * each)
+    assert 0 < twice.kept < twice.records, "what a snapshot stands for is gone"
+    assert started(once.directory)[0] > 0
+    assert started(twice.directory)[0] > 0
