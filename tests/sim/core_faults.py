@@ -104,6 +104,12 @@ async def asks_nobody(_: RaftQuorum) -> None:
     return None
 
 
+def stops_behind_a_change(self: RaftQuorum, step: Any) -> None:
+    _published(self, step)
+    if "last" in self.image.topics and not self.leads:
+        self.stop()
+
+
 # Replication.
 
 
@@ -160,6 +166,7 @@ _sort, _deliver = RaftNode._sort_messages, RaftNode._deliver
 _merge, _commit = RaftLog.merge, RaftLog.commit
 _decode: Final = snapshot.decode
 _fail: Final = Waiting.fail
+_published: Final = RaftQuorum.published
 _done: Final = Sender.done
 _committed: Final = offsets._committed
 _places: Final = Starts._places
@@ -186,6 +193,7 @@ FAULTS: Final = (
     Planted(quorum.run, "NOT_DONE_IS_NOT_THERE", Waiting, "fail", says_that_nothing_is_done, 7),
     Planted(quorum.run, "READ_IS_FRESH", RaftQuorum, "read_barrier", asks_nobody),
     Planted(quorum.run, "EVERYBODY_IS_ANSWERED", Waiting, "fail", answers_nobody),
+    Planted(quorum.run, "A_MEMBER_GOES_ON", RaftQuorum, "published", stops_behind_a_change),
     Planted(of_replication, "ROOM_IS_KEPT", Sender, "done", gives_room_for_what_it_sends),
     Planted(of_replication, "PROGRESS_AFTER_HEALING", PartitionLeader, "_may_join", nobody_joins),
     Planted(groups.run, "OWNER_COMMITS", offsets, "_holds", anybody_commits, 75),

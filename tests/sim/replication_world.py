@@ -363,6 +363,10 @@ class World:
         self.run_for(2_000)
         assert len(self.committed_log) > before, "PROGRESS_AFTER_HEALING"
         assert set(self.controller.row.isr) == set(self.nodes), "PROGRESS_AFTER_HEALING"
+        self.compare()
+
+    def compare(self) -> None:
+        """See that every disk holds what is committed, and nothing else."""
         for node in self.nodes:
             disk = self.disk_of(node)
             assert len(disk) == len(self.committed_log), "REPLICAS_ARE_EQUAL"

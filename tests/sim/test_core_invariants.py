@@ -102,3 +102,20 @@ def test_acked_is_committed() -> None:
     world.run()
     with pytest.raises(AssertionError, match="ACKED_IS_COMMITTED"):
         world.acknowledged(-1)
+
+
+@pytest.mark.parametrize("spoil", ["another record", "one too few", "one too many"])
+def test_replicas_are_equal(spoil: str) -> None:
+    world = World(7)
+    world.run()
+    world.compare()
+    disk = world.disk_of(world.nodes[1])
+    last = disk[-1]
+    if spoil == "one too many":
+        disk.append(last)
+    elif spoil == "one too few":
+        del disk[-1]
+    else:
+        disk[-1] = last._replace(number=-1)
+    with pytest.raises(AssertionError, match="REPLICAS_ARE_EQUAL"):
+        world.compare()
