@@ -44,24 +44,27 @@ def repair(
     """
     times = Times(decoded.times.base_offset)
     guessed: list[Offset] = []
+    holes: list[Offset] = []
     rows = _Rows(decoded, floor, ceiling)
     newest = TimesRow(times.base_offset, LeaderEpoch(-1), floor)
     reached = times.base_offset
     for header in batches:
-        offset, reached = header.base_offset, header.end_offset
-        row = rows.known(offset)
-        if row is None:
+        offset = header.base_offset
+        for row in rows.before(offset):  # of batches that are passed over: this one's offset lies
+            newest = _add(times, row, newest)
+        holes += rows.missing(reached, offset)
+        reached = header.end_offset
+        known = rows.known(offset)
+        if known is None:
             guessed.append(offset)
             claimed = header.event_time_max // TICK_MS * TICK_MS
             time = max(newest.append_time, min(claimed, rows.ceiling))
             if header.end_offset == end:
                 time = max(time, rows.ceiling)
-            row = TimesRow(offset, header.leader_epoch, AppendTimeMs(time))
-        newest = TimesRow(offset, max(newest.leader_epoch, row.leader_epoch), row.append_time)
-        times.append(*newest)
+            known = TimesRow(offset, header.leader_epoch, AppendTimeMs(time))
+        newest = _add(times, known._replace(offset=offset), newest)
     for row in rows.rest():
-        newest = TimesRow(row.offset, max(newest.leader_epoch, row.leader_epoch), row.append_time)
-        times.append(*newest)
+        newest = _add(times, row, newest)
     last = Offset(end - 1)
     if not len(times) and times.base_offset <= last:
         # Neither a row nor a batch can be read: there are two times, or one.
@@ -71,9 +74,25 @@ def repair(
     if newest.append_time < rows.ceiling and newest.offset < last:
         times.append(last, newest.leader_epoch, rows.ceiling)
     unread = rows.missing(reached, end)
-    stretch = [*guessed[:1], *guessed[-1:], *unread]
+    stretch = [*guessed[:1], *guessed[-1:], *holes, *unread]
     lost_from = (*guessed, reached)[0] if unread and max(unread) == last else None
     return Repaired(times, (min(stretch), max(stretch)) if stretch else None, lost_from)
+
+
+def _add(times: Times, row: TimesRow, newest: TimesRow) -> TimesRow:
+    """Note a row behind the newest one; but first where the segment begins, if no row does.
+
+    An index file may know batches there, and whoever reads them asks for their times.
+    """
+    if not len(times) and row.offset > times.base_offset:
+        epoch, time = (
+            min(LeaderEpoch(0), row.leader_epoch),
+            min(newest.append_time, row.append_time),
+        )
+        times.append(times.base_offset, epoch, time)
+    row = row._replace(leader_epoch=max(newest.leader_epoch, row.leader_epoch))
+    times.append(*row)
+    return row
 
 
 class _Rows:
@@ -85,6 +104,12 @@ class _Rows:
         self._gaps = {number - before for before, number in enumerate(decoded.damaged)}
         self._ceiling = max(floor, ceiling)
         self._next = 0
+
+    def before(self, offset: Offset) -> Iterator[TimesRow]:
+        """Yield the rows below a batch that begin behind the one that was asked for last."""
+        while self._next < len(self._rows) and self._rows[self._next].offset < offset:
+            self._next += 1
+            yield self._rows[self._next - 1]
 
     def known(self, offset: Offset) -> TimesRow | None:
         """Return the row that surely covers a batch. Offsets rise from call to call."""
@@ -106,7 +131,7 @@ class _Rows:
         bounds = list[Offset]()
         for gap in self._gaps:
             first = max(start, Offset(self._rows[gap - 1].offset + 1)) if gap else start
-            last = Offset((self._rows[gap].offset if gap < len(self._rows) else end) - 1)
+            last = Offset(min(end, self._rows[gap].offset if gap < len(self._rows) else end) - 1)
             if first <= last:
                 bounds += first, last
         return bounds

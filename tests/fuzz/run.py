@@ -44,6 +44,8 @@ START_SECONDS: Final = 120.0
 HANG_SECONDS_OF: Final = {CANARY: 3.0}
 DEATHS_MAX: Final = 8
 """After so many the target is left alone: it has failed."""
+CANARY_DEATHS_MAX: Final = 64
+"""Three of its faults end its process: it goes on until one of each kind was found."""
 SHOWN_BYTES: Final = 400
 NOTHING: Final = Progress()
 
@@ -106,7 +108,8 @@ class _Run:
         """Give the target its share of the time, in seconds, in a run that lasts so many."""
         outcome = Outcome(self._name, least_in(seconds))
         begun = time.monotonic()
-        for life in range(DEATHS_MAX):
+        canary = self._name == CANARY
+        for life in range(CANARY_DEATHS_MAX if canary else DEATHS_MAX):
             taken = outcome.seconds
             spans = max(0.2, share - taken), max(0.2, LATE_FACTOR * share - taken)
             death = self._live(life, spans, outcome)
@@ -120,6 +123,8 @@ class _Run:
             outcome.findings.append(
                 {"target": self._name, "what": death, "input": self._trace.input.hex()}
             )
+            if canary and not _missed(outcome):
+                break
         return outcome
 
     def _live(self, life: int, spans: tuple[float, float], outcome: Outcome) -> str | None:

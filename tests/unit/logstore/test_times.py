@@ -168,6 +168,10 @@ def test_lookups_equal_a_scan(
     assert times.at(Offset(offset))[1:] == covering[1:3]
 
 
+def range_of(offsets: list[int]) -> range:
+    return range(offsets[0], offsets[-1] + 1)
+
+
 @given(segments(), st.data())
 def test_a_lost_row_is_guessed_within_what_is_known(
     batches: list[tuple[int, int, int, int]], data: st.DataObject
@@ -200,28 +204,32 @@ def test_a_lost_row_is_guessed_within_what_is_known(
             assert got.append_time == (time if is_last else expected)
         newest = got.append_time
     assert repaired.times.first_at_or_after(ceiling) is not None
-    assert repaired.guessed == ((guessed[0], guessed[-1]) if guessed else None)
+    first, last = repaired.guessed or (end, end)
+    told = [offset for offset, *_ in batches if first <= offset <= last]
+    assert told == [offset for offset, *_ in batches if guessed and offset in range_of(guessed)]
 
 
 @given(segments(), st.data())
 def test_what_may_be_wrong_behind_other_damage_counts_as_guessed(
     batches: list[tuple[int, int, int, int]], data: st.DataObject
 ) -> None:
-    """The batches cannot be told apart any further; an index file may know them all the same."""
+    """Batches cannot be told apart, or say wrong offsets; an index may know them all the same."""
     times = timed(*(batch[:3] for batch in batches))
     lost = data.draw(st.sets(st.integers(0, len(times) - 1)))
-    read = data.draw(st.integers(0, len(batches)))
+    read = data.draw(st.sets(st.sampled_from(batches)))
     file = bytearray(times.encode_head() + times.encode_rows())
     for number in lost:
         file[ROW_BYTES * (number + 1) + 20] ^= 1
     decoded = decode(bytes(file), BASE)
     ceiling, end = AppendTimeMs(batches[-1][2]), Offset(batches[-1][0] + 1)
-    floor, told = AppendTimeMs(100), headers(batches[:read])
+    floor, told = AppendTimeMs(100), headers(sorted(read))
     repaired = repair(decoded, told, floor=floor, ceiling=ceiling, end=end)
     first, last = repaired.guessed or (end, end)
     for offset, _, time, _ in batches:
+        found = repaired.times.at(Offset(offset)).append_time
         if not first <= offset <= last:
-            assert repaired.times.at(Offset(offset)).append_time == time
+            assert found == time
+        assert floor <= found <= ceiling
     if not lost:
         assert repaired.guessed is None
 
