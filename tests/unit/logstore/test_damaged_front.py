@@ -46,6 +46,7 @@ def filled(disk: SimDisk) -> PartitionLog:
     """Have one segment of batches, each of another time, with its index, and kill the node."""
     directory = opened(disk, replace(SMALL, journal_file_bytes=256 * KIB)).directory
     log = directory.create(pid(0), ASYNC)
+    kept = b""
     for number in range(BATCHES):
         batch = encode_batch(
             [NewRecord(TIME, None, b"x" * 250)],
