@@ -1,8 +1,8 @@
 """What a shell is told when somebody presses TAB: in 300 ms with everything, and never an error.
 
 The script of `tidelog completion SHELL` runs this program with the words typed so far. Commands and
-options come from the tree; names of topics are asked of the node, in a thread that is left behind
-when it takes too long: a shell that hangs is worse than one that completes nothing.
+options come from the tree; names of topics and groups are asked of the node, in a thread that is
+left behind when it takes too long: a shell that hangs is worse than one that completes nothing.
 """
 
 import os
@@ -21,6 +21,7 @@ WAIT_S: Final = 0.2
 """How long the node's answer is waited for; starting Python takes the rest of the 300 ms."""
 NAMES_MAX: Final = 1_000
 _LIST_TOPICS: Final = "/tidelog.v1.TopicService/ListTopics"
+_LIST_GROUPS: Final = "/tidelog.v1.ConsumerGroupService/ListConsumerGroups"
 
 _left_behind: list[threading.Thread] = []
 
@@ -48,7 +49,14 @@ def topic_names(context: click.Context, parameter: click.Parameter, incomplete: 
     """Return the topics that begin so, in the order of their names; for `shell_complete`."""
     del parameter
     run = context.ensure_object(Run)
-    return in_time(lambda: _ask(run, incomplete))
+    return in_time(lambda: _topics(run, incomplete))
+
+
+def group_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the consumer groups that begin so, in the order of their names."""
+    del parameter
+    run = context.ensure_object(Run)
+    return in_time(lambda: _groups(run, incomplete))
 
 
 def reason_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -78,7 +86,23 @@ def in_time(ask: Callable[[], list[str]]) -> list[str]:
     return found
 
 
-def _ask(run: Run, prefix: str) -> list[str]:
+def _topics(run: Run, prefix: str) -> list[str]:
+    from tidelog.v1 import topic_service_pb2 as wire  # noqa: PLC0415
+
+    request = wire.ListTopicsRequest(page_size=NAMES_MAX, name_prefix=prefix)
+    answer = _ask(run, _LIST_TOPICS, request, response=wire.ListTopicsResponse)
+    return [topic.name for topic in answer.topics]
+
+
+def _groups(run: Run, prefix: str) -> list[str]:
+    from tidelog.v1 import group_service_pb2 as wire  # noqa: PLC0415
+
+    request = wire.ListConsumerGroupsRequest(page_size=NAMES_MAX, name_prefix=prefix)
+    answer = _ask(run, _LIST_GROUPS, request, response=wire.ListConsumerGroupsResponse)
+    return [group.name for group in answer.groups]
+
+
+def _ask(run: Run, method: str, request: Any, *, response: Any) -> Any:
     """Ask the node that the settings name first, without the SDK: that takes longer than it."""
     from tidelog.cli.client_settings import addresses, client_settings  # noqa: PLC0415
 
@@ -86,14 +110,10 @@ def _ask(run: Run, prefix: str) -> list[str]:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # read when gRPC is loaded
     import grpc  # noqa: PLC0415 - 100 ms, for this alone
 
-    from tidelog.v1 import topic_service_pb2 as topics  # noqa: PLC0415
-
-    request = topics.ListTopicsRequest(page_size=NAMES_MAX, name_prefix=prefix)
     with grpc.insecure_channel(address) as channel:
         call: Any = channel.unary_unary(
-            _LIST_TOPICS,
-            request_serializer=topics.ListTopicsRequest.SerializeToString,
-            response_deserializer=topics.ListTopicsResponse.FromString,
+            method,
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=response.FromString,
         )
-        response = call(request, timeout=WAIT_S)
-    return [topic.name for topic in response.topics]
+        return call(request, timeout=WAIT_S)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tidelog.cli.completing import topic_names
+from tidelog.cli.completing import group_names, topic_names
 from tidelog.cli.failure import Usage, not_built
 from tidelog.cli.format_verbs import FormatError
 from tidelog.cli.numbers import DISTANCE
@@ -80,7 +80,10 @@ def printing(run: Run, form: str | None, *, meta_only: bool = False) -> Printer:
 )
 @click.option("--meta-only", is_flag=True, help="No key, value and headers: their sizes.")
 @click.option("--uncommitted", is_flag=True, help="Records of open transactions too.")
-@click.option("-g", "--group", metavar="GROUP", help="As a member; what is printed is committed.")
+@click.option(
+    "-g", "--group", metavar="GROUP", help="As a member; what is printed is committed.",
+    shell_complete=group_names,
+)  # fmt: skip
 @click.option("--order", hidden=True)
 @click.option("--key-prefix", hidden=True)
 @click.option("--header", hidden=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from tidelog.cli import group_change
+from tidelog.cli.completing import group_names
 from tidelog.cli.failure import CommandFailed
 from tidelog.cli.output import Column, Kind
 from tidelog.cli.reasons import failure_of
@@ -101,7 +102,7 @@ def list_groups(run: Run, /, *, prefix: str) -> int:
     columns=(*SUMMARY_COLUMNS, Column("offset_rows", Kind.LIST)),
     examples=("tidelog group describe billing", "tidelog group describe billing -F json"),
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=group_names)
 @click.option("-t", "--topic", "topics", multiple=True, metavar="TOPIC", help="Only this topic.")
 @click.pass_obj
 def describe(run: Run, /, *, names: tuple[str, ...], topics: tuple[str, ...]) -> int:
@@ -142,7 +143,7 @@ def describe(run: Run, /, *, names: tuple[str, ...], topics: tuple[str, ...]) ->
     columns=MEMBER_COLUMNS,
     examples=("tidelog group members billing", "tidelog group members billing -F json"),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=group_names)
 @click.pass_obj
 def members(run: Run, /, *, name: str) -> int:
     """Show a group's members, and which partitions each has."""

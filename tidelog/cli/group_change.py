@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from tidelog.cli.completing import group_names, topic_names
 from tidelog.cli.failure import CommandFailed, Usage
 from tidelog.cli.output import Column, Kind
 from tidelog.cli.places import clock_option, place_of, start_of
@@ -67,13 +68,18 @@ PlanOrDo = Callable[..., Coroutine[Any, Any, "SeekPlan"]]
         "tidelog group seek billing --to-group audit --topic orders --yes",
     ),
 )
-@click.argument("name")
+@click.argument("name", shell_complete=group_names)
 @click.option("--to", metavar="PLACE", help="start, end, 42, +10, -10, @TIME: in each partition.")
 @click.option("--by", type=int, metavar="N", help="So many offsets on, or back: --by -100.")
-@click.option("--to-group", metavar="GROUP", help="Where another group stands.")
+@click.option(
+    "--to-group", metavar="GROUP", help="Where another group stands.", shell_complete=group_names
+)
 @click.option("--to-file", metavar="FILE", help="Lines of topic,partition,offset.")
 @click.option("--committed-at", hidden=True)
-@click.option("-t", "--topic", "topics", multiple=True, metavar="TOPIC", help="All of this topic.")
+@click.option(
+    "-t", "--topic", "topics", multiple=True, metavar="TOPIC", help="All of this topic.",
+    shell_complete=topic_names,
+)  # fmt: skip
 @clock_option
 @click.option("--force", is_flag=True, help="Also with live members: they go on from there.")
 @changing("what would be delivered again")
@@ -256,7 +262,7 @@ def _members(plan: "SeekPlan") -> str:
         "tidelog group delete billing --dry-run",
     ),
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=group_names)
 @click.option("--if-exists", is_flag=True, help="One that does not exist is no failure.")
 @changing("what would be deleted")
 @click.pass_obj
@@ -301,8 +307,14 @@ def delete(
         "tidelog group delete-offsets billing orders --dry-run",
     ),
 )
-@click.argument("name")
-@click.argument("partitions", nargs=-1, required=True, metavar="TOPIC[/PARTITION]...")
+@click.argument("name", shell_complete=group_names)
+@click.argument(
+    "partitions",
+    nargs=-1,
+    required=True,
+    metavar="TOPIC[/PARTITION]...",
+    shell_complete=topic_names,
+)
 @changing("what would be forgotten")
 @click.pass_obj
 def delete_offsets(

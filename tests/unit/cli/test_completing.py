@@ -10,9 +10,11 @@ from pathlib import Path
 import click
 import pytest
 
+from tidelog import testing
 from tidelog.cli import completing
 from tidelog.cli.run import Run
 from tidelog.cli.tree import root
+from tidelog.types import Cursor
 
 ROOT = Path(__file__).parents[3]
 BUILT_TO_ASK = {"consume", "tail", "produce", "get"}
@@ -115,6 +117,37 @@ def test_every_argument_that_is_a_topic_asks_for_topics() -> None:
         assert verb is not None, word
         first = next(one for one in verb.params if isinstance(one, click.Argument))
         assert first._custom_shell_complete is completing.topic_names, word
+
+
+def test_every_argument_that_is_a_group_asks_for_groups() -> None:
+    context = click.Context(root)
+    group = root.get_command(context, "group")
+    assert isinstance(group, click.Group)
+    for word in group.list_commands(context):
+        verb = group.get_command(context, word)
+        assert verb is not None, word
+        for one in verb.params:
+            if isinstance(one, click.Argument):
+                asks = completing.topic_names if "TOPIC" in (one.metavar or "") else None
+                assert one._custom_shell_complete is (asks or completing.group_names), word
+
+
+def test_the_node_says_which_topics_and_groups_begin_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completing, "WAIT_S", 60.0)  # that it is short has a test of its own
+    with testing.sync_broker(ports=True) as running:
+        client = running.client
+        client.topics.create("orders", partitions=1)
+        client.topics.create("other", partitions=1)
+        for group in ("billing", "audit", "bills"):
+            client.groups.commit(group, Cursor("orders", 0, 0))
+        address = running.url.removeprefix("tidelog://")
+        run = Run(environment={"TIDELOG_CLIENT__ADDRESS": address})
+        context = click.Context(root, obj=run)
+        nothing = click.Argument(["name"])
+        assert completing.topic_names(context, nothing, "or") == ["orders"]
+        assert completing.group_names(context, nothing, "bil") == ["billing", "bills"]
+        assert completing.group_names(context, nothing, "") == ["audit", "billing", "bills"]
+        assert completing.group_names(context, nothing, "x") == []
 
 
 def test_a_person_is_answered_as_ever() -> None:
