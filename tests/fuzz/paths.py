@@ -12,7 +12,8 @@ from typing import Any, Final
 
 ROOT: Final = str(Path(__file__).parent.parent.parent)
 OURS: Final = tuple(
-    f"{ROOT}/{folder}/" for folder in ("model", "logstore", "cluster", "api", "tidelog")
+    f"{ROOT}/{folder}/"
+    for folder in ("model", "logstore", "consumer_groups", "cluster", "api", "tidelog")
 )
 CANARY: Final = f"{ROOT}/tests/fuzz/fuzz_canary.py"
 STEPS_MAX: Final = 1 << 14
