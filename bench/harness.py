@@ -19,6 +19,7 @@ from typing import Final, Protocol
 
 from bench import (
     bulk,
+    cli,
     durable,
     groups,
     grpc,
@@ -58,10 +59,13 @@ QUESTIONS: Final[dict[str, Question]] = {
     "groups": groups.measure,
     "lag": lag.measure,
     "start": start.measure,
+    "cli": cli.measure,
     "idle": idle.measure,
     "testing": testing.measure,
 }
-HEADLINE: Final = ("journal", "bulk", "small", "durable", "latency", "start", "idle", "testing")
+HEADLINE: Final = (
+    "journal", "bulk", "small", "durable", "latency", "start", "cli", "idle", "testing",
+)  # fmt: skip
 
 
 def main() -> int:

@@ -70,6 +70,31 @@ def compared(
     )
 
 
+def promised(
+    question: str,
+    *,
+    unit: str,
+    ours: float,
+    most: float,
+    spread: tuple[float, float] | None = None,
+    more: dict[str, float] | None = None,
+) -> Row:
+    """Return the row of a promise: a figure held against its bound alone; beyond it the run fails.
+
+    `most` and `spread` are in the unit of `ours`.
+    """
+    return Row(
+        question=question,
+        unit=unit,
+        ours=ours,
+        ratio=ours / most,
+        spread=spread,
+        at_most=1.0,
+        gated=True,
+        more=more,
+    )
+
+
 def skipped(question: str, why: str) -> Row:
     """Return the row of what cannot be measured here."""
     return Row(question=question, unit="", ours=None, skipped=why)
