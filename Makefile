@@ -23,7 +23,7 @@ fuzz:     ; $(PY) -m tests.fuzz.run --seconds $(or $(SECONDS),600) --seed $(or $
 crash:    ; $(PY) -m tests.crash.enumerate --states $(or $(N),50000) --seed $(or $(SEED),1)
 powercut: ; $(PY) -m tests.powercut.run --cuts $(or $(N),50) --seed $(or $(SEED),1)
 days:     ; $(PY) -m tests.sim.days --days $(or $(DAYS),30) --seed $(or $(SEED),1)
-mutants:  ; $(PY) -m tools.mutants $(NAMES) --jobs $(or $(JOBS),1)
+mutants:  ; $(PY) -m tools.mutants $(NAMES) --jobs $(or $(JOBS),1) --demo "$$($(PY) -c 'import dev; print(dev.demo_data())')"
 interop:  ; $(PY) -m tests.interop.run
 clients:  ; $(PY) -m tests.clients.run $(LANGUAGES)
 sim:      ; $(PY) -m tidelog sim run --seed $(or $(SEED),0) --seeds $(or $(SEEDS),1) $(ARGS)

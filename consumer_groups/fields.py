@@ -142,6 +142,8 @@ class FieldReader:
 
     def _hold(self, topic: TopicId) -> Owned:
         number, since = self.unpack(_HOLD)
+        if since < 0:
+            raise self.refuse("held since an epoch below zero")
         return Owned(PartitionId(topic, number), GroupEpoch(since))
 
     def _by_topic(self, item: Callable[[TopicId], ItemT], *, least_bytes: int) -> tuple[ItemT, ...]:

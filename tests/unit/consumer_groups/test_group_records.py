@@ -228,6 +228,13 @@ def test_what_a_start_would_refuse_is_never_written(spoilt: dict[str, Any]) -> N
         encode(replace(EACH[5], **spoilt))
 
 
+def test_nobody_holds_anything_since_an_epoch_below_zero() -> None:
+    holds = (Owned(PartitionId(ONE, 0), GroupEpoch(-1)),)
+    written = next(one for one in EACH if isinstance(one, AssignmentChanged))
+    with pytest.raises(MalformedError, match="held since an epoch below zero"):
+        decode(*encode(replace(written, owned=holds)))
+
+
 def test_zeros_are_no_record() -> None:
     with pytest.raises((MalformedError, DirectoryRefused)):
         decode(bytes(64), bytes(64))
