@@ -21,10 +21,10 @@ INTRODUCTION: Final = """\
 Every call of `tidelog.v1`. The text of the API is `proto/tidelog/v1`; what a refused call answers
 stands in [errors.md](errors.md). *Step* is the part of Tidelog that brings a call; *state* is what
 this release does with it: `served`, or `NOT_IMPLEMENTED`, which is also what a field or enum value
-of a later step is answered with when it is set. The calls of step 1 and everything that they carry
-are frozen: fields, values and calls may join them, none changes its number, type or name, and none
-goes (`proto/frozen/api.binpb`, which a test holds every change against). *Safe* calls change
-nothing and may be repeated freely. Beside these, the same port serves
+of a later step is answered with when it is set. Calls that are served and everything that they
+carry are frozen: fields, values and calls may join them, none changes its number, type or name, and
+none goes (`proto/frozen/api.binpb`, which a test holds every change against; [more](stability.md)).
+*Safe* calls change nothing and may be repeated freely. Beside these, the same port serves
 `grpc.health.v1.Health` and reflection."""
 
 

@@ -200,10 +200,11 @@ async def test_what_is_gone_elsewhere_is_said_of_a_group_that_is_sent_to_a_time(
     await called(nodes, nodes.lives[1], "TopicService/TrimTopic", cut)
     seek = group_service_pb2.SeekOffsetsRequest(topics=[TOPIC], validate_only=True)
     seek.group = coordinated_by(nodes, 2)
-    for seconds, missed in ((1, True), (6, False)):
+    for seconds, after, missed in ((1, 2, True), (6, 3, False)):
         seek.seek.time.FromSeconds(seconds)
         plan = await called(nodes, nodes.lives[1], f"{SERVICE}/SeekOffsets", seek)
-        assert [one.truncated for one in plan.changes] == [missed] * PARTITIONS
+        told = [(one.after, one.truncated) for one in plan.changes]
+        assert told == [(after, missed)] * PARTITIONS
 
 
 @pytest.mark.parametrize("at", [1, 3])
