@@ -18,7 +18,7 @@ from api.kafka.request import Api
 from api.node.assemble import Node
 from api.node.endpoints import EXTERNAL, GRPC, KAFKA
 from api.node.logging import EventLog
-from api.node.system_limits import descriptors_max
+from api.node.system_limits import descriptors_max, grpc_connections_max
 from api.node.world import World
 from api.rpc.guard import Guard
 from api.rpc.server import GrpcDoor, serve_other_nodes
@@ -67,10 +67,12 @@ class Doors:
                 reflection=settings.grpc_listener.reflection,
                 rand=self.world.rand,
                 note=self.log,
+                connections_max=grpc_connections_max(descriptors_max()),
             )
             counted[grpc.name] = grpc.counters
             guard = grpc.guard
             doors.append(grpc)
+        self.warm_up = partial(self._load_rest, node)
         serve_other_nodes(node.broker, rand=self.world.rand, note=self.log, guard=guard)
         return [*doors, *self._kafka(node, counters)]
 
@@ -94,7 +96,7 @@ class Doors:
         for name, listener in listeners.items():
             if listener.bind is None:
                 continue
-            self.warm_up = partial(self._load_schemas, node, apis)
+            self.warm_up = partial(self._load_rest, node, apis)
             shared = KafkaShared(
                 name=name,
                 broker=node.broker,
@@ -120,6 +122,12 @@ class Doors:
                 crowd=crowd,
             )
 
-    def _load_schemas(self, node: Node, apis: Mapping[int, Api]) -> None:
-        loading = node.broker.context.in_thread(partial(load_schemas, apis))
-        self.world.spawn.start(loading, "kafka schemas")
+    def _load_rest(self, node: Node, apis: Mapping[int, Api] | None = None) -> None:
+        """Load what a start does without: schemas, and what writes lines of the log.
+
+        The latter even if none is written: a node that ends for want of descriptors has to say so.
+        """
+        in_thread, start = node.broker.context.in_thread, self.world.spawn.start
+        start(in_thread(self.log.load), "what writes the log")
+        if apis is not None:
+            start(in_thread(partial(load_schemas, apis)), "kafka schemas")

@@ -73,6 +73,11 @@ class EventLog:
             more = {"suppressed": suppressed} if suppressed else {}
             self._line(event, listed.level, fields | more)
 
+    def load(self) -> None:
+        """Load what writes lines before there is one. Any thread."""
+        if self._write is None:
+            self._write = self._writer()
+
     def close(self) -> None:
         """Tell what was left out and not told yet."""
         for event, repeats in self._repeats.items():
@@ -94,14 +99,15 @@ class EventLog:
         return suppressed
 
     def _line(self, event: str, level: LogLevel, fields: dict[str, Any]) -> None:
-        if self._write is None:
-            self._write = self._writer()
+        write = self._write
+        if write is None:
+            write = self._write = self._writer()
         now = datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC)
         head = {
             "ts": f"{now:%Y-%m-%dT%H:%M:%S}.{now.microsecond // 1000:03d}Z",
             "level": level.value,
         }
-        self._write(event, {**head, **fields, "node": self._node})
+        write(event, {**head, **fields, "node": self._node})
 
     def _writer(self) -> Callable[[str, dict[str, object]], None]:
         """Return what renders and writes; structlog is loaded with the first line: 0.1 s."""

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+from model.limits import CONNECTIONS_MAX
+
 CGROUP_MEMORY: Final = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _START_FIELD: Final = (
     19  # of /proc/self/stat behind the name, which ends with ")": proc(5), field 22
@@ -40,6 +42,15 @@ def open_files_max(wanted: int) -> int:
     The other half of the descriptors is left to connections.
     """
     return max(1, min(wanted, descriptors_max() // 4))
+
+
+def grpc_connections_max(descriptors: int) -> int:
+    """Return how many connections gRPC may take of so many descriptors.
+
+    It accepts by itself, up to the last one. Kafka clients are refused at 90 %: what is left behind
+    that has to do for these and for a node that must open a file, or say why it ends (P59).
+    """
+    return max(1, min(CONNECTIONS_MAX.value, descriptors // 16))
 
 
 def process_age_ms() -> int:
