@@ -6,6 +6,7 @@ at all is known, because a node is connected to before it is: so "could not conn
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -40,7 +41,10 @@ CONNECT_TIMEOUT_S: Final = 5.0
 """Of one try to reach a node, likewise."""
 TRY_S_MIN: Final = 0.1
 """What the last try of a budget has at least: less would be none."""
+SILENT_S: Final = 3.0
+"""A call that reaches nobody for so long says that it goes on trying; once, until one does."""
 DNS_LABELS_MAX: Final = 253
+LOGGER: Final = logging.getLogger("tidelog.client")
 
 _OPTIONS: Final = (
     ("grpc.keepalive_time_ms", 30_000),
@@ -197,6 +201,7 @@ class Connection:
         self.consumers: set[Consuming] = set()
         """Those that are open on it."""
         self.closed = False
+        self._said_so = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -242,7 +247,13 @@ class Connection:
             ConnectError: none is, within the budget.
         """
         while (node := await self.reach(_try_s(budget, CONNECT_TIMEOUT_S))) is None:
-            await self.clock.sleep(budget.failed(self.unreachable()))
+            error = self.unreachable()
+            wait_s = budget.failed(error)
+            if not self._said_so and budget.spent_s >= SILENT_S:
+                self._said_so = True
+                LOGGER.warning("%s; trying for %.0f s more", error.text, budget.left_s)
+            await self.clock.sleep(wait_s)
+        self._said_so = False
         return node
 
     def unreachable(self) -> TidelogError:

@@ -77,3 +77,32 @@ async def test_one_try_takes_no_longer_than_the_budget_has_left(
         await client.ready(timedelta(seconds=total_s))
     assert given[:3] == allowed_s
     assert clock.passed_s <= max(total_s, 5.0) + TRY_S_MIN
+
+
+async def test_who_reaches_nobody_is_told_once_that_it_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And again only after somebody has answered."""
+    clock = FastClock()
+    answers = False
+
+    async def tried(node: Node, within_s: float) -> bool:
+        clock.passed_s += 0.0 if answers else min(within_s, 1.0)
+        return answers
+
+    client = client_of("nowhere:1", clock=clock)
+    with patch.object(Node, "connect", tried):
+        with pytest.raises(ConnectError):
+            await client.ready(timedelta(seconds=2))
+        assert caplog.messages == []
+        for _ in range(2):
+            with pytest.raises(ConnectError):
+                await client.ready(timedelta(seconds=60))
+        (told,) = caplog.messages
+        assert told.startswith("no node answers at nowhere:1; trying for 5")
+        answers = True
+        await client.ready(timedelta(seconds=60))
+        answers = False
+        with pytest.raises(ConnectError):
+            await client.ready(timedelta(seconds=60))
+    assert len(caplog.messages) == 2
