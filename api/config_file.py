@@ -39,6 +39,7 @@ as they stand, so that a file of another program is refused at once."""
 PROBLEMS_MAX: Final = 20
 """Faults that are told one by one; of further ones the number."""
 DEFAULT: Final = "default"
+OVERRIDE: Final = "-X"
 _REFERENCE: Final = "the reference of every setting is config.reference.toml"
 
 DECLARED: Final[Mapping[str, Mapping[str, Declaration]]] = {
@@ -104,7 +105,7 @@ def load(
     if file is not None:
         given += of_file(file)
     given += of_environment(environment)
-    given += [_of_override(override) for override in overrides]
+    given += [of_override(override) for override in overrides]
     given += options
     return _assembled(given, allow_unknown=allow_unknown)
 
@@ -169,20 +170,26 @@ def _of_variable(variable: str, text: str) -> Given:
         try:
             text = Path(text).read_text(encoding="utf-8").rstrip("\n")
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigRefused([f"{variable}: {text}: {error}"], "name a readable file") from error
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise ConfigRefused([f"{variable}: {text}: {why}"], "name a readable file") from error
         key = key.removesuffix(FILE_SUFFIX.lower())
     return Given(section, key, text, variable)
 
 
-def _of_override(override: str) -> Given:
+def of_override(override: str, called: str = OVERRIDE) -> Given:
+    """Return what a text SECTION.KEY=VALUE sets; `called`: as its author knows it.
+
+    Raises:
+        ConfigRefused: it is none.
+    """
     path, equals, text = override.partition("=")
     words = tuple(path.split("."))
     if not equals or len(words) < 2 or not all(words):
         raise ConfigRefused(
-            [f'-X "{override}" is not SECTION.KEY=VALUE'],
+            [f'{called} "{override}" is not SECTION.KEY=VALUE'],
             "write, for example: -X node.data_dir=/srv/tidelog",
         )
-    return Given(*_place(words), text, "-X")
+    return Given(*_place(words), text, called)
 
 
 def _place(words: Sequence[str]) -> tuple[str, str]:
@@ -245,9 +252,8 @@ def _assembled(given: Sequence[Given], *, allow_unknown: bool) -> Loaded:
         problems[PROBLEMS_MAX:] = [f"and {more} more"]
     settings = _constructed(values, topic_defaults, problems=problems)
     if problems or settings is None:
-        raise ConfigRefused(
-            problems, "see: tidelog config show --defaults; unknown names: --allow-unknown"
-        )
+        anyway = "" if allow_unknown or not unknown else "; --allow-unknown starts all the same"
+        raise ConfigRefused(problems, f"see: tidelog config show --defaults{anyway}")
     return Loaded(settings, origins, tuple(unknown))
 
 

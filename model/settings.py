@@ -164,7 +164,11 @@ def parse(declaration: Declaration, text: str) -> Value:
 
 def _parsed(declaration: Declaration, text: str) -> Value:
     """Read text as the declared type, without its bounds."""
-    refusal = ValueError(f"{declaration.name} = {text!r} is not one of: {declaration.range()}")
+    written = ", ".join(QUANTITIES.get(str(declaration.setting.unit), ()))
+    more = f", or with one of {written}" if written and declaration.kind is int else ""
+    refusal = ValueError(
+        f"{declaration.name} = {text!r} is not one of: {declaration.range()}{more}"
+    )
     if declaration.optional and text == NONE_WORD:
         return None
     if issubclass(declaration.kind, Enum):

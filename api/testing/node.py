@@ -11,7 +11,7 @@ from math import ceil
 from tempfile import TemporaryDirectory
 from typing import Final, Protocol
 
-from api.config_file import load
+from api.config_file import load, of_override
 from api.door import Address, Door
 from api.kafka.apis import served_apis
 from api.kafka.connection import Door as KafkaShared
@@ -284,8 +284,8 @@ async def node_for_test(wish: Wish) -> AsyncIterator[TestingNode]:
 
 
 def _settings(wish: Wish) -> NodeSettings:
-    given = [f"{name}={value}" for name, value in wish.settings.items()]
-    settings = load(overrides=given).settings if given else NodeSettings()
+    given = [of_override(f"{name}={value}", "settings") for name, value in wish.settings.items()]
+    settings = load(options=given).settings if given else NodeSettings()
     log = settings.log
     if "log.journal_file_bytes" not in wish.settings:
         log = replace(log, journal_file_bytes=JOURNAL_FILE_BYTES)

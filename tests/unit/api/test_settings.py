@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.addresses import is_every_address, is_loopback, split_address
-from api.config_file import DECLARED, ConfigRefused, Given, load, rows_of
+from api.config_file import DECLARED, ConfigRefused, Given, load, of_override, rows_of
 from api.node.refusals import exposure
 from api.settings import SECTIONS, NodeSettings
 from api.settings_reference import reference_toml, settings_page
@@ -234,3 +234,17 @@ def test_a_listener_on_every_address_may_advertise_one() -> None:
     assert loaded.settings.kafka_listener.advertise == "log-1:9092"
     assert is_every_address("::") and is_every_address("0.0.0.0")
     assert not is_every_address("log-1") and not is_every_address("127.0.0.1")
+
+
+def test_only_who_wrote_a_name_that_nobody_knows_hears_of_allow_unknown() -> None:
+    with pytest.raises(ConfigRefused) as value:
+        load(overrides=["log.tail_bytes=2MB"])
+    assert "--allow-unknown" not in value.value.hint
+    with pytest.raises(ConfigRefused) as name:
+        load(overrides=["log.tail_byte=2"])
+    assert "--allow-unknown" in name.value.hint
+
+
+def test_an_override_is_called_as_its_author_knows_it() -> None:
+    with pytest.raises(ConfigRefused, match=r"^settings: there is no setting foo\.bar"):
+        load(options=[of_override("foo.bar=1", "settings")])

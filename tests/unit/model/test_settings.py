@@ -116,6 +116,11 @@ def test_text_that_is_refused(name: str, text: str, refusal: str) -> None:
     assert str(caught.value).startswith(refusal)
 
 
+def test_a_refused_size_is_told_the_units() -> None:
+    with pytest.raises(ValueError, match=r"1024\.\.1073741824 bytes, or with one of B, KiB, MiB, "):
+        parse(one("segment_bytes"), "512KB")
+
+
 @given(st.integers(1024, 1 << 30), st.one_of(st.none(), st.integers(0, 1000 * DAY)))
 def test_what_is_shown_reads_back(segment_bytes: int, retention_ms: int | None) -> None:
     assert parse(one("segment_bytes"), show(segment_bytes, Unit.BYTES)) == segment_bytes
