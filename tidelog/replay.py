@@ -89,7 +89,7 @@ class Replay(
         for (topic, partition), place in sorted(self._handed.items()):
             if place.truncated:
                 LOGGER.warning(
-                    "%s/%d: retention removed history before offset %d",
+                    "%s/%d: records before offset %d were removed, by retention or a trim",
                     topic, partition, place.offset,
                 )  # fmt: skip
         return self

@@ -29,7 +29,9 @@ RANGE_DOORS: Final = ("grpc batch", "sdk encoded", "grpc records", "sdk encoded"
                       "grpc batch", "sdk plain")  # fmt: skip
 """In turn: half and half the stubs and the SDK."""
 CLOCKS: Final = {"event": common_pb2.CLOCK_EVENT, "append": common_pb2.CLOCK_APPEND}
-_TRUNCATED: Final = re.compile(r"retention removed history inside the range: (.*)")
+_TRUNCATED: Final = re.compile(
+    r"records inside the range were removed, by retention or a trim: (.*)"
+)
 
 
 class Answer(NamedTuple):
@@ -179,7 +181,12 @@ class Readers:
             )  # fmt: skip
         warned = _TRUNCATED.search(said.told)
         named = warned.group(1) if warned else ""
-        return Answer(rows, {number: f"{TOPIC}/{number} " in named for number in partitions})
+        return Answer(rows, {number: _names(named, number) for number in partitions})
+
+
+def _names(told: str, partition: int) -> bool:
+    """Tell whether a list of partitions, perhaps with where they begin, names one."""
+    return re.search(rf"\b{re.escape(TOPIC)}/{partition}\b", told) is not None
 
 
 def place_text(span: Span) -> str:

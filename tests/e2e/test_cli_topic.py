@@ -154,8 +154,24 @@ async def test_trim_tells_each_partition(cli: Cli) -> None:
     read = await cli("consume", "orders", "-p", "0", "--no-follow", "-f", "%o %v\n")
     assert read.out == "2 c\n"
     assert (
-        "warning: retention removed history inside the range: orders/0 begins at 2"
-        in (await cli("consume", "orders", "-o", "0:end", "-p", "0")).stderr
+        "warning: records inside the range were removed, by retention or a trim: "
+        "orders/0 begins at 2"
+    ) in (await cli("consume", "orders", "-o", "0:end", "-p", "0")).stderr
+
+
+async def test_what_a_trim_took_of_a_range_is_told_with_the_true_log_start(cli: Cli) -> None:
+    await cli("topic", "create", "orders")
+    lines = b"".join(
+        b'{"value":"v","timestamp_ms":%d}\n' % (1_767_225_600_000 + days * 86_400_000)
+        for days in (0, -9, -9, -9)
+    )
+    await cli("produce", "orders", "-F", "json", stdin=lines)
+    await cli("topic", "trim", "orders", "--before", "1", "--yes")
+    read = await cli("consume", "orders", "-o", "@2026-01-01:@2026-01-02")
+    assert (read.code, read.out) == (0, "")
+    assert read.stderr == (
+        "warning: records inside the range were removed, by retention or a trim: "
+        "orders/0 begins at 1\n"
     )
 
 

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from tidelog.cli.run import Run
     from tidelog.client import Client
     from tidelog.replay import Replay
-    from tidelog.types import Clock, Isolation, Position, Record
+    from tidelog.types import Clock, Isolation, Position, ReadBounds, Record, TopicPartition
 
 WRITE_BYTES: Final = 64 << 10
+NAMED_MAX: Final = 5
+"""So many partitions are named where records were removed; of the others, how many they are."""
 META_FORMAT: Final = r"%t %p %o %d %A %K %V\n"
 
 Printer = Callable[[ShownRecord], bytes]
@@ -96,7 +98,7 @@ def read_records(run: "Run", reading: Reading) -> int:
 
     async def work(client: "Client") -> int:
         async with _replay(client, reading) as history:
-            _warn_of_truncation(run, history)
+            await _warn_of_truncation(run, client, history.bounds)
             progress.share = _share_of(history)
             return await _Reader(run, reading, history, progress=progress).run()
 
@@ -249,13 +251,34 @@ def _share_of(history: "Replay[bytes, bytes]") -> Share | None:
     return share
 
 
-def _warn_of_truncation(run: "Run", history: "Replay[bytes, bytes]") -> None:
-    """Say where retention removed history inside the range."""
-    cut = [bounds for bounds in history.bounds if bounds.truncated]
-    if cut:
-        places = ", ".join(
-            f"{each.partition.topic}/{each.partition.partition} begins at {each.start}"
-            for each in cut[:5]
-        )
-        more = f" and {len(cut) - 5} more" if len(cut) > 5 else ""
-        run.warn(f"retention removed history inside the range: {places}{more}")
+async def _warn_of_truncation(run: "Run", client: "Client", bounds: "Sequence[ReadBounds]") -> None:
+    """Say where records inside the range were removed, and where those logs begin now."""
+    cut = [each.partition for each in bounds if each.truncated]
+    if not cut:
+        return
+    starts = await _log_starts(client, cut[:NAMED_MAX])
+    places = ", ".join(
+        f"{at.topic}/{at.partition}" + (f" begins at {starts[at]}" if at in starts else "")
+        for at in cut[:NAMED_MAX]
+    )
+    more = f" and {len(cut) - NAMED_MAX} more" if len(cut) > NAMED_MAX else ""
+    run.warn(f"records inside the range were removed, by retention or a trim: {places}{more}")
+
+
+async def _log_starts(
+    client: "Client", partitions: "Sequence[TopicPartition]"
+) -> "dict[TopicPartition, int]":
+    """Return where logs begin; of a topic whose leaders do not all answer nothing is known.
+
+    What is read need not begin there: the bounds of a range of times are those of its records.
+    """
+    from tidelog.errors import TidelogError  # noqa: PLC0415 - loaded already
+
+    starts: dict[TopicPartition, int] = {}
+    for topic in sorted({each.topic for each in partitions}):
+        try:
+            found = await client.topics.resolve(topic, "earliest")
+        except TidelogError:
+            continue  # the warning is as true without the number
+        starts |= {each.partition: each.log_start_offset for each in found}
+    return starts
