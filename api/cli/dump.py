@@ -6,6 +6,7 @@ from typing import Final
 
 import click
 
+from api.cli import dump_columns
 from api.cli.state_rows import state_rows
 from logstore import dump as files
 from logstore.disk_posix import PosixDisk
@@ -36,6 +37,8 @@ def dump() -> None:
 
 @dump.command(
     cls=Verb,
+    columns=dump_columns.SEGMENT,
+    lines=True,
     examples=("tidelog dump segment 00000000000000000000.log --records",),
 )
 @click.argument("file")
@@ -47,7 +50,12 @@ def segment(run: Run, file: str, *, records: bool) -> int:
         return _print(run, files.segment_rows(opened, records=records))
 
 
-@dump.command(cls=Verb, examples=("tidelog dump index 00000000000000000000.index",))
+@dump.command(
+    cls=Verb,
+    columns=dump_columns.INDEX,
+    lines=True,
+    examples=("tidelog dump index 00000000000000000000.index",),
+)
 @click.argument("file")
 @click.pass_obj
 def index(run: Run, file: str) -> int:
@@ -56,7 +64,12 @@ def index(run: Run, file: str) -> int:
     return _print(run, files.index_rows(_whole(file), base))
 
 
-@dump.command(cls=Verb, examples=("tidelog dump times 00000000000000000000.times",))
+@dump.command(
+    cls=Verb,
+    columns=dump_columns.TIMES,
+    lines=True,
+    examples=("tidelog dump times 00000000000000000000.times",),
+)
 @click.argument("file")
 @click.pass_obj
 def times(run: Run, file: str) -> int:
@@ -65,7 +78,12 @@ def times(run: Run, file: str) -> int:
     return _print(run, files.times_rows(_whole(file), base))
 
 
-@dump.command(cls=Verb, examples=("tidelog dump journal tidelog-data/journal/00000001.wal",))
+@dump.command(
+    cls=Verb,
+    columns=dump_columns.JOURNAL,
+    lines=True,
+    examples=("tidelog dump journal tidelog-data/journal/00000001.wal",),
+)
 @click.argument("file")
 @click.pass_obj
 def journal(run: Run, file: str) -> int:
@@ -76,7 +94,12 @@ def journal(run: Run, file: str) -> int:
         raise CommandFailed(refused.detail, exit_code=int(refused.exit_code)) from refused
 
 
-@dump.command(cls=Verb, examples=("tidelog dump state 00000000000000010000.state",))
+@dump.command(
+    cls=Verb,
+    columns=dump_columns.STATE,
+    lines=True,
+    examples=("tidelog dump state 00000000000000010000.state",),
+)
 @click.argument("file")
 @click.pass_obj
 def state(run: Run, file: str) -> int:

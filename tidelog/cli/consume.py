@@ -11,6 +11,7 @@ from tidelog.cli.format_verbs import FormatError
 from tidelog.cli.numbers import DISTANCE
 from tidelog.cli.places import clock_option, read_range_of
 from tidelog.cli.reading import Printer, Reading, printer_of, read_records
+from tidelog.cli.record import COLUMNS, META_COLUMNS
 from tidelog.cli.run import Run
 from tidelog.cli.time_range import GRAMMAR, BeforeEnd, ReadRange, Start
 from tidelog.cli.topic_change import numbers_of
@@ -51,6 +52,8 @@ def printing(run: Run, form: str | None, *, meta_only: bool = False) -> Printer:
 
 @click.command(
     cls=Verb,
+    columns=(*COLUMNS, *META_COLUMNS),
+    lines=True,
     examples=(
         "tidelog consume orders -o start",
         "tidelog consume orders -o @-1h:end",

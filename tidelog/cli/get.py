@@ -9,6 +9,7 @@ from tidelog.cli.failure import CommandFailed
 from tidelog.cli.numbers import NUMBERED, OFFSET
 from tidelog.cli.output import Column, Kind, printable
 from tidelog.cli.reading import shown
+from tidelog.cli.record import COLUMNS as RECORD_COLUMNS
 from tidelog.cli.record import to_json
 from tidelog.cli.run import Run
 from tidelog.cli.session import with_client
@@ -19,15 +20,7 @@ if TYPE_CHECKING:
     from tidelog.client import Client
 
 COLUMNS: Final = (
-    Column("topic"),
-    Column("partition", Kind.INTEGER),
-    Column("offset", Kind.INTEGER),
-    Column("timestamp_ms", Kind.INTEGER, about="Event time; null: it has none."),
-    Column("append_time_ms", Kind.INTEGER, about="When the leader took it."),
-    Column("leader_epoch", Kind.INTEGER),
-    Column("key", about='Text, {"base64": ...} or null; likewise the value and the headers.'),
-    Column("value"),
-    Column("headers", Kind.LIST),
+    *RECORD_COLUMNS,
     Column("batch", Kind.OBJECT, about="What the stored batch that holds it says of itself."),
 )
 

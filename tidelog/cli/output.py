@@ -29,16 +29,22 @@ class Kind(Enum):
     BOOLEAN = auto()
     LIST = auto()
     OBJECT = auto()
+    BYTE_TEXT = auto()
+    """A text where the bytes are UTF-8, else `{"base64": "..."}`."""
+    MIXED = auto()
+    """A number, or a word in its stead."""
 
 
 JSON_TYPES: Final = {
-    Kind.TEXT: "string",
-    Kind.INTEGER: "integer",
-    Kind.BYTES: "integer",
-    Kind.DURATION_MS: "integer",
-    Kind.BOOLEAN: "boolean",
-    Kind.LIST: "array",
-    Kind.OBJECT: "object",
+    Kind.TEXT: ("string",),
+    Kind.INTEGER: ("integer",),
+    Kind.BYTES: ("integer",),
+    Kind.DURATION_MS: ("integer",),
+    Kind.BOOLEAN: ("boolean",),
+    Kind.LIST: ("array",),
+    Kind.OBJECT: ("object",),
+    Kind.BYTE_TEXT: ("string", "object"),
+    Kind.MIXED: ("integer", "string"),
 }
 NUMBERS: Final = frozenset({Kind.INTEGER, Kind.BYTES, Kind.DURATION_MS})
 
@@ -194,22 +200,44 @@ def lines_of(items: Sequence[Mapping[str, object]]) -> str:
 
 def schema(command: str, columns: Sequence[Column]) -> dict[str, object]:
     """Return the JSON Schema of what a command puts out as JSON."""
-    fields: dict[str, object] = {}
-    for column in columns:
-        field: dict[str, object] = {"type": [JSON_TYPES[column.kind], "null"]}
-        if column.about:
-            field["description"] = column.about
-        fields[column.key] = field
     error = {"reason": {"type": ["string", "null"]}, "text": {"type": "string"}}
+    item = {"type": "object", "properties": _fields(columns)}
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": f"tidelog {command.replace('.', ' ')}",
+        **_head(command),
         "type": "object",
         "required": ["_command", "_version", "items", "errors"],
         "properties": {
             "_command": {"const": command},
             "_version": {"const": VERSION},
-            "items": {"type": "array", "items": {"type": "object", "properties": fields}},
+            "items": {"type": "array", "items": item},
             "errors": {"type": "array", "items": {"type": "object", "properties": error}},
         },
     }
+
+
+def line_schema(command: str, columns: Sequence[Column]) -> dict[str, object]:
+    """Return the JSON Schema of each line of a command that prints items as they come."""
+    return {
+        **_head(command),
+        "description": "Each line, with json as with jsonl: there is no envelope around them. "
+        "Only a failure before the first line is one without items, with json.",
+        "type": "object",
+        "properties": _fields(columns),
+    }
+
+
+def _head(command: str) -> dict[str, object]:
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"tidelog {command.replace('.', ' ')}",
+    }
+
+
+def _fields(columns: Sequence[Column]) -> dict[str, object]:
+    fields: dict[str, object] = {}
+    for column in columns:
+        field: dict[str, object] = {"type": [*JSON_TYPES[column.kind], "null"]}
+        if column.about:
+            field["description"] = column.about
+        fields[column.key] = field
+    return fields

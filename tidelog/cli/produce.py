@@ -148,7 +148,7 @@ def _note_format(context: click.Context, parameter: click.Parameter, value: obje
 @click.option("-f", "--record-format", "form", metavar="FORMAT", help="Of the input: '%k %v\\n'.")
 @click.option(
     "-F", "--format", "input_format", type=click.Choice(("json", "jsonl", "text", "wide", "help")),
-    callback=_note_format, help="json: the input is a record in JSON on each line.",
+    callback=_note_format, is_eager=True, help="json: the input is a record in JSON on each line.",
 )  # fmt: skip
 @changing("what would be sent")
 @click.pass_obj

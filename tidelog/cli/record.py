@@ -12,6 +12,7 @@ from typing import Final, NoReturn, TypeAlias
 import msgspec
 
 from tidelog.cli.numbers import INT32_MAX
+from tidelog.cli.output import Column, Kind
 
 Text: TypeAlias = bytes | None
 Headers: TypeAlias = tuple[tuple[bytes, bytes | None], ...]
@@ -21,6 +22,29 @@ LINE_BYTES_MAX: Final = 16 << 20
 
 TIME_MS_MAX: Final = 253_402_300_799_999
 """The last ms of the year 9999, where datetime, and so the SDK, ends."""
+
+COLUMNS: Final = (
+    Column("topic"),
+    Column("partition", Kind.INTEGER),
+    Column("offset", Kind.INTEGER),
+    Column("timestamp_ms", Kind.INTEGER, about="Event time; null: it has none."),
+    Column("append_time_ms", Kind.INTEGER, about="When the leader took it."),
+    Column("leader_epoch", Kind.INTEGER),
+    Column(
+        "key",
+        Kind.BYTE_TEXT,
+        about='Text, {"base64": ...} or null; likewise the value and the headers.',
+    ),
+    Column("value", Kind.BYTE_TEXT),
+    Column("headers", Kind.LIST),
+)
+"""What `to_json` gives."""
+META_COLUMNS: Final = (
+    Column("key_bytes", Kind.INTEGER, about="With --meta-only, in the stead of the key."),
+    Column("value_bytes", Kind.INTEGER, about="With --meta-only, in the stead of the value."),
+    Column("header_count", Kind.INTEGER, about="With --meta-only, in the stead of the headers."),
+)
+"""What `meta_to_json` gives instead of texts."""
 
 _BASE64: Final = "base64"
 _FIELDS: Final = frozenset({"topic", "partition", "timestamp_ms", "key", "value", "headers"})

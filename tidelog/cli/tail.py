@@ -6,6 +6,7 @@ from tidelog.cli.completing import topic_names
 from tidelog.cli.consume import FORMAT_HELP, grep_of, printing
 from tidelog.cli.numbers import DISTANCE
 from tidelog.cli.reading import Reading, read_records
+from tidelog.cli.record import COLUMNS
 from tidelog.cli.run import Run
 from tidelog.cli.time_range import BeforeEnd, End, ReadRange
 from tidelog.cli.topic_change import numbers_of
@@ -14,6 +15,8 @@ from tidelog.cli.verb import Verb
 
 @click.command(
     cls=Verb,
+    columns=COLUMNS,
+    lines=True,
     examples=(
         "tidelog tail orders",
         "tidelog tail orders payments --lines 5",

@@ -15,7 +15,7 @@ import click
 
 from tidelog.cli.failure import Usage, not_built
 from tidelog.cli.misuse import no_such_command
-from tidelog.cli.output import Column, schema
+from tidelog.cli.output import Column, line_schema, schema
 from tidelog.cli.run import FORMATS, Run
 
 Impact = Literal["ro", "rw"]
@@ -24,7 +24,7 @@ FILES: Final = frozenset({"FILE", "DIR", "DIRECTORY"})
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 _GLOBALS: Final = (
-    (("-F", "--format"), {"type": click.Choice(FORMATS), "metavar": "FORMAT",
+    (("-F", "--format"), {"type": click.Choice(FORMATS), "metavar": "FORMAT", "is_eager": True,
       "help": "text, wide, json, jsonl; help: the JSON Schema of the output."}),
     (("--color",), {"type": click.Choice(("auto", "always", "never")), "metavar": "WHEN",
       "help": "auto, always, never."}),
@@ -97,17 +97,20 @@ class Verb(click.Command):
         impact: Impact = "ro",
         examples: Sequence[str] = (),
         columns: Sequence[Column] = (),
+        lines: bool = False,
         **kwargs: Any,
     ) -> None:
         """Take what click takes, and what the contract of the command line asks for.
 
-        `columns`: of the items that it puts out; they give `-F help` its schema.
+        `columns`: of the items that it puts out; they give `-F help` its schema. `lines`: it puts
+        them out as they come, one a line, and has no envelope.
         """
         super().__init__(*args, **kwargs)
         assert examples, f"{self.name}: every command has examples"
         self.impact = impact
         self.examples = tuple(examples)
         self.columns = tuple(columns)
+        self.lines = lines
         self.params = [*self.params, *global_options(self.params)]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -119,6 +122,12 @@ class Verb(click.Command):
         words = list(args)
         try:
             left = super().parse_args(ctx, args)
+        except click.MissingParameter as missing:
+            missing.ctx = missing.ctx or ctx
+            if ctx.ensure_object(Run).format != "help":
+                raise
+            self._print_schema(ctx)  # it asks about the output, which is the same for every topic
+            ctx.exit()
         except click.UsageError as refused:
             refused.ctx = refused.ctx or ctx
             raise
@@ -141,9 +150,14 @@ class Verb(click.Command):
         run = ctx.ensure_object(Run)
         run.command = command_name(ctx)
         if run.format == "help":
-            run.write(json.dumps(schema(run.command, self.columns), indent=2) + "\n")
+            self._print_schema(ctx)
             return None
         return super().invoke(ctx)
+
+    def _print_schema(self, ctx: click.Context) -> None:
+        of = line_schema if self.lines else schema
+        document = of(command_name(ctx), self.columns)
+        ctx.ensure_object(Run).write(json.dumps(document, indent=2) + "\n")
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command's own options, then the global ones."""

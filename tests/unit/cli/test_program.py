@@ -110,6 +110,41 @@ def test_the_schema_of_the_output_names_every_field(probe: dict[str, object]) ->
     }
 
 
+def verbs(group: click.Group, words: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    context = click.Context(group, info_name="tidelog")
+    found: list[tuple[str, ...]] = []
+    for word in group.list_commands(context):
+        command = group.get_command(context, word)
+        if isinstance(command, click.Group):
+            found += verbs(command, (*words, word))
+        elif isinstance(command, Verb):
+            found.append((*words, word))
+    return found
+
+
+@pytest.mark.parametrize("words", verbs(tree.root), ids=" ".join)
+def test_every_schema_is_printed_without_arguments(words: tuple[str, ...]) -> None:
+    code, out, err = run(*words, "-F", "help")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["title"] == f"tidelog {' '.join(words)}"
+    assert json.loads(out)["properties"]
+    assert run("-F", "help", *words) == run(*words, TIDELOG_OUTPUT="help") == (0, out, "")
+
+
+def test_what_is_missing_is_missed_where_no_schema_is_asked_for() -> None:
+    code, out, err = run("consume", "-F", "jsonl")
+    assert (code, out) == (2, "")
+    assert err == "error: TOPIC is missing\nhint: see: tidelog consume --help\n"
+
+
+@pytest.mark.parametrize("words", [("consume",), ("tail",), ("dump", "segment"), ("dump", "index")])
+def test_the_schema_of_lines_has_no_envelope(words: tuple[str, ...]) -> None:
+    schema = json.loads(run(*words, "-F", "help")[1])
+    assert "items" not in schema["properties"]
+    assert "offset" in schema["properties"]
+    assert "no envelope" in schema["description"]
+
+
 def test_a_nodes_error_is_told_with_the_hint_of_its_reason(probe: dict[str, object]) -> None:
     probe["raises"] = ToldError(topic="ordrs", did_you_mean="orders")
     assert run("version") == (

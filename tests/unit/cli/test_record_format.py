@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidelog.cli.format_verbs import FormatError, parse_format
-from tidelog.cli.record import GivenRecord, RecordInputError, ShownRecord, from_json_line
+from tidelog.cli.record import (
+    COLUMNS,
+    META_COLUMNS,
+    GivenRecord,
+    RecordInputError,
+    ShownRecord,
+    from_json_line,
+    meta_to_json,
+    to_json,
+)
 from tidelog.cli.record_format import RecordFormat
 from tidelog.cli.record_input import compile_input, records_of
 
@@ -33,6 +42,15 @@ def record(**changes: object) -> ShownRecord:
         "high_watermark": 99,
     }
     return ShownRecord(**(fields | changes))  # type: ignore[arg-type]
+
+
+def test_the_schema_names_what_is_printed() -> None:
+    named = [column.key for column in COLUMNS]
+    assert list(to_json(record())) == named
+    meta = [*named, *(column.key for column in META_COLUMNS)]
+    assert list(meta_to_json(record())) == [
+        key for key in meta if key not in {"key", "value", "headers"}
+    ]
 
 
 @pytest.mark.parametrize(
