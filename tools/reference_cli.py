@@ -53,11 +53,16 @@ def _section(command: Verb, context: click.Context) -> str:
     parts = [
         f"## {context.command_path}",
         f"```text\n{usage}\n```",
-        f"{text} *({command.impact})*",
+        f"{text} *({_impact(command)})*",
     ]
     options = _options(command, context, of_all=False)
     examples = "\n".join(command.examples)
     return "\n\n".join([*parts, *([options] if options else []), f"```sh\n{examples}\n```"])
+
+
+def _impact(command: Verb) -> str:
+    without = " ".join(f"`{flag}`" for flag in command.ro_without)
+    return f"{command.impact}; ro without {without}" if without else command.impact
 
 
 def _options(command: click.Command, context: click.Context, *, of_all: bool) -> str:

@@ -54,6 +54,8 @@ def printing(run: Run, form: str | None, *, meta_only: bool = False) -> Printer:
     cls=Verb,
     columns=(*COLUMNS, *META_COLUMNS),
     lines=True,
+    impact="rw",  # a member of a group commits
+    ro_without=("--group",),
     examples=(
         "tidelog consume orders -o start",
         "tidelog consume orders -o @-1h:end",

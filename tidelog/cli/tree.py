@@ -174,6 +174,8 @@ def describe(command: click.Command, context: click.Context) -> dict[str, object
         return about | {"commands": below}
     if isinstance(command, Verb):
         about["impact"] = command.impact
+        if command.ro_without:
+            about["ro_without"] = list(command.ro_without)
     return about | {
         "parameters": [
             {

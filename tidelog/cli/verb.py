@@ -4,7 +4,8 @@
     @click.pass_obj
     def topic_list(run: Run) -> None: ...
 
-A command that changes something is `rw` and takes `--dry-run` and `--yes` (`changing`).
+A command that changes something is `rw` and takes `--dry-run` and `--yes` (`changing`), but for one
+that does so only with some option (`ro_without`) and destroys nothing by it.
 """
 
 import json
@@ -98,12 +99,14 @@ class Verb(click.Command):
         examples: Sequence[str] = (),
         columns: Sequence[Column] = (),
         lines: bool = False,
+        ro_without: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         """Take what click takes, and what the contract of the command line asks for.
 
         `columns`: of the items that it puts out; they give `-F help` its schema. `lines`: it puts
-        them out as they come, one a line, and has no envelope.
+        them out as they come, one a line, and has no envelope. `ro_without`: the options for which
+        alone it is `rw`.
         """
         super().__init__(*args, **kwargs)
         assert examples, f"{self.name}: every command has examples"
@@ -111,6 +114,8 @@ class Verb(click.Command):
         self.examples = tuple(examples)
         self.columns = tuple(columns)
         self.lines = lines
+        assert not ro_without or impact == "rw", f"{self.name}: ro already"
+        self.ro_without = tuple(ro_without)
         self.params = [*self.params, *global_options(self.params)]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

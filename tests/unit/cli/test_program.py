@@ -274,7 +274,9 @@ def test_every_command_has_help_examples_and_global_options(command: click.Comma
 
 @pytest.mark.parametrize("command", every_command(), ids=lambda command: str(command.name))
 def test_every_client_command_that_changes_something_can_be_tried(command: click.Command) -> None:
-    if isinstance(command, Verb) and command.impact == "rw" and command.name not in tree.SERVER:
+    if not isinstance(command, Verb) or command.name in tree.SERVER:
+        return
+    if command.impact == "rw" and not command.ro_without:
         flags = {flag for parameter in command.params for flag in parameter.opts}
         assert {"--dry-run", "--yes"} <= flags
 
@@ -295,6 +297,14 @@ def test_help_json_holds_every_command_and_parses() -> None:
     assert {*tree.SERVER, "errors", "config", "check", "doctor"} <= named
     leaves = [one for one in json.loads(out)["commands"] if "commands" not in one]
     assert all(one["impact"] in {"ro", "rw"} for one in leaves)
+
+
+def test_consume_is_declared_to_change_something_with_a_group_alone() -> None:
+    leaves = {one["name"]: one for one in json.loads(run("--help-json")[1])["commands"]}
+    consume = leaves["consume"]
+    assert (consume["impact"], consume["ro_without"]) == ("rw", ["--group"])
+    assert any("--group" in parameter["flags"] for parameter in consume["parameters"])
+    assert (leaves["tail"]["impact"], "ro_without" in leaves["tail"]) == ("ro", False)
 
 
 def test_help_ends_with_examples() -> None:
