@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
+from api.cli.no_directory import look_without_identity
 from api.cli.overlay_disk import OverlayDisk
 from api.node.lone_metadata import check_is_there, check_reaches
 from api.node.system_rand import SystemRand
@@ -92,11 +93,12 @@ def check_directory(disk: OverlayDisk, checksum: Checksum, *, journal_bytes: int
     """Check everything. Blocks; changes nothing.
 
     Raises:
-        DirectoryRefused: a node is using it, it is none of ours, damaged beyond a start, or newer.
+        DirectoryRefused: a node is using it, it is damaged beyond a start, or newer.
+        NoDataDirectory: there is nothing of a node to check.
     """
     file = read_file(disk, IDENTITY)
     if file is None:
-        raise DirectoryRefused(DirectoryExit.FAILED, "identity is missing: no data directory")
+        raise look_without_identity(disk)
     try:
         identity = decode_identity(file)
     except MalformedError as malformed:

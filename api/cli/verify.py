@@ -7,6 +7,7 @@ import click
 from crcmod.predefined import mkCrcFun
 
 from api.cli.directory_check import DirectoryCheck, PartitionCheck, check_directory
+from api.cli.no_directory import NoDataDirectory
 from api.cli.overlay_disk import OverlayDisk
 from logstore.disk_posix import PosixDisk
 from logstore.recovery_report import Finding
@@ -64,8 +65,8 @@ def verify(run: Run, directory: str, *, as_json: bool) -> int:
     """Check every file of DIRECTORY while no node uses it. Changes nothing.
 
     Reads each record batch and its checksum, append times, indexes, leader epochs, producer state
-    and the metadata, and tells what a start would cut after a crash. Exit 1 if data is damaged; if
-    a start would refuse the directory, 11, 12 or 13, as it does.
+    and the metadata, and tells what a start would cut after a crash. Exit 1 if data is damaged, or
+    there is none of a node; if a start would refuse the directory, 11, 12 or 13, as it does.
     """
     if as_json:
         run.format = "json"
@@ -76,6 +77,8 @@ def verify(run: Run, directory: str, *, as_json: bool) -> int:
         )
     except DirectoryRefused as refused:
         raise _refused(directory, refused) from refused
+    except NoDataDirectory as nothing:
+        raise CommandFailed(f"{directory}: {nothing}", hint=nothing.hint) from nothing
     except OSError as error:
         raise CommandFailed(
             f"{directory}: {error.strerror or error}", hint="name the data directory of a node"
