@@ -49,7 +49,8 @@ reference of the settings; these stand fast, or bound or fill in a setting. A re
 refused with a reason from [errors.md](errors.md) that names the bound."""
 
 ABOUT_METRICS: Final = """\
-`GET /metrics` on the HTTP listener, in Prometheus' text format. Beside these, `process_*` and
+`GET /metrics` on the HTTP listener, in Prometheus' text format; its answers to probes are on the
+page about [health](health.md). Beside these, `process_*` and
 `python_*` as prometheus-client publishes them. Labels are topics, partitions, groups and names of
 our own, never what a client chose beside these. With more than 2,000 partitions on a node their
 own series are left out unless `/metrics?detail=partition` asks for them; with more than 500 groups

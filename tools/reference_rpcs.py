@@ -24,8 +24,12 @@ this release does with it: `served`, or `NOT_IMPLEMENTED`, which is also what a 
 of a later step is answered with when it is set. Calls that are served and everything that they
 carry are frozen: fields, values and calls may join them, none changes its number, type or name, and
 none goes (`proto/frozen/api.binpb`, which a test holds every change against; [more](stability.md)).
-*Safe* calls change nothing and may be repeated freely. Beside these, the same port serves
-`grpc.health.v1.Health` and reflection."""
+*Safe* calls change nothing and may be repeated freely.
+
+The same port serves `grpc.health.v1.Health` ([health](health.md)) and, where
+`listeners.grpc.reflection` is switched on, `grpc.reflection.v1alpha.ServerReflection`, by which
+tools such as grpcurl learn the calls. `tidelog dev` has it on, `tidelog serve` off unless it is
+set; the newer `grpc.reflection.v1` is not served."""
 
 
 def page() -> str:

@@ -9,6 +9,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.http.app import Pages
+from api.http.health import CHECKS
 from api.http.metrics import FAMILIES, reference
 from api.http.rates import RateMeter
 from logstore.recovery_report import Finding
@@ -38,6 +40,15 @@ async def test_health_follows_the_node(tmp_path: Path) -> None:
         assert (await http.get("/readyz")).text == "the node is stopping\n"
         with pytest.raises(AssertionError, match="HEALTH_CHECK_IS_LISTED"):
             health.passed("something")
+
+
+async def test_the_page_about_health_names_every_path_and_check(tmp_path: Path) -> None:
+    page = (ROOT / "docs/reference/health.md").read_text()
+    async with one_node(tmp_path / "d") as one:
+        probes = {route.path for route in Pages(one.view).routes() if route.path.endswith("z")}
+    rows = re.findall(r"^\| `([/\w]+)` \|", page, re.MULTILINE)
+    assert {row for row in rows if row.startswith("/")} == probes
+    assert tuple(row for row in rows if not row.startswith("/")) == CHECKS
 
 
 async def test_metrics_tell_the_positions_of_every_partition(tmp_path: Path) -> None:
