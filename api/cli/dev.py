@@ -93,7 +93,7 @@ def dev(cli: Run, /, **options: Any) -> int:
             ports_file=options["ports_file"],
             data_dir=loaded.settings.node.data_dir,
         )
-        code = run(loaded, audience)
+        code = run(loaded, audience, in_dev=True)
         return audience.demo_code or code
     finally:
         if in_memory is not None:

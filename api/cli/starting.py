@@ -101,8 +101,8 @@ def tell_ready(
         os.close(ready_fd)
 
 
-def run(loaded: Loaded, audience: Audience) -> int:
-    """Run the node; what refuses it becomes one line with a hint.
+def run(loaded: Loaded, audience: Audience, *, in_dev: bool = False) -> int:
+    """Run the node; what refuses it becomes one line with a hint, in the words of the command.
 
     Raises:
         CommandFailed: with the exit code of the refusal.
@@ -111,7 +111,8 @@ def run(loaded: Loaded, audience: Audience) -> int:
         return run_node(loaded, version=release(), audience=audience)
     except NodeRefused as refused:
         told = refused.refusal
-        raise CommandFailed(told.text, hint=told.hint, exit_code=told.exit_code) from refused
+        hint = (told.dev_hint if in_dev else "") or told.hint
+        raise CommandFailed(told.text, hint=hint, exit_code=told.exit_code) from refused
 
 
 def configuration_failed(refused: ValueError) -> CommandFailed:

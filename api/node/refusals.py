@@ -21,6 +21,8 @@ class Refusal:
     text: str
     hint: str
     exit_code: int
+    dev_hint: str = ""
+    """What `tidelog dev` says instead, whose options are others; empty: the same."""
 
 
 def refusal_of(error: BaseException, *, data_dir: str) -> Refusal | None:
@@ -31,13 +33,13 @@ def refusal_of(error: BaseException, *, data_dir: str) -> Refusal | None:
         case DirectoryRefused():
             return Refusal(error.detail, _directory_hint(error, data_dir), int(error.exit_code))
         case DoorTaken(door=door, address=address):
-            where = f"{address.host}:{address.port + 10_000 if address.port < 50_000 else 0}"
-            option = f"{_OPTIONS[door]} of tidelog dev, " if door in _OPTIONS else ""
+            port = address.port + 10_000 if address.port < 50_000 else 0
+            other = "stop the program that has the port, or take another: "
             return Refusal(
                 str(error),
-                "stop the program that has the port, or take another: "
-                f"{option}-X listeners.{door}.bind={where}",
+                f"{other}-X listeners.{door}.bind={address.host}:{port}",
                 EXIT_REFUSED,
+                dev_hint=f"{other}{_OPTIONS[door]} {port}" if door in _OPTIONS else "",
             )
         case StorageFailed():
             return _disk(error.errno, f"{data_dir}: {error}", data_dir)

@@ -18,6 +18,7 @@ from api.rpc.group_service import GroupService
 from api.rpc.guard import GrpcCounters, Guard, Note
 from api.rpc.handlers import Handler
 from api.rpc.log_service import LogService
+from api.rpc.port_probe import why_taken
 from api.rpc.pulled import PulledStreams
 from api.rpc.remote_commits import RemoteCommits
 from api.rpc.remote_reads import RemoteReads
@@ -125,12 +126,15 @@ class GrpcDoor:
     def _listen(self, server: aio.Server) -> Address:
         """Bind a server, and tell clients where it is."""
         host, port = self._bind
+        if (why := why_taken(host, port)) is not None:
+            raise DoorTaken("grpc", self._bind, why)
         try:
             found = server.add_insecure_port(
                 f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             )
         except RuntimeError as refused:
-            raise DoorTaken("grpc", self._bind, str(refused)) from refused
+            why = why_taken(host, port) or str(refused).partition(";")[0]
+            raise DoorTaken("grpc", self._bind, why) from refused
         self._broker.advertise("grpc", host, found)
         return Address(host, found)
 

@@ -122,13 +122,16 @@ async def test_one_connection_has_so_many_streams(served: GrpcNode) -> None:
         stream.cancel()
 
 
-async def test_a_port_that_is_taken(served: GrpcNode) -> None:
+async def test_a_port_that_is_taken(served: GrpcNode, capfd: pytest.CaptureFixture[str]) -> None:
     second = GrpcDoor(
         served.node.broker, served.address, reflection=False, rand=SystemRand(), note=Log()
     )
     with pytest.raises(DoorTaken) as caught:
         await second.start()
     assert caught.value.address == served.address
+    host, port = served.address
+    assert str(caught.value) == f"grpc: cannot listen on {host}:{port}: Address already in use"
+    assert capfd.readouterr().err == ""
     await second.stop()
     foreign = GrpcDoor(
         served.node.broker,
@@ -137,8 +140,9 @@ async def test_a_port_that_is_taken(served: GrpcNode) -> None:
         rand=SystemRand(),
         note=Log(),
     )
-    with pytest.raises(DoorTaken):
+    with pytest.raises(DoorTaken, match=r"203.0.113.1:0: Cannot assign requested address$"):
         await foreign.start()
+    assert capfd.readouterr().err == ""
 
 
 async def test_health(served: GrpcNode) -> None:
