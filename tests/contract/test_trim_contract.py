@@ -1,6 +1,7 @@
 """Trimming: where logs begin."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -101,3 +102,29 @@ async def test_a_time_below_says_that_history_is_missing(place: Place) -> None:
     assert (await place.client.topics.resolve(topic, timedelta(days=1), clock="append"))[
         0
     ].log_start_offset == 1
+
+
+async def test_a_start_by_event_time_is_looked_up_and_a_range_tells_all_of_its_own(
+    place: Place,
+) -> None:
+    """A record of a later time than the first one left went unread: only a range says so."""
+    topic = await place.topic()
+    async with place.client.producer(linger=timedelta(0)) as producer:
+        for seconds in (9, 1, 2):
+            await producer.send(topic, b"v", timestamp=T0 + seconds * SECOND)
+    await place.client.topics.trim(topic, 1)
+
+    async def told(**asked: Any) -> tuple[int, bool]:
+        async with place.client.replay(topic, **asked) as history:
+            (bounds,) = history.bounds
+            return bounds.start, bounds.truncated
+
+    for end in (None, "latest", T0 + 20 * SECOND):
+        assert await told(start=T0, stop=end) == (1, False)
+        assert await told(start=T0 + 8 * SECOND, stop=end) == (3, True), "nothing is left there"
+    for close in (None, T0 + 20 * SECOND):
+        assert await told(during=tidelog.TimeRange(T0, close)) == (1, True)
+    assert await told(during=tidelog.TimeRange(T0, T0 + 9 * SECOND)) == (1, False)
+    assert await told(start=timedelta(days=1), clock="append") == (1, True)
+    assert await told(start=0) == (1, True)
+    assert await told(start="earliest") == (1, False)
