@@ -60,11 +60,8 @@ def stamped(
     """Return a request with a batch for each partition; its stamps make it safe to repeat."""
     runs: defaultdict[int, list[common_pb2.Record]] = defaultdict(list)
     for line in lines:
-        partition, time_ms, key, value = line.rstrip("\n").split("\t")
-        record = common_pb2.Record(
-            timestamp_ms=int(time_ms), key=key.encode(), value=value.encode()
-        )
-        runs[int(partition)].append(record)
+        partition, record = parsed(line.rstrip("\n"))
+        runs[partition].append(record)
     request = log_service_pb2.ProduceRequest(acks=log_service_pb2.ACKS_ALL)
     for number, records in runs.items():
         stamp = log_service_pb2.ProducerStamp(
@@ -73,6 +70,18 @@ def stamped(
         request.batches.add(topic=topic, partition=number, records=records, producer=stamp)
         sequences[number] += len(records)
     return request
+
+
+def parsed(line: str) -> tuple[int, common_pb2.Record]:
+    """Return the partition and the record of a line, or end the program with what is wrong."""
+    try:
+        partition, time_ms, key, value = line.split("\t")
+        record = common_pb2.Record(
+            timestamp_ms=int(time_ms), key=key.encode(), value=value.encode()
+        )
+        return int(partition), record
+    except ValueError:
+        raise SystemExit(f"not PARTITION TIME_MS KEY VALUE: {line!r}") from None
 
 
 async def until_answered(
