@@ -12,6 +12,8 @@ from tests.blind.oracle import Oracle, Row
 from tests.blind.readers import Readers, rows_of
 from tests.blind.workload import PARTITIONS, Stored
 
+CLOCK_MS: Final = 20
+"""Append times are of ticks of 10 ms; a client's times are rounded, too."""
 CODECS: Final = ("none", "gzip", "snappy", "lz4", "zstd")
 
 
@@ -56,11 +58,18 @@ class Kinds:
         )
 
 
+def _is_within(append_ms: int, between: tuple[int, int]) -> bool:
+    """Tell whether a time can be of that span; both clocks are this machine's."""
+    sent, heard = between
+    return sent - CLOCK_MS <= append_ms <= heard + CLOCK_MS
+
+
 async def read_back(readers: Readers, stored: Sequence[Stored]) -> tuple[Oracle, Kinds, list[str]]:
     """Return the oracle, what the batches are like, and where the log is not what answers said.
 
-    Reads everything once by offset. Of a record that librdkafka produced it takes the append time;
-    of any other it makes sure that the log has the one that the answer gave.
+    Reads everything once by offset. Of a record that librdkafka produced it takes the append time,
+    which must lie between when it was sent and when its answer came; of any other it makes sure
+    that the log has the one that the answer gave.
     """
     kinds = Kinds()
     found: dict[tuple[int, int], Row] = {}
@@ -80,6 +89,8 @@ async def read_back(readers: Readers, stored: Sequence[Stored]) -> tuple[Oracle,
             continue
         row = found.pop(place)
         append_ms = row.append_ms if one.append_ms is None else one.append_ms
+        if one.between is not None and not _is_within(append_ms, one.between):
+            wrong.append(f"{one.door} sent and was answered in {one.between}, the log has {row}")
         flight = one.flight
         mine = Row(one.partition, one.offset, flight.time_ms, append_ms, flight.key, flight.value)
         expected.append(mine)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from random import Random
+from time import time
 from typing import Any, Final, NamedTuple
 from unittest.mock import patch
 
@@ -60,6 +61,9 @@ class Stored(NamedTuple):
     offset: int
     append_ms: int | None
     """None: this door does not say."""
+    between: tuple[int, int] | None = None
+    """Where the door does not say: when it was handed to the client, and when the client heard that it
+    is stored. Wall clock, ms."""
 
 
 class NotStoredError(Exception):
@@ -223,15 +227,20 @@ class _Kafka:
         for flight in flights:
             producer.produce(
                 TOPIC, flight.value, flight.key, timestamp=flight.time_ms,
-                on_delivery=partial(self._delivered, flight),
+                on_delivery=partial(self._delivered, (flight, _now_ms())),
             )  # fmt: skip
             producer.poll(0)
         if producer.flush(FLUSH_S):
             self._failed.append(f"no answer within {FLUSH_S} s")
 
-    def _delivered(self, flight: Flight, error: Any, message: Any) -> None:
+    def _delivered(self, handed: tuple[Flight, int], error: Any, message: Any) -> None:
+        flight, handed_ms = handed
         if error is not None:
             self._failed.append(str(error))
             return
         place = message.partition(), message.offset()
-        self._stored.append(Stored(flight, self._door, *place, None))
+        self._stored.append(Stored(flight, self._door, *place, None, (handed_ms, _now_ms())))
+
+
+def _now_ms() -> int:
+    return int(time() * 1_000)
