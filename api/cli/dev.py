@@ -24,6 +24,7 @@ from api.door import Address
 from api.node.assemble import Node
 from api.node.system_limits import process_age_ms
 from tidelog._launcher import release
+from tidelog.cli.failure import Usage
 from tidelog.cli.run import Run
 from tidelog.cli.verb import Verb
 
@@ -76,6 +77,7 @@ def dev(cli: Run, /, **options: Any) -> int:
     Nothing is asked for a password, so it listens on loopback only. A topic comes into being when a
     Kafka client names it; over gRPC topics are created, as with: tidelog topic create.
     """
+    _check_together(options)
     in_memory = _memory_directory() if options["memory"] else None
     try:
         try:
@@ -98,6 +100,22 @@ def dev(cli: Run, /, **options: Any) -> int:
     finally:
         if in_memory is not None:
             shutil.rmtree(in_memory, ignore_errors=True)
+
+
+def _check_together(options: dict[str, Any]) -> None:
+    """Look, before anything is made, at what the options say of each other.
+
+    Raises:
+        Usage: there is no such demo, or one option makes another meaningless.
+    """
+    if options["demo"] not in {None, DEMO}:
+        raise Usage(f'there is no demo "{options["demo"]}"', hint=f"there is one: --demo {DEMO}")
+    if options["exit_after_demo"] and options["demo"] is None:
+        raise Usage("--exit-after-demo without a demo", hint="write: --demo --exit-after-demo")
+    if options["memory"] and options["data_dir"] is not None:
+        raise Usage(
+            "--memory keeps nothing, and --data-dir says where it is kept", hint="leave one out"
+        )
 
 
 def _memory_directory() -> str:
@@ -134,7 +152,8 @@ class DevAudience:
 
     async def started(self, node: Node) -> None:
         """Create what was asked for before anybody connects."""
-        await create_seeds(node, self.seeds)
+        for otherwise in await create_seeds(node, self.seeds):
+            self.cli.warn(otherwise)
 
     def ready(self, node: Node, addresses: dict[str, Address], stop: Callable[[], None]) -> None:
         """Tell people and programs; begin the demo."""

@@ -13,6 +13,7 @@ from api.main import Audience, NodeRefused, run_node
 from api.node.assemble import Node
 from cluster.controller.topics import CreateTopic
 from model.errors import ErrorCode, RequestError
+from model.ids import TopicName
 from model.principal import ANONYMOUS
 from tidelog._launcher import release
 from tidelog.cli.failure import CommandFailed, Exit, Usage
@@ -23,7 +24,8 @@ class SeedTopic(NamedTuple):
     """A topic that shall exist before clients come."""
 
     name: str
-    partitions: int
+    partitions: int | None
+    """None: whatever it has; 1 if it is made."""
 
 
 def seed_topics(texts: Sequence[str]) -> list[SeedTopic]:
@@ -37,20 +39,35 @@ def seed_topics(texts: Sequence[str]) -> list[SeedTopic]:
         name, colon, count = text.partition(":")
         if colon and not (count.isascii() and count.isdigit()):
             raise Usage(f'--seed-topic "{text}"', hint="write NAME or NAME:PARTITIONS")
-        topics.append(SeedTopic(name, int(count) if colon else 1))
+        topics.append(SeedTopic(name, int(count) if colon else None))
     return topics
 
 
-async def create_seeds(node: Node, seeds: Sequence[SeedTopic]) -> None:
-    """Create the topics that do not exist.
+async def create_seeds(node: Node, seeds: Sequence[SeedTopic]) -> list[str]:
+    """Create the topics that do not exist; return what to tell of those that are otherwise.
 
     Raises:
         CommandFailed: one cannot be created; those before it are.
     """
-    requests = [CreateTopic(name=seed.name, partitions=seed.partitions) for seed in seeds]
-    for answer in await node.broker.create_topics(ANONYMOUS, requests):
-        if isinstance(answer, RequestError) and answer.code is not ErrorCode.TOPIC_ALREADY_EXISTS:
+    requests = [
+        CreateTopic(name=seed.name, partitions=1 if seed.partitions is None else seed.partitions)
+        for seed in seeds
+    ]
+    told = []
+    answers = await node.broker.create_topics(ANONYMOUS, requests)
+    for seed, answer in zip(seeds, answers, strict=True):
+        if not isinstance(answer, RequestError):
+            continue
+        if answer.code is not ErrorCode.TOPIC_ALREADY_EXISTS:
             raise failed(answer.code.name, answer.detail, metadata=answer.metadata)
+        there = node.broker.image.topics.get(TopicName(seed.name))
+        have = None if there is None else len(there.partitions)
+        if seed.partitions is not None and have != seed.partitions:
+            told.append(
+                f'--seed-topic {seed.name}:{seed.partitions}: topic "{seed.name}" is there, '
+                f"with {have} partitions; it stays as it is"
+            )
+    return told
 
 
 def check_signals(*, ready_fd: int | None, ports_file: str | None, data_dir: str) -> None:

@@ -171,13 +171,30 @@ def test_a_directory_of_a_newer_format_is_left_alone(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_demo_that_does_not_exist_ends_the_node(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tidelog", "dev", *FREE, "--demo", "nope", "--exit-after-demo"],
-        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2, done.stderr
-    assert 'there is no demo "nope"' in done.stderr
+@pytest.mark.parametrize(
+    ("words", "error", "hint"),
+    [
+        (("--demo", "nope"), 'there is no demo "nope"', "--demo flights"),
+        (("--exit-after-demo",), "--exit-after-demo without a demo", "--demo --exit-after-demo"),
+        (("--memory", "--data-dir", "d"), "--memory keeps nothing", "leave one out"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused_before_the_node_starts(
+    tmp_path: Path, words: tuple[str, ...], *, error: str, hint: str
+) -> None:
+    code, told, what_now = refused(tmp_path, "dev", *FREE, *words)
+    assert (code, error in told, hint in what_now) == (2, True, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_topic_to_begin_with_that_is_there_otherwise_is_told(tmp_path: Path) -> None:
+    told = []
+    for seed in ("orders:2", "orders:3", "orders:2", "orders"):
+        with started(tmp_path, "dev", *FREE, "--seed-topic", seed) as (process, _):
+            process.send_signal(signal.SIGTERM)
+            told.append(process.communicate()[1])
+    assert 'topic "orders" is there, with 2 partitions; it stays as it is' in told[1]
+    assert all("orders" not in told[number] for number in (0, 2, 3))
 
 
 def test_the_banner_lists_only_what_is_served() -> None:
