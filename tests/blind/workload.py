@@ -62,8 +62,8 @@ class Stored(NamedTuple):
     append_ms: int | None
     """None: this door does not say."""
     between: tuple[int, int] | None = None
-    """Where the door does not say: when it was handed to the client, and when the client heard that it
-    is stored. Wall clock, ms."""
+    """Where the door does not say: when it was handed to the client, and when the client heard that
+    it is stored. Wall clock, ms."""
 
 
 class NotStoredError(Exception):
