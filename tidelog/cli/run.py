@@ -13,6 +13,8 @@ from tidelog.cli.failure import CommandFailed, Usage
 from tidelog.cli.output import Column, Style, envelope, lines_of, table
 
 FORMATS: Final = ("text", "wide", "json", "jsonl", "help")
+OUTPUT: Final = "TIDELOG_OUTPUT"
+"""In the environment: the format where no `-F` is given."""
 COLORS: Final = ("auto", "always", "never")
 
 
@@ -31,8 +33,8 @@ class Run:
         self.environment: Mapping[str, str] = environment
         self._stdout = stdout
         self._stderr = stderr
-        wanted = environment.get("TIDELOG_OUTPUT", "text")
-        self.format = wanted if wanted in FORMATS else "text"
+        self.format = environment.get(OUTPUT, "") or "text"
+        """One of `FORMATS`; of the environment also another word, which `check_format` refuses."""
         self.color = "auto"
         self.command = ""
         """Words of the command joined by dots, once it runs."""
@@ -74,6 +76,19 @@ class Run:
                 self.overrides += value
             case _:
                 raise AssertionError(option)
+
+    def check_format(self) -> None:
+        """Accept the format once all options are read: `-F` wins over the environment.
+
+        Raises:
+            Usage: the environment names one that is none.
+        """
+        if self.format not in FORMATS:
+            named, self.format = self.format, "text"
+            raise Usage(
+                f"{OUTPUT}={named!r} is not one of {', '.join(map(repr, FORMATS))}",
+                hint=f"unset {OUTPUT}, or set it to one of them; -F wins over it",
+            )
 
     @property
     def is_json(self) -> bool:

@@ -154,6 +154,7 @@ class Verb(click.Command):
         """Run it; with `-F help` print the schema of its output instead."""
         run = ctx.ensure_object(Run)
         run.command = command_name(ctx)
+        run.check_format()
         if run.format == "help":
             self._print_schema(ctx)
             return None

@@ -82,6 +82,16 @@ def test_json_is_one_envelope_before_or_after_the_verb(probe: dict[str, object])
     assert json.loads(run("version", "-F", "jsonl")[1]) == expected["items"][0]  # type: ignore[index]
 
 
+def test_a_format_of_the_environment_that_is_none_is_refused(probe: dict[str, object]) -> None:
+    code, out, err = run("version", TIDELOG_OUTPUT="xml")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: TIDELOG_OUTPUT='xml' is not one of 'text', 'wide', 'json'")
+    assert "hint: unset TIDELOG_OUTPUT" in err
+    assert run("-F", "xml", "version")[0] == 2
+    assert run("version", "-F", "text", TIDELOG_OUTPUT="xml")[0] == 0
+    assert run("version", TIDELOG_OUTPUT="") == run("version")
+
+
 def test_one_failure_of_many_is_exit_1_and_in_both_streams(probe: dict[str, object]) -> None:
     probe["failures"] = (CommandFailed("b is gone", hint="look for it", reason="UNKNOWN_TOPIC"),)
     code, out, err = run("version", "-F", "json")
