@@ -18,6 +18,7 @@ from tidelog.cli.format_verbs import (
     LENGTH_OF,
     TEXT_VERBS,
     Element,
+    FormatError,
     Literal,
     Verb,
     parse_format,
@@ -66,15 +67,33 @@ class RecordFormat:
         """Take a named format or a format string.
 
         Raises:
-            FormatError: the string is none.
+            FormatError: the string is none, or most likely the name of a format, misspelt.
         """
-        self._parts: Sequence[Part] = _named(form) or compile_format(parse_format(form))
+        self._parts: Sequence[Part] = _named(form) or compile_format(_meant(form))
         self.printed = 0
 
     def __call__(self, record: ShownRecord) -> bytes:
         """Return the bytes of the next record."""
         self.printed += 1
         return b"".join([part(record, self.printed) for part in self._parts])
+
+
+def _meant(form: str) -> Sequence[Element]:
+    """Take a format string apart.
+
+    Raises:
+        FormatError: it is none; or it prints nothing of a record, and is close to a format's name.
+    """
+    elements = parse_format(form)
+    if all(isinstance(element, Literal) for element in elements):
+        from difflib import get_close_matches  # noqa: PLC0415 - only for what is hardly meant
+
+        near = get_close_matches(form.strip().lower(), (*NAMED, "jsonl"), n=1, cutoff=0.7)
+        if near:
+            raise FormatError(
+                f'{form!r} would print itself for every record; did you mean "{near[0]}"?'
+            )
+    return elements
 
 
 def _named(form: str) -> list[Part] | None:

@@ -44,6 +44,28 @@ def record(**changes: object) -> ShownRecord:
     return ShownRecord(**(fields | changes))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("form", "meant"),
+    [
+        ("jsonx", "json"),
+        ("JSON", "json"),
+        ("josn", "json"),
+        ("vale", "value"),
+        ("json_pretty", "json-pretty"),
+        (r"text\n", "text"),
+    ],
+)
+def test_a_misspelt_name_of_a_format_is_no_format(form: str, meant: str) -> None:
+    with pytest.raises(FormatError, match=rf'would print itself .* did you mean "{meant}"\?'):
+        RecordFormat(form)
+
+
+def test_a_text_without_verbs_is_printed_where_it_is_like_no_name() -> None:
+    for form in (".", r"one more\n", "x"):
+        assert RecordFormat(form)(record()) == form.encode().replace(b"\\n", b"\n")
+    assert RecordFormat("jsonx %o")(record()) == b"jsonx 41"
+
+
 def test_the_schema_names_what_is_printed() -> None:
     named = [column.key for column in COLUMNS]
     assert list(to_json(record())) == named
