@@ -49,7 +49,9 @@ class ThatDate(SystemClock):
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
     with tarfile.open(KEPT / "first_build.tar.xz") as packed:
-        packed.extractall(tmp_path, filter="data")
+        # Python 3.11 has it from 3.11.4 on; Debian bookworm has 3.11.2.
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)
+        packed.extractall(tmp_path)
     return tmp_path
 
 
