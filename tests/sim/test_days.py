@@ -77,9 +77,8 @@ def nothing(*arguments: object) -> None:
 
 LEAKS: dict[str, tuple[object, str, Callable[..., object], set[str]]] = {
     "producers never expire": (ProducerState, "expire", nothing, {"producers"}),
-    "journal files are never used again": (
-        Journal, "release", never_recycle, {FILES, DISK_BYTES}
-    ),
+    # One or two files a day are lost among those that come and go; their bytes are not.
+    "journal files are never used again": (Journal, "release", never_recycle, {DISK_BYTES}),
     "trimmed files stay": (
         partition_checkpoint, "_unlink", unlink_nothing, {FILES, DISK_BYTES}
     ),
