@@ -11,6 +11,8 @@ from tests.clients.writing import produce, produce_cut, some_lines, unlike_dupli
 
 LINES: Final = 1_200
 LATER_LINES: Final = 120
+MORE_LINES: Final = 120
+"""Written where the member to be cut off had everything before its second commit."""
 
 
 def ends(log: Log) -> dict[int, int]:
@@ -49,6 +51,10 @@ class Grouping:
             wrong.extend(unlike_duplicates(produced))
         with self._report.step("commit") as wrong:
             await self._come_to(log, epoch=0)
+            if self._one.cut_wanted:
+                more = some_lines(LINES + LATER_LINES, MORE_LINES)
+                log = await produce(self._scene, "more", more)
+                await self._come_to(log, epoch=0)
             if (stored := await self._scene.committed()) != ends(log):
                 wrong.append(f"the node has {stored}, not {ends(log)}")
             wrong += [*self._one.wrong, *self._two.wrong]
