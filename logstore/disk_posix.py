@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
+from logstore.unfilled import unfilled
 from model.errors import DirectoryExit, DirectoryRefused
 from model.ids import Position
 
@@ -25,14 +26,7 @@ IOV_MAX: Final = os.sysconf("SC_IOV_MAX")
 LOCK_NAME: Final = "lock"
 """The file that `lock` holds; it is the disk's own and appears in no listing."""
 
-SCRATCH_BYTES: Final = 4 << 20
-"""Cached reads up to this size go through a buffer that is kept: allocating one of 1 MiB for each
-read costs more page faults than the read itself (1.7 ms against 0.1)."""
-
 _UNSUPPORTED: Final = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
-
-_scratch: Final[list[bytearray]] = []
-"""Buffers that no read is using; as many as there ever were cached reads at one time."""
 
 
 class _Descriptor:
@@ -82,7 +76,7 @@ class PosixFile:
             raise
         return b"".join(parts)
 
-    def pread_cached(self, size: int, position: Position) -> bytes | None:
+    def pread_cached(self, size: int, position: Position) -> bytes | bytearray | None:
         """Return what `pread` would if the page cache has all of it, else None.
 
         Some file systems have no such read; there the answer is always None. So None means "let
@@ -91,25 +85,23 @@ class PosixFile:
         if not self._cached_reads:
             return None
         descriptor = self._open()
-        buffer = _take_scratch(size)
-        with memoryview(buffer)[:size] as window:
-            try:
-                got = os.preadv(descriptor.number, [window], position, os.RWF_NOWAIT)
-            except BlockingIOError:
-                return None
-            except OSError as error:
-                if error.errno in _UNSUPPORTED:
-                    self._cached_reads = False
-                    return None
-                error.filename = self._path
-                raise
-            data = bytes(window[:got])
-        if len(buffer) == SCRATCH_BYTES:
-            _scratch.append(buffer)
-        # Short: either the file ends here, or the next page is not cached.
-        if got < size and position + got < os.fstat(descriptor.number).st_size:
+        read = unfilled(size)
+        try:
+            got = os.preadv(descriptor.number, [read], position, os.RWF_NOWAIT)
+        except BlockingIOError:
             return None
-        return data
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                self._cached_reads = False
+                return None
+            error.filename = self._path
+            raise
+        # Short: either the file ends here, or the next page is not cached.
+        if got < size:
+            if position + got < os.fstat(descriptor.number).st_size:
+                return None
+            del read[got:]  # nobody has filled it
+        return read
 
     def pwrite(self, buffers: Sequence[bytes | bytearray | memoryview], position: Position) -> None:
         """Write all of it, one buffer after the other, or raise. Durable only after a sync."""
@@ -291,16 +283,6 @@ class PosixDisk:
         if self._read_only:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
         return path
-
-
-def _take_scratch(size: int) -> bytearray:
-    """Return a buffer of at least `size` bytes that nobody else is using."""
-    if size > SCRATCH_BYTES:
-        return bytearray(size)
-    try:
-        return _scratch.pop()  # one step under the interpreter's lock: no two threads get the same
-    except IndexError:
-        return bytearray(SCRATCH_BYTES)
 
 
 def _write_all(

@@ -27,7 +27,7 @@ SLACK_BYTES: Final = 8 << 10
 """Read beyond what was asked for: a row of the index leads to a block, not to a batch."""
 
 _NO_EPOCHS: Final = LeaderEpochs()
-Pread: TypeAlias = Callable[[int, Position], bytes | None]
+Pread: TypeAlias = Callable[[int, Position], bytes | bytearray | None]
 
 
 class ReadPlan:
@@ -157,7 +157,7 @@ class ReadPlan:
         why = "the segment ends" if base is None else f"a batch begins at offset {base}"
         return corrupt(self._segment, Position(0), f"{why} where offset {self._offset} belongs")
 
-    def _find(self, data: bytes, valid: int) -> tuple[ReadResult | None, int, Offset]:
+    def _find(self, data: bytes | bytearray, valid: int) -> tuple[ReadResult | None, int, Offset]:
         """Return the wanted batches among the verified ones, or where to go on looking.
 
         With the offset that follows the last batch before that place.
@@ -189,7 +189,7 @@ class ReadPlan:
 
 def verify(
     segment: Segment,
-    data: bytes,
+    data: bytes | bytearray,
     position: Position,
     *,
     begins: Offset | None = None,
@@ -280,7 +280,7 @@ def source(segment: Segment, interval_bytes: int) -> Source:
     )
 
 
-def _batch_bytes(data: bytes, at: int) -> int:
+def _batch_bytes(data: bytes | bytearray, at: int) -> int:
     """Return the size of the batch that begins there; 0 if not even that was read."""
     if at + LENGTH_COUNTS_FROM > len(data):
         return 0

@@ -115,7 +115,7 @@ class SegmentView:
         """
         return self._verified(self.part(position, end), position, end, cut=cut)
 
-    def part_now(self, position: Position, end: Position) -> bytes | None:
+    def part_now(self, position: Position, end: Position) -> bytes | bytearray | None:
         """Return any bytes of the `.log` if no disk is needed, else None: `part`.
 
         They are to be used only if `trusts` says so afterwards.
@@ -179,7 +179,9 @@ class SegmentView:
             return corrupt(self.live, Position(0), "the file is missing")
         return StorageFailed(self.live.log_name, gone.errno or 0, "read")
 
-    def _verified(self, data: bytes, position: Position, end: Position, *, cut: bool) -> memoryview:
+    def _verified(
+        self, data: bytes | bytearray, position: Position, end: Position, *, cut: bool
+    ) -> memoryview:
         valid, why = verify(self.live, data, position)
         there = len(data) if cut else valid
         if not why and there < end - position and self.is_current:

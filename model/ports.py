@@ -48,8 +48,11 @@ class File(Protocol):
         """Return up to `size` bytes; fewer only at the end of the file. May wait for the disk."""
         ...
 
-    def pread_cached(self, size: int, position: Position) -> bytes | None:
-        """Return what `pread` would if no disk is needed, else None: the loop's only read."""
+    def pread_cached(self, size: int, position: Position) -> bytes | bytearray | None:
+        """Return what `pread` would if no disk is needed, else None: the loop's only read.
+
+        It is the caller's: nobody else has it, or changes it.
+        """
         ...
 
     def pwrite(self, buffers: Sequence[bytes | bytearray | memoryview], position: Position) -> None:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -96,7 +97,23 @@ def test_a_cached_read_that_is_cut_by_a_missing_page_is_none(
     file.pwrite([b"x" * 8192], START)
     monkeypatch.setattr(os, "preadv", lambda *_: 4096)
     assert file.pread_cached(8192, START) is None
-    assert file.pread_cached(8192, Position(4096)) is not None  # there the file ends
+    assert len(file.pread_cached(8192, Position(4096)) or b"") == 4096  # there the file ends
+
+
+def test_a_cached_read_takes_the_memory_of_its_answer_alone(
+    disk: PosixDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = disk.open("a", create=True)
+    file.pwrite([b"x" * (1 << 20)], START)
+    monkeypatch.setattr(os, "preadv", lambda *_: 1 << 20)
+    tracemalloc.start()
+    try:
+        read = file.pread_cached(1 << 20, START)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert read is not None
+    assert len(read) <= most < len(read) * 1.1
 
 
 @pytest.mark.parametrize("error", [errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS])
