@@ -267,6 +267,7 @@ class KafkaConnection(FrameConnection):
         del error  # a reset is how many clients say goodbye
         self._drop_waits()
         self._pending.clear()
+        self._repeats.forget()
         self._watcher.closed(self)
 
     def stop(self) -> None:

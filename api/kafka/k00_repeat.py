@@ -163,6 +163,13 @@ class Repeats:
         self._end = SAME_FROM
         self._moves_left = MOVES_MAX
 
+    def forget(self) -> None:
+        """Know none any more: each holds its connection, which holds them, and the client is gone.
+
+        Such circles wait for Python's collector, which looks seldom.
+        """
+        self._by_bytes.clear()
+
     def again(
         self, frame: memoryview, version: int, correlation_id: int
     ) -> tuple[Repeated, memoryview] | None:

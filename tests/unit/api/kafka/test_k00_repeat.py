@@ -1,6 +1,8 @@
 """Requests that say the same again: recognised, answered byte for byte as by the long way."""
 
+import gc
 import uuid
+import weakref
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -241,3 +243,18 @@ def test_what_is_remembered_is_bounded(recognised: list[bool]) -> None:
     client.send(*lengths)
     client.send(lengths[0], lengths[1])
     assert recognised[-2:].count(True) == 1, "it keeps to one length in the end"
+
+
+def test_a_client_that_has_gone_leaves_nothing_to_the_collector(recognised: list[bool]) -> None:
+    client = script(Partitions())
+    client.send(produce(VERSION_MAX, b"first"))
+    client.send(produce(VERSION_MAX, b"second"))
+    assert recognised == [False, True]
+    transport, kept = client.transport, weakref.ref(client.connection)
+    gc.disable()
+    try:
+        transport.lose()
+        del client, transport.protocol  # as the event loop's own transports let go of it
+        assert kept() is None
+    finally:
+        gc.enable()
