@@ -1,7 +1,7 @@
 """One node in this process: from its settings to its exit code. Used by `tidelog dev` and `serve`.
 
 The process's own things are touched here alone: streams, event loop, signals, limits, how threads
-take turns, how memory is given back.
+take turns, how memory is given back, when garbage is looked for.
 """
 
 import asyncio
@@ -25,6 +25,7 @@ from api.node.logging import EventLog, take_over_library_messages
 from api.node.refusals import Refusal, exposure, refusal_of
 from api.node.system_allocator import keep_freed_memory
 from api.node.system_clock import SystemClock
+from api.node.system_garbage import seldom_look_for_garbage
 from api.node.system_host import looked_up, machine_name
 from api.node.system_limits import memory_limit_bytes, open_files_max
 from api.node.system_peers import SystemPeers
@@ -181,6 +182,7 @@ class _Run:
             peers=SystemPeers(spawn) if settings.cluster.seed_list else None,
             secret=secret_of(settings),
             machine=machine_name(),
+            loaded=seldom_look_for_garbage,
         )
         for warning in self._loaded.warnings:
             self._log("config_unknown", name=warning)

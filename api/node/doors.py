@@ -123,11 +123,16 @@ class Doors:
             )
 
     def _load_rest(self, node: Node, apis: Mapping[int, Api] | None = None) -> None:
-        """Load what a start does without: schemas, and what writes lines of the log.
+        """Load what a start does without: schemas, and what writes lines of the log."""
+        self.world.spawn.start(self._rest_loaded(node, apis or {}), "what a start does without")
 
-        The latter even if none is written: a node that ends for want of descriptors has to say so.
+    async def _rest_loaded(self, node: Node, apis: Mapping[int, Api]) -> None:
+        """Return once it is there.
+
+        What writes the log, even if no line is written: a node that ends for want of descriptors
+        has to say so.
         """
-        in_thread, start = node.broker.context.in_thread, self.world.spawn.start
-        start(in_thread(self.log.load), "what writes the log")
-        if apis is not None:
-            start(in_thread(partial(load_schemas, apis)), "kafka schemas")
+        in_thread = node.broker.context.in_thread
+        await in_thread(self.log.load)
+        await in_thread(partial(load_schemas, apis))
+        self.world.loaded()

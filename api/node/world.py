@@ -1,5 +1,6 @@
 """The doors to the world that a node is given: real ones, a test's, or the simulator's."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,3 +61,6 @@ class World:
     """Of the cluster."""
     machine: str = "localhost"
     """Name by which others find this machine."""
+    loaded: Callable[[], None] = lambda: None
+    """Told once all is loaded that a node keeps: see `system_garbage`. A process that is not the
+    node's own hears of it and does nothing."""
