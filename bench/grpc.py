@@ -139,8 +139,8 @@ def _plain(node: Running, *, quick: bool) -> Iterator[Row]:
 
 
 def _spent(node: Running, before: float) -> float:
-    """Return the CPU seconds of the node since `before`: at least one tick of /proc."""
-    return max(cpu_s(node.pid) - before, 0.01)
+    """Return the CPU seconds of the node since `before`."""
+    return cpu_s(node.pid) - before
 
 
 def _columns(runs: Runs, verb: str, figure: str) -> tuple[list[float], list[float]]:
