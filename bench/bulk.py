@@ -14,7 +14,7 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from bench.kafka_node import kafka
-from bench.machine import Missing, compiled, scratch
+from bench.machine import Missing, compiled, lend_memory, scratch
 from bench.rows import Row, compared, skipped
 from bench.server import Server, cpu_s
 from bench.tidelog_node import tidelog
@@ -126,6 +126,7 @@ def _run(
     settings: tuple[str, ...],
 ) -> Run:
     verb, topic, partitions, records, size_bytes = what
+    lend_memory(records * size_bytes)
     before = cpu_s(server.pid)
     sizes = (partitions, records, size_bytes)
     seconds = moved(client, (verb, server.brokers, topic), sizes, settings=settings)

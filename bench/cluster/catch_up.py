@@ -28,7 +28,7 @@ from bench.bulk import PRODUCER, moved
 from bench.cluster.nodes import NUMBERS, once_known
 from bench.cluster.tidelog_nodes import TidelogNodes
 from bench.cluster.topics import leaders, make, settle, whole
-from bench.machine import Missing, compiled, scratch
+from bench.machine import Missing, compiled, lend_memory, scratch
 from bench.requests import kafka_request
 from bench.rows import Row, skipped
 
@@ -79,6 +79,7 @@ def _measured(
     sizes = (PARTITIONS, behind // VALUE_BYTES, VALUE_BYTES)
     moved(bulk, ("produce", nodes.brokers, "behind"), sizes, settings=PRODUCER)
     os.sync()  # what is on its way to the disk is not what is measured
+    lend_memory(behind)
     with _producer(paced, nodes.address(kept), request) as meanwhile:
         nodes.open(away)
         began = time.monotonic()
@@ -89,6 +90,7 @@ def _measured(
         )
         took_s = time.monotonic() - began
     mib = behind / 2**20
+    lend_memory(behind)
     copied = _copied(nodes.directory(kept), root / "copy", behind)
     rate = mib / took_s
     yield Row(

@@ -20,10 +20,10 @@ from typing import Final, NamedTuple
 
 from bench import latency
 from bench.bulk import PRODUCER, moved
-from bench.cluster.nodes import Nodes, cluster_cpu_s
+from bench.cluster.nodes import NUMBERS, Nodes, cluster_cpu_s
 from bench.cluster.topics import leaders, make
 from bench.cluster.turns import MAKERS, QUICK_ROUNDS, ROUNDS, Figures, frozen, in_turn
-from bench.machine import Missing, compiled, scratch
+from bench.machine import Missing, compiled, lend_memory, scratch
 from bench.requests import Asked, Load, ask, kafka_request
 from bench.rows import Row, compared, skipped
 from bench.server import Running
@@ -178,6 +178,7 @@ class _Client(NamedTuple):
         """Produce so many records of so many bytes."""
         records, size_bytes = sizes
         what = ("produce", nodes.brokers, topic)
+        lend_memory(records * size_bytes * len(NUMBERS))
         before = cluster_cpu_s(nodes)
         moving = (BULK_PARTITIONS, records, size_bytes)
         seconds = moved(self.programs[0], what, moving, settings=ACKED_BY_ALL)
