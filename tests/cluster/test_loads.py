@@ -1,10 +1,13 @@
 """Loads and readers of the stories, by themselves: what they measure, and what they put up with."""
 
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster.acks import Place
+from tests.cluster.processes import Processes
 
 confluent_kafka = pytest.importorskip("confluent_kafka", reason="it makes the load")
 
@@ -41,6 +44,15 @@ def test_what_nobody_will_answer_otherwise_is_not_asked_again() -> None:
     with pytest.raises(confluent_kafka.KafkaException, match="AUTHORIZATION"):
         bounds(moving, "orders", 0)
     assert moving.asked_around == 0
+
+
+def test_a_node_that_has_not_joined_does_not_say_what_topics_there_are(tmp_path: Path) -> None:
+    from tests.cluster.topics import known  # noqa: PLC0415
+
+    with closing(Processes(tmp_path)) as nodes:
+        nodes.open([1])  # of three
+        assert known(nodes.nodes[1].doors.kafka) is None
+        assert known(nodes.nodes[1].doors.kafka, "orders") is None
 
 
 def test_only_what_was_sent_afterwards_shows_that_a_partition_is_back() -> None:

@@ -33,9 +33,13 @@ MOVES: Final = frozenset(
         KafkaError._TRANSPORT,
         KafkaError._TIMED_OUT,
         KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._PARTIAL,
     }
 )
-"""Answers of a node that is not the right one any more, and of none at all."""
+"""Answers of a node that is not the right one any more or has not joined yet, and of none at all.
+
+One that has not joined tells of no broker and no topic, which librdkafka calls partial.
+"""
 
 Client = dict[str, str | int | float | bool]
 
