@@ -4,7 +4,8 @@ An engine that `docker` reaches as it is, with compose, is used and left alone. 
 as root, one is installed from the machine's package mirror and started for the time of the command:
 its socket lies in a temporary folder, what it stores in `$XDG_CACHE_HOME/tidelog/engine`, so that
 the next run finds the images. Where there can be none, that is said, and the command is run all the
-same: it must tell by itself what it has left out.
+same: it must tell by itself what it has left out. Whoever ends this (SIGTERM) ends the command
+first, and then the engine.
 
 The images' base is made of that mirror's packages, and trusts whom this machine trusts; unless
 TIDELOG_BASE_IMAGE names one that the engine can pull.
@@ -32,8 +33,13 @@ ASK_S: Final = 20.0
 PULL_S: Final = 60.0
 LOOKS: Final = 300
 """How often it is looked whether a new engine answers yet."""
-STOP_S: Final = 30.0
+STOP_S: Final = 60.0
+"""An engine's: it stops its containers first, each of which may take its own time (30 s)."""
+GRACE_S: Final = 10.0
+"""The command's, once it has been told to end."""
 LOOK_S: Final = 0.2
+ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
+"""Begins a command that is told to stop when this process is there no more, however it ended."""
 IN_BASE: Final = (
     "update-ca-certificates",
     "apt-get update -qq",
@@ -136,17 +142,24 @@ def started(folder: Path) -> Iterator[dict[str, str]]:
         words = ("dockerd", *where, "--data-root", str(folder / "data"), "--ip", "127.0.0.1")
         environment = {**os.environ, "DOCKER_HOST": at, "DOCKER_CONFIG": str(folder / "config")}
         with (folder / "dockerd.log").open("wb") as log:
-            engine = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            engine = subprocess.Popen(
+                [*ENDS_WITH_US, *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         try:
             _await(engine, environment, folder / "dockerd.log")
             yield environment
         finally:
             engine.terminate()
-            try:
-                engine.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                engine.kill()
-                engine.wait()
+            _gone(engine, STOP_S)
+
+
+def _gone(process: "subprocess.Popen[bytes]", within_s: float) -> None:
+    """Return once a process has ended that was told to; by force if it takes longer."""
+    try:
+        process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _await(engine: "subprocess.Popen[bytes]", environment: Mapping[str, str], log: Path) -> None:
@@ -191,19 +204,36 @@ def engine() -> Iterator[dict[str, str]]:
         yield environment
 
 
+def _ended(*_: object) -> None:
+    """Leave every block in order, once: whoever asks again waits for that."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(128 + signal.SIGTERM)
+
+
+def _to_its_end(words: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run the command; return its exit code. Where this is ended, so is the command, before it."""
+    child = subprocess.Popen([*ENDS_WITH_US, *words], env=environment)
+    try:
+        return child.wait()
+    except SystemExit:
+        child.terminate()
+        raise
+    finally:  # at Ctrl-C the terminal has told it
+        _gone(child, GRACE_S)
+
+
 def main(words: Sequence[str]) -> int:
     """Run a command; return its exit code."""
     if not words:
         sys.stderr.write(f"{__doc__}")
         return 2
-    # Whoever ends this ends the engine too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _ended)
     try:
         with engine() as environment:
-            return subprocess.run(words, env=environment, check=False).returncode
+            return _to_its_end(words, environment)
     except NoEngine as why:
         sys.stderr.write(f"no container engine: {why}; going on without\n")
-    return subprocess.run(words, check=False).returncode
+    return _to_its_end(words, os.environ)
 
 
 if __name__ == "__main__":
