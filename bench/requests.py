@@ -80,9 +80,9 @@ class Asked:
     figures: dict[str, list[float]] = field(default_factory=dict)
 
 
-def kafka_request(topic: bytes, acks: int = -1) -> bytes:
+def kafka_request(topic: bytes, acks: int = -1, *, value: bytes = VALUE) -> bytes:
     """Return one Produce request of one record, with its length in front."""
-    batch = bytes(encode_batch([NewRecord(1_700_000_000_000, None, VALUE)]))
+    batch = bytes(encode_batch([NewRecord(1_700_000_000_000, None, value)]))
     body = struct.pack(">h", -1) + struct.pack(">hi", acks, TIMEOUT_MS)  # no transaction
     body += struct.pack(">ih", 1, len(topic)) + topic
     body += struct.pack(">iii", 1, 0, len(batch)) + batch

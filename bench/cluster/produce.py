@@ -2,13 +2,15 @@
 
 Tidelog twice, as it is shipped (synced on two nodes before the answer) and with flush=async; Kafka
 twice, as it is shipped (nothing synced) and with every append synced (flush.messages=1, for the
-topics what log.flush.interval.messages=1 is for the broker). One cluster runs at a time.
+topics what log.flush.interval.messages=1 is for the broker). An append is a batch: so bulk tells
+what a sync of each megabyte costs Kafka, and one record a request what a sync of each record does.
+One cluster runs at a time.
 
 What bounds it: six processes on the machine's cores, each of which takes every record; for small
 requests Python on the event loop of the leader, and one round of the journal on two nodes; end to
 end also the wake-ups of a leader, a follower, a writer on each, and a consumer, one after another.
 
-Takes 25 minutes (quick: 2.5).
+Takes 30 minutes (quick: 6).
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +23,7 @@ from typing import Final, NamedTuple
 from bench import latency
 from bench.bulk import PRODUCER, moved
 from bench.cluster.nodes import NUMBERS, Nodes, cluster_cpu_s
-from bench.cluster.topics import leaders, make
+from bench.cluster.topics import end_of, leaders, make
 from bench.cluster.turns import MAKERS, QUICK_ROUNDS, ROUNDS, Figures, frozen, in_turn
 from bench.machine import Missing, compiled, lend_memory, scratch
 from bench.requests import Asked, Load, ask, kafka_request
@@ -32,8 +34,16 @@ BULK_PARTITIONS: Final = 6
 ACKED_BY_ALL: Final = (*(one for one in PRODUCER if not one.startswith("acks=")), "acks=all")
 BULK_RECORDS: Final = {100: 1_000_000, 1_024: 100_000}
 """By the bytes of a value."""
+SMALL_BYTES: Final = tuple(BULK_RECORDS)
 SMALL: Final = Load(64, 1, 50_000)
-END_TO_END: Final = "end to end, 1,000/s"
+EACH_SYNCED: Final = SMALL._replace(requests=5_000)
+"""Where a sync stands between one record and the next, more would take minutes."""
+END_TO_END: Final = f"end to end, {latency.PER_SECOND:,}/s"
+WARM_RUNS: Final = 8
+"""Of 5,000 records end to end: by then three JVMs cost what they cost from there on."""
+QUEUED_US: Final = 100_000.0
+"""A median wait so long is that of a queue: the cluster does not carry the rate, and what is
+measured is how long the run was."""
 QUICK_SHARE: Final = 5
 """Of the records and requests, one in so many."""
 
@@ -44,14 +54,17 @@ class Way(NamedTuple):
     cluster: str
     name: str
     settings: Mapping[str, str]
-    requests: bool = True
-    """Asked for more than bulk too."""
+    small: Load | None = SMALL
+    """One record a request; None: it is not asked so."""
+    end_to_end: bool = True
 
 
-ASYNC: Final = Way("tidelog", "async", {"tidelog.flush": "async"}, requests=False)
+ASYNC: Final = Way("tidelog", "async", {"tidelog.flush": "async"}, None, end_to_end=False)
 SHIPPED: Final = Way("tidelog", "synced", {})
 KAFKA: Final = Way("kafka", "kafka", {})
-KAFKA_SYNCED: Final = Way("kafka", "kafka-synced", {"flush.messages": "1"}, requests=False)
+KAFKA_SYNCED: Final = Way(
+    "kafka", "kafka-synced", {"flush.messages": "1"}, EACH_SYNCED, end_to_end=False
+)
 WAYS: Final = (ASYNC, SHIPPED, KAFKA, KAFKA_SYNCED)
 UNITS: Final = {
     "rate": "records/s",
@@ -59,6 +72,11 @@ UNITS: Final = {
     "p50": "p50 us",
     "p99": "p99 ms",
 }
+
+
+def small(size_bytes: int) -> str:
+    """Return one record a request as the table has it."""
+    return f"{SMALL}, {size_bytes} B"
 
 
 class Judged(NamedTuple):
@@ -82,12 +100,20 @@ JUDGED: Final = (
             Judged(load, "cpu", ASYNC, KAFKA, at_most=0.5),
             Judged(load, "rate", SHIPPED, KAFKA, at_least=0.8),
             Judged(load, "cpu", SHIPPED, KAFKA),
+            Judged(load, "rate", SHIPPED, KAFKA_SYNCED),
+        )
+    ),
+    *(
+        one
+        for size, at_least in zip(SMALL_BYTES, (1.0, None), strict=True)
+        for load in [small(size)]
+        for one in (
+            Judged(load, "rate", SHIPPED, KAFKA, at_least=at_least),
+            Judged(load, "cpu", SHIPPED, KAFKA),
+            Judged(load, "p99", SHIPPED, KAFKA),
             Judged(load, "rate", SHIPPED, KAFKA_SYNCED, at_least=10.0),
         )
     ),
-    Judged(f"{SMALL}", "rate", SHIPPED, KAFKA, at_least=1.0),
-    Judged(f"{SMALL}", "cpu", SHIPPED, KAFKA),
-    Judged(f"{SMALL}", "p99", SHIPPED, KAFKA),
     Judged(END_TO_END, "p50", SHIPPED, KAFKA, at_most=2.0),
     Judged(END_TO_END, "p99", SHIPPED, KAFKA, at_most=1.0),
     Judged(END_TO_END, "cpu", SHIPPED, KAFKA),
@@ -114,15 +140,17 @@ def measure(*, quick: bool) -> Iterator[Row]:
             with frozen(["tidelog"], root / "alone", _make_topics) as clusters:
                 figures = in_turn(clusters, asking, _partitions(), rounds=rounds)
     for judged in JUDGED:
-        yield _row(judged, figures)
+        yield row(judged, figures)
 
 
 def _topics(way: Way) -> Iterator[tuple[str, int]]:
     """Yield the names of a way's topics, and their partitions."""
     for size in BULK_RECORDS:
         yield f"bulk-{size}-{way.name}", BULK_PARTITIONS
-    if way.requests:
-        yield f"small-{way.name}", 1
+    if way.small is not None:
+        for size in SMALL_BYTES:
+            yield f"small-{size}-{way.name}", 1
+    if way.end_to_end:
         yield f"latency-{way.name}", 1
 
 
@@ -163,16 +191,17 @@ class _Client(NamedTuple):
         self, nodes: Nodes, way: Way, *, warming: bool
     ) -> Iterator[tuple[str, Mapping[str, float]]]:
         """Yield the figures of each load of a way."""
-        share = QUICK_SHARE if self.quick else 1
+        share = QUICK_SHARE if self.quick and not warming else 1
         for size, records in BULK_RECORDS.items():
             topic = f"bulk-{size}-{way.name}"
             yield f"bulk {size} B", self._bulk(nodes, topic, (records // share, size))
-        if way.requests:
-            few = SMALL._replace(requests=SMALL.requests // share)
-            yield f"{SMALL}", self._small(nodes, f"small-{way.name}", few)
-            few_records = self.quick and not warming
-            records = latency.QUICK_RECORDS if few_records else latency.RECORDS
-            yield END_TO_END, self._end_to_end(nodes, f"latency-{way.name}", records)
+        if way.small is not None:
+            few = way.small._replace(requests=way.small.requests // share)
+            for size in SMALL_BYTES:
+                topic = f"small-{size}-{way.name}"
+                yield small(size), self._small(nodes, topic, few, value=b"v" * size)
+        if way.end_to_end:
+            yield END_TO_END, self._end_to_end(nodes, f"latency-{way.name}", warming=warming)
 
     def _bulk(self, nodes: Nodes, topic: str, sizes: tuple[int, int]) -> dict[str, float]:
         """Produce so many records of so many bytes."""
@@ -187,33 +216,54 @@ class _Client(NamedTuple):
             "cpu": (cluster_cpu_s(nodes) - before) / records * 1e6,
         }
 
-    def _small(self, nodes: Nodes, topic: str, load: Load) -> dict[str, float]:
-        """Ask the leader of the topic's only partition."""
+    def _small(self, nodes: Nodes, topic: str, load: Load, *, value: bytes) -> dict[str, float]:
+        """Ask the leader of the topic's only partition.
+
+        Raises:
+            RuntimeError: what was answered is not in the log.
+        """
         number = leaders(nodes, topic)[0]
         request = self.root / f"{topic}.request"
-        request.write_bytes(kafka_request(topic.encode()))
+        request.write_bytes(kafka_request(topic.encode(), value=value))
         leader = Running(nodes.name, nodes.pids[number], nodes.address(number))
-        before = cluster_cpu_s(nodes)
+        end, before = end_of(nodes, topic), cluster_cpu_s(nodes)
         told = ask(Asked(nodes.name, leader, request), load)
+        cpu = (cluster_cpu_s(nodes) - before) / load.requests * 1e6
+        if (kept := end_of(nodes, topic) - end) != load.requests:
+            raise RuntimeError(f"{topic}: {load.requests} answers, {kept} records")
         return {
             "rate": load.requests / told["seconds"],
-            "cpu": (cluster_cpu_s(nodes) - before) / load.requests * 1e6,
+            "cpu": cpu,
             "p99": told["p99_us"] / 1_000,
         }
 
-    def _end_to_end(self, nodes: Nodes, topic: str, records: int) -> dict[str, float]:
-        cpu = partial(cluster_cpu_s, nodes)
-        what = (nodes.brokers, topic)
-        run = latency.waited(self.programs[1], what, records, cpu=cpu)
+    def _end_to_end(self, nodes: Nodes, topic: str, *, warming: bool) -> dict[str, float]:
+        """Send at a fixed rate; `warming`: until a JVM costs what it will."""
+        records = latency.QUICK_RECORDS if self.quick and not warming else latency.RECORDS
+        what, cpu = (nodes.brokers, topic), partial(cluster_cpu_s, nodes)
+        client = partial(latency.waited, self.programs[1], what, records, cpu=cpu)
+        run = [client() for _ in range(WARM_RUNS if warming else 1)][-1]
         return {"p50": run.p50_us, "p99": run.p99_ms, "cpu": run.cpu_us}
 
 
-def _row(judged: Judged, figures: Figures) -> Row:
+def row(judged: Judged, figures: Figures) -> Row:
+    """Return a figure beside the other way's, of the same rounds."""
     load, figure, ours, peer, at_least, at_most = judged
     question = f"{load}, {ours.name}" + ("" if peer is KAFKA else f" / {peer.name}")
     mine = figures[f"{load}/{figure}/{ours.name}"]
     theirs = figures.get(f"{load}/{figure}/{peer.name}")
     if theirs is None:
         return Row(question=question, unit=UNITS[figure], ours=median(mine))
-    row = compared(question, unit=UNITS[figure], ours=mine, peer=theirs)
-    return replace(row, at_least=at_least, at_most=at_most)
+    if load == END_TO_END and (why := queued(figures, ours, peer)) is not None:
+        return skipped(f"{question}, {UNITS[figure]}", why)
+    told = compared(question, unit=UNITS[figure], ours=mine, peer=theirs)
+    return replace(told, at_least=at_least, at_most=at_most)
+
+
+def queued(figures: Figures, *ways: Way) -> str | None:
+    """Return which of some ways does not carry the rate of `END_TO_END` here; None: each does."""
+    for way in ways:
+        p50_us = median(figures[f"{END_TO_END}/p50/{way.name}"])
+        if p50_us > QUEUED_US:
+            return f"{way.name} does not carry the rate here: p50 {p50_us / 1_000:.0f} ms, a queue"
+    return None

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bench.cluster.nodes import NUMBERS, Nodes, once_known
+from tests.cluster.readers import bounds, consumer
 from tests.cluster.topics import Partition, create_all, known
 
 MADE_S_MAX: Final = 120
@@ -41,6 +42,15 @@ def leaders(nodes: Nodes, topic: str) -> dict[int, int]:
         return led if led and min(led.values()) > 0 else None
 
     return once_known(look, f"who leads {topic}")
+
+
+def end_of(nodes: Nodes, topic: str) -> int:
+    """Return the offset behind the last record of a topic's partition 0."""
+    reader = consumer(nodes.brokers)
+    try:
+        return bounds(reader, topic, 0)[1]
+    finally:
+        reader.close()
 
 
 def whole(brokers: str, partitions: int) -> bool:
