@@ -4,6 +4,9 @@ from typing import Final
 
 Acknowledged = dict[int, list[tuple[int, int]]]
 """By partition: offset and number of each record, in the order of the acknowledgements."""
+UNPLACED: Final = -1
+"""Stands for the offset of a record that is acknowledged without one: the answer was lost, and that
+of a later one shows a producer of librdkafka that it is there."""
 Numbers = dict[int, dict[int, int]]
 """By partition and offset: the number that a record holds."""
 
@@ -27,12 +30,15 @@ def faults(
     wrong = []
     for partition, found in read.items():
         told = acknowledged.get(partition, [])
-        lost = [row for row in told if found.get(row[0]) != row[1]]
+        unplaced = {number for offset, number in told if offset == UNPLACED}
+        there = unplaced.intersection(found.values())
+        lost = [row for row in told if found.get(row[0]) != row[1] and row[1] not in there]
         ours = [found[offset] for offset in sorted(found) if found[offset] >= OTHERS]
         shown = (seen or {}).get(partition, {})
         changed = [offset for offset, number in shown.items() if found.get(offset) != number]
         doubled = len(ours) - len(set(ours))
-        strange = len(found.keys() - {offset for offset, _ in told}) if all_told else 0
+        rest = found.keys() - {offset for offset, _ in told}
+        strange = sum(found[offset] not in there for offset in rest) if all_told else 0
         if lost:
             wrong.append(f"partition {partition}: {len(lost)} lost, first {lost[0]}")
         if doubled:

@@ -10,6 +10,7 @@ from typing import Final
 from confluent_kafka import Message, Producer
 
 from tests.cluster.acks import FRESH, Counted
+from tests.cluster.judge import UNPLACED
 from tests.cluster.topics import TOPIC, client
 from tests.cluster.waiting import NotInTime, until
 
@@ -134,5 +135,5 @@ class Load(Counted):
             self.refused.append(str(error))
             return
         partition, offset, value = message.partition(), message.offset(), message.value()
-        assert partition is not None and offset is not None and value is not None
-        self._acks.take(partition, offset, int(value))
+        assert partition is not None and value is not None
+        self._acks.take(partition, UNPLACED if offset is None else offset, int(value))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cluster.judge import faults
+from tests.cluster.judge import UNPLACED, faults
 
 TOLD = {0: [(0, 10), (1, 12), (2, 14)], 1: [(0, 11)]}
 GOOD = {0: 10, 1: 12, 2: 14, 3: 15}
@@ -38,3 +38,13 @@ def test_where_all_was_told_nothing_else_may_be_there() -> None:
     assert faults(told, {0: {0: 10, 1: 12}}, all_told=True) == []
     wrong = faults(told, {0: {0: 10, 1: 12, 2: 14}}, all_told=True)
     assert wrong == ["partition 0: 1 that nobody was told of"]
+
+
+def test_what_was_acknowledged_without_an_offset_must_be_there_somewhere() -> None:
+    told = {0: [(0, 10), (UNPLACED, 12), (2, 14)]}
+    assert faults(told, {0: {0: 10, 1: 12, 2: 14}}, all_told=True) == []
+    assert faults(told, {0: {0: 10, 2: 14}}) == ["partition 0: 1 lost, first (-1, 12)"]
+    assert faults(told, {0: {0: 10, 1: 12, 2: 14, 3: 12}}) == [
+        "partition 0: 1 doubled",
+        "partition 0: not in the producer's order",
+    ]

@@ -2,11 +2,13 @@
 
 from contextlib import closing
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
 
 from tests.cluster.acks import Place
+from tests.cluster.judge import UNPLACED
 from tests.cluster.processes import Processes
 
 confluent_kafka = pytest.importorskip("confluent_kafka", reason="it makes the load")
@@ -44,6 +46,47 @@ def test_what_nobody_will_answer_otherwise_is_not_asked_again() -> None:
     with pytest.raises(confluent_kafka.KafkaException, match="AUTHORIZATION"):
         bounds(moving, "orders", 0)
     assert moving.asked_around == 0
+
+
+class Delivered:
+    """A record of which librdkafka knows that it is there, and not where."""
+
+    def __init__(self, partition: int, value: bytes) -> None:
+        self.partition = lambda: partition
+        self.value = lambda: value
+        self.offset = lambda: None
+
+
+class Answered:
+    """A producer whose first answers are lost."""
+
+    def __init__(self, settings: object) -> None:
+        del settings
+
+    def produce(self, topic: str, *, value: bytes, partition: int, on_delivery: Any) -> None:
+        del topic
+        on_delivery(None, Delivered(partition, value))
+
+    def poll(self, seconds: float) -> None:
+        Event().wait(seconds)
+
+    def flush(self, seconds: float) -> None:
+        del seconds
+
+
+def test_a_load_counts_what_is_acknowledged_without_an_offset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from tests.cluster import loads  # noqa: PLC0415
+
+    monkeypatch.setattr(loads, "Producer", Answered)
+    load = loads.Load("nowhere:9092", partitions=2)
+    load.start()
+    load.more(1, "of a producer that is told no offset")
+    load.stop()
+    assert load.acknowledged[0][0] == (UNPLACED, 0)
+    assert load.acknowledged[1][0] == (UNPLACED, 1)
+    assert load.refused == []
 
 
 def test_a_node_that_has_not_joined_does_not_say_what_topics_there_are(tmp_path: Path) -> None:
