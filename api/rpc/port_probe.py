@@ -1,6 +1,8 @@
 """Whether a port can be had, asked of the system before gRPC is: it tells why not, gRPC does not.
 
 gRPC's own refusal names no cause, and its library writes lines of its own to stderr beside it.
+The port is only bound: were it listened on, a client that connects just then would be let in, and
+cut off. Linux refuses to bind where somebody listens, with SO_REUSEADDR as well (socket(7)).
 """
 
 import socket
@@ -24,7 +26,6 @@ def _refusal(family: int, where: tuple[object, ...]) -> str | None:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gRPC binds
             probe.bind(where)
-            probe.listen(1)
     except OSError as error:
         return error.strerror or str(error)
     return None
