@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields
+from inspect import getdoc
 from typing import Final
 
 from api.config_file import DECLARED
@@ -46,8 +47,7 @@ def settings_page() -> str:
     """Return the page below its title."""
     parts = [ABOUT]
     for section, (_, cls) in SECTIONS.items():
-        about = (cls.__doc__ or "").splitlines()[0]
-        parts += [f"## [{section}]", about, reference(cls)]
+        parts += [f"## [{section}]", getdoc(cls) or "", reference(cls)]
     aliases = "\n".join(f"| `{name}` | `{ours}` |" for name, ours in ALIASES.items())
     parts += [
         f"## Topics, and [{TOPIC_DEFAULTS}]",
@@ -66,7 +66,8 @@ def reference_toml() -> str:
     blocks = [HEAD]
     for section, (field_name, cls) in SECTIONS.items():
         defaults = getattr(NodeSettings(), field_name)
-        lines = [f"[{section}]"]
+        about = (getdoc(cls) or "").splitlines()
+        lines = [*(f"# {line}".rstrip() for line in about), f"[{section}]"]
         for one in fields(cls):
             declaration = DECLARED[section][one.name]
             lines.append(f"# {declaration.setting.doc} {declaration.range()}")

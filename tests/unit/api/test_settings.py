@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from api.addresses import is_every_address, is_loopback, split_address
 from api.config_file import DECLARED, ConfigRefused, Given, load, of_override, rows_of
 from api.node.refusals import exposure
+from api.node.system_limits import grpc_connections_max
 from api.settings import SECTIONS, NodeSettings
 from api.settings_reference import reference_toml, settings_page
 from cluster.controller.configs import SERVED
@@ -176,6 +177,17 @@ def test_the_topic_settings_of_the_reference_file_parse_when_uncommented(tmp_pat
 def test_the_generated_texts_are_fresh() -> None:
     assert REFERENCE.read_text() == reference_toml()
     assert settings_page() in (ROOT / "docs/reference/settings.md").read_text()
+
+
+def test_the_reference_says_how_many_connections_grpc_takes() -> None:
+    """No setting bounds them: they follow what the system grants."""
+    most, few = grpc_connections_max(1 << 40), grpc_connections_max(1_024)
+    told = (
+        "The listener for gRPC clients. Of the file descriptors that the node may open "
+        f"(`ulimit -Hn`) it takes a sixteenth for connections, {most:,} at most: {few} of 1,024."
+    )
+    for text in (reference_toml(), settings_page()):
+        assert told in " ".join(text.replace("#", "").split())
 
 
 def test_every_field_of_the_tree_is_in_a_section() -> None:
