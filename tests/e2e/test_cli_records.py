@@ -196,6 +196,7 @@ async def test_one_record_in_full(cli: Cli) -> None:
         (("produce", "orders", "--rate", "fast"), "is no rate"),
         (("produce", "orders", "--tombstone"), "one record with a key"),
         (("produce", "orders", "-f", "%k%v\\n"), "where does %k end?"),
+        (("produce", "orders", "-f", "jsonx"), 'did you mean "json"?'),
         (("get", "orders", "0", "x"), "is not a whole number"),
     ],
 )

@@ -13,6 +13,7 @@ Modifiers of text: {hex} {base64} {json} {unpack[>I]}. Of numbers: {big8} to {bi
 
 import re
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -79,6 +80,19 @@ def parse_format(text: str) -> tuple[Element, ...]:
     elements, end = _parse(text, 0, inside_header=False)
     assert end == len(text)
     return elements
+
+
+def name_meant(form: str, elements: Iterable[Element], names: Iterable[str]) -> str | None:
+    """Return the name that a text without a verb most likely is, misspelt.
+
+    None: it has a verb, or is close to no name.
+    """
+    if not all(isinstance(element, Literal) for element in elements):
+        return None
+    from difflib import get_close_matches  # noqa: PLC0415 - only for what is hardly meant
+
+    near = get_close_matches(form.strip().lower(), names, n=1, cutoff=0.7)
+    return near[0] if near else None
 
 
 def _parse(text: str, at: int, *, inside_header: bool) -> tuple[tuple[Element, ...], int]:

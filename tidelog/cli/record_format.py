@@ -21,6 +21,7 @@ from tidelog.cli.format_verbs import (
     FormatError,
     Literal,
     Verb,
+    name_meant,
     parse_format,
 )
 from tidelog.cli.record import ShownRecord, Text, text_to_json, to_json
@@ -85,14 +86,8 @@ def _meant(form: str) -> Sequence[Element]:
         FormatError: it is none; or it prints nothing of a record, and is close to a format's name.
     """
     elements = parse_format(form)
-    if all(isinstance(element, Literal) for element in elements):
-        from difflib import get_close_matches  # noqa: PLC0415 - only for what is hardly meant
-
-        near = get_close_matches(form.strip().lower(), (*NAMED, "jsonl"), n=1, cutoff=0.7)
-        if near:
-            raise FormatError(
-                f'{form!r} would print itself for every record; did you mean "{near[0]}"?'
-            )
+    if (meant := name_meant(form, elements, (*NAMED, "jsonl"))) is not None:
+        raise FormatError(f'{form!r} would print itself for every record; did you mean "{meant}"?')
     return elements
 
 

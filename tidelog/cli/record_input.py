@@ -21,6 +21,7 @@ from tidelog.cli.format_verbs import (
     FormatError,
     Literal,
     Verb,
+    name_meant,
     parse_format,
 )
 from tidelog.cli.numbers import INT32_MAX
@@ -33,6 +34,7 @@ from tidelog.cli.record import (
     from_json_line,
 )
 
+NAMED: Final = ("json", "jsonl", "value", "text")
 READ_BYTES: Final = 64 << 10
 _DIGITS: Final = b"0123456789"
 _HEX_DIGITS: Final = b"0123456789abcdefABCDEF"
@@ -71,12 +73,16 @@ def compile_input(form: str) -> tuple[InputStep, ...]:
     """Return the steps that read a record.
 
     Raises:
-        FormatError: it is no format, or leaves open where a text ends.
+        FormatError: it is no format, takes nothing of a record, or leaves open where a text ends.
     """
-    steps = _steps(parse_format(form), last_may_run=True)
-    if not steps:
+    elements = parse_format(form)
+    if not elements:
         raise FormatError("the format is empty: every input would be endless records of nothing")
-    return steps
+    if all(isinstance(element, Literal) for element in elements):
+        meant = name_meant(form, elements, NAMED)
+        instead = f'did you mean "{meant}"?' if meant else f"there are {', '.join(NAMED)}, and %v"
+        raise FormatError(f"{form!r} has no verb: every record would be empty; {instead}")
+    return _steps(elements, last_may_run=True)
 
 
 def _steps(elements: Sequence[Element], *, last_may_run: bool) -> tuple[InputStep, ...]:

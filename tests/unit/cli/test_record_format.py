@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import struct
 
 import pytest
@@ -58,6 +59,23 @@ def record(**changes: object) -> ShownRecord:
 def test_a_misspelt_name_of_a_format_is_no_format(form: str, meant: str) -> None:
     with pytest.raises(FormatError, match=rf'would print itself .* did you mean "{meant}"\?'):
         RecordFormat(form)
+
+
+@pytest.mark.parametrize(
+    ("form", "instead"),
+    [
+        ("jsonx", r'did you mean "json"\?'),
+        ("JSON", r'did you mean "json"\?'),
+        (r"vale\n", r'did you mean "value"\?'),
+        ("json-pretty", "there are json, jsonl, value, text, and %v"),
+        (r"\n", "there are json, jsonl, value, text, and %v"),
+    ],
+)
+def test_a_text_without_verbs_reads_no_records(form: str, instead: str) -> None:
+    """Each would be a record without a key and without a value."""
+    said = rf"{re.escape(repr(form))} has no verb: every record would be empty; {instead}$"
+    with pytest.raises(FormatError, match=said):
+        records_of(io.BytesIO(b"jsonxjsonx"), form)
 
 
 def test_a_text_without_verbs_is_printed_where_it_is_like_no_name() -> None:
