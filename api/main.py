@@ -217,7 +217,7 @@ class _Run:
         report = node.report
         self._log(
             "node_recovered",
-            clean=str(report.clean).lower(),
+            **({"new": "true"} if report.new else {"clean": str(report.clean).lower()}),
             replayed_entries=report.replayed_entries,
             scanned_bytes=report.scanned_bytes,
             dropped_bytes=report.dropped_bytes,

@@ -27,6 +27,8 @@ class Found(NamedTuple):
     identity: Identity
     checkpoint: Checkpoint
     clean: CleanMark | None
+    new: bool
+    """It was empty, or held what a first start leaves that is cut off: it has been made."""
 
 
 def find(disk: Disk, identity: Identity) -> Found:
@@ -55,9 +57,9 @@ def find(disk: Disk, identity: Identity) -> Found:
     if found is None or row is None:
         _check_empty(disk, found)
         _make(disk, identity)
-        return Found(identity, NOTHING, None)
+        return Found(identity, NOTHING, None, new=True)
     _check_folders(disk)
-    return Found(found, row, _clean(disk))
+    return Found(found, row, _clean(disk), new=False)
 
 
 def forget_clean_stop(disk: Disk) -> None:

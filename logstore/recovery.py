@@ -114,7 +114,7 @@ def recover(disk: Disk, identity: Identity, *, journal_bytes: int) -> Recovered:
     """
     disk.lock()
     found = find(disk, identity)
-    report = RecoveryReport(clean=found.clean is not None)
+    report = RecoveryReport(clean=found.clean is not None, new=found.new)
     if found.clean is not None:
         checkpoint, sequence = found.checkpoint, found.clean.next_sequence
         rows = checkpoint.rows

@@ -25,6 +25,8 @@ class RecoveryReport:
 
     clean: bool = False
     """The last stop was clean: nothing had to be recovered."""
+    new: bool = False
+    """There was nothing to recover: the directory was made."""
     dropped: list[Finding] = field(default_factory=list)
     """Bytes that were never acknowledged, or only without a sync (flush=async)."""
     repaired: list[Finding] = field(default_factory=list)

@@ -21,7 +21,7 @@ DEBUG, INFO, WARNING, ERROR = LogLevel
 EVENTS: Final = {
     # The node's life.
     "node_starting": LogEvent(INFO, "A node begins: version, directory, process."),
-    "node_recovered": LogEvent(INFO, "The log directory is open: what was replayed and dropped."),
+    "node_recovered": LogEvent(INFO, "The log directory is open: new, or what was recovered."),
     "node_ready": LogEvent(INFO, "Every listener is open."),
     "node_stopping": LogEvent(INFO, "The listeners are closed; what was accepted is saved."),
     "node_stopped": LogEvent(INFO, "The node has ended, with this exit code."),

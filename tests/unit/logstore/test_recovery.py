@@ -191,6 +191,20 @@ def test_leader_epochs_come_back_without_their_file() -> None:
     assert opened(disk).directory.partitions[pid(0)].leader_epochs.rows == epochs
 
 
+def test_a_new_directory_is_called_new_once() -> None:
+    """Nothing had to be recovered, and there was no stop that could have been clean."""
+    disk = SimDisk()
+    first = opened(disk).report
+    assert (first.new, first.clean) == (True, False)
+    disk.kill()
+    crashed = opened(disk)
+    assert (crashed.report.new, crashed.report.clean) == (False, False)
+    crashed.directory.mark_clean(TIME)
+    disk.kill()
+    stopped = opened(disk).report
+    assert (stopped.new, stopped.clean) == (False, True)
+
+
 def test_a_clean_stop_gives_back_what_was_reserved_of_the_clock_and_a_crash_does_not() -> None:
     disk = SimDisk()
     directory = opened(disk).directory

@@ -135,6 +135,19 @@ def test_serve_refuses_strangers_unless_it_is_told_to(tmp_path: Path) -> None:
     assert {"node_open", "node_ready", "node_stopped"} <= set(events)
 
 
+def test_a_start_says_how_it_found_the_directory(tmp_path: Path) -> None:
+    """A new one is no unclean stop: there was no node that could have been stopped."""
+    found = []
+    for end in (signal.SIGKILL, signal.SIGTERM, signal.SIGTERM):
+        with started(tmp_path, "serve", *NO_PORTS) as (process, _):
+            process.send_signal(end)
+            _, err = process.communicate()
+        (line,) = [one for one in map(json.loads, err.splitlines())
+                   if one["event"] == "node_recovered"]  # fmt: skip
+        found.append({word: line[word] for word in ("new", "clean") if word in line})
+    assert found == [{"new": "true"}, {"clean": "false"}, {"clean": "true"}]
+
+
 def test_serve_checks_its_configuration(tmp_path: Path) -> None:
     (tmp_path / "good.toml").write_text('[node]\nid = 7\n[log]\ntail_bytes = "2MiB"\n')
     done = subprocess.run(
