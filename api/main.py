@@ -56,6 +56,10 @@ class Audience(Protocol):
         """Every door is open; `stop` ends the node in order."""
         ...
 
+    def option(self, setting: str, value: str) -> str:
+        """Return what to write for a setting to have a value, on the command line that it uses."""
+        ...
+
 
 class NodeRefused(Exception):  # noqa: N818 - says what happened
     """The node did not start, or could not go on."""
@@ -84,14 +88,14 @@ def run_node(loaded: Loaded, *, version: str, audience: Audience) -> int:
     try:
         disk = PosixDisk(data_dir, create=True)
     except OSError as error:
-        if (told := refusal_of(error, data_dir=data_dir)) is None:
+        if (told := refusal_of(error, data_dir=data_dir, option=audience.option)) is None:
             raise
         raise NodeRefused(told) from error
     with asyncio.Runner(loop_factory=loop_factory(settings.node.event_loop)) as runner:
         run = _Run(loaded, disk, version=version, audience=audience)
         code = runner.run(run.main())
     if run.error is not None:
-        if (told := refusal_of(run.error, data_dir=data_dir)) is None:
+        if (told := refusal_of(run.error, data_dir=data_dir, option=audience.option)) is None:
             raise run.error
         raise NodeRefused(told) from run.error
     return code

@@ -22,6 +22,7 @@ from api.cli.starting import (
 from api.config_file import ConfigRefused, Given, Loaded, load
 from api.door import Address
 from api.node.assemble import Node
+from api.node.refusals import override
 from api.node.system_limits import process_age_ms
 from tidelog._launcher import release
 from tidelog.cli.failure import Usage
@@ -46,6 +47,8 @@ IN_MEMORY: Final = (
     Given("log", "journal_file_bytes", str(MEMORY_JOURNAL_FILE_BYTES), ORIGIN),
     Given("log", "reserve_bytes", str(MEMORY_JOURNAL_FILE_BYTES), ORIGIN),
 )
+PORT_FLAGS: Final = {door: f"--{door}-port" for door in ("kafka", "grpc", "http")}
+"""By the listener whose port they set."""
 DEMO: Final = "flights"
 PORT: Final = click.IntRange(0, 65_535)
 
@@ -95,7 +98,7 @@ def dev(cli: Run, /, **options: Any) -> int:
             ports_file=options["ports_file"],
             data_dir=loaded.settings.node.data_dir,
         )
-        code = run(loaded, audience, in_dev=True)
+        code = run(loaded, audience)
         return audience.demo_code or code
     finally:
         if in_memory is not None:
@@ -129,8 +132,8 @@ def _memory_directory() -> str:
 def _options(options: dict[str, Any], in_memory: str | None) -> list[Given]:
     """Return what the command's own flags set."""
     given = [
-        Given(f"listeners.{door}", "bind", f"127.0.0.1:{port}", f"--{door}-port")
-        for door in ("kafka", "grpc", "http")
+        Given(f"listeners.{door}", "bind", f"127.0.0.1:{port}", flag)
+        for door, flag in PORT_FLAGS.items()
         if (port := options[f"{door}_port"]) is not None
     ]
     if options["data_dir"] is not None:
@@ -173,6 +176,15 @@ class DevAudience:
         )
         if self.options["demo"]:
             node.broker.context.spawn.start(self._run_demo(addresses, stop), "demo")
+
+    def option(self, setting: str, value: str) -> str:
+        """Return the command's own flag for a setting, where there is one."""
+        if setting == "node.data_dir":
+            return f"--data-dir {value}"
+        door = setting.removeprefix("listeners.").removesuffix(".bind")
+        if door in PORT_FLAGS:
+            return f"{PORT_FLAGS[door]} {value.rpartition(':')[2]}"
+        return override(setting, value)
 
     async def _run_demo(self, addresses: dict[str, Address], stop: Callable[[], None]) -> None:
         from api.cli import demo  # noqa: PLC0415 - it loads the SDK

@@ -11,6 +11,7 @@ from api.config_file import ConfigRefused, Given, load, rows_of
 from api.door import Address
 from api.main import checked
 from api.node.assemble import Node
+from api.node.refusals import override
 from tidelog.cli.output import Column
 from tidelog.cli.run import Run
 from tidelog.cli.verb import Verb
@@ -93,3 +94,7 @@ class ServeAudience:
         tell_ready(
             addresses, ready_fd=self.options["ready_fd"], ports_file=self.options["ports_file"]
         )
+
+    def option(self, setting: str, value: str) -> str:
+        """Return the option of a setting; refusals speak of none that has a flag of its own."""
+        return override(setting, value)

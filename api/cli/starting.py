@@ -118,8 +118,8 @@ def tell_ready(
         os.close(ready_fd)
 
 
-def run(loaded: Loaded, audience: Audience, *, in_dev: bool = False) -> int:
-    """Run the node; what refuses it becomes one line with a hint, in the words of the command.
+def run(loaded: Loaded, audience: Audience) -> int:
+    """Run the node; what refuses it becomes one line with a hint.
 
     Raises:
         CommandFailed: with the exit code of the refusal.
@@ -128,8 +128,7 @@ def run(loaded: Loaded, audience: Audience, *, in_dev: bool = False) -> int:
         return run_node(loaded, version=release(), audience=audience)
     except NodeRefused as refused:
         told = refused.refusal
-        hint = (told.dev_hint if in_dev else "") or told.hint
-        raise CommandFailed(told.text, hint=hint, exit_code=told.exit_code) from refused
+        raise CommandFailed(told.text, hint=told.hint, exit_code=told.exit_code) from refused
 
 
 def configuration_failed(refused: ValueError) -> CommandFailed:

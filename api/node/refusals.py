@@ -2,7 +2,9 @@
 
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from api.config_file import ConfigRefused
 from api.door import DoorTaken
@@ -10,7 +12,9 @@ from api.node.lifecycle import EXIT_REFUSED
 from api.settings import NodeSettings
 from model.errors import DirectoryExit, DirectoryRefused, StorageFailed
 
-_OPTIONS = {"kafka": "--kafka-port", "grpc": "--grpc-port", "http": "--http-port"}
+Option: TypeAlias = Callable[[str, str], str]
+"""Returns what to write on a command line for a setting (its name, its value) to be so."""
+
 _NOT_USABLE = frozenset({errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EEXIST})
 
 
@@ -21,38 +25,50 @@ class Refusal:
     text: str
     hint: str
     exit_code: int
-    dev_hint: str = ""
-    """What `tidelog dev` says instead, whose options are others; empty: the same."""
 
 
-def refusal_of(error: BaseException, *, data_dir: str) -> Refusal | None:
-    """Return what to tell of an error; None: it is a bug, and its traceback is wanted."""
+def override(setting: str, value: str) -> str:
+    """Return the option that every command has for every setting."""
+    return f"-X {setting}={value}"
+
+
+def refusal_of(error: BaseException, *, data_dir: str, option: Option) -> Refusal | None:
+    """Return what to tell of an error; None: it is a bug, and its traceback is wanted.
+
+    `option`: what the command that was given calls its options.
+    """
     match error:
         case ConfigRefused():
             return Refusal("; ".join(error.problems), error.hint, EXIT_REFUSED)
         case DirectoryRefused():
-            return Refusal(error.detail, _directory_hint(error, data_dir), int(error.exit_code))
+            return Refusal(
+                error.detail, _directory_hint(error, data_dir, option), int(error.exit_code)
+            )
         case DoorTaken(door=door, address=address):
             port = address.port + 10_000 if address.port < 50_000 else 0
-            other = "stop the program that has the port, or take another: "
+            other = option(f"listeners.{door}.bind", f"{address.host}:{port}")
             return Refusal(
                 str(error),
-                f"{other}-X listeners.{door}.bind={address.host}:{port}",
+                f"stop the program that has the port, or take another: {other}",
                 EXIT_REFUSED,
-                dev_hint=f"{other}{_OPTIONS[door]} {port}" if door in _OPTIONS else "",
             )
         case StorageFailed():
-            return _disk(error.errno, f"{data_dir}: {error}", data_dir)
+            return _disk(error.errno, f"{data_dir}: {error}", data_dir=data_dir, option=option)
         case OSError() if error.errno is not None:
-            return _disk(error.errno, f"{data_dir}: {os.strerror(error.errno)}", data_dir)
+            return _disk(
+                error.errno,
+                f"{data_dir}: {os.strerror(error.errno)}",
+                data_dir=data_dir,
+                option=option,
+            )
     return None
 
 
-def _disk(number: int, text: str, data_dir: str) -> Refusal:
+def _disk(number: int, text: str, *, data_dir: str, option: Option) -> Refusal:
     if number in _NOT_USABLE:
         return Refusal(
             f"{text}: this cannot be a data directory",
-            "name a directory that this user may write to: -X node.data_dir=DIR",
+            f"name a directory that this user may write to: {option('node.data_dir', 'DIR')}",
             EXIT_REFUSED,
         )
     hints = {
@@ -66,10 +82,11 @@ def _disk(number: int, text: str, data_dir: str) -> Refusal:
     return Refusal(text, hint, int(DirectoryExit.FAILED))
 
 
-def _directory_hint(error: DirectoryRefused, data_dir: str) -> str:
+def _directory_hint(error: DirectoryRefused, data_dir: str, option: Option) -> str:
     match error.exit_code:
         case DirectoryExit.FENCED:
-            return "stop the other node, or give this one a directory of its own: node.data_dir"
+            own = option("node.data_dir", "DIR")
+            return f"stop the other node, or give this one a directory of its own: {own}"
         case DirectoryExit.NEWER_FORMAT:
             return "start the newer Tidelog that wrote it; this one has changed nothing"
         case DirectoryExit.FAILED:

@@ -2,6 +2,8 @@
 
 import pytest
 
+from api.cli.dev import DevAudience
+from api.cli.serve import ServeAudience
 from api.config_file import ConfigRefused, load
 from api.door import Address, DoorTaken
 from api.kafka.door import Told
@@ -9,6 +11,7 @@ from api.node.endpoints import check_endpoints, doubtful, endpoints_of
 from api.node.refusals import exposure, refusal_of
 from api.node.system_host import looked_up
 from api.settings import NodeSettings
+from tidelog.cli.run import Run
 
 SEEDS = ("cluster.seeds=log-1:9093,log-2:9093,log-3:9093", "cluster.id=orders")
 LOCAL = ("cluster.seeds=127.0.0.1:9093,127.0.0.1:9193", "cluster.id=orders")
@@ -77,13 +80,23 @@ def test_strangers_must_be_let_in_on_either_listener() -> None:
     assert exposure(given(*OUTSIDE, "security.mode=open")) is None
 
 
-def test_a_taken_port_names_the_setting_of_its_listener() -> None:
-    other = "stop the program that has the port, or take another: "
-    for door, of_dev in (("external", ""), ("kafka", f"{other}--kafka-port 29092")):
-        refusal = refusal_of(DoorTaken(door, Address("127.0.0.1", 19_092), "in use"), data_dir="d")
+@pytest.mark.parametrize(
+    ("door", "in_dev"),
+    [
+        ("kafka", "--kafka-port 29092"),
+        ("grpc", "--grpc-port 29092"),
+        ("http", "--http-port 29092"),
+        ("external", "-X listeners.external.bind=127.0.0.1:29092"),
+    ],
+)
+def test_a_taken_port_is_told_with_the_option_of_the_command(door: str, in_dev: str) -> None:
+    taken = DoorTaken(door, Address("127.0.0.1", 19_092), "in use")
+    in_serve = f"-X listeners.{door}.bind=127.0.0.1:29092"
+    dev, serve = DevAudience(Run(environment={}), load(), {}), ServeAudience({})
+    for audience, option in ((dev, in_dev), (serve, in_serve)):
+        refusal = refusal_of(taken, data_dir="d", option=audience.option)
         assert refusal is not None
-        assert refusal.hint == f"{other}-X listeners.{door}.bind=127.0.0.1:29092"
-        assert refusal.dev_hint == of_dev
+        assert refusal.hint == f"stop the program that has the port, or take another: {option}"
 
 
 @pytest.mark.parametrize(

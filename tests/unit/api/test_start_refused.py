@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from api.node.refusals import refusal_of
+from api.node.refusals import override, refusal_of
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
 from api.sim.image import Image
@@ -29,7 +29,7 @@ async def test_an_identity_that_cannot_be_opened_is_a_failed_disk(error: int, hi
     with pytest.raises(StorageFailed, match="identity") as failed:
         async with broker_node(disk):
             raise AssertionError("it started")
-    refusal = refusal_of(failed.value, data_dir="data")
+    refusal = refusal_of(failed.value, data_dir="data", option=override)
     assert refusal is not None
     assert refusal.exit_code == 11
     assert hint in str(refusal.hint)

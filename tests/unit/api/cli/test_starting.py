@@ -105,8 +105,8 @@ def test_a_small_file_system_in_memory_is_left_alone(
 
 def test_what_is_taken_is_named(tmp_path: Path) -> None:
     with started(tmp_path, "dev", *FREE) as (_, ports):
-        code, error, _ = refused(tmp_path, "dev", *FREE)
-        assert (code, "in use by process" in error) == (12, True)
+        code, error, hint = refused(tmp_path, "dev", *FREE)
+        assert (code, "in use by process" in error, "--data-dir DIR" in hint) == (12, True, True)
         taken = ("dev", *FREE, "--data-dir", "other", "--kafka-port", str(ports["kafka"]))
         code, error, hint = refused(tmp_path, *taken)
         assert (code, f"127.0.0.1:{ports['kafka']}" in error, "--kafka-port" in hint) == (
@@ -165,7 +165,10 @@ def test_serve_checks_its_configuration(tmp_path: Path) -> None:
 def test_directories_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     code, error, hint = refused(tmp_path, "dev", *FREE, "--data-dir", "file/below")
-    assert (code, "file/below" in error, "node.data_dir" in hint) == (10, True, True)
+    assert (code, "file/below" in error, "--data-dir DIR" in hint) == (10, True, True)
+    unnamed = ("serve", *NO_PORTS, "-X", "node.data_dir=file/below")
+    code, error, hint = refused(tmp_path, *unnamed)
+    assert (code, "file/below" in error, "-X node.data_dir=DIR" in hint) == (10, True, True)
 
 
 def test_a_directory_of_a_newer_format_is_left_alone(tmp_path: Path) -> None:
