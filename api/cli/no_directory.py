@@ -1,5 +1,6 @@
 """A directory without `identity`, as `tidelog verify` finds it: what a start would do there."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from api.cli.overlay_disk import OverlayDisk
@@ -11,7 +12,6 @@ from model.errors import DirectoryExit, DirectoryRefused
 from model.ids import NodeId, RegistrationEpoch
 
 OURS: Final = frozenset({CHECKPOINT, CLEAN, JOURNAL, PARTITIONS, METADATA})
-LOCK: Final = "lock"
 NAMED_MAX: Final = 3
 _ANYBODY: Final = Identity(bytes(16), "", NodeId(0), RegistrationEpoch(0))
 
@@ -31,10 +31,10 @@ def look_without_identity(disk: OverlayDisk) -> DirectoryRefused | NoDataDirecto
     Raises:
         OSError: the disk refused.
     """
-    names = [name for name in disk.list("") if name != LOCK]
+    names = disk.list("")
     ours = sorted(OURS.intersection(names))
     if not ours:
-        return _nothing_of_ours(sorted(names))
+        return _nothing_of_ours(names)
     try:
         find(disk, _ANYBODY)  # what it makes stays in the overlay
     except DirectoryRefused as refused:
@@ -48,7 +48,7 @@ def look_without_identity(disk: OverlayDisk) -> DirectoryRefused | NoDataDirecto
     )
 
 
-def _nothing_of_ours(names: list[str]) -> NoDataDirectory:
+def _nothing_of_ours(names: Sequence[str]) -> NoDataDirectory:
     hint = "name the data directory of a node"
     if not names:
         return NoDataDirectory(

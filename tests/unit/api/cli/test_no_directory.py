@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from logstore.disk_posix import LOCK_NAME
 from tests.one_node import one_node
 from tests.unit.api.cli.test_verify import run, written
 
@@ -22,6 +23,13 @@ async def test_an_empty_directory_is_not_refused_by_a_start(tmp_path: Path) -> N
     assert list(empty.iterdir()) == []
     async with one_node(empty):
         pass  # it starts
+
+
+def test_the_lock_alone_is_an_empty_directory(tmp_path: Path) -> None:
+    """A start that was refused, or killed at once, leaves it."""
+    (tmp_path / LOCK_NAME).touch()
+    code, _, err = run("verify", str(tmp_path))
+    assert (code, "the directory is empty: there is nothing to check" in err) == (1, True)
 
 
 async def test_foreign_files_are_named_and_a_start_goes_beside_them(tmp_path: Path) -> None:
