@@ -181,7 +181,7 @@ class Client(AbstractAsyncContextManager["Client"]):
         `stop`, or on for ever; "latest" as a stop is the end as it is when the replay begins.
         `clock`: of times in start and stop. `partitions`: only these. `order`: across partitions;
         "partition" is none, as fast as it comes. `rate`: 1.0 = as fast as it once happened.
-        `gaps`: what retention removed before it was read is warned of, or raised. `resume`: where
+        `gaps`: what was removed before it was read is warned of, or raised. `resume`: where
         an earlier replay of the same topics stood; it takes the place of start. One over a range
         goes on with that range as it was, in absolute times.
 
@@ -233,7 +233,7 @@ class Client(AbstractAsyncContextManager["Client"]):
         `start`, on `clock`: where nothing is committed; with "latest" all comes that is appended
         once the block was entered. `commit`: "after", a record is finished when the program comes
         back for the next one; "auto", also when it leaves the block in order; "manual", when it
-        says so. `gaps`: what retention removed before it was read is warned of, or raised.
+        says so. `gaps`: what was removed before it was read is warned of, or raised.
         `instance_id`: a member that comes back under it takes its own place, and nothing is
         distributed anew. `session_timeout`: silence that ends the membership; 8 s unless the group
         says otherwise. `on_assigned`, `on_revoked` (not in `tidelog.sync`): coroutines that are

@@ -26,12 +26,15 @@ async def sought_offsets(
 ) -> Mapping[Key, int]:
     """Return the offset at which a consumer that is sent to a place goes on in each partition.
 
+    At an offset itself, also below the log start: what is gone there is told as a gap.
+
     Raises:
         TidelogError: the first partition's failure.
     """
     if to == "committed":
         return await committed_offsets(connection, settings.group, keys)
-    return await find_offsets(connection, to, keys, clock=clock, isolation=settings.isolation)
+    found = await find_offsets(connection, to, keys, clock=clock, isolation=settings.isolation)
+    return dict.fromkeys(found, to) if isinstance(to, int) else found
 
 
 async def find_offsets(

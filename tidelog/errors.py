@@ -179,9 +179,9 @@ class LogDiverged(TidelogError):  # noqa: N818
 
 
 class LogGap(TidelogError):  # noqa: N818
-    """Retention removed records before they were read; raised only with `gaps="raise"`.
+    """Records were removed, by retention or a trim, before they were read.
 
-    Reading on goes on at `next_offset`.
+    Raised only with `gaps="raise"`, else logged. Reading on goes on at `next_offset`.
     """
 
     @property

@@ -228,7 +228,7 @@ class Holdings:
         self._put(held, steps, parcel)
 
     def gap(self, gap: common.Gap) -> None:
-        """Go on behind what retention removed; the program is told in its turn."""
+        """Go on behind what was removed; the program is told in its turn."""
         held = self.by_key.get((gap.partition.topic, gap.partition.partition))
         if held is not None and held.revoke_by_s is None:
             self._go_on(held, gap.next_offset, Trouble(gap_error(gap)))

@@ -28,7 +28,7 @@ async def fetch_record(
 
     Raises:
         OffsetOutOfRange: nothing is there, or beyond.
-        LogGap: retention has removed it.
+        LogGap: it was removed, by retention or a trim.
     """
     plain = await _fetch(connection, topic, partition, offset=offset)
     steps: list[Step] = []

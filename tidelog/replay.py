@@ -86,8 +86,9 @@ class Replay(
             raise RuntimeError("a replay is read once; ask the client for another one")
         self._take(await self._subscription.open())
         self._handed = behind(self._subscription.places)
+        by_offset = self._subscription.start_offset is not None  # a gap, told in its turn
         for (topic, partition), place in sorted(self._handed.items()):
-            if place.truncated:
+            if place.truncated and not by_offset:
                 LOGGER.warning(
                     "%s/%d: records before offset %d were removed, by retention or a trim",
                     topic, partition, place.offset,

@@ -69,6 +69,11 @@ class Subscription:
         """Up to where records were received; they may not have been handed out yet."""
         self.times: common.TimeRange | None = None
         self._resumed = resume is not None
+        begins_at_offset = resume is None and request.start.HasField("offset")
+        self.start_offset = request.start.offset if begins_at_offset else None
+        """Where reading was to begin in each partition, if that is an offset: what had been removed
+        there is a gap like any other. Who begins at a time is told by `Place.truncated`: nobody
+        knows which of the records that are gone were meant."""
         self.positions: dict[TopicPartition, Position] = {}
         if resume is not None:
             checkpoint = Checkpoint(resume.places, resume.times)
@@ -220,13 +225,11 @@ class Subscription:
     def _steps(self, message: log.SubscribeResponse) -> Sequence[Step]:
         match message.WhichOneof("event"):
             case "opened":
-                self._open(message.opened)
+                return self._open(message.opened)
             case "records":
                 return self._records(message.records)
-            case "caught_up":
-                return [Live(caught_up=True)]
-            case "fell_behind":
-                return [Live(caught_up=False)]
+            case "caught_up" | "fell_behind" as turned:
+                return [Live(caught_up=turned == "caught_up")]
             case "gap":
                 return self._gap(message.gap)
             case "diverged":
@@ -235,8 +238,9 @@ class Subscription:
                 pass  # an event of a newer node
         return ()
 
-    def _open(self, opened: log.SubscribeResponse.Opened) -> None:
+    def _open(self, opened: log.SubscribeResponse.Opened) -> Sequence[Step]:
         self.opened = True
+        gaps: list[Step] = []
         if opened.HasField("range"):
             self._set_times(opened.range)
         for bounds in opened.bounds:
@@ -248,6 +252,9 @@ class Subscription:
                 continue
             epoch = bounds.start.leader_epoch if bounds.start.HasField("leader_epoch") else None
             self.places[key] = Place(bounds.start.offset, epoch, stop, bounds.truncated)
+            if bounds.truncated and self.start_offset is not None:
+                gaps.append(Trouble(removed(key, self.start_offset, bounds.start.offset)))
+        return gaps
 
     def _set_times(self, times: common.TimeRange | None) -> None:
         self.times = times
@@ -309,16 +316,22 @@ def position_of(message: common.PartitionRecords) -> Position:
 
 def gap_error(gap: common.Gap) -> LogGap:
     """Return what a gap is to a program."""
-    topic, partition = gap.partition.topic, gap.partition.partition
+    key = (gap.partition.topic, gap.partition.partition)
+    return removed(key, gap.expected_offset, gap.next_offset)
+
+
+def removed(key: Key, expected_offset: int, next_offset: int) -> LogGap:
+    """Return what a program is told of records that were to be read, and are gone."""
+    topic, partition = key
     return LogGap(
-        f"{topic}/{partition}: retention removed offsets {gap.expected_offset} to "
-        f"{gap.next_offset - 1} before they were read",
+        f"{topic}/{partition}: offsets {expected_offset} to {next_offset - 1} were removed, by "
+        "retention or a trim, before they were read",
         reason=LOG_GAP,
         metadata={
             "topic": topic,
             "partition": str(partition),
-            "expected_offset": str(gap.expected_offset),
-            "next_offset": str(gap.next_offset),
+            "expected_offset": str(expected_offset),
+            "next_offset": str(next_offset),
         },
     )
 

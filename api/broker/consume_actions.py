@@ -31,7 +31,7 @@ from api.broker.group_commits import GroupCommits, NamedCursor
 from api.broker.group_state import GroupState
 from api.broker.members import Members
 from api.broker.read_on import ReadOn
-from api.broker.resolve import Resolve
+from api.broker.resolve import Resolve, reads_from
 from api.broker.subscribe import Bounds
 from consumer_groups.native.credits import Credits
 from consumer_groups.records import Owned
@@ -188,9 +188,8 @@ class Said:
         partition = held.bounds.partition
         if asked.to is None:
             return await self._doors.starts.of_group(self._principal, self._group, partition)
-        place = await self._doors.resolve(self._principal, partition, asked.to)
-        offset = place.high_watermark if place.offset is None else place.offset
-        return Bounds(partition, offset)
+        found = await self._doors.resolve(self._principal, partition, asked.to)
+        return Bounds(partition, reads_from(asked.to, found))
 
     async def _leave(self) -> None:
         self.leaving = True

@@ -195,6 +195,7 @@ def told(held: Held, found: Gap | Diverged | RequestError) -> list[Event]:
         found = _diverged_at(held)
     if isinstance(found, Gap):
         held.bounds.move(found)
+        held.fresh = True  # elsewhere, a gap tells nothing of what lies behind it
         return [found]
     held.stands_still = True
     return [found]

@@ -31,7 +31,7 @@ from api.broker.group_state import GroupState
 from api.broker.group_topics import ImageTopics
 from api.broker.place import BeforeLatest, Earliest, Latest, Place
 from api.broker.readable import Readable
-from api.broker.resolve import Resolve
+from api.broker.resolve import Resolve, reads_from
 from api.broker.subscribe import Bounds
 from consumer_groups.machine import GroupMachine
 from consumer_groups.native.begin import has_begun
@@ -168,7 +168,7 @@ class Starts:
         for one, place in zip(partitions, found, strict=True):
             if isinstance(place, RequestError):
                 raise place
-            offsets[one.id] = place.high_watermark if place.offset is None else place.offset
+            offsets[one.id] = reads_from(start, place)
         return offsets
 
     async def _places(

@@ -158,6 +158,17 @@ class Resolve:
         )
 
 
+def reads_from(place: Place, found: Resolved) -> Offset:
+    """Return where a reader begins that goes on from there by itself.
+
+    At an offset that was asked for as it is, also below the log start: its first read tells what is
+    gone (`Gap`). Where no record is of the time asked for, at the end.
+    """
+    if isinstance(place, AtOffset):
+        return Offset(place.offset)
+    return found.high_watermark if found.offset is None else found.offset
+
+
 def held_within(partition: Readable, offset: int, *, start: Offset, mark: Offset) -> Offset:
     """Return an offset, or the log start where it lies below that.
 

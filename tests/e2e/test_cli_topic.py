@@ -153,10 +153,11 @@ async def test_trim_tells_each_partition(cli: Cli) -> None:
     assert [error["reason"] for error in mixed.json["errors"]] == ["OFFSET_OUT_OF_RANGE"]
     read = await cli("consume", "orders", "-p", "0", "--no-follow", "-f", "%o %v\n")
     assert read.out == "2 c\n"
-    assert (
+    cut = await cli("consume", "orders", "-o", "0:end", "-p", "0")
+    assert cut.stderr == (
         "warning: records inside the range were removed, by retention or a trim: "
-        "orders/0 begins at 2"
-    ) in (await cli("consume", "orders", "-o", "0:end", "-p", "0")).stderr
+        "orders/0 begins at 2\n"
+    )
 
 
 async def test_what_a_trim_took_of_a_range_is_told_with_the_true_log_start(cli: Cli) -> None:

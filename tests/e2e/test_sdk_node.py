@@ -151,7 +151,7 @@ async def test_trimming_leaves_a_gap_that_is_told(
         async with client.replay("orders", start=2, stop="latest") as history:
             assert history.bounds == [tidelog.ReadBounds(at, 4, 10, truncated=True)]
             assert [record.offset async for record in history] == list(range(4, 10))
-    assert "orders/0: records before offset 4 were removed, by retention or a trim" in caplog.text
+    assert "orders/0: offsets 2 to 3 were removed, by retention or a trim" in caplog.text
     async with client.replay("orders", stop="latest", resume=saved, gaps="raise") as history:
         with pytest.raises(tidelog.LogGap) as gap:
             await anext(history)

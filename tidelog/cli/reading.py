@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tidelog.cli.run import Run
     from tidelog.client import Client
     from tidelog.replay import Replay
-    from tidelog.types import Clock, Isolation, Position, ReadBounds, Record, TopicPartition
+    from tidelog.types import Clock, Isolation, Position, Record, TopicPartition
 
 WRITE_BYTES: Final = 64 << 10
 NAMED_MAX: Final = 5
@@ -98,9 +98,11 @@ def read_records(run: "Run", reading: Reading) -> int:
 
     async def work(client: "Client") -> int:
         async with _replay(client, reading) as history:
-            await _warn_of_truncation(run, client, history.bounds)
+            cut = [each for each in history.bounds if each.truncated]
+            await _warn_of_truncation(run, client, [each.partition for each in cut])
             progress.share = _share_of(history)
-            return await _Reader(run, reading, history, progress=progress).run()
+            told = frozenset((each.partition, each.start) for each in cut)
+            return await _Reader(run, reading, history, progress=progress, told=told).run()
 
     try:
         return with_client(run, work)
@@ -142,11 +144,14 @@ class _Reader:
         history: "Replay[bytes, bytes]",
         *,
         progress: Progress,
+        told: "frozenset[tuple[TopicPartition, int]]",
     ) -> None:
+        """`told`: partitions with where reading begins, before which records are known to miss."""
         self._run = run
         self._reading = reading
         self._history = history
         self._progress = progress
+        self._told = told
         self._output = Output(run)
         self._read = 0
         self._printed = 0
@@ -183,8 +188,9 @@ class _Reader:
             except StopAsyncIteration:
                 return None
             except LogGap as gap:
-                self._output.write()
-                self._run.warn(str(gap))
+                if (gap.partition, gap.next_offset) not in self._told:
+                    self._output.write()
+                    self._run.warn(str(gap))
             except DataCorrupt as corrupt:
                 self._failed = True
                 self._output.write()
@@ -251,9 +257,10 @@ def _share_of(history: "Replay[bytes, bytes]") -> Share | None:
     return share
 
 
-async def _warn_of_truncation(run: "Run", client: "Client", bounds: "Sequence[ReadBounds]") -> None:
+async def _warn_of_truncation(
+    run: "Run", client: "Client", cut: "Sequence[TopicPartition]"
+) -> None:
     """Say where records inside the range were removed, and where those logs begin now."""
-    cut = [each.partition for each in bounds if each.truncated]
     if not cut:
         return
     starts = await _log_starts(client, cut[:NAMED_MAX])

@@ -1,5 +1,6 @@
 """What a group's coordinator believes of partitions that other nodes lead, and whom it names."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -9,8 +10,10 @@ from api.broker.broker import Broker
 from api.broker.consume_events import Assigned, Committed, CommitTo, Joined, Rejoin, Stand
 from api.broker.group_commits import NamedCursor
 from api.broker.place import Earliest, Latest, Place
+from api.broker.read_on import Gap, Read, ReadFrom, Step
 from api.broker.readable import Readable
 from api.broker.resolve import Resolved
+from api.broker.subscribe import CaughtUp
 from consumer_groups.records import GroupEpoch
 from consumer_groups.requests import FromOutside
 from model.errors import ErrorCode, RequestError
@@ -18,9 +21,10 @@ from model.ids import AppendTimeMs, GroupId, LeaderEpoch, Offset
 from model.principal import ANONYMOUS, Principal
 from tests.broker_node import BrokerNode, broker_node
 from tests.elsewhere import OTHER, led_by
-from tests.unit.api.broker.test_consume_sessions import listening
+from tests.group_state import until
+from tests.unit.api.broker.test_consume_sessions import BILLING, listening
 
-END = Offset(5)
+BEGIN, END = Offset(3), Offset(5)
 CLAIMED = Offset(10**15)
 MOVED = RequestError(ErrorCode.NOT_LEADER, "node 8 leads it", leader="8")
 
@@ -51,6 +55,19 @@ class Remote:
 
 def reads_by(broker: Broker, remote: Any) -> None:
     broker.read_elsewhere_by(remote)
+
+
+class Trimmed(Remote):
+    """Leaders whose logs begin at `BEGIN`, each with one batch less than a reader expects."""
+
+    async def read(self, _: Principal, places: Sequence[ReadFrom], *, max_bytes: int) -> list[Read]:
+        del max_bytes
+        return [
+            Gap(one.partition, one.offset, BEGIN)
+            if one.offset < BEGIN
+            else Step(one.partition, one.offset, (), END, BEGIN, END, END, AppendTimeMs(0))
+            for one in places
+        ]
 
 
 @pytest.fixture
@@ -105,3 +122,19 @@ async def test_what_a_member_claims_when_it_resumes_holds_for_its_own_commits_al
             (row,) = await outside(node, "second", name, offset=Offset(CLAIMED - 1))
             assert row is not None and row.code is ErrorCode.OFFSET_OUT_OF_RANGE
         assert await outside(node, "second", "orders", offset=END) == [None]
+
+
+async def test_what_lies_behind_a_gap_elsewhere_is_read_before_its_reader_is_caught_up(
+    node: BrokerNode,
+) -> None:
+    """No replica here knows of more than the leader has told, and a gap tells of no end."""
+    reads_by(node.broker, Trimmed())
+    node.broker.every.told(node.broker.every.get("orders", 0), END)
+    assert await outside(node, BILLING, "orders", offset=Offset(1)) == [None]
+    async with listening(node, records=100) as stream, asyncio.timeout(20):
+        await until(lambda: any(isinstance(one, CaughtUp) for one in stream.events))
+        read = [one for one in stream.events if isinstance(one, Gap | CaughtUp | list)]
+        gap, steps, caught_up = read
+        assert isinstance(gap, Gap) and (gap.expected_offset, gap.next_offset) == (1, BEGIN)
+        assert isinstance(steps, list) and steps[0].next_offset == END
+        assert isinstance(caught_up, CaughtUp)

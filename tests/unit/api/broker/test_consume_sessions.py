@@ -13,6 +13,7 @@ from api.broker.consume_events import (
     Committed,
     CommitTo,
     Event,
+    GoTo,
     Grant,
     HandOver,
     Joined,
@@ -23,7 +24,7 @@ from api.broker.consume_events import (
 )
 from api.broker.consume_session import ConsumeSession
 from api.broker.group_commits import NamedCursor
-from api.broker.place import Earliest, Place
+from api.broker.place import AtOffset, Earliest, Place
 from api.broker.read_on import Gap
 from cluster.controller.partitions import AddPartitions
 from consumer_groups.machine import GroupMachine
@@ -248,6 +249,20 @@ async def test_retention_during_a_pause_shows_as_a_gap() -> None:
             await stream.session.act(Grant(10, 1 << 20))
             gap = await stream.first(Gap)
             assert (gap.expected_offset, gap.next_offset) == (0, 2)
+
+
+async def test_who_goes_to_an_offset_that_was_removed_is_told_of_the_gap() -> None:
+    async with broker_node() as node, asyncio.timeout(20):
+        orders = await node.create("orders")
+        for value in (b"a", b"b", b"c"):
+            await node.produce(orders, batch_of([value]))
+        orders.log.trim(Offset(2))
+        async with listening(node, records=10) as stream:
+            await stream.first(Assigned)
+            await stream.session.act(GoTo([], AtOffset(1)))
+            (place,) = (await stream.first(Assigned)).places
+            gap = await stream.first(Gap)
+            assert (place.start, gap.expected_offset, gap.next_offset) == (1, 1, 2)
 
 
 async def test_a_deletion_that_finds_no_room_reaches_the_groups_later() -> None:
