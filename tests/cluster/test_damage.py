@@ -1,6 +1,6 @@
 """What rots on one node is never served, and comes back whole from the others (P1, P6, P45)."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -11,16 +11,6 @@ from tests.damage_nodes import TOPIC, DamageNodes
 
 SCRUBBED_MS = 130_000
 """Every segment was read again by then, whatever the lot has drawn; and repaired."""
-
-
-@pytest.fixture
-async def nodes() -> AsyncIterator[DamageNodes]:
-    made = DamageNodes()
-    try:
-        await made.start()
-        yield made
-    finally:
-        await made.close()
 
 
 async def healed(nodes: DamageNodes) -> None:

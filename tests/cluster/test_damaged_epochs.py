@@ -3,7 +3,7 @@
 Nor does its table of epochs tell, which is a cache: it may be lost, or older.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import pytest
@@ -14,16 +14,6 @@ from logstore.times import ROW_BYTES
 from model.ids import Offset, Position
 from tests.cluster.test_damage import SCRUBBED_MS, healed, killed, pass_by_reading, stopped
 from tests.damage_nodes import TOPIC, DamageNodes
-
-
-@pytest.fixture
-async def nodes() -> AsyncIterator[DamageNodes]:
-    made = DamageNodes()
-    try:
-        await made.start()
-        yield made
-    finally:
-        await made.close()
 
 
 async def in_many_epochs(nodes: DamageNodes) -> None:

@@ -4,8 +4,6 @@ The node is stopped, one byte of one file flips, it starts again. Either it serv
 it ends with exit code 11, naming the file and the way back, and an empty directory is that way.
 """
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from api.sim.disk import SimDisk
@@ -16,16 +14,6 @@ STARTS = {"clean", "epochs", ".producers", ".index", ".wal", ".state", ".times",
 """Caches, copies, and what other replicas have."""
 REFUSED = {"identity", "checkpoint", "quorum_state", ".raft", ".snapshot"}
 """Nobody else can tell what stood there."""
-
-
-@pytest.fixture
-async def nodes() -> AsyncIterator[DamageNodes]:
-    made = DamageNodes()
-    try:
-        await made.start()
-        yield made
-    finally:
-        await made.close()
 
 
 def kind_of(name: str) -> str:

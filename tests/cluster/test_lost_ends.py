@@ -5,7 +5,6 @@ another replica that is not.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
@@ -29,16 +28,6 @@ from tests.damage_nodes import TOPIC, DamageNodes
 
 GHOST = b"never committed "
 RECORDS = 25
-
-
-@pytest.fixture
-async def nodes() -> AsyncIterator[DamageNodes]:
-    made = DamageNodes()
-    try:
-        await made.start()
-        yield made
-    finally:
-        await made.close()
 
 
 async def alone_with_ghosts(nodes: DamageNodes, victim: int, *, ghosts: int, size: int) -> None:
