@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -44,7 +45,13 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1], os.Args[2], os.Args[3:]); err != nil {
+	err := run(ctx, os.Args[1], os.Args[2], os.Args[3:])
+	var line malformed
+	switch {
+	case errors.As(err, &line):
+		fmt.Fprintln(os.Stderr, line)
+		os.Exit(2)
+	case err != nil:
 		sayError(err)
 		os.Exit(1)
 	}

@@ -100,18 +100,25 @@ func (p *producer) request(lines *bufio.Scanner) (*tidelogv1.ProduceRequest, err
 	return request, nil
 }
 
+// malformed is a line of the input that cannot be sent.
+type malformed string
+
+func (line malformed) Error() string {
+	return fmt.Sprintf("not PARTITION TIME_MS KEY VALUE: %q", string(line))
+}
+
 func parse(line string) (int32, *tidelogv1.Record, error) {
 	words := strings.Split(line, "\t")
 	if len(words) != 4 {
-		return 0, nil, fmt.Errorf("not PARTITION TIME_MS KEY VALUE: %q", line)
+		return 0, nil, malformed(line)
 	}
 	partition, err := strconv.ParseInt(words[0], 10, 32)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, malformed(line)
 	}
 	time, err := strconv.ParseInt(words[1], 10, 64)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, malformed(line)
 	}
 	record := &tidelogv1.Record{TimestampMs: &time, Key: []byte(words[2]), Value: []byte(words[3])}
 	return int32(partition), record, nil

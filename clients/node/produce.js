@@ -9,6 +9,7 @@ import { call, milliseconds } from './tidelog.js';
 const LINES_PER_REQUEST = 60;
 const PAUSE_MS = 200;
 const ATTEMPTS_MAX = 50;
+const LINE = /^(\d+)\t(-?\d+)\t([^\t]*)\t([^\t]*)$/;
 const SEQUENCES = 2 ** 31; // a sequence is 31 bits wide; after the last one comes 0
 
 // Send lines of `PARTITION TIME_MS KEY VALUE`, with tabs between, one request at a time.
@@ -54,20 +55,29 @@ async function* inRuns(lines, size) {
 function stamped(topic, lines, producer, sequences) {
   const batches = new Map();
   for (const line of lines) {
-    const [partition, timeMs, key, value] = line.split('\t');
-    const number = Number(partition);
-    if (!batches.has(number)) {
-      const baseSequence = (sequences.get(number) ?? 0) % SEQUENCES;
-      const batch = { topic, partition: number, records: [], producer: { producer, baseSequence } };
-      batches.set(number, batch);
+    const { partition, record } = parsed(line);
+    if (!batches.has(partition)) {
+      const baseSequence = (sequences.get(partition) ?? 0) % SEQUENCES;
+      const stamp = { producer, baseSequence };
+      batches.set(partition, { topic, partition, records: [], producer: stamp });
     }
-    const record = { timestampMs: Number(timeMs), key: Buffer.from(key), value: Buffer.from(value) };
-    batches.get(number).records.push(record);
+    batches.get(partition).records.push(record);
   }
   for (const { partition, records } of batches.values()) {
     sequences.set(partition, (sequences.get(partition) ?? 0) + records.length);
   }
   return { acks: 'ACKS_ALL', batches: [...batches.values()] };
+}
+
+// The partition and the record of a line; one that has none ends the program.
+export function parsed(line) {
+  const [partition, timeMs, key, value] = LINE.exec(line)?.slice(1) ?? [];
+  if (!(Number(partition) < 2 ** 31 && Number.isSafeInteger(Number(timeMs)))) {
+    console.error(`not PARTITION TIME_MS KEY VALUE: ${JSON.stringify(line)}`);
+    process.exit(2);
+  }
+  const record = { timestampMs: Number(timeMs), key: Buffer.from(key), value: Buffer.from(value) };
+  return { partition: Number(partition), record };
 }
 
 // Send the very same request until there is an answer that a repetition would not change.

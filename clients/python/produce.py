@@ -79,9 +79,10 @@ def parsed(line: str) -> tuple[int, common_pb2.Record]:
         record = common_pb2.Record(
             timestamp_ms=int(time_ms), key=key.encode(), value=value.encode()
         )
-        return int(partition), record
-    except ValueError:
-        raise SystemExit(f"not PARTITION TIME_MS KEY VALUE: {line!r}") from None
+        return common_pb2.TopicPartition(partition=int(partition)).partition, record
+    except ValueError:  # also of a number that its field has no room for
+        sys.stderr.write(f"not PARTITION TIME_MS KEY VALUE: {line!r}\n")
+        raise SystemExit(2) from None
 
 
 async def until_answered(

@@ -111,6 +111,11 @@ class Program:
         if ended not in codes:
             raise ProgramFailed(f"{self.name} ended with {ended}: {self._last_words()}")
 
+    @property
+    def errors(self) -> str:
+        """What it has written to standard error."""
+        return self._errors.read_text(errors="replace")
+
     async def leave(self) -> None:
         """Ask it to end (SIGTERM), and wait. A JVM ends with 143 however well it has left."""
         self._process.terminate()
@@ -126,7 +131,7 @@ class Program:
         self._process.stdout.close()
 
     def _last_words(self) -> str:
-        errors = self._errors.read_text(errors="replace")[-TAIL_CHARACTERS:].strip()
+        errors = self.errors[-TAIL_CHARACTERS:].strip()
         printed = "\n".join(json.dumps(event) for event in self.events[-5:])
         return f"printed last:\n{printed}\nstandard error:\n{errors}"
 

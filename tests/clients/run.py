@@ -17,6 +17,7 @@ from tests.clients.languages import LANGUAGES, Built, MissingError, built
 from tests.clients.program import ProgramFailed
 from tests.clients.reading import fail, read_ranges
 from tests.clients.scene import Report, Scene
+from tests.clients.writing import refuse
 from tests.kill.node_process import NodeFailed, NodeProcess
 
 STEPS: Final = (
@@ -31,6 +32,7 @@ STEPS: Final = (
     "read a range of append time",
     "a partial failure",
     "a whole failure",
+    "a malformed line",
 )
 """Every one must be passed by every language."""
 
@@ -42,6 +44,7 @@ async def go_through(built_program: Built, node: str, folder: Path, *, report: R
             log = await consume(scene)
             await read_ranges(scene, log)
             await fail(scene)
+            await refuse(scene)
     except ProgramFailed as error:
         report.wrong.append(f"{report.language}: {error}")
 

@@ -20,12 +20,16 @@ def parsed(line: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "line", ["", "0 1 key value", "0\t1\tkey", "x\t1\tkey\tvalue", "0\tx\tkey\tvalue"]
+    "line",
+    [
+        *("", "0 1 key value", "0\t1\tkey", "0\t1\tkey\tvalue\tmore", "x\t1\tkey\tvalue"),
+        *("0\tx\tkey\tvalue", f"{1 << 31}\t1\tkey\tvalue", f"0\t{1 << 63}\tkey\tvalue"),
+    ],
 )
 def test_it_is_named_and_the_program_fails(line: str) -> None:
     done = parsed(line)
     assert done.stderr == f"not PARTITION TIME_MS KEY VALUE: {line!r}\n"
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
 
 
 def test_a_good_one_is_taken() -> None:

@@ -91,6 +91,9 @@ FAULTS = {
     "decides by the status alone": Fault(
         "refusal.py", "if status else ()", "if False else ()", "a whole failure"
     ),
+    "ends with another code for a malformed line": Fault(
+        "produce.py", "SystemExit(2)", "SystemExit(1)", "a malformed line"
+    ),
     "seeks on the other clock": Fault(
         "seek.py", "clock=CLOCKS[clock]", 'clock=CLOCKS["append"]', "seek while it runs"
     ),

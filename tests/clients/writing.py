@@ -1,10 +1,11 @@
 """Producing: an answer is cut off, and the very same request comes again."""
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
-from tests.clients.program import Event
+from tests.clients.program import Event, ProgramFailed
 from tests.clients.relay import Message, Relay
 from tests.clients.scene import PARTITIONS, Scene
 from tests.clients.stored import Line, Log
@@ -14,6 +15,10 @@ TIMES: Final = 1_009
 """A prime: stepping through it by another number meets every residue, in no order."""
 FIRST_MS: Final = 1_767_225_600_000
 """2026-01-01, the event time of the first moment."""
+MALFORMED: Final = ("0 1 key value", "0\t1\tkey", "x\t1\tkey\tvalue", "0\tx\tkey\tvalue")
+NO_LINE: Final = "not PARTITION TIME_MS KEY VALUE"
+MISUSED: Final = 2
+"""The exit code of a program that was given what it cannot use."""
 LOST_ANSWER: Final = 6
 """The answer that is cut off: that of some request in the middle, not of the first one."""
 
@@ -41,6 +46,24 @@ async def produce(scene: Scene, name: str, lines: Sequence[Line], *, address: st
         f"{program.name}: {one}" for one in unlike_told(log, program.named("produced"), lines)
     ]
     return log
+
+
+async def refuse(scene: Scene) -> None:
+    """Give it lines that it cannot send: each is named, in a line of its own, and ends it."""
+    with scene.report.step("a malformed line") as wrong:
+        for number, line in enumerate(MALFORMED):
+            program = scene.start(
+                f"malformed-{number}", ["produce", scene.topic], stdin=f"{line}\n"
+            )
+            try:
+                await program.end(codes=(MISUSED,))
+            except ProgramFailed as failed:
+                wrong.append(str(failed))
+                continue
+            said = program.errors.replace("\t", "\\t")  # some show a tab as it is
+            named = re.escape(line.replace("\t", "\\t"))
+            if not re.fullmatch(f"{NO_LINE}: (['\"]){named}\\1\n", said):
+                wrong.append(f"says {said!r} of {line!r}")
 
 
 def unlike_told(log: Log, produced: Sequence[Event], lines: Sequence[Line]) -> list[str]:

@@ -43,6 +43,10 @@ async fn main() -> ExitCode {
             eprintln!("{USAGE}");
             ExitCode::from(2)
         }
+        Err(error) if error.is::<produce::Malformed>() => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
         Err(error) => {
             match error.downcast_ref::<Status>() {
                 Some(status) => refusal::say_error(status),

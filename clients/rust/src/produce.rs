@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
+use std::fmt::{self, Display, Formatter};
 use std::time::Duration;
 
 use serde_json::json;
@@ -88,18 +89,11 @@ fn stamped(
     lines: &[String],
     producer: &ProducerId,
     sequences: &mut HashMap<i32, i32>,
-) -> Result<ProduceRequest, Box<dyn Error>> {
+) -> Result<ProduceRequest, Malformed> {
     let mut records: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
     for line in lines {
-        let [partition, time, key, value] = line.split('\t').collect::<Vec<_>>()[..] else {
-            return Err(format!("not PARTITION TIME_MS KEY VALUE: {line:?}").into());
-        };
-        records.entry(partition.parse()?).or_default().push(Record {
-            timestamp_ms: Some(time.parse()?),
-            key: Some(key.into()),
-            value: Some(value.into()),
-            ..Record::default()
-        });
+        let (partition, record) = parsed(line).ok_or_else(|| Malformed(line.clone()))?;
+        records.entry(partition).or_default().push(record);
     }
     let batch = |(partition, records): (i32, Vec<Record>)| {
         let next = sequences.entry(partition).or_default();
@@ -121,6 +115,32 @@ fn stamped(
         acks: Acks::All.into(),
         ..ProduceRequest::default()
     })
+}
+
+/// A line of the input that cannot be sent.
+#[derive(Debug)]
+pub struct Malformed(String);
+
+impl Display for Malformed {
+    fn fmt(&self, out: &mut Formatter<'_>) -> fmt::Result {
+        write!(out, "not PARTITION TIME_MS KEY VALUE: {:?}", self.0)
+    }
+}
+
+impl Error for Malformed {}
+
+/// Returns the partition and the record of a line, if it has them.
+fn parsed(line: &str) -> Option<(i32, Record)> {
+    let [partition, time, key, value] = line.split('\t').collect::<Vec<_>>()[..] else {
+        return None;
+    };
+    let record = Record {
+        timestamp_ms: Some(time.parse().ok()?),
+        key: Some(key.into()),
+        value: Some(value.into()),
+        ..Record::default()
+    };
+    Some((partition.parse().ok()?, record))
 }
 
 /// Sends the very same request until there is an answer that a repetition would not change.

@@ -47,6 +47,9 @@ public final class Main {
     } catch (StatusException | StatusRuntimeException error) {
       Refusal.sayError(error);
       System.exit(1);
+    } catch (Producer.Malformed line) {
+      System.err.println(line.getMessage());
+      System.exit(2);
     } finally {
       channel.shutdownNow();
     }

@@ -91,13 +91,8 @@ final class Producer {
   private ProduceRequest stamped(List<String> lines) {
     Map<Integer, ProduceBatch.Builder> batches = new LinkedHashMap<>();
     for (String line : lines) {
-      String[] words = line.split("\t", -1);
-      Record.Builder record =
-          Record.newBuilder()
-              .setTimestampMs(Long.parseLong(words[1]))
-              .setKey(ByteString.copyFromUtf8(words[2]))
-              .setValue(ByteString.copyFromUtf8(words[3]));
-      batches.computeIfAbsent(Integer.valueOf(words[0]), this::batch).addRecords(record);
+      Line taken = Line.parsed(line);
+      batches.computeIfAbsent(taken.partition(), this::batch).addRecords(taken.record());
     }
     ProduceRequest.Builder request = ProduceRequest.newBuilder().setAcks(Acks.ACKS_ALL);
     batches.forEach(
@@ -107,6 +102,40 @@ final class Producer {
           sequences.put(partition, next & Integer.MAX_VALUE);
         });
     return request.build();
+  }
+
+  /** What a line says. */
+  private record Line(int partition, Record record) {
+    /**
+     * Takes a line apart.
+     *
+     * @throws Malformed it is none
+     */
+    static Line parsed(String line) {
+      String[] words = line.split("\t", -1);
+      if (words.length != 4) {
+        throw new Malformed(line);
+      }
+      try {
+        Record.Builder record =
+            Record.newBuilder()
+                .setTimestampMs(Long.parseLong(words[1]))
+                .setKey(ByteString.copyFromUtf8(words[2]))
+                .setValue(ByteString.copyFromUtf8(words[3]));
+        return new Line(Integer.parseInt(words[0]), record.build());
+      } catch (NumberFormatException none) {
+        throw new Malformed(line);
+      }
+    }
+  }
+
+  /** A line of the input that cannot be sent. */
+  static final class Malformed extends RuntimeException {
+    private static final long serialVersionUID = 1L;
+
+    private Malformed(String line) {
+      super("not PARTITION TIME_MS KEY VALUE: \"" + line + '"');
+    }
   }
 
   private ProduceBatch.Builder batch(int partition) {
