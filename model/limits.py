@@ -243,6 +243,13 @@ PARTITIONS_PER_NODE_MAX: Final = Limit(
     Unit.COUNT,
     "Replicas on one node: each has an open segment and a place in memory (P54).",
 )
+REMOVALS_AWAITED_MAX: Final = Limit(
+    "removals_awaited_max",
+    10_000,
+    Unit.COUNT,
+    "Deleted topics of which the controllers still await one node's word that it has removed them: "
+    "as many as it can have replicas of. One that stays away for ever costs no more (P46).",
+)
 PRODUCER_IDS_PER_NODE_MAX: Final = Limit(
     "producer_ids_per_node_max",
     1_000_000,

@@ -1,5 +1,6 @@
 """What the committed metadata do to a node: topics come and go, and their files with them."""
 
+from collections import Counter
 from collections.abc import Collection
 from functools import partial
 
@@ -73,6 +74,8 @@ class Hosting:
             note("topic_changed", topic=topic.name, partitions=len(topic.partitions))
         for topic_id in delta.deleted:
             note("topic_deleted", topic_id=topic_id.hex())
+        for node, topics in sorted(Counter(node for node, _ in delta.given_up).items()):
+            note("removals_given_up", broker=node, topics=topics)
         # Also of a topic that came and went while this node was away, and was never in a delta.
         self._watch_removals()
 
@@ -84,8 +87,7 @@ class Hosting:
 
     def _awaited(self) -> list[TopicId]:
         """Return the deleted topics of which the controller waits for this node's word."""
-        me, deleted = self._me, self._quorum.image.deleted
-        return sorted(topic_id for topic_id, nodes in deleted.items() if me in nodes)
+        return list(self._quorum.image.deleted.of(self._me))
 
     async def _tell_removals(self) -> None:
         """Tell of each topic, not before a checkpoint has removed the last of its files.

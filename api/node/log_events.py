@@ -51,6 +51,9 @@ EVENTS: Final = {
     "topic_created": LogEvent(INFO, "A topic came into being."),
     "topic_deleted": LogEvent(INFO, "A topic was deleted."),
     "topic_changed": LogEvent(INFO, "A topic's settings or partitions changed."),
+    "removals_given_up": LogEvent(
+        WARNING, "A node is away for too many deletions: what it keeps of the oldest stays there."
+    ),
     # The cluster.
     "peer_listening": LogEvent(INFO, "Other nodes can reach this one from here on."),
     "peer_up": LogEvent(INFO, "Another node is reached."),

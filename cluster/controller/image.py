@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from cluster.controller.configs import TopicKind, TopicSettings
+from cluster.controller.deleted_topics import DeletedTopics, GivenUp
 from model.ids import (
     GroupId,
     Index,
@@ -209,9 +210,7 @@ class MetadataImage:
     topics: Mapping[TopicName, TopicImage] = field(default_factory=lambda: MappingProxyType({}))
     topics_by_id: Mapping[TopicId, TopicImage] = field(default_factory=lambda: MappingProxyType({}))
     brokers: Mapping[NodeId, BrokerImage] = field(default_factory=lambda: MappingProxyType({}))
-    deleted: Mapping[TopicId, frozenset[NodeId]] = field(
-        default_factory=lambda: MappingProxyType({})
-    )
+    deleted: DeletedTopics = field(default_factory=DeletedTopics)
     """Topics that are gone, and the nodes that have not said yet that no file of them is left.
 
     A node that was away finds here what it has to remove, however it caught up. No id is ever used
@@ -239,6 +238,8 @@ class MetadataDelta:
     brokers: tuple[BrokerImage, ...] = ()
     """Registered anew, or of another standing."""
     brokers_removed: tuple[NodeId, ...] = ()
+    given_up: tuple[GivenUp, ...] = ()
+    """Not told to who was sent a snapshot instead of what lay between."""
 
 
 EMPTY: Final = MetadataImage()

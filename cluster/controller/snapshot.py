@@ -54,7 +54,7 @@ def snapshot(image: MetadataImage) -> Iterator[MetadataRecord]:
             config=topic.config,
             partitions=topic.partitions,
         )
-    for topic_id, nodes in sorted(image.deleted.items()):
+    for topic_id, nodes in image.deleted.items():  # in their order: the oldest are given up
         yield TopicDeleted(topic_id=topic_id, nodes=tuple(sorted(nodes)))
     for group, config in image.group_configs.items():
         yield GroupConfigured(group=group, config=config)

@@ -21,6 +21,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from cluster.controller.configs import TopicSettings, parse
+from cluster.controller.deleted_topics import DeletedTopics, GivenUp
 from cluster.controller.image import (
     EMPTY,
     BrokerImage,
@@ -45,8 +46,7 @@ class MetadataState:
         self.topics: dict[TopicName, TopicImage] = {}
         self.topics_by_id: dict[TopicId, TopicImage] = {}
         self.brokers: dict[NodeId, BrokerImage] = {}
-        self.deleted: Mapping[TopicId, frozenset[NodeId]] = MappingProxyType({})
-        """Topics that are gone, and who has not said yet that their files are; replaced whole."""
+        self.deleted = DeletedTopics()
         self.votes_withheld: Mapping[NodeId, bytes] = MappingProxyType({})
         """Whose vote an operator has taken, and under which directory; replaced whole."""
         self.next_producer_id = ProducerId(0)
@@ -57,6 +57,7 @@ class MetadataState:
         self.preferred_held: dict[NodeId, int] = {}
         """Partitions of which each node is the preferred leader."""
         self._image = EMPTY
+        self._given_up: list[GivenUp] = []
         self._touched: dict[TopicId, None] = {}
         self._brokers_touched: dict[NodeId, None] = {}
         self._groups_touched = False
@@ -160,7 +161,8 @@ class MetadataState:
     def delete_topic(self, topic_id: TopicId, nodes: AbstractSet[NodeId]) -> None:
         """Forget a topic; remember its id until these nodes have said that its files are gone.
 
-        No nodes: who recorded it did not say; then all that had replicas, or may have had some.
+        No nodes: who recorded it did not say; then all that had replicas, or may have had some. Of
+        a node with too many of them the oldest are given up.
         """
         topic = self.topics_by_id.pop(topic_id, None)  # None: a snapshot tells of an earlier one
         if topic is not None:
@@ -168,13 +170,13 @@ class MetadataState:
             self._touched[topic_id] = None
             self._count(topic.partitions, -1)
         holders = nodes or (self.brokers.keys() if topic is None else topic.holders)
-        self._await_removals({**self.deleted, topic_id: frozenset(holders)})
+        self.deleted, given_up = self.deleted.deleted(topic_id, frozenset(holders))
+        self._given_up += given_up
 
     def files_removed(self, topic_id: TopicId, node: NodeId | None) -> None:
         """Wait for a node no more; forget a deleted topic's id with the last one. None: for all."""
-        nodes = self.deleted.get(topic_id, frozenset())
-        left = frozenset[NodeId]() if node is None else nodes - {node}
-        self._await_removals({**self.deleted, topic_id: left})
+        nodes = self.deleted.get(topic_id, frozenset()) if node is None else {node}
+        self.deleted = self.deleted.removed(topic_id, nodes)
 
     def register(self, broker: BrokerImage) -> None:
         """Take a node's newest registration; under a new directory it is another member."""
@@ -195,7 +197,7 @@ class MetadataState:
         assert node in self.brokers, "METADATA_BROKER_EXISTS"
         del self.brokers[node]
         self._brokers_touched[node] = None
-        self._await_removals({one: nodes - {node} for one, nodes in self.deleted.items()})
+        self.deleted = self.deleted.without(node)
         self.withhold_vote(node, None)
 
     def withhold_vote(self, node: NodeId, directory: bytes | None) -> None:
@@ -236,6 +238,7 @@ class MetadataState:
         self._touched.clear()
         self._brokers_touched.clear()
         self._groups_touched = False
+        self._given_up.clear()
         self._image = image
         return image, delta
 
@@ -258,11 +261,8 @@ class MetadataState:
             deleted=tuple(deleted),
             brokers=tuple(self.brokers[node] for node in touched if node in self.brokers),
             brokers_removed=tuple(gone),
+            given_up=tuple(self._given_up),
         )
-
-    def _await_removals(self, deleted: Mapping[TopicId, frozenset[NodeId]]) -> None:
-        waiting = {topic_id: nodes for topic_id, nodes in deleted.items() if nodes}
-        self.deleted = MappingProxyType(waiting)
 
     def _existing(self, topic_id: TopicId) -> TopicImage:
         assert topic_id in self.topics_by_id, "METADATA_TOPIC_EXISTS"

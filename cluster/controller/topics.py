@@ -148,7 +148,7 @@ def topic_removed(
     if request.topic_id in state.topics_by_id:
         detail = f"topic {request.topic_id.hex()} has not been deleted"
         raise RequestError(ErrorCode.INVALID_REQUEST, detail, field="topic_id")
-    if request.node not in state.deleted.get(request.topic_id, ()):
+    if request.topic_id not in state.deleted.of(request.node):
         return Result((), None)
     return Result((TopicFilesRemoved(topic_id=request.topic_id, node=request.node),), None)
 

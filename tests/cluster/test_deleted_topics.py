@@ -6,6 +6,7 @@ only once somebody says that they are committed.
 """
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -17,6 +18,7 @@ from cluster.shell.raft_quorum import RaftQuorum
 from logstore.paths import PARTITIONS, partition_directory
 from model.errors import RequestError
 from model.ids import NodeId, PartitionId
+from model.limits import REMOVALS_AWAITED_MAX
 from model.principal import ANONYMOUS
 from tests.cluster_nodes import Life, Nodes, ids
 
@@ -49,6 +51,25 @@ def directories(nodes: Nodes, topic: TopicImage, *, at: int) -> list[str]:
     return [name for name in nodes.disks[at].list(PARTITIONS) if name.startswith(prefix)]
 
 
+async def fenced(nodes: Nodes) -> None:
+    """Kill a node, and wait until the others know."""
+    await nodes.kill(AWAY)
+    life = nodes.lives[1]
+    await nodes.until(lambda: life.image.brokers[NodeId(AWAY)].standing is Standing.FENCED)
+
+
+async def deleted(nodes: Nodes, topic: TopicImage) -> None:
+    """Delete a topic, and wait until only the node that is away is waited for, with it alone."""
+    broker = nodes.lives[1].node.broker
+    (answer,) = await nodes.done(broker.delete_topics(ANONYMOUS, [DeleteTopic(name=topic.name)]))
+    assert not isinstance(answer, RequestError)
+    await nodes.until(
+        lambda: all(
+            life.image.deleted == {topic.topic_id: {NodeId(AWAY)}} for life in nodes.lives.values()
+        )
+    )
+
+
 async def gone_meanwhile(nodes: Nodes, *values: bytes) -> TopicImage:
     """Have a topic deleted while a node is down that has a replica of it."""
     topic = await nodes.create(1, TOPIC)
@@ -57,15 +78,9 @@ async def gone_meanwhile(nodes: Nodes, *values: bytes) -> TopicImage:
         await nodes.produce(await nodes.leader(TOPIC), TOPIC, value)
     await nodes.until(lambda: directories(nodes, topic, at=AWAY) != [])
     last = quorum_of(nodes.lives[AWAY])._node.log.last_index
-    await nodes.kill(AWAY)
-    broker = nodes.lives[1].node.broker
-    await nodes.until(lambda: broker.image.brokers[NodeId(AWAY)].standing is Standing.FENCED)
-    (answer,) = await nodes.done(broker.delete_topics(ANONYMOUS, [DeleteTopic(name=TOPIC)]))
-    assert not isinstance(answer, RequestError)
+    await fenced(nodes)
+    await deleted(nodes, topic)
     lives = list(nodes.lives.values())
-    await nodes.until(
-        lambda: all(life.image.deleted == {topic.topic_id: {NodeId(AWAY)}} for life in lives)
-    )
     for number in range(20):  # so that what the node lacks lies well behind
         await nodes.create(1, f"t{number}", replicas=1)
     for life in lives:
@@ -131,3 +146,37 @@ async def test_a_topic_that_came_and_went_while_a_node_heard_nothing_is_not_wait
     away.host.cut = False
     await nodes.until(lambda: not here.image.deleted)
     assert directories(nodes, topic, at=AWAY) == []
+
+
+async def test_what_is_given_up_stays_on_the_disk_and_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody remembers that it was deleted: and what nobody knows is never removed (P46)."""
+    few = replace(REMOVALS_AWAITED_MAX, value=1)
+    monkeypatch.setattr("cluster.controller.deleted_topics.REMOVALS_AWAITED_MAX", few)
+    nodes = Nodes(3, settings={1: SOON, 2: SOON})
+    try:
+        await nodes.start()
+        topics = [await nodes.create(1, name) for name in ("older", "newer")]
+        for topic in topics:
+            await nodes.in_sync(topic.name)
+            await nodes.produce(await nodes.leader(topic.name), topic.name, b"a")
+        await fenced(nodes)
+        older, newer = topics
+        await deleted(nodes, older)
+        await deleted(nodes, newer)
+        for life in nodes.lives.values():
+            told = [fields for event, fields in life.lines if event == "removals_given_up"]
+            assert told == [{"broker": AWAY, "topics": 1}]
+        for number in range(20):  # so that the node is sent a snapshot
+            await nodes.create(1, f"t{number}", replicas=1)
+        await nodes.start(AWAY)
+        await nodes.until(lambda: all(not life.image.deleted for life in nodes.lives.values()))
+        assert directories(nodes, newer, at=AWAY) == []
+        assert directories(nodes, older, at=AWAY) != []
+        back = nodes.lives[AWAY]
+        assert back.node.stray == (PartitionId(older.topic_id, 0),)
+        told = [fields for event, fields in back.lines if event == "partition_stray"]
+        assert told == [{"topic_id": older.topic_id.hex(), "partition": 0}]
+    finally:
+        await nodes.close()
