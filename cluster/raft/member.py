@@ -101,8 +101,13 @@ class Member:
 
     @property
     def may_campaign(self) -> bool:
-        """Whether this very directory is a voter."""
-        return self.me in self.configuration.voters
+        """Whether this very directory is a voter, or may be one for all that it knows.
+
+        Who is taken out of the quorum campaigns until that is committed: its log may be the one
+        that no other voter's comes up to (Raft dissertation, 4.2.2). Its own vote does not count.
+        """
+        counting = self.log.configurations.since(self.log.committed)
+        return any(self.me in configuration.voters for configuration in counting)
 
     @property
     def believes(self) -> bool:

@@ -15,6 +15,7 @@ Invariants:
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -130,6 +131,10 @@ class Configurations:
     def at(self, index: Index) -> Configuration:
         """Return the one as of an entry: what a snapshot of that index must hold."""
         return self._rows[max(0, bisect_right(self._indexes, index) - 1)]
+
+    def since(self, index: Index) -> Sequence[Configuration]:
+        """Return the one as of an entry, and all that were appended behind it."""
+        return self._rows[max(0, bisect_right(self._indexes, index) - 1) :]
 
     def append(self, index: Index, configuration: Configuration) -> None:
         """Note the one that an entry names."""

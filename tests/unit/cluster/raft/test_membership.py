@@ -15,7 +15,15 @@ from cluster.raft.membership import (
     changed,
     check_step,
 )
-from cluster.raft.messages import AppendRequest, TimeoutNow
+from cluster.raft.messages import (
+    AppendRequest,
+    Message,
+    PreVoteReply,
+    PreVoteRequest,
+    TimeoutNow,
+    VoteReply,
+    VoteRequest,
+)
 from cluster.raft.voters import VOTERS_MAX, Configuration, Voter, decode_configuration
 from model.ids import Index, Term
 from tests.raft_solo import (
@@ -167,6 +175,50 @@ def test_a_leader_that_is_removed_does_not_count_and_leaves_when_that_is_committ
     assert solo.tick(50) == []
 
 
+def asked(said: list[Message]) -> set[Voter]:
+    """Return who was asked whether it would vote."""
+    return {message.to for message in said if isinstance(message, PreVoteRequest)}
+
+
+def test_a_leader_that_is_removed_campaigns_until_that_is_committed() -> None:
+    """Nobody else may be able to lead: its log is the longest, and others refuse theirs a vote."""
+    solo = sure_leader()
+    solo.node.change(Remove(ONE))
+    solo.collect()
+    assert asked(solo.tick(40)) == {TWO, THREE}
+    assert solo.node.leadership is None
+    term = Term(2)
+    assert solo.hear(PreVoteReply(TWO, ONE, term, granted=True)) == []  # of two: its own is none
+    said = solo.hear(PreVoteReply(THREE, ONE, term, granted=True))
+    assert {message.to for message in said if isinstance(message, VoteRequest)} == {TWO, THREE}
+    solo.hear(VoteReply(TWO, ONE, term, granted=True))
+    assert solo.node.leadership is None
+    solo.hear(VoteReply(THREE, ONE, term, granted=True))
+    assert solo.node.leadership is not None
+    solo.acknowledge(TWO)
+    assert TimeoutNow(ONE, TWO, term) in solo.acknowledge(THREE)
+    assert solo.tick(50) == []
+
+
+@pytest.mark.parametrize(
+    ("me", "quorums"),
+    [(ONE, [(TWO, THREE)]), (FOUR, [(*TRIO, FOUR), TRIO])],
+    ids=["a founder", "one that was added before"],
+)
+def test_who_starts_again_campaigns_until_its_removal_is_committed(
+    me: Voter, quorums: list[tuple[Voter, ...]]
+) -> None:
+    """What was committed is not known to a start."""
+    entries = [voters_entry(index, 1, voters) for index, voters in enumerate(quorums, 1)]
+    solo = Solo(me=me, entries=entries)
+    last = len(entries)
+    assert asked(solo.tick(20)) == set(quorums[-1])
+    solo.hear(append(me, term=1, prev=(last, 1), commit=last - 1))
+    assert asked(solo.tick(20)) == set(quorums[-1])
+    solo.hear(append(me, term=1, prev=(last, 1), commit=last))
+    assert solo.tick(50) == []
+
+
 def test_a_configuration_that_is_cut_off_never_was() -> None:
     solo = Solo(entries=(entry(1, 1), voters_entry(2, 1, (ONE, TWO))))
     assert solo.node.configuration == Configuration((ONE, TWO))
@@ -179,6 +231,7 @@ def test_the_quorum_as_of_any_entry_is_known() -> None:
     known.append(Index(3), Configuration((ONE, TWO)))
     known.append(Index(5), Configuration((ONE,)))
     assert [len(known.at(Index(at)).voters) for at in (0, 2, 3, 4, 5, 9)] == [3, 3, 2, 2, 1, 1]
+    assert [len(known.since(Index(at))) for at in (0, 2, 3, 4, 5, 9)] == [3, 3, 2, 2, 1, 1]
     known.compact(Index(4))
     assert [len(known.at(Index(at)).voters) for at in (3, 4, 5)] == [2, 2, 1]
     known.truncate(Index(5))
