@@ -36,6 +36,10 @@ from tests.sim.raft_weather import Weather, some_limits
 SEEDS: Final = 500
 CHAOS_MS: Final = 8_000
 HEALING_MS: Final = 30_000
+PAUSES_MS: Final = (300, 1_500, 3_000)
+LATE_MS: Final = 3_300
+AFTERMATH_MS: Final = LATE_MS + PAUSES_MS[-1]
+"""Whom the last late message finds paused takes it when the pause ends."""
 OFTEN, NOW_AND_THEN, SELDOM, RARELY = (30, 80), (3, 8, 25), (0, 1, 3), (0, 0, 1, 2)
 """Weights of which each seed chooses one for everything that can happen."""
 FILES_EVERY: Final = 10
@@ -218,7 +222,7 @@ class World:
     def pause(self) -> None:
         process = self._somebody()
         if process is not None:
-            process.paused_until = self.now + self._pick(300, 1_500, 3_000)
+            process.paused_until = self.now + self._pick(*PAUSES_MS)
             self.books.counts["paused"] += 1
 
     def reset_link(self) -> None:
@@ -231,13 +235,17 @@ class World:
     # The end.
 
     def _heal(self) -> None:
-        """Everything works from here on: a decision must reach every member of the quorum."""
+        """Everything works from here on: a decision must reach every member of the quorum.
+
+        Before that, what was on its way arrives, and who was paused wakes: afterwards nothing is
+        left that could take the quorum its leader.
+        """
         self._cuts.clear()
         self.weather.clear_up()
         for process in self.processes.values():
-            process.paused_until = 0
             if process.node is None:
                 self._start(process)
+        self._go_on(self.now + AFTERMATH_MS)
         quorum = self._agreed()
         self._go_on(self.now + 100)
         counts = self.books.counts
@@ -279,7 +287,7 @@ class World:
 
     def _delay(self) -> int:
         if self.weather.late and self.choose.random() < self.weather.late:
-            return 300 + self.draw(3_000)
+            return 300 + self.draw(LATE_MS - 300)
         return 1 + self.draw(self.weather.delay_ms)
 
     def _identity(self, node: int) -> Voter:

@@ -2,7 +2,7 @@
 
 Held against every member after every event:
     ELECTION_SAFETY         a term has one leader at most.
-    LEADER_COMPLETENESS     who leads has every entry that is decided.
+    LEADER_COMPLETENESS     who leads has every entry that was decided in an older term.
     LOG_MATCHING            entries of one index and term are the same, and so is all before them.
     STATE_MACHINE_SAFETY    no two machines are given different entries of one index.
     DECIDED_IS_DURABLE      what a leader commits is on the disks of a majority of its quorum.
@@ -17,6 +17,7 @@ Held against everything that is said:
     ACK_IS_DURABLE          so are entries that are acknowledged.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -59,6 +60,8 @@ class Books:
         self.disks = disks
         self.counts: Counter[str] = Counter()
         self.decided: list[Entry] = []
+        self.decided_in: list[Term] = []
+        """The term in which each was: of the leader that decided it, not of who made the entry."""
         self.numbers = [0]
         """Of a machine after so many entries."""
         self.quorums = [Configuration(founders)]
@@ -118,8 +121,10 @@ class Books:
         self.counts["leaders"] += 1
         log = node.log
         first = log.first_index
-        assert log.last_index >= self.committed, "LEADER_COMPLETENESS"
-        for entry in self.decided[first - 1 :]:
+        # Its votes may be late: then a newer term has a leader by now, and has decided more.
+        before = bisect_left(self.decided_in, node.term)
+        assert log.last_index >= before, "LEADER_COMPLETENESS"
+        for entry in self.decided[first - 1 : before]:
             assert log.term_at(entry.index) == entry.term, "LEADER_COMPLETENESS"
 
     def _match(self, node: RaftNode, start: int) -> None:
@@ -143,6 +148,7 @@ class Books:
             return
         for entry in log.read(Index(known + 1), Index(log.committed + 1)):
             self.decided.append(entry)
+            self.decided_in.append(node.term)  # who decides is the first to know
             self.numbers.append(crc32(entry.payload, self.numbers[-1]))
             quorum = self.quorums[-1]
             if entry.kind == EntryKind.VOTERS:

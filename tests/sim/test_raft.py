@@ -17,10 +17,11 @@ from model.ids import Index
 from tests.sim.raft import World, run
 
 SMOKE: Final = range(60)
-REGRESSIONS: Final = (1, 3, 14, 966, 2726)
+REGRESSIONS: Final = (1, 3, 14, 966, 1129, 2726, 2760)
 """Seeds that have found something: a snapshot needed in the middle of a window; a flood of refusals
 after late words; a leader that resigns with the very commit that removes it; one that removes
-itself, is cut off before that is committed, and has the longest log, twice."""
+itself, is cut off before that is committed, and has the longest log, twice. And false alarms of the
+judge: a leader whose votes came late, a term after others; one that was still paused at the end."""
 
 
 def first_breach(seeds: range) -> str:
