@@ -10,9 +10,10 @@ from typing import Final
 
 from google.protobuf.message import Message
 
-from api.sim.clients import NO_ANSWER, NOT_SENT, WITHIN_MS, Ask, Refused, Told, refusal_of
+from api.sim.clients import WITHIN_MS, Ask, Told
 from api.sim.loop import Lane, SimLoop
 from api.sim.process import Process
+from api.sim.refused import NO_ANSWER, NOT_SENT, Refused, refusal_of
 from model.errors import RequestError
 from model.ports import Rand
 

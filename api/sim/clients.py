@@ -11,10 +11,11 @@ is told later:
     READ_IS_COMMITTED          what a reader was shown at an offset stays there for ever.
     READ_STAYS_IN_RANGE        where a reader was shown to be, it can go on.
     SEQUENCES_ARE_KEPT         no producer is told that a batch of its own is missing.
-    COMMITS_NEVER_FALL         no committed offset is older than one that was acknowledged before.
+    COMMITS_NEVER_FALL         what is committed is what was acknowledged last (`api.sim.ledger`).
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar, cast
@@ -22,12 +23,14 @@ from typing import Final, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 from google.protobuf.message import Message
 
 from api.sim.breach import Breach
+from api.sim.ledger import Commits
 from api.sim.loop import US_PER_MS, Lane, SimLoop
-from model.errors import RequestError
+from api.sim.refused import NO_ANSWER, Refused, row_refusal
 from model.ports import Rand
 from tidelog.v1 import common_pb2, group_service_pb2, log_service_pb2, topic_service_pb2
 
 TOPIC: Final = "tide"
+GROUP: Final = "readers"
 WITHIN_MS: Final = 2_000
 """What a client gives a call."""
 BACK_OFF_MS: Final = 40
@@ -35,10 +38,6 @@ VALUE_BYTES_MAX: Final = 400
 RECORDS_MAX: Final = 4
 MOVES_1_IN: Final = 8
 """Of a client's calls, one in so many goes to any node, though the last one has answered."""
-NO_ANSWER: Final = "NO_ANSWER"
-"""The connection broke, or the time was up."""
-NOT_SENT: Final = "NOT_SENT"
-"""Nobody was there."""
 SEQUENCE_REASONS: Final = frozenset(
     {"OUT_OF_ORDER_SEQUENCE", "UNKNOWN_PRODUCER_ID", "PRODUCER_FENCED", "DUPLICATE_SEQUENCE"}
 )
@@ -46,13 +45,6 @@ BUGS: Final = frozenset({"INTERNAL", "CORRUPT_LOG", "CORRUPT_BATCH", "INVALID_RE
 """Reasons that no client of this run may ever be told."""
 
 AnswerT = TypeVar("AnswerT", bound=Message)
-
-
-class Refused(NamedTuple):
-    """A call that was not answered as it was meant."""
-
-    reason: str
-    detail: str = ""
 
 
 Told: TypeAlias = Callable[[Message | Refused], object]
@@ -136,16 +128,6 @@ class Client:
         return self._rand.randrange(stop)
 
 
-def row_refusal(error: common_pb2.RecordError) -> Refused:
-    """Return the refusal of one row of an answer."""
-    return Refused(error.reason, error.message)
-
-
-def refusal_of(error: RequestError) -> Refused:
-    """Return what a client sees of a refused call."""
-    return Refused(error.code.name, error.detail)
-
-
 class Ledger:
     """What all clients together were told."""
 
@@ -156,8 +138,8 @@ class Ledger:
         """Partition and offset to the value that was acknowledged there."""
         self.shown: dict[tuple[int, int], bytes] = {}
         """The same, of what readers were shown."""
-        self.committed: dict[int, int] = {}
-        """Offsets of the group that were acknowledged."""
+        self.commits: defaultdict[int, Commits] = defaultdict(Commits)
+        """Of the group, by partition."""
         self.refusals: dict[str, int] = {}
         self.stopping = False
         """Producers end once what they have sent is acknowledged."""
@@ -328,39 +310,42 @@ class Reader:
         return None
 
     async def look(self) -> None:
-        """Look at what is committed: never less than what was acknowledged."""
-        group, at = "readers", self._ledger.committed.get(self._partition, 0)
-        asking = group_service_pb2.ListGroupOffsetsRequest(group=group, topics=[TOPIC])
+        """Look at what is committed."""
+        asking = group_service_pb2.ListGroupOffsetsRequest(group=GROUP, topics=[TOPIC])
         told = await self._client.ask(
             "ConsumerGroupService/ListGroupOffsets",
             asking, group_service_pb2.ListGroupOffsetsResponse,
         )  # fmt: skip
+        found: list[int] = []
         if isinstance(told, Refused):
             self._ledger.refused(told)
-            if told.reason == "UNKNOWN_GROUP" and at:
-                raise Breach("COMMITS_NEVER_FALL", f"{self._client.name}: no group, {at} before")
-            return
-        found = [
-            one.committed.offset for one in told.offsets
-            if one.partition.partition == self._partition and one.HasField("committed")
-        ]  # fmt: skip
-        if max(found, default=0) < at:
-            raise Breach("COMMITS_NEVER_FALL", f"{self._client.name}: {found}, {at} before")
+            if told.reason != "UNKNOWN_GROUP":
+                return
+        else:
+            found += (
+                one.committed.offset for one in told.offsets
+                if one.partition.partition == self._partition and one.HasField("committed")
+            )  # fmt: skip
+        commits = self._ledger.commits[self._partition]
+        commits.shown(found[0] if found else None, to=self._client.name)
 
     async def commit(self) -> None:
         """Commit the position."""
-        request = group_service_pb2.CommitOffsetsRequest(group="readers")
+        request = group_service_pb2.CommitOffsetsRequest(group=GROUP)
         request.cursors.add(topic=TOPIC, partition=self._partition, offset=self.position)
         outcome = await self._client.ask(
             "ConsumerGroupService/CommitOffsets",
             request, group_service_pb2.CommitOffsetsResponse,
         )  # fmt: skip
-        if isinstance(outcome, Refused):
-            self._ledger.refused(outcome)
-        elif outcome.results[0].HasField("error"):
-            self._ledger.refused(row_refusal(outcome.results[0].error))
-        else:
-            self._ledger.committed[self._partition] = request.cursors[0].offset
+        commits, offset = self._ledger.commits[self._partition], request.cursors[0].offset
+        if not isinstance(outcome, Refused):
+            if not outcome.results[0].HasField("error"):
+                commits.acknowledged(offset)
+                return
+            outcome = row_refusal(outcome.results[0].error)
+        self._ledger.refused(outcome)
+        if outcome.may_be_done:
+            commits.unanswered(offset)
 
     def _took(self, offset: int, value: bytes) -> None:
         if offset != self.position:

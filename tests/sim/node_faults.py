@@ -23,9 +23,10 @@ from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.raft_status import status_of
 from cluster.shell.replica import Replica
 from consumer_groups import offsets
+from consumer_groups.requests import Cursor
 from logstore.producer_state import FRESH, Fresh, ProducerState
 from model.errors import ErrorCode, RequestError
-from model.ids import LeaderEpoch, Offset, Term
+from model.ids import LeaderEpoch, Offset, PartitionId, Term
 from tests.models import replication_faults
 
 STEPS_MAX: Final = 20_000
@@ -161,6 +162,16 @@ def commits_one_less(group: Any, cursor: Any, **named: Any) -> Any:
     return _committed(group, replace(cursor, offset=max(0, cursor.offset - 1)), **named)
 
 
+_before: Final[dict[PartitionId, Cursor]] = {}
+
+
+def takes_back_the_commit_before(group: Any, cursor: Cursor, **named: Any) -> Any:
+    """Answer that this one is done, and do the one that came before it once more."""
+    before = _before.get(cursor.partition, cursor)
+    _before[cursor.partition] = cursor
+    return _committed(group, before, **named)
+
+
 _changed: Final = HostedPartition.changed
 _ended: Final = HostedPartition.ended
 _advanced: Final = HostedPartition.advanced
@@ -241,7 +252,10 @@ FAULTS: Final[dict[str, tuple[Planted, ...]]] = {
         Planted(fetch._Running, "_read_one", shows_what_is_not_committed, SLOW),
         Planted(fetch._Running, "_read_one", passes_over_records, KILLED),
     ),
-    "COMMITS_NEVER_FALL": (Planted(offsets, "_committed", commits_one_less),),
+    "COMMITS_NEVER_FALL": (
+        Planted(offsets, "_committed", commits_one_less),
+        Planted(offsets, "_committed", takes_back_the_commit_before, ISOLATED),
+    ),
     "NO_BUG_IS_TOLD": (Planted(ProducerState, "check", takes_no_batch_for_whole),),
     "PROGRESS_AFTER_HEALING": (Planted(PartitionLeader, "_may_join", nobody_joins, KILLED),),
     "IT_COMES_TO_AN_END": (Planted(HostedPartition, "tick_ended", looks_again_at_once),),

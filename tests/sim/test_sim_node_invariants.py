@@ -14,8 +14,10 @@ from api.sim.breach import Breach
 from api.sim.chance import chance
 from api.sim.clients import Client, Ledger, Reader, check_partition
 from api.sim.disk import SimDisk
+from api.sim.ledger import Commits
 from api.sim.loop import SimLoop
 from api.sim.plan import Fault, Kind, make_plan
+from api.sim.refused import Refused
 from api.sim.run import Outcome, name_of, run_plan, shrink
 from api.sim.votes import Votes
 from cluster.raft.entry_log import DIRECTORY
@@ -176,6 +178,60 @@ def test_at_the_end_what_is_lost_is_seen() -> None:
     ledger.acked[0, 2] = b"p0 2 "
     with pytest.raises(Breach, match="ACKED_ONCE: tide/0 at 2: b'p0 2 ' is lost"):
         check_partition(ledger, reader_of(ledger, b"p0 0 ", b"p0 1 "), 0)
+
+
+# What a group was told to have committed.
+
+
+def commits(*acknowledged: int, unanswered: tuple[int, ...] = ()) -> Commits:
+    """Return what was told so, in this order: those of unknown outcome may be older than others."""
+    made = Commits()
+    for offset in unanswered:
+        made.unanswered(offset)
+    for offset in acknowledged:
+        made.acknowledged(offset)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (commits(45, 59), [45]),
+        (commits(59), [58]),
+        (commits(59), [60]),
+        (commits(59), [None]),
+        (commits(59, unanswered=(45,)), [44]),
+        (commits(59, unanswered=(45,)), [45, 59]),
+        (commits(unanswered=(45,)), [45, None]),
+    ],
+    ids=[
+        "a known one comes again", "one less", "one that nobody sent", "none is left",
+        "not the one that may come", "what it took back comes again", "it came, and is gone",
+    ],
+)  # fmt: skip
+def test_what_was_not_committed_last_is_seen(told: Commits, shown: list[int | None]) -> None:
+    for offset in shown[:-1]:
+        told.shown(offset, to="r0")
+    with pytest.raises(Breach, match=f"COMMITS_NEVER_FALL: r0: {shown[-1]}, "):
+        told.shown(shown[-1], to="r0")
+
+
+def test_a_commit_of_unknown_outcome_may_still_come_and_only_once() -> None:
+    told = commits(45, 59, unanswered=(52,))
+    for offset in (59, 52, 52):
+        told.shown(offset, to="r0")
+    told.acknowledged(63)
+    told.shown(63, to="r0")
+    with pytest.raises(Breach, match="COMMITS_NEVER_FALL: r0: 52, 63 before"):
+        told.shown(52, to="r0")
+
+
+@pytest.mark.parametrize(
+    ("reason", "may_be_done"),
+    [("NO_ANSWER", True), ("NOT_SENT", False), ("LEADERSHIP_LOST", True), ("NO_QUORUM", False)],
+)
+def test_which_refusals_leave_the_outcome_open(reason: str, may_be_done: bool) -> None:
+    assert Refused(reason).may_be_done is may_be_done
 
 
 # What fails without a breach has a name too.
