@@ -376,7 +376,7 @@ class ReplicaStreams:
         for where in refused:
             partition = self._partitions.by_id(where)
             if partition is not None:
-                partition.replica.open_again()
+                partition.replica.open_again(even_following=True)
         if late_ms <= _STOOD_STILL_MS:
             self._look_after()
         self._ask_end()

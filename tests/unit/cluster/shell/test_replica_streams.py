@@ -6,7 +6,9 @@ from cluster.controller.image import MetadataDelta, MetadataImage
 from cluster.peer.replica import Credit, Leave
 from cluster.peer.replica_frames import encode, encode_stream
 from cluster.peer.table import FrameType, parse
+from cluster.shell.replica_read import FileRead, Sent
 from cluster.shell.replica_stream import FRAME_BYTES, ROOM_BYTES
+from logstore.tail import ReadResult
 from model.errors import ErrorCode, MalformedError, RequestError
 from model.ids import AppendTimeMs, LeaderEpoch, NodeId, RegistrationEpoch
 from tests.replica_cluster import ONE, THREE, TWO, Cluster
@@ -223,6 +225,39 @@ def test_a_leader_that_has_not_heard_of_the_partition_yet_is_asked_again_soon() 
     one.append(b"a")
     world.run()
     assert two.log.log_end == 1
+
+
+def test_a_follower_that_is_refused_in_the_middle_of_what_it_is_sent_asks_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another reader's times took the place of those that its second read had loaded."""
+    world = Cluster()
+    one = world.nodes[ONE]
+    world.kill(TWO)
+    for _ in range(5):
+        one.append(bytes(700_000))
+        world.run()
+    one.log.roll()
+    world.pass_time(3_000)
+    one.log.sync()
+    one.writer.ask()
+    world.run()
+    came: list[int] = []
+
+    def sent(read: FileRead, found: ReadResult, *, guesses: bool) -> Sent:
+        came.append(found.first_offset)
+        if len(came) == 2:
+            read.segment.forget_rows()
+        return finish(read, found, guesses=guesses)
+
+    finish = FileRead.sent
+    monkeypatch.setattr(FileRead, "sent", sent)
+    one.log.segment_list[0].forget_rows()
+    two = world.start(TWO)
+    world.pass_time(300)
+    assert came[:3] == [0, 1, 1], "the second one failed, and was asked for again"
+    assert two.stored() == one.stored()
+    assert world.isr == {ONE, TWO, THREE}
 
 
 def test_room_comes_back_for_what_was_not_taken() -> None:
