@@ -18,7 +18,7 @@ from cluster.controller.configs import TopicKind, TopicSettings
 from cluster.controller.image import MetadataDelta, MetadataImage, PartitionImage, TopicImage
 from cluster.controller.isr import IsrProposal, RowVersion
 from cluster.peer.table import Frame, parse
-from cluster.shell.replica_streams import BEAT_MS
+from cluster.shell.replica_beats import BEAT_MS
 from logstore.settings import LogSettings
 from model.errors import MalformedError
 from model.ids import (

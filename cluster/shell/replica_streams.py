@@ -3,13 +3,9 @@
 An `Outlet` for every partition, and what links, disk and controller call (`replica_port`). What
 gathers in a tick goes out at its end: one look at each partition that has news, its frames behind
 one another on each stream, one proposal to the controller.
-
-Invariants:
-    REPLICA_TIMER_ONCE    the streams are started once.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from cluster.controller.isr import IsrProposal, RowVersion
 from cluster.peer.replica import (
@@ -25,10 +21,10 @@ from cluster.peer.replica import (
 )
 from cluster.peer.replica_frames import OfOne, OfPartition, OfStream, decode, encode
 from cluster.peer.table import Frame
-from cluster.replication.events import AnswerFor, IsrRefused, Judged, ProposeIsr
+from cluster.replication.events import AnswerFor, IsrRefused, ProposeIsr
 from cluster.shell.hosted_partition import HostedPartition
-from cluster.shell.partition_turns import PartitionTurns
 from cluster.shell.partitions import Partitions
+from cluster.shell.replica_beats import ReplicaBeats
 from cluster.shell.replica_port import ReplicaDoors
 from cluster.shell.replica_sender import ReplicaSender
 from cluster.shell.replica_stream import ReplicaStream
@@ -39,17 +35,11 @@ from model.errors import ErrorCode, MalformedError, RequestError
 from model.ids import (
     AppendTimeMs,
     LeaderEpoch,
-    MonotonicMs,
     NodeId,
     Offset,
     PartitionId,
     RegistrationEpoch,
 )
-
-BEAT_MS: Final = MonotonicMs(100)
-"""How often each node tells the others what its append clock reads: closed time lags by so much."""
-_STOOD_STILL_MS: Final = 300
-"""A beat later than this: nobody is judged before what had come meanwhile was read."""
 
 
 class ReplicaStreams:
@@ -65,30 +55,22 @@ class ReplicaStreams:
         self._touched: dict[PartitionId, None] = {}
         self._held: dict[PartitionId, AppendTimeMs] = {}
         """Partitions that report nothing before so much of the append clock is reserved."""
-        self._refused: dict[PartitionId, None] = {}
-        """To be opened again with the next beat."""
-        self._full: set[PartitionId] = set()
-        """To be opened again when the disk may have room."""
         self._proposals: list[IsrProposal] = []
         self._answers: list[RowVersion] = []
         self._listeners: list[Callable[[HostedPartition], None]] = []
         self._asked = False
-        self._turns = PartitionTurns(partitions)
-        self._next_beat = MonotonicMs(0)
-        self._stop: Callable[[], None] | None = None
+        self._beats = ReplicaBeats(doors, partitions, self._beat)
         self.registration_epoch = RegistrationEpoch(0)
         """Of this node, for every `Open` and `Progress`; see `registered`."""
         partitions.speak_by(self)
 
     def start(self) -> None:
         """Begin to beat, and to judge followers."""
-        assert self._stop is None, "REPLICA_TIMER_ONCE"
-        self._beat_later()
+        self._beats.start()
 
     def stop(self) -> None:
         """Beat no more."""
-        if self._stop is not None:
-            self._stop()
+        self._beats.stop()
 
     def subscribe(self, listener: Callable[[HostedPartition], None]) -> None:
         """Call with a partition that this node has begun to lead, or does not lead any more.
@@ -114,6 +96,8 @@ class ReplicaStreams:
         self._promised.pop(node, None)
         now = self._doors.clock.monotonic_ms()
         for partition in self._partitions:
+            if partition.replica.follows == node:
+                self._beats.forget(partition.id)
             partition.replica.stream_lost(now, node)
             partition.answer()
 
@@ -248,7 +232,7 @@ class ReplicaStreams:
         for stream in self._streams.values():
             stream.forget(where)
         self._held.pop(where, None)
-        self._refused.pop(where, None)
+        self._beats.forget(where)
 
     def role_changed(self, where: PartitionId) -> None:
         """This node has begun to lead, or does not lead any more."""
@@ -304,13 +288,15 @@ class ReplicaStreams:
     ) -> bool:
         """Let a replica take what its leader says; tell whether its batches were appended."""
         if isinstance(message, Refused):
-            self._refused[said.partition] = None
+            self._beats.refused(partition)
+        elif isinstance(message, Batches):
+            self._beats.sent(said.partition)
         if said.batches:
             size = sum(len(batch.raw) for batch in said.batches)
             try:
                 self._doors.directory.accepts(size, into_reserve=True)
             except RequestError:  # the disk is full: its leader is asked again, in a while
-                self._full.add(said.partition)
+                self._beats.full(said.partition)
                 self._doors.ask_space()
                 return False
         return partition.replica.from_leader(message, said.batches)
@@ -360,37 +346,10 @@ class ReplicaStreams:
             answers, self._answers = self._answers, []
             self._doors.controller.answer_for(answers)
 
-    def _beat_later(self) -> None:
-        self._next_beat = MonotonicMs(self._doors.clock.monotonic_ms() + BEAT_MS)
-        self._stop = self._doors.clock.call_at(self._next_beat, self._beat)
-
     def _beat(self) -> None:
-        """Tell the others what the clock reads; look after some of the partitions."""
-        late_ms = self._doors.clock.monotonic_ms() - self._next_beat
-        self._turns.beat()
+        """Tell the others what the clock reads."""
         if self._streams:
             closed_time = self._sender.append_time()
             for stream in self._streams.values():
                 stream.beat(closed_time)
-        refused, self._refused = self._refused, {}
-        for where in refused:
-            partition = self._partitions.by_id(where)
-            if partition is not None:
-                partition.replica.open_again(even_following=True)
-        if late_ms <= _STOOD_STILL_MS:
-            self._look_after()
         self._ask_end()
-        self._beat_later()
-
-    def _look_after(self) -> None:
-        """Look at those partitions whose turn it is."""
-        judged = Judged(self._doors.links.heard_at(), self._doors.controller.session_held())
-        now = self._doors.clock.monotonic_ms()
-        for partition in self._turns.next(session_held=judged.session_held):
-            where = partition.log.id
-            if partition.leads:
-                partition.replica.told(now, judged)
-                partition.tick_ended(now)  # retention may have moved its log start
-            elif self._turns.opens:
-                partition.replica.open_again(even_following=where in self._full)
-                self._full.discard(where)

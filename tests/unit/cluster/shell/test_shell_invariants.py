@@ -22,7 +22,6 @@ from cluster.shell.peer_dialler import Dialler
 from cluster.shell.peer_links import PeerLinks
 from cluster.shell.peer_states import PeerStates
 from cluster.shell.replica import Replica
-from cluster.shell.replica_streams import ReplicaStreams
 from cluster.shell.state_replica import StateReplica
 from cluster.state_partition.receipt import Receipt
 from model.ids import NodeId, Offset, PartitionId, RegistrationEpoch, TopicId, WallMs
@@ -138,7 +137,7 @@ def test_whoever_is_hosted_knows_how_to_speak() -> None:
 def test_streams_begin_once() -> None:
     process = Cluster().nodes[NodeId(1)]
     with broken("REPLICA_TIMER_ONCE"):
-        ReplicaStreams.start(process.streams)
+        process.streams.start()
 
 
 def test_only_questions_about_states_are_answered() -> None:

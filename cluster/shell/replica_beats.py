@@ -1,0 +1,99 @@
+"""What replicas do with time: each beat tells the others the clock, and looks after some of them.
+
+Leaders are told who was heard, and judge their followers by it; followers that were refused, or not
+answered, ask again.
+
+Invariants:
+    REPLICA_TIMER_ONCE    the streams are started once.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from cluster.replication.events import Judged
+from cluster.shell.hosted_partition import HostedPartition
+from cluster.shell.partition_turns import PartitionTurns
+from cluster.shell.partitions import Partitions
+from cluster.shell.refused_replicas import RefusedReplicas
+from cluster.shell.replica_port import ReplicaDoors
+from model.ids import MonotonicMs, PartitionId
+
+BEAT_MS: Final = MonotonicMs(100)
+"""How often each node tells the others what its append clock reads: closed time lags by so much."""
+_STOOD_STILL_MS: Final = 300
+"""A beat later than this: nobody is judged before what had come meanwhile was read."""
+
+
+class ReplicaBeats:
+    """Of all partitions of a node. Loop only."""
+
+    def __init__(
+        self, doors: ReplicaDoors, partitions: Partitions, beat: Callable[[], None]
+    ) -> None:
+        """Stand still until `start`; `beat` tells the others what the clock reads."""
+        self._doors = doors
+        self._partitions = partitions
+        self._tell = beat
+        self._turns = PartitionTurns(partitions)
+        self._refused = RefusedReplicas()
+        self._full: set[PartitionId] = set()
+        """To be opened again when the disk may have room."""
+        self._next_beat = MonotonicMs(0)
+        self._stop: Callable[[], None] | None = None
+
+    def start(self) -> None:
+        """Begin to beat."""
+        assert self._stop is None, "REPLICA_TIMER_ONCE"
+        self._beat_later()
+
+    def stop(self) -> None:
+        """Beat no more."""
+        if self._stop is not None:
+            self._stop()
+
+    def refused(self, partition: HostedPartition) -> None:
+        """Its leader sends it nothing: let it ask again, after a pause."""
+        now = self._doors.clock.monotonic_ms()
+        self._refused.refused(partition.id, partition.leader_epoch, now)
+
+    def full(self, where: PartitionId) -> None:
+        """The disk had no room for what its leader sent: let it ask again, in a while."""
+        self._full.add(where)
+
+    def sent(self, where: PartitionId) -> None:
+        """Its leader can read what it is to be sent."""
+        self._refused.forget(where)
+
+    def forget(self, where: PartitionId) -> None:
+        """What its leader said last does not count any more, or the partition is gone."""
+        self._refused.forget(where)
+        self._full.discard(where)
+
+    def _beat_later(self) -> None:
+        self._next_beat = MonotonicMs(self._doors.clock.monotonic_ms() + BEAT_MS)
+        self._stop = self._doors.clock.call_at(self._next_beat, self._beat)
+
+    def _beat(self) -> None:
+        now = self._doors.clock.monotonic_ms()
+        late_ms = now - self._next_beat
+        self._turns.beat()
+        self._tell()
+        for where, epoch in self._refused.due(now).items():
+            partition = self._partitions.by_id(where)
+            if partition is not None and partition.leader_epoch == epoch:
+                partition.replica.open_again(even_following=True)
+        if late_ms <= _STOOD_STILL_MS:
+            self._look_after(now)
+        self._beat_later()
+
+    def _look_after(self, now: MonotonicMs) -> None:
+        """Look at those partitions whose turn it is."""
+        judged = Judged(self._doors.links.heard_at(), self._doors.controller.session_held())
+        for partition in self._turns.next(session_held=judged.session_held):
+            where = partition.log.id
+            if partition.leads:
+                partition.replica.told(now, judged)
+                partition.tick_ended(now)  # retention may have moved its log start
+            elif self._turns.opens and not self._refused.waits(where, partition.leader_epoch):
+                partition.replica.open_again(even_following=where in self._full)
+                self._full.discard(where)
