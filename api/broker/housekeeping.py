@@ -208,6 +208,7 @@ class Housekeeping:
             return False
         unknown_before = log.removed.unread_segments
         log.trim(start)
+        partition.begins_later()
         self._node.note(
             "retention_deleted",
             topic=partition.topic.name,

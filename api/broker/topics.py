@@ -190,6 +190,7 @@ class Topics:
             row = _refused(row, row.partition.not_serving())
         if row.after is not None:
             log.trim(row.after)
+            row.partition.begins_later()
         return row
 
     async def _settled(self, row: Trimmed) -> Trimmed:

@@ -100,6 +100,23 @@ class KnownFollower:
             self.to_catch_up = log_end
         return True
 
+    def abreast_until(self, now: MonotonicMs, log_end: Offset) -> None:
+        """Note that it held all that we had, if it did, up to this moment, in which that ends.
+
+        Nobody judges it while all are at rest: without this it would be behind by that long.
+        """
+        if self.matched and self.ends.log == log_end:
+            self.caught_up_at = max(self.caught_up_at, now)
+
+    def is_even(self, log_end: Offset, high_watermark: Offset, log_start: Offset) -> bool:
+        """Tell whether it holds all, and was told all there is to tell."""
+        return (
+            self.matched
+            and not self.announced
+            and self.ends.log == log_end
+            and not self.has_news(log_end, high_watermark, log_start)
+        )
+
     def has_news(self, log_end: Offset, high_watermark: Offset, log_start: Offset) -> bool:
         """Tell whether there is something that it has not been sent."""
         return self.matched and (

@@ -4,24 +4,7 @@ Knows offsets, never bytes: the shell appends batches to the in-memory tail and 
 a writer thread tells how far the disk has followed, peers tell their progress. What to send, whom
 to count in sync and what is committed is decided here.
 
-What the shell does with each effect, in the order in which they come:
-    Committed    release acks and long polls below the mark. All that had to be durable before is.
-    Ready        put the partition into the row of that follower's stream (`catch_up`). When its
-                 turn comes: read whole batches from `next_to_send` on, as many bytes as were
-                 granted, from the tail or from files; then tell `Taken`, which returns the header
-                 to send them under. If `next_to_send` is another one by then, the follower has
-                 opened again: drop what was read and tell `Taken` with it as it is. A read that
-                 fails is told by `StreamLost`, after which the stream is closed.
-    Batches, Diverging, Refused    put the frame on that follower's stream.
-    ProposeIsr   send it to the controller, again over a new connection if the old one broke, but
-                 never two copies that may both arrive: a refusal must be the last word on it. Its
-                 answer comes as `IsrRefused`, or with the committed metadata as `IsrDecided`.
-    AnswerFor    tell the controller; it comes again with each `Judged` while it is wanted.
-Events come from the loop: `Appended` once a tick with the end that the tail has by then, then
-`TickEnded`; `Persisted` as the disk follows; `Judged` several times within `replica_lag_ms_max`,
-but if this node itself stood still only once it has read what had come meanwhile. `TickEnded` also
-ends a tick in which the mark moved or the log start did: followers are told. What was appended goes
-to them before it is on this disk.
+What goes in and comes out, and what the shell does with it: `leader_events`.
 
 A leader that is its partition's only replica takes a short way: no follower to ask, nobody to send
 to, and the high watermark is one of its own ends. Both ways give the same marks.
@@ -34,7 +17,7 @@ Invariants: those of `high_watermark`, and
 """
 
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Final
 
 from cluster.peer.replica import Batches, Diverging, Leave, Open, Progress, Refused
 from cluster.replication.events import (
@@ -56,28 +39,12 @@ from cluster.replication.events import (
 )
 from cluster.replication.high_watermark import CommitRule, Ends, Isr, high_watermark
 from cluster.replication.known_follower import EMPTY, NEVER, KnownFollower
+from cluster.replication.leader_events import Effect, Event
 from cluster.replication.log_state import Extent, LogState
 from cluster.replication.truncation import parting
 from logstore.settings import Flush
 from model.errors import ErrorCode
 from model.ids import AppendTimeMs, MonotonicMs, NodeId, Offset
-
-Event: TypeAlias = (
-    Appended
-    | Persisted
-    | IsrDecided
-    | IsrRefused
-    | Judged
-    | Leave
-    | Open
-    | Progress
-    | RuleChanged
-    | StreamLost
-    | Taken
-    | TickEnded
-    | Trimmed
-)
-Effect: TypeAlias = AnswerFor | Batches | Committed | Diverging | ProposeIsr | Ready | Refused
 
 _NO_TIME: Final = AppendTimeMs(0)
 
@@ -182,6 +149,19 @@ class PartitionLeader:
         }
         return dict(sorted((known | {self._node: self._log}).items()))
 
+    @property
+    def at_rest(self) -> bool:
+        """Nothing is to be judged, or told, while nothing happens and everybody is heard.
+
+        Every replica is in sync, as asked for and as committed, and holds and knows all.
+        """
+        committed, pending = self._isr
+        if committed != pending or len(committed) < len(self._ends):
+            return False
+        news = self._log, self._high_watermark, self._log_start
+        rests = all(known.is_even(*news) for known in self._followers.values())
+        return rests and not (self.alone or self._unanswered)
+
     def next_to_send(self, to: NodeId) -> Offset:
         """Return the offset from which a follower is to be sent on."""
         return self._followers[to].sent_end
@@ -214,7 +194,10 @@ class PartitionLeader:
         match event:
             case Appended(log_end):
                 assert log_end >= self._log, "LOG_END_NEVER_FALLS"
-                self._log = log_end
+                if log_end > self._log:
+                    for known in self._followers.values():
+                        known.abreast_until(now, self._log)
+                    self._log = log_end
                 return []  # no term of the mark is a log end
             case Persisted(written_end, flushed_end, _):
                 self._written, self._flushed = written_end, flushed_end
@@ -241,11 +224,12 @@ class PartitionLeader:
             case TickEnded():
                 return self._announce()
             case Open():
-                return self._open(event)
+                return self._open(now, event)
             case Leave(follower, leader_epoch) if leader_epoch != self._leader_epoch:
                 pass  # of a leadership before this one
             case StreamLost(follower) | Leave(follower):
                 if follower in self._followers:
+                    self._followers[follower].abreast_until(now, self._log)
                     self._followers[follower].lost()
             case Trimmed(log_start):
                 self._log_start = log_start
@@ -272,13 +256,14 @@ class PartitionLeader:
         self.enough_in_sync = len(self._isr.committed) >= self._rule.min_insync_replicas
         return self._advance()
 
-    def _open(self, opened: Open) -> list[Effect]:
+    def _open(self, now: MonotonicMs, opened: Open) -> list[Effect]:
         """Let a follower begin, tell it where our logs part, or refuse it."""
         known, to = self._followers.get(opened.follower), opened.follower
         if opened.leader_epoch < self._leader_epoch or known is None:
             return [Refused(to, self._leader_epoch, ErrorCode.FENCED_EPOCH)]
         if opened.leader_epoch > self._leader_epoch or opened.last_epoch > self._leader_epoch:
             return [Refused(to, self._leader_epoch, ErrorCode.UNKNOWN_EPOCH)]
+        known.abreast_until(now, self._log)
         if not known.opened(opened):
             return []
         self._ends[to] = known.ends

@@ -202,6 +202,7 @@ class HostedPartition:
         if self.replica.leader is not None:
             self._has_followers = len(row.replicas) > 1
             self.replica.lead(self.replica.leader.step(now, RuleChanged(rule)))
+            self._outlet.touched(self.log.id)
         return self._take_due()
 
     def appended(self, end: Offset, append_time: AppendTimeMs) -> None:
@@ -314,6 +315,10 @@ class HostedPartition:
             wake()
         if self._has_followers:
             self._outlet.touched(self.log.id)
+
+    def begins_later(self) -> None:
+        """Announce that the log start was moved, by retention or because somebody asked for it."""
+        self._outlet.touched(self.log.id)
 
     def began(self) -> None:
         """Lead: take records from here on."""

@@ -76,6 +76,9 @@ class NoReplicas:
     def forget(self, where: PartitionId) -> None:
         """Hold nothing anyway."""
 
+    def follows(self, where: PartitionId, leader: NodeId | None) -> None:
+        """Hear of nobody whose clock would matter."""
+
     def role_changed(self, where: PartitionId) -> None:
         """Tell nobody."""
 

@@ -1,6 +1,8 @@
-"""Whose turn it is to be looked at: each partition once within some beats, few with each.
+"""Whose turn it is to be looked at: each that is awake once within some beats, few with each.
 
-With thousands of partitions one look at all of them would hold the loop for too long.
+With thousands of partitions one look at all of them would hold the loop for too long. And most are
+at rest: they lead, and every replica holds and knows all there is; or they follow, and wait for
+nothing. These are woken when something happens; without that they are looked at now and then only.
 """
 
 from collections import deque
@@ -8,22 +10,30 @@ from typing import Final
 
 from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.partitions import Partitions
+from model.ids import PartitionId
 
 LOOK_BEATS: Final = 5
 """Beats between two looks at a partition: several within `replica_lag_ms_max`."""
 OPEN_LOOKS: Final = 2
 """Looks after which a leader that has not answered is asked again."""
+REST_LOOKS: Final = 60
+"""Looks between two at who is at rest: half a minute."""
 
 
 class PartitionTurns:
     """Of all partitions of a node. Loop only."""
 
-    __slots__ = ("_at_once", "_beats", "_looks", "_partitions", "_row", "_was_held")
+    __slots__ = (
+        "_all_awake", "_at_once", "_awake", "_beats", "_looks", "_partitions", "_row", "_was_held",
+    )  # fmt: skip
 
     def __init__(self, partitions: Partitions) -> None:
         """Begin with the first."""
         self._partitions = partitions
-        self._row: deque[HostedPartition] = deque()
+        self._awake: dict[PartitionId, None] = {}
+        self._all_awake = True
+        """The next look is at everybody."""
+        self._row: deque[PartitionId] = deque()
         """Partitions that are still to be looked at."""
         self._beats = self._looks = self._at_once = 0
         self._was_held = False
@@ -32,6 +42,18 @@ class PartitionTurns:
     def opens(self) -> bool:
         """Whether leaders that have not answered are asked again in this look."""
         return self._looks % OPEN_LOOKS == 0
+
+    def wake(self, where: PartitionId) -> None:
+        """Look at a partition with each look, until it is at rest."""
+        self._awake[where] = None
+
+    def wake_all(self) -> None:
+        """Look at all of them with the next look."""
+        self._all_awake = True
+
+    def rest(self, where: PartitionId) -> None:
+        """Look at a partition no more, before it is woken."""
+        self._awake.pop(where, None)
 
     def beat(self) -> None:
         """Note that a beat has gone by, also one with which nobody is looked at."""
@@ -44,8 +66,11 @@ class PartitionTurns:
         """
         lost, self._was_held = self._was_held and not session_held, session_held
         if lost or (self._beats % LOOK_BEATS == 0 and not self._row):
-            self._row = deque(self._partitions)
-            self._at_once = len(self._row) if lost else -(-len(self._row) // LOOK_BEATS)
             self._looks += 1
+            if lost or self._all_awake or self._looks % REST_LOOKS == 0:
+                self._all_awake = False
+                self._awake.update((one.log.id, None) for one in self._partitions)
+            self._row = deque(self._awake)
+            self._at_once = len(self._row) if lost else -(-len(self._row) // LOOK_BEATS)
         turns = [self._row.popleft() for _ in range(min(self._at_once, len(self._row)))]
-        return [one for one in turns if self._partitions.by_id(one.log.id) is one]  # not gone
+        return [one for one in map(self._partitions.by_id, turns) if one is not None]

@@ -113,13 +113,6 @@ class Partitions:
         """Return a partition; None if this node holds no replica of it."""
         return self._by_id.get(partition)
 
-    def follow(self, leader: NodeId) -> bool:
-        """Tell whether one of them follows a node.
-
-        Of a node that leads nothing here the clock matters to nobody, and may be wrong (P39).
-        """
-        return any(one.replica.follows == leader for one in self._by_id.values())
-
     def of_topic(self, topic: str) -> tuple[HostedPartition, ...]:
         """Return all partitions of a topic that have a replica here, by number.
 

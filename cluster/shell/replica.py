@@ -38,8 +38,8 @@ from cluster.replication.events import (
 from cluster.replication.follower import Effect as FollowerEffect
 from cluster.replication.follower import PartitionFollower, Phase
 from cluster.replication.high_watermark import Ends
-from cluster.replication.leader import Effect as LeaderEffect
 from cluster.replication.leader import PartitionLeader
+from cluster.replication.leader_events import Effect as LeaderEffect
 from cluster.replication.leadership import (
     BeginEpoch,
     EndEpoch,
@@ -162,6 +162,16 @@ class Replica:
         if self.leader is not None:
             self.lead(self.leader.step(now, event))
 
+    @property
+    def at_rest(self) -> bool:
+        """Nobody is to look after it before something happens.
+
+        It leads, and all is even; or it does not wait for its leader's answer.
+        """
+        if self.leader is not None:
+            return self.leader.at_rest
+        return self.follower is None or self.follower.phase is not Phase.OPENING
+
     def from_follower(self, now: MonotonicMs, message: FromFollower) -> None:
         """Take what a follower says, or somebody who takes this node for the leader."""
         leader = self.leader
@@ -258,6 +268,7 @@ class Replica:
                 self._host.ended()
             case StopFollowing():
                 self.follower = None
+                self._outlet.follows(where, None)
             case SyncLog():
                 self._outlet.sync(where)
             case BeginEpoch(assignment):
@@ -296,6 +307,7 @@ class Replica:
         host.advanced(known if mark is None else mark)
 
     def _begin_following(self, follow: Follow) -> None:
+        self._outlet.follows(self._host.log.id, follow.leader)
         if self.follower is None:
             self.follower = PartitionFollower(
                 self._node,

@@ -7,7 +7,7 @@ Invariants:
     REPLICA_TIMER_ONCE    the streams are started once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from cluster.replication.events import Judged
@@ -16,10 +16,12 @@ from cluster.shell.partition_turns import PartitionTurns
 from cluster.shell.partitions import Partitions
 from cluster.shell.refused_replicas import RefusedReplicas
 from cluster.shell.replica_port import ReplicaDoors
-from model.ids import MonotonicMs, PartitionId
+from model.ids import MonotonicMs, NodeId, PartitionId
 
 BEAT_MS: Final = MonotonicMs(100)
 """How often each node tells the others what its append clock reads: closed time lags by so much."""
+_QUIET_MS: Final = 1_000
+"""A node that lives says something with each beat; less than `replica_lag_ms_max`."""
 _STOOD_STILL_MS: Final = 300
 """A beat later than this: nobody is judged before what had come meanwhile was read."""
 
@@ -28,11 +30,17 @@ class ReplicaBeats:
     """Of all partitions of a node. Loop only."""
 
     def __init__(
-        self, doors: ReplicaDoors, partitions: Partitions, beat: Callable[[], None]
+        self,
+        doors: ReplicaDoors,
+        partitions: Partitions,
+        *,
+        linked: Collection[NodeId],
+        beat: Callable[[], None],
     ) -> None:
-        """Stand still until `start`; `beat` tells the others what the clock reads."""
+        """Stand still until `start`; `beat` tells the `linked` nodes what the clock reads."""
         self._doors = doors
         self._partitions = partitions
+        self._linked = linked
         self._tell = beat
         self._turns = PartitionTurns(partitions)
         self._refused = RefusedReplicas()
@@ -56,18 +64,28 @@ class ReplicaBeats:
         now = self._doors.clock.monotonic_ms()
         self._refused.refused(partition.id, partition.leader_epoch, now)
 
+    def wake(self, where: PartitionId) -> None:
+        """Something happens to a partition: look after it until it is at rest again."""
+        self._turns.wake(where)
+
+    def wake_all(self) -> None:
+        """The same, of all."""
+        self._turns.wake_all()
+
     def full(self, where: PartitionId) -> None:
         """The disk had no room for what its leader sent: let it ask again, in a while."""
         self._full.add(where)
+        self._turns.wake(where)
 
-    def sent(self, where: PartitionId) -> None:
-        """Its leader can read what it is to be sent."""
+    def not_refused(self, where: PartitionId) -> None:
+        """Its leader sends it something, or is to be asked on another stream."""
         self._refused.forget(where)
 
     def forget(self, where: PartitionId) -> None:
-        """What its leader said last does not count any more, or the partition is gone."""
+        """The partition is gone."""
         self._refused.forget(where)
         self._full.discard(where)
+        self._turns.rest(where)
 
     def _beat_later(self) -> None:
         self._next_beat = MonotonicMs(self._doors.clock.monotonic_ms() + BEAT_MS)
@@ -89,6 +107,8 @@ class ReplicaBeats:
     def _look_after(self, now: MonotonicMs) -> None:
         """Look at those partitions whose turn it is."""
         judged = Judged(self._doors.links.heard_at(), self._doors.controller.session_held())
+        if any(judged.heard_at.get(one, 0) < now - _QUIET_MS for one in self._linked):
+            self._turns.wake_all()  # whoever is not heard is judged, however little there is to do
         for partition in self._turns.next(session_held=judged.session_held):
             where = partition.log.id
             if partition.leads:
@@ -97,3 +117,5 @@ class ReplicaBeats:
             elif self._turns.opens and not self._refused.waits(where, partition.leader_epoch):
                 partition.replica.open_again(even_following=where in self._full)
                 self._full.discard(where)
+            if partition.replica.at_rest and where not in self._full:
+                self._turns.rest(where)

@@ -122,6 +122,10 @@ class Outlet(Protocol):
         """The partition is gone from this node: hold nothing for it."""
         ...
 
+    def follows(self, where: PartitionId, leader: NodeId | None) -> None:
+        """This node follows another leader from here on; None: nobody."""
+        ...
+
     def role_changed(self, where: PartitionId) -> None:
         """This node has begun to lead, or does not lead any more."""
         ...

@@ -48,12 +48,18 @@ class ReplicaSender:
         self,
         doors: ReplicaDoors,
         find: Callable[[PartitionId], HostedPartition | None],
+        *,
         ended: Callable[[ReplicaStream], bool],
+        woken: Callable[[PartitionId], None],
     ) -> None:
-        """Send partitions that `find` finds, on streams that have not `ended`."""
+        """Send partitions that `find` finds, on streams that have not `ended`.
+
+        `woken` is called with one whose follower could not be sent what it needs.
+        """
         self._doors = doors
         self._find = find
         self._ended = ended
+        self._woken = woken
 
     def ready(self, stream: ReplicaStream, where: PartitionId) -> None:
         """Let a partition wait for its turn on a stream, in the row of its source."""
@@ -149,6 +155,7 @@ class ReplicaSender:
         stream.sender.done(grant, 0)
         if partition.replica.leader is leader:
             leader.step(self._doors.clock.monotonic_ms(), StreamLost(stream.node))
+            self._woken(grant.partition)
             epoch = partition.leader_epoch
             refused = Refused(stream.node, epoch, ErrorCode.UNKNOWN_EPOCH)
             stream.say([encode(grant.partition, refused)])

@@ -22,6 +22,7 @@ from cluster.peer.replica import (
 from cluster.peer.replica_frames import OfOne, OfPartition, OfStream, decode, encode
 from cluster.peer.table import Frame
 from cluster.replication.events import AnswerFor, IsrRefused, ProposeIsr
+from cluster.shell.followed_leaders import FollowedLeaders
 from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.partitions import Partitions
 from cluster.shell.replica_beats import ReplicaBeats
@@ -50,7 +51,10 @@ class ReplicaStreams:
         self._doors = doors
         self._partitions = partitions
         self._streams: dict[NodeId, ReplicaStream] = {}
-        self._sender = ReplicaSender(doors, partitions.by_id, self._has_ended)
+        self._beats = ReplicaBeats(doors, partitions, linked=self._streams, beat=self._beat)
+        self._sender = ReplicaSender(
+            doors, partitions.by_id, ended=self._has_ended, woken=self._beats.wake
+        )
         self._promised: dict[NodeId, AppendTimeMs] = {}
         self._touched: dict[PartitionId, None] = {}
         self._held: dict[PartitionId, AppendTimeMs] = {}
@@ -59,7 +63,7 @@ class ReplicaStreams:
         self._answers: list[RowVersion] = []
         self._listeners: list[Callable[[HostedPartition], None]] = []
         self._asked = False
-        self._beats = ReplicaBeats(doors, partitions, self._beat)
+        self._leaders = FollowedLeaders()
         self.registration_epoch = RegistrationEpoch(0)
         """Of this node, for every `Open` and `Progress`; see `registered`."""
         partitions.speak_by(self)
@@ -95,9 +99,10 @@ class ReplicaStreams:
             return
         self._promised.pop(node, None)
         now = self._doors.clock.monotonic_ms()
+        self._beats.wake_all()
         for partition in self._partitions:
             if partition.replica.follows == node:
-                self._beats.forget(partition.id)
+                self._beats.not_refused(partition.id)
             partition.replica.stream_lost(now, node)
             partition.answer()
 
@@ -146,7 +151,9 @@ class ReplicaStreams:
         """Put a frame on the stream to a node; dropped if there is none."""
         stream = self._streams.get(to)
         if stream is not None:
-            if isinstance(message, Leave):  # what is written later is told to another leader
+            if isinstance(message, Open):
+                self._beats.wake(where)
+            elif isinstance(message, Leave):  # what is written later is told to another leader
                 stream.left(where)
             stream.say([encode(where, message)])
             self._ask_end()
@@ -161,6 +168,7 @@ class ReplicaStreams:
     def touched(self, where: PartitionId) -> None:
         """Something is to be announced to followers at the end of the tick."""
         self._touched[where] = None
+        self._beats.wake(where)
         self._ask_end()
 
     def progress(self, where: PartitionId, to: NodeId, message: Progress) -> None:
@@ -233,9 +241,15 @@ class ReplicaStreams:
             stream.forget(where)
         self._held.pop(where, None)
         self._beats.forget(where)
+        self._leaders.follow(where, None)
+
+    def follows(self, where: PartitionId, leader: NodeId | None) -> None:
+        """This node follows another leader from here on; None: nobody."""
+        self._leaders.follow(where, leader)
 
     def role_changed(self, where: PartitionId) -> None:
         """This node has begun to lead, or does not lead any more."""
+        self._beats.wake(where)
         for stream in self._streams.values():
             stream.sender.forget(where)
         partition = self._partitions.by_id(where)
@@ -259,7 +273,7 @@ class ReplicaStreams:
 
     def _beaten(self, stream: ReplicaStream, closed_time: AppendTimeMs) -> None:
         """Follow the append clock of a node that leads something here."""
-        if self._partitions.follow(stream.node):
+        if stream.node in self._leaders:
             stream.owes_beat = closed_time
             self._reserve(closed_time)
             stream.answer_beat(self._doors.append_clock.reserved_until)
@@ -271,6 +285,7 @@ class ReplicaStreams:
             if message.follower != stream.node:
                 raise MalformedError("replica", 0, f"node {message.follower} speaks as another")
             if partition is not None:
+                self._beats.wake(said.partition)
                 partition.replica.from_follower(self._doors.clock.monotonic_ms(), message)
                 partition.answer()
             elif isinstance(message, Open):  # it has the newer metadata, and is to ask again
@@ -290,7 +305,7 @@ class ReplicaStreams:
         if isinstance(message, Refused):
             self._beats.refused(partition)
         elif isinstance(message, Batches):
-            self._beats.sent(said.partition)
+            self._beats.not_refused(said.partition)
         if said.batches:
             size = sum(len(batch.raw) for batch in said.batches)
             try:

@@ -94,6 +94,7 @@ class StateSnapshots(Generic[MachineT, RecordT]):
         start = min(start, settled_end(hosted.log))
         if start > hosted.log_start:
             hosted.log.trim(start)
+            hosted.begins_later()
             self._doors.checkpoint()
 
     def leader_begins(self, log_start: Offset) -> None:

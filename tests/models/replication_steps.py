@@ -32,9 +32,9 @@ from cluster.replication.events import (
 )
 from cluster.replication.follower import Effect as FollowerEffect
 from cluster.replication.follower import Event as FollowerEvent
-from cluster.replication.leader import Effect as LeaderEffect
-from cluster.replication.leader import Event as LeaderEvent
 from cluster.replication.leader import PartitionLeader
+from cluster.replication.leader_events import Effect as LeaderEffect
+from cluster.replication.leader_events import Event as LeaderEvent
 from cluster.replication.leadership import (
     BeginEpoch,
     EndEpoch,

@@ -51,8 +51,8 @@ from cluster.replication.events import (
 )
 from cluster.replication.follower import Event as FollowerEvent
 from cluster.replication.follower import PartitionFollower
-from cluster.replication.leader import Event as LeaderEvent
 from cluster.replication.leader import PartitionLeader
+from cluster.replication.leader_events import Event as LeaderEvent
 from cluster.replication.leadership import (
     BeginEpoch,
     EndEpoch,
