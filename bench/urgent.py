@@ -22,8 +22,8 @@ from cluster.controller.request_frames import encode as encode_request
 from cluster.controller.sessions import Heard
 from cluster.peer.hello import Hello
 from cluster.peer.table import HEAD, Family, Frame, FrameType
+from cluster.shell.peer_answer import Answer
 from cluster.shell.peer_doors import PeerDoors
-from cluster.shell.peer_link import Answer
 from cluster.shell.peer_links import LinkEvents, PeerLinks
 from cluster.shell.peer_network import Address, SocketNetwork
 from cluster.shell.tick import Tick

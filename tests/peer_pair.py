@@ -12,7 +12,7 @@ from cluster.peer.hello import Hello
 from cluster.peer.replica import Beat
 from cluster.peer.replica_frames import encode_stream
 from cluster.peer.table import Family, Frame, FrameType, Manner
-from cluster.shell.peer_link import Answer
+from cluster.shell.peer_answer import Answer
 from cluster.shell.peer_links import PeerLinks
 from model.errors import RequestError
 from model.ids import AppendTimeMs, NodeId

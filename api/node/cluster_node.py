@@ -32,7 +32,7 @@ from cluster.shell.controller_doors import PEER_LISTENER, ControllerDoors
 from cluster.shell.controller_frames import ControllerFrames
 from cluster.shell.controller_shell import ControllerShell
 from cluster.shell.hosted_partition import HostedPartition
-from cluster.shell.peer_link import Answer
+from cluster.shell.peer_answer import Answer
 from cluster.shell.peer_network import Address
 from cluster.shell.peer_pairs import PeerPairs
 from cluster.shell.peer_states import PeerStates

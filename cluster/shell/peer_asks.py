@@ -9,6 +9,7 @@ Invariants:
 """
 
 import asyncio
+from collections.abc import Iterable
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
@@ -92,8 +93,12 @@ class Asks:
             self._waiting.pop(correlation, None)
             self._unsent.discard(correlation)
 
-    def sent(self) -> None:
-        """All that was asked so far is out of our hands."""
+    def sent(self, asked: Iterable[int]) -> None:
+        """What was asked under these numbers is out of our hands, if only its first byte."""
+        self._unsent.difference_update(asked)
+
+    def all_leave(self) -> None:
+        """All that was asked so far still leaves, whatever becomes of the link."""
         self._unsent.clear()
 
     def answered(self, frame: Frame) -> None:

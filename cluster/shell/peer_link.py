@@ -31,7 +31,7 @@ from cluster.peer.table import (
     UnknownFrameError,
     parse,
 )
-from cluster.shell.peer_asks import Asks, Encode, no_room, unreachable
+from cluster.shell.peer_asks import Asks, Encode, unreachable
 from cluster.shell.peer_doors import (
     ACCEPTED_BYTES_MAX,
     CALLS_LEAVE_BYTES,
@@ -67,7 +67,6 @@ class PeerLink(FrameConnection):
 
     Invariants:
         PEER_FRAME_FITS         what is said is no longer than the other end reads.
-        PEER_ANSWER_CORRELATED  an answer has the number of what was asked, and is the only one.
     """
 
     def __init__(
@@ -116,8 +115,11 @@ class PeerLink(FrameConnection):
         """Who the other end is; None before it has proven itself."""
         return None if self.link is None else self.link.peer.node
 
-    def say(self, frame: Parts) -> bool:
-        """Send a frame at the end of the tick; tell whether there is room for it, and a link."""
+    def say(self, frame: Parts, *, asks: int = 0) -> bool:
+        """Send a frame at the end of the tick; tell whether there is room for it, and a link.
+
+        `asks`: the number of what it asks, if anybody is to know whether it has left.
+        """
         if not self.is_up:
             return False
         parts = [frame] if isinstance(frame, bytes | bytearray | memoryview) else frame
@@ -125,7 +127,7 @@ class PeerLink(FrameConnection):
         assert HEAD.size <= size <= FRAME_BYTES_MAX, "PEER_FRAME_FITS"
         if not self._has_room(size + CALLS_LEAVE_BYTES * (parts[0][0] in _CALLS)):
             return False
-        self._append(parts, size)
+        self._append(parts, size, asks=asks)
         return True
 
     async def ask(self, encode: Encode, *, timeout_ms: int) -> Frame:
@@ -138,7 +140,7 @@ class PeerLink(FrameConnection):
         self._asks.check_room()
         correlation = self._asks.correlation()
         frame = encode(correlation=correlation)
-        if not self.say(frame):
+        if not self.say(frame, asks=correlation):
             full = "what was said before waits to be taken" if self.is_up else "no link is up"
             raise unreachable(self.node, full)
         return await self._asks.answer(correlation, FrameType(frame[0]), timeout_ms=timeout_ms)
@@ -200,8 +202,9 @@ class PeerLink(FrameConnection):
 
     def gather(self) -> list[Buffer]:
         """Return the frames of this tick, of bulk no more than is to be on its way at once."""
-        self._asks.sent()
-        return self._outbox.take(0 if self._is_full else AHEAD_BYTES - self.unwritten_bytes)
+        leaving = self._outbox.take(0 if self._is_full else AHEAD_BYTES - self.unwritten_bytes)
+        self._asks.sent(self._outbox.asked())
+        return leaving
 
     def flushed(self) -> None:
         """See how much the other end leaves unread: answers that nobody takes hold it back."""
@@ -297,8 +300,8 @@ class PeerLink(FrameConnection):
             self._behind_bytes = self.unwritten_bytes
         return self._behind_bytes <= left
 
-    def _append(self, parts: Sequence[Buffer], size: int) -> None:
-        self._outbox.put(parts, size)
+    def _append(self, parts: Sequence[Buffer], size: int, *, asks: int = 0) -> None:
+        self._outbox.put(parts, size, asks=asks)
         self.flush_later()
 
     def _go_on(self) -> None:
@@ -319,7 +322,7 @@ class PeerLink(FrameConnection):
 
     def _end_in_order(self, loss: Loss) -> None:
         """Let leave what was said; wait for that only so long."""
-        self._asks.sent()
+        self._asks.all_leave()
         self._set_timer(LINGER_MS, self.abort)
         self.end()
         self._finish(loss)
@@ -371,29 +374,3 @@ class PeerLink(FrameConnection):
             ping = encode(Ping(), correlation=self._asks.correlation())
             self._append([ping], len(ping))
         self._set_timer(LOOK_MS, self._look)
-
-
-class Answer:
-    """How what was asked on one link is answered: once, at any time; or never, if the link ends."""
-
-    __slots__ = ("_correlation", "_given", "_link")
-
-    def __init__(self, link: PeerLink, correlation: int) -> None:
-        """Wait for the answer to that number."""
-        self._link = link
-        self._correlation = correlation
-        self._given = False
-
-    def __call__(self, frame: Parts) -> None:
-        """Send a whole frame that has the number of the question; dropped if the link has ended.
-
-        Where the other end takes so little that there is no room, the asker is told that instead:
-        what clients read must not end what nodes tell each other. Only a link that has no room
-        even for this is ended, so that nobody waits in vain.
-        """
-        first = frame if isinstance(frame, bytes | bytearray | memoryview) else frame[0]
-        _, _, correlation = HEAD.unpack_from(first)
-        assert correlation == self._correlation and not self._given, "PEER_ANSWER_CORRELATED"
-        self._given = True
-        if not self._link.say(frame) and not self._link.say(no_room(correlation)):
-            self._link.leave()

@@ -27,10 +27,11 @@ from typing import Final, TypeAlias
 from cluster.peer.forward import CallRefused, encode_refused
 from cluster.peer.hello import Hello, LinkRefused
 from cluster.peer.table import Family, Frame, Manner
+from cluster.shell.peer_answer import Answer
 from cluster.shell.peer_asks import Encode, unreachable
 from cluster.shell.peer_dialler import Dialler
 from cluster.shell.peer_doors import PeerDoors
-from cluster.shell.peer_link import Answer, Parts, PeerLink
+from cluster.shell.peer_link import Parts, PeerLink
 from cluster.shell.peer_listener import PeerListener
 from cluster.shell.peer_loss import Loss
 from cluster.shell.peer_network import Address

@@ -13,7 +13,7 @@ from cluster.peer.forward import CallRefused, encode_refused
 from cluster.peer.hello import Hello
 from cluster.peer.repair import AskBatches, BatchesPart, decode, encode_ask, encode_part
 from cluster.peer.table import Family, Frame
-from cluster.shell.peer_link import Answer
+from cluster.shell.peer_answer import Answer
 from cluster.shell.peer_links import PeerLinks
 from cluster.shell.repairs import Serve
 from model.errors import ErrorCode, MalformedError, RequestError

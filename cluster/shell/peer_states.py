@@ -16,7 +16,7 @@ from cluster.peer.forward import CallRefused, encode_refused
 from cluster.peer.hello import Hello
 from cluster.peer.snapshot import AskState, StatePart, decode, encode_ask, encode_part
 from cluster.peer.table import Family, Frame
-from cluster.shell.peer_link import Answer
+from cluster.shell.peer_answer import Answer
 from cluster.shell.peer_links import PeerLinks
 from model.errors import ErrorCode, MalformedError, RequestError
 from model.ids import NodeId

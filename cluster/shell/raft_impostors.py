@@ -12,7 +12,7 @@ from cluster.controller.image import NO_INCARNATION, MetadataImage
 from cluster.peer.hello import Hello
 from cluster.peer.table import Frame
 from cluster.shell.controller_doors import ControllerLinks
-from cluster.shell.peer_link import Answer
+from cluster.shell.peer_answer import Answer
 from cluster.shell.peer_links import Handler
 
 

@@ -8,11 +8,11 @@ from cluster.controller.answer_frames import encode as encode_answer
 from cluster.peer.forward import CallRefused, encode_refused
 from cluster.peer.hello import Hello
 from cluster.peer.table import HEAD, Family, Frame, FrameType
+from cluster.shell.peer_answer import Answer
 from cluster.shell.peer_asks import Asks
 from cluster.shell.peer_doors import (
     ASKS_MAX,
 )
-from cluster.shell.peer_link import Answer
 from cluster.shell.peer_silence import SILENT_MS
 from model.errors import ErrorCode, MalformedError, Outcome
 from tests.peer_network import (

@@ -15,6 +15,7 @@ from cluster.peer.ping import Ping, Pong, encode
 from cluster.peer.replica import Beat
 from cluster.peer.replica_frames import encode_stream
 from cluster.peer.table import FRAME_BYTES_MAX, HEAD, Frame, FrameType, packed, parse
+from cluster.shell.peer_answer import Answer
 from cluster.shell.peer_doors import (
     ACCEPTED_BYTES_MAX,
     CALLS_LEAVE_BYTES,
@@ -24,7 +25,7 @@ from cluster.shell.peer_doors import (
     UNPROVEN_MAX,
     PeerDoors,
 )
-from cluster.shell.peer_link import Answer, PeerLink
+from cluster.shell.peer_link import PeerLink
 from cluster.shell.peer_listener import PeerListener
 from cluster.shell.peer_loss import Loss, loss_of
 from cluster.shell.tick import Tick

@@ -11,6 +11,7 @@ from cluster.peer.hello import Hello
 from cluster.peer.replica import BeatAnswer
 from cluster.peer.replica_frames import encode_stream
 from cluster.peer.table import HEAD, Family, Frame, FrameType
+from cluster.shell.peer_answer import Answer
 from cluster.shell.peer_dialler import WAIT_MS_MAX
 from cluster.shell.peer_doors import (
     ACCEPTED_BYTES_MAX,
@@ -18,7 +19,6 @@ from cluster.shell.peer_doors import (
     HANDSHAKE_MS,
     IDLE_MS,
 )
-from cluster.shell.peer_link import Answer
 from cluster.shell.peer_links import NEVER
 from cluster.shell.peer_network import Address
 from cluster.shell.peer_silence import LOOK_MS, SILENT_MS

@@ -1,5 +1,7 @@
 """On a full link what is urgent does not wait for bulk: it goes first, and long frames in parts."""
 
+import asyncio
+from functools import partial
 from random import Random
 from struct import pack
 
@@ -10,10 +12,10 @@ from cluster.controller.request_frames import encode as encode_asked
 from cluster.peer import part
 from cluster.peer.hello import Reason, Side
 from cluster.peer.part import PART_BYTES, Assembly, Part
-from cluster.peer.table import FRAME_BYTES_MAX, HEAD, FrameType, parse
+from cluster.peer.table import FRAME_BYTES_MAX, HEAD, Frame, FrameType, parse
 from cluster.shell.peer_outbox import AHEAD_BYTES, Outbox
 from cluster.shell.wire import Buffer
-from model.errors import MalformedError
+from model.errors import ErrorCode, MalformedError, Outcome, RequestError
 from model.ids import NodeId, RegistrationEpoch
 from tests.unit.cluster.test_peer_link import BEAT, Alone, framed, refusal, split
 
@@ -93,6 +95,62 @@ def test_on_a_full_link_a_heartbeat_leaves_at_once_and_bulk_waits() -> None:
         alone.transport.drained()
         frames += alone.sent()
     assert assembled(frames) == [b"".join(batches(1 << 20))] * 8
+
+
+def forward(size: int, *, correlation: int) -> bytes:
+    """Return a client's call of that many bytes on its way."""
+    return HEAD.pack(FrameType.FORWARD, 0, correlation) + bytes(size - HEAD.size)
+
+
+async def asking(alone: Alone, size: int) -> "asyncio.Task[Frame]":
+    """Return a call that waits to leave."""
+    task = asyncio.ensure_future(alone.link.ask(partial(forward, size), timeout_ms=60_000))
+    await asyncio.sleep(0)
+    return task
+
+
+async def outcomes(*tasks: "asyncio.Task[Frame]") -> list[ErrorCode | None]:
+    told = await asyncio.gather(*tasks, return_exceptions=True)
+    return [one.code if isinstance(one, RequestError) else None for one in told]
+
+
+async def test_a_call_that_waited_when_the_link_broke_is_not_done() -> None:
+    """P4: what was handed over, if only in part, nobody knows of."""
+    alone = Alone(Side.DIALS, reads_answers=False).proven()
+    first = await asking(alone, 100)
+    half = await asking(alone, 4 << 20)
+    waits = await asking(alone, 100)
+    late = await asking(alone, 3 << 20)
+    assert alone.sent()
+    alone.transport.lose()
+    lost, never = ErrorCode.UPSTREAM_LOST, ErrorCode.NODE_UNREACHABLE
+    assert await outcomes(first, half, waits, late) == [lost, lost, never, never]
+    assert (lost.outcome, never.outcome) == (Outcome.UNKNOWN, Outcome.NOT_DONE)
+
+
+async def test_a_call_that_an_urgent_frame_asks_has_left_with_its_tick() -> None:
+    alone = Alone(Side.DIALS, reads_answers=False).proven()
+    assert alone.link.say(batches(4 << 20))
+    alone.sent()
+    beat = BrokerHeartbeat(NodeId(2), RegistrationEpoch(1))
+    task = asyncio.ensure_future(alone.link.ask(partial(encode_asked, beat), timeout_ms=60_000))
+    await asyncio.sleep(0)
+    assert alone.sent()
+    alone.transport.lose()
+    assert await outcomes(task) == [ErrorCode.UPSTREAM_LOST]
+
+
+async def test_what_waits_on_a_link_that_is_left_in_order_still_leaves_and_is_unknown() -> None:
+    alone = Alone(Side.DIALS, reads_answers=False).proven()
+    task = await asking(alone, 4 << 20)
+    last = await asking(alone, 100)
+    alone.link.leave()
+    assert await outcomes(task, last) == [ErrorCode.UPSTREAM_LOST] * 2
+    frames = alone.sent()
+    while alone.link.waiting_bytes:
+        alone.transport.drained()
+        frames += alone.sent()
+    assert [len(frame) for frame in assembled(frames)] == [4 << 20, 100]
 
 
 def test_as_long_as_the_other_end_reads_bulk_leaves_without_being_asked_again() -> None:

@@ -17,7 +17,7 @@ from cluster.controller.standing import RemoveBroker
 from cluster.controller.topics import CreateTopic, DeleteTopic, TopicRemoved
 from cluster.peer.hello import Hello
 from cluster.peer.table import Family, Frame
-from cluster.shell.peer_link import Answer
+from cluster.shell.peer_answer import Answer
 from model.errors import ErrorCode, Outcome, RequestError
 from model.ids import GroupId, MonotonicMs, NodeId, ProducerId, TopicName
 from tests.controller_world import Node, World
