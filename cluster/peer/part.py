@@ -16,6 +16,8 @@ Buffer = bytes | bytearray | memoryview
 PART_BYTES: Final = 256 << 10
 """Of a frame in one part, at most; a frame of no more goes whole. 20 ms at 100 Mbit/s."""
 _LEFT: Final = Struct(">I")
+PART_HEAD_BYTES: Final = HEAD.size + _LEFT.size
+"""Of a frame that carries a part, before the part."""
 
 
 class Part(NamedTuple):

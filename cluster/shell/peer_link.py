@@ -306,7 +306,7 @@ class PeerLink(FrameConnection):
 
     def _go_on(self) -> None:
         """Let the next of the bulk leave in the next tick, if there is room for it."""
-        if self._outbox.has_bulk and not self._is_full:
+        if self._outbox.waits and not self._is_full:
             self.flush_later()
 
     # The end.

@@ -3,15 +3,18 @@
 Heartbeats and the quorum's messages are small, and late ones cost elections; batches and clients'
 calls are large, and whatever has been handed to the kernel stands before all that comes later. So
 bulk is handed over a little at a time, in parts of at most `PART_BYTES`, and waits here otherwise.
+So do long frames of the urgent families, before bulk; what follows them in their family stays
+behind them, but for heartbeats, which say nothing of what was said before. Parts of two frames are
+never mixed: what is begun is finished first.
 Each kind leaves in the order in which it was given.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from cluster.peer.part import PART_BYTES, parts_of
-from cluster.peer.table import TABLE, Family
+from cluster.peer.part import PART_BYTES, PART_HEAD_BYTES, parts_of
+from cluster.peer.table import TABLE, Family, FrameType
 from cluster.shell.read_buffer import LENGTH, PREFIX_BYTES
 from cluster.shell.wire import Buffer
 
@@ -22,6 +25,15 @@ _URGENT: Final = frozenset(
     for number, row in TABLE.items()
     if row.family in {Family.LINK, Family.PING, Family.RAFT, Family.CONTROLLER}
 )
+_HEARTBEATS: Final = frozenset(
+    {
+        FrameType.RAFT_HEARTBEAT,
+        FrameType.RAFT_HEARTBEAT_REPLY,
+        FrameType.BROKER_HEARTBEAT,
+        FrameType.HEARD,
+    }
+)
+"""What overtakes a long frame of its own family: who leads, and who lives, is to be known."""
 
 
 class _Piece(NamedTuple):
@@ -31,13 +43,17 @@ class _Piece(NamedTuple):
     pieces: Sequence[Buffer]
     asks: int
     """The number of what is asked with it; 0: nothing is, or an earlier part has told."""
+    left: int
+    """Bytes of the same frame that follow in later pieces."""
+    family: Family
 
 
 class Outbox:
     """Of one link. Loop only."""
 
     __slots__ = (
-        "_asked", "_bulk", "_urgent", "_urgent_asks", "_urgent_bytes", "waiting_bytes",
+        "_asked", "_begun", "_bulk", "_held", "_long", "_urgent", "_urgent_asks", "_urgent_bytes",
+        "waiting_bytes",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -46,14 +62,20 @@ class Outbox:
         self._urgent_bytes = 0
         self._urgent_asks: list[int] = []
         self._bulk: deque[_Piece] = deque()
+        self._long: deque[_Piece] = deque()
+        """Urgent frames in parts, and whole ones that stay behind them."""
+        self._held = Counter[Family]()
+        """How many pieces of each family are in that row."""
+        self._begun: deque[_Piece] | None = None
+        """The row whose first frame has left in part."""
         self._asked: list[int] = []
         self.waiting_bytes = 0
         """Of everything, with the lengths before it."""
 
     @property
-    def has_bulk(self) -> bool:
+    def waits(self) -> bool:
         """Whether something waits for the network to take more."""
-        return bool(self._bulk)
+        return bool(self._bulk or self._long)
 
     def put(self, frame: Sequence[Buffer], size: int, *, asks: int = 0) -> None:
         """Let a frame wait, in pieces that are not copied and must not change any more.
@@ -62,36 +84,48 @@ class Outbox:
         """
         # Python 3.12's gathering write never ends over an empty part that comes last.
         pieces = [piece for piece in frame if len(piece)]
+        kind = FrameType(frame[0][0])
+        family = TABLE[kind].family
+        urgent = kind in _URGENT
+        row = self._long if urgent else self._bulk
         if size > PART_BYTES:
             for length, part in parts_of(pieces, size):
-                self._bulk.append(_Piece(length, part, asks))
-                self.waiting_bytes += PREFIX_BYTES + length
+                size -= length - PART_HEAD_BYTES
+                self._wait(row, _Piece(length, part, asks, size, family))
                 asks = 0
-            return
-        self.waiting_bytes += PREFIX_BYTES + size
-        if frame[0][0] in _URGENT:
+        elif not urgent or (self._held[family] and kind not in _HEARTBEATS):
+            self._wait(row, _Piece(size, pieces, asks, 0, family))
+        else:
+            self.waiting_bytes += PREFIX_BYTES + size
             self._urgent_bytes += PREFIX_BYTES + size
             self._urgent += (LENGTH.pack(size), *pieces)
             if asks:
                 self._urgent_asks.append(asks)
-        else:
-            self._bulk.append(_Piece(size, pieces, asks))
 
     def take(self, room_bytes: int) -> list[Buffer]:
-        """Return what leaves now: all that is urgent, and bulk until so many bytes are reached."""
+        """Return what leaves now: all that is short and urgent; the rest up to so many bytes."""
         leaving, self._urgent = self._urgent, []
         self.waiting_bytes -= self._urgent_bytes
         self._urgent_bytes = 0
         self._asked += self._urgent_asks
         self._urgent_asks = []
-        while self._bulk and room_bytes > 0:
-            size, pieces, asks = self._bulk.popleft()
-            if asks:
-                self._asked.append(asks)
-            leaving += (LENGTH.pack(size), *pieces)
-            room_bytes -= PREFIX_BYTES + size
-            self.waiting_bytes -= PREFIX_BYTES + size
+        while room_bytes > 0 and (row := self._begun or self._long or self._bulk):
+            piece = row.popleft()
+            self._begun = row if piece.left else None
+            if row is self._long:
+                self._held[piece.family] -= 1
+            if piece.asks:
+                self._asked.append(piece.asks)
+            leaving += (LENGTH.pack(piece.size), *piece.pieces)
+            room_bytes -= PREFIX_BYTES + piece.size
+            self.waiting_bytes -= PREFIX_BYTES + piece.size
         return leaving
+
+    def _wait(self, row: deque[_Piece], piece: _Piece) -> None:
+        row.append(piece)
+        self.waiting_bytes += PREFIX_BYTES + piece.size
+        if row is self._long:
+            self._held[piece.family] += 1
 
     def asked(self) -> list[int]:
         """Return what was asked with frames that have left since the last call, if only in part."""

@@ -57,9 +57,71 @@ def test_what_is_urgent_overtakes_bulk_and_nothing_of_its_own_kind() -> None:
         outbox.put(frame, sum(map(len, frame)))
     assert taken(outbox, 0) == [HEARTBEAT, HEARTBEAT]
     assert taken(outbox, 1) == [b"".join(batches(100))]
-    assert outbox.has_bulk
+    assert outbox.waits
     assert taken(outbox, EVERYTHING) == [BEAT, b"".join(batches(200))]
-    assert (outbox.waiting_bytes, outbox.has_bulk) == (0, False)
+    assert (outbox.waiting_bytes, outbox.waits) == (0, False)
+
+
+def raft(kind: FrameType, size: int = 60, *, fill: int = 1) -> bytes:
+    """Return a message of the quorum, as long as it is said to be."""
+    return HEAD.pack(kind, 0, 0) + bytes([fill]) * (size - HEAD.size)
+
+
+def put(outbox: Outbox, *frames: bytes) -> None:
+    for frame in frames:
+        outbox.put([frame], len(frame))
+
+
+def test_a_long_urgent_frame_is_not_overtaken_by_its_family_but_by_heartbeats() -> None:
+    outbox = Outbox()
+    long = raft(FrameType.APPEND_REQUEST, 4 * PART_BYTES)
+    newer = raft(FrameType.APPEND_REQUEST, 60, fill=2)
+    last = raft(FrameType.APPEND_REQUEST, 2 * PART_BYTES, fill=3)
+    beats = [raft(FrameType.RAFT_HEARTBEAT), raft(FrameType.RAFT_HEARTBEAT_REPLY), HEARTBEAT]
+    put(outbox, long)
+    first = taken(outbox, 1)
+    put(outbox, newer, last, *beats)
+    assert [frame[0] for frame in first] == [FrameType.PART]
+    assert taken(outbox, 0) == beats
+    put(outbox, raft(FrameType.RAFT_HEARTBEAT, fill=9))
+    second = taken(outbox, 1)
+    assert [frame[0] for frame in second] == [FrameType.RAFT_HEARTBEAT, FrameType.PART]
+    rest = taken(outbox, EVERYTHING)
+    assert assembled([*first, *second[1:], *rest]) == [long, newer, last]
+    put(outbox, newer)
+    assert taken(outbox, 0) == [newer], "nothing long of its family waits any more"
+
+
+def test_long_urgent_frames_go_before_bulk_but_not_into_the_middle_of_a_frame() -> None:
+    outbox = Outbox()
+    bulk, urgent = b"".join(batches(3 * PART_BYTES)), raft(FrameType.APPEND_REQUEST, 3 * PART_BYTES)
+    put(outbox, bulk)
+    came = taken(outbox, 1)
+    put(outbox, bulk, urgent)
+    while outbox.waiting_bytes:
+        came += taken(outbox, 1)
+    assert assembled(came) == [bulk, urgent, bulk]
+
+
+def test_a_large_append_goes_through_a_full_link_with_heartbeats_between_its_parts() -> None:
+    alone = Alone(Side.DIALS, reads_answers=False).proven()
+    beat = raft(FrameType.RAFT_HEARTBEAT)
+    long, newer = raft(FrameType.APPEND_REQUEST, 8 << 20), raft(FrameType.APPEND_REQUEST, 60)
+    for _ in range(4):
+        assert alone.link.say(batches(1 << 20))
+    assert alone.link.say(long)
+    assert alone.link.say(newer)
+    frames, beats = alone.sent(), 0
+    while alone.link.waiting_bytes:
+        assert alone.link.say(beat)
+        assert alone.sent() == [beat], "it waits for nothing"
+        beats += 1
+        alone.transport.drained()
+        frames += alone.sent()
+        assert alone.link.unwritten_bytes <= AHEAD_BYTES + PART_BYTES + 100
+    whole = [frame for frame in assembled(frames) if frame[0] == FrameType.APPEND_REQUEST]
+    assert whole == [long, newer]
+    assert beats > 10
 
 
 def test_whatever_the_sizes_the_same_bytes_arrive_in_their_order() -> None:
