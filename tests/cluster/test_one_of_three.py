@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from cluster.settings import ClusterSettings
-from cluster.shell.replica_streams import BEAT_MS
+from cluster.shell.replica_beats import BEAT_MS
 from model.errors import ErrorCode, RequestError
 from tests.cluster_members import called
 from tests.cluster_nodes import Life, Nodes
