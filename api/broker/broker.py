@@ -40,6 +40,7 @@ from cluster.controller.image import MetadataImage, TopicImage
 from cluster.controller.topics import CreateTopic, DeleteTopic
 from cluster.shell.hosted_partition import HostedPartition
 from consumer_groups.settings import GroupSettings
+from logstore.batch import Stamp
 from model.errors import RequestError
 from model.ids import NodeId, TopicId
 from model.principal import Principal
@@ -148,6 +149,15 @@ class Broker:
     def partition_by_id(self, topic_id: TopicId, number: int) -> HostedPartition:
         """Return a partition of a topic by its id; raises as `partition`."""
         return self.context.partitions.get_by_id(topic_id, number)
+
+    def batch_not_found(
+        self, topic: str | TopicId, number: int, batch: memoryview | Stamp, *, refusal: RequestError
+    ) -> None:
+        """Note that a batch was refused since its partition is not here, or not yet (P20).
+
+        `topic`: as its client calls it; `batch`: whole, or its producer's stamp.
+        """
+        self.produce.not_found(topic, number, batch, refusal=refusal)
 
     def advertise(self, listener: str, host: str, port: int) -> None:
         """Tell clients of a listener to come here: known once it listens."""

@@ -19,11 +19,12 @@ from api.broker.taking import Taking
 from cluster.controller.topics import check_not_internal
 from cluster.replication.append import check_in_sync, check_not_alone, decide
 from cluster.shell.hosted_partition import HostedPartition
+from logstore.batch import Stamp
 from logstore.event_bounds import Bounds
 from logstore.producer_state import Duplicate
 from logstore.validate import check_produced
 from model.errors import ErrorCode, Outcome, RequestError
-from model.ids import AppendTimeMs
+from model.ids import AppendTimeMs, TopicId
 from model.principal import Principal
 from model.record import BatchHeader
 
@@ -78,6 +79,16 @@ class Produce:
         if acks is Acks.NONE and not self._accepting:
             self.accept()  # a refusal ends the connection: nothing may come in behind it
 
+    def not_found(
+        self, topic: str | TopicId, number: int, batch: memoryview | Stamp, *, refusal: RequestError
+    ) -> None:
+        """Note that a batch was refused since its partition is not here, or not yet.
+
+        `topic`: as its client calls it; `batch`: whole, or its producer's stamp. Those behind it
+        may find the partition, and are not told then that they are out of turn.
+        """
+        self._refused.not_found(topic, number, batch, refusal=refusal)
+
     def accept(self) -> None:
         """Accept what has arrived, without waiting for the end of the tick.
 
@@ -121,7 +132,8 @@ class Produce:
         except RequestError as refusal:
             for batch, _, _, _, done in arrivals:
                 self._node.memory.give_back(len(batch))
-                done(self._refused.told(partition.id, batch, refusal))
+                name = partition.topic.name
+                done(self._refused.told(partition.id, batch, refusal, topic=name))
         else:
             self._accept(partition, arrivals, now)
 
@@ -187,7 +199,7 @@ class Produce:
             if behind is not None:
                 self._check_appendable(partition, len(batch), acks, behind=behind)
         except RequestError as refusal:
-            return self._refused.told(partition.id, batch, refusal)
+            return self._refused.told(partition.id, batch, refusal, topic=partition.topic.name)
         return producer_id
 
     def _append_one(

@@ -5,12 +5,18 @@ one, the second is out of sequence: nothing is lost, the first was not taken. To
 would begin a new epoch and repeat under it, in all of its partitions, whatever it has had no answer
 for: what is stored already would be stored twice (P20). So the second is refused for the moment as
 well, and the client sends both again, in their order.
+
+The first may not even have found its partition: clients hear of topics and replicas from another
+node, before this one has applied the same metadata. Such a batch is remembered by what its client
+called the topic, the name or the id.
 """
 
 from typing import Final, NamedTuple, TypeAlias
 
+from logstore.batch import Stamp
 from model.errors import ErrorCode, MalformedError, RequestError
-from model.ids import MonotonicMs, PartitionId, ProducerEpoch, ProducerId, Sequence
+from model.ids import MonotonicMs, PartitionId, ProducerEpoch, ProducerId, Sequence, TopicId
+from model.limits import NAME_CHARACTERS_MAX
 from model.ports import Clock
 from model.record import BatchHeader
 
@@ -24,13 +30,27 @@ FOR_THE_MOMENT: Final = frozenset(
     }
 )
 """After these a client sends the same batch again, here or elsewhere."""
+NOT_FOUND: Final = frozenset(
+    {
+        ErrorCode.UNKNOWN_TOPIC,
+        ErrorCode.UNKNOWN_PARTITION,
+        ErrorCode.NOT_LEADER,
+        ErrorCode.LEADER_NOT_AVAILABLE,
+        ErrorCode.NO_QUORUM,
+    }
+)
+"""There is no such partition here, or not yet; Kafka's clients send the batch again."""
+HERE_NOW: Final = NOT_FOUND - {ErrorCode.LEADER_NOT_AVAILABLE, ErrorCode.NO_QUORUM}
+"""What would be wrong to say of a partition that this node leads by now."""
 OUT_OF_TURN: Final = frozenset({ErrorCode.OUT_OF_ORDER_SEQUENCE, ErrorCode.UNKNOWN_PRODUCER_ID})
 KEPT_MS: Final = 10_000
 """What was in flight together has been looked at within it; who comes later with a gap has one."""
 KEPT_MAX: Final = 1 << 12
 """Batches, of the whole node: about 1 MiB."""
 
-Place: TypeAlias = tuple[PartitionId, ProducerId, ProducerEpoch, Sequence]
+Where: TypeAlias = PartitionId | tuple[str, int]
+"""A partition, or what a client calls one: its topic's name, and its number."""
+Place: TypeAlias = tuple[Where, ProducerId, ProducerEpoch, Sequence]
 
 
 class _Refused(NamedTuple):
@@ -49,26 +69,36 @@ class RefusedBatches:
         self._refused: dict[Place, _Refused] = {}
         """The latest last."""
 
-    def told(self, partition: PartitionId, batch: bytearray, refusal: RequestError) -> RequestError:
+    def told(
+        self, partition: PartitionId, batch: bytearray, refusal: RequestError, *, topic: str
+    ) -> RequestError:
         """Return what the sender of a refused batch is told; remember it where others may follow.
 
         That is the refusal, but for a batch that is out of turn only because the one whose turn it
-        is was refused for the moment.
+        is was refused for the moment. `topic`: the name of the partition's.
         """
         if refusal.code in FOR_THE_MOMENT:
-            self._note(partition, batch, refusal.code)
+            self._note(partition, _stamp(memoryview(batch)), refusal.code)
         elif refusal.code in OUT_OF_TURN and self._refused:
-            return self._behind(partition, batch, refusal) or refusal
+            return self._behind(partition, batch, refusal, topic=topic) or refusal
         return refusal
 
-    def _note(self, partition: PartitionId, batch: bytearray, code: ErrorCode) -> None:
-        try:
-            header = BatchHeader(memoryview(batch))
-        except MalformedError:
-            return  # nobody has looked at it yet: it would have been refused for that
-        if header.producer_id < 0:
+    def not_found(
+        self, topic: str | TopicId, number: int, batch: memoryview | Stamp, *, refusal: RequestError
+    ) -> None:
+        """Remember a batch for which there was no partition here; a whole one, or its stamp."""
+        is_name = not isinstance(topic, str) or len(topic) <= NAME_CHARACTERS_MAX.value
+        if refusal.code in NOT_FOUND and is_name:
+            where: Where = (
+                PartitionId(topic, number) if isinstance(topic, bytes) else (topic, number)
+            )
+            stamp = batch if isinstance(batch, Stamp) else _stamp(batch)
+            self._note(where, stamp, refusal.code)
+
+    def _note(self, where: Where, stamp: Stamp, code: ErrorCode) -> None:
+        if stamp.producer_id < 0:
             return
-        place = _place(partition, header, header.base_sequence)
+        place = _place(where, stamp, stamp.base_sequence)
         self._refused.pop(place, None)
         if len(self._refused) >= KEPT_MAX:
             del self._refused[next(iter(self._refused))]
@@ -76,16 +106,19 @@ class RefusedBatches:
         self._refused[place] = _Refused(code, until)
 
     def _behind(
-        self, partition: PartitionId, batch: bytearray, refusal: RequestError
+        self, partition: PartitionId, batch: bytearray, refusal: RequestError, *, topic: str
     ) -> RequestError | None:
         """Return the refusal of the batch whose turn it is, if there was one a moment ago."""
-        expected = int(refusal.metadata["expected_sequence"])
-        place = _place(partition, BatchHeader.of_checked(memoryview(batch)), expected)
-        before = self._refused.get(place)
-        if before is None or before.until < self._clock.monotonic_ms():
+        expected, stamp = int(refusal.metadata["expected_sequence"]), _stamp(memoryview(batch))
+        now = self._clock.monotonic_ms()
+        for where in (partition, (topic, partition.number)):
+            before = self._refused.get(_place(where, stamp, expected))
+            if before is not None and before.until >= now:
+                break
+        else:
             return None
         code = before.code
-        if code is ErrorCode.NOT_LEADER:  # that names who leads; now this node does
+        if code in HERE_NOW:
             code = ErrorCode.LEADER_NOT_AVAILABLE
         return RequestError(
             code,
@@ -96,6 +129,15 @@ class RefusedBatches:
         )
 
 
-def _place(partition: PartitionId, header: BatchHeader, sequence: int) -> Place:
-    producer, epoch = ProducerId(header.producer_id), ProducerEpoch(header.producer_epoch)
-    return partition, producer, epoch, Sequence(sequence)
+def _stamp(batch: memoryview) -> Stamp:
+    """Return who numbered a batch; nobody, if it is none: it would have been refused for that."""
+    try:
+        header = BatchHeader(batch)
+    except MalformedError:
+        return Stamp()
+    return Stamp(header.producer_id, header.producer_epoch, header.base_sequence)
+
+
+def _place(where: Where, stamp: Stamp, sequence: int) -> Place:
+    producer, epoch = ProducerId(stamp.producer_id), ProducerEpoch(stamp.producer_epoch)
+    return where, producer, epoch, Sequence(sequence)

@@ -63,6 +63,12 @@ class BrokerPort(Protocol):
         """Return a partition of a topic by its id; raises as `partition`."""
         ...
 
+    def batch_not_found(
+        self, topic: str | TopicId, number: int, batch: memoryview, *, refusal: RequestError
+    ) -> None:
+        """Note that a batch was refused since its partition is not here, or not yet."""
+        ...
+
     def produce(
         self,
         principal: Principal,

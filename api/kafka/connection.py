@@ -200,7 +200,7 @@ class KafkaConnection(FrameConnection):
         try:
             request.partition = partition = template.partition(self._broker)
         except RequestError as error:
-            request.done(error)
+            request.done(template.not_found(self._broker, records, error))
             return
         self._broker.produce(
             template.principal,

@@ -188,6 +188,8 @@ class _Producing:
         try:
             partition = self._partition(topic, number)
         except RequestError as error:
+            called = named(topic, self._request.version)
+            self._broker.batch_not_found(called, number, records, refusal=error)
             done(error)
             return
         self._broker.produce(
@@ -200,9 +202,7 @@ class _Producing:
         )
 
     def _partition(self, topic: bytes, number: int) -> "HostedPartition":
-        if self._request.version >= TOPIC_ID_FROM:
-            return self._broker.partition_by_id(TopicId(topic), number)
-        return self._broker.partition(str(topic, "utf-8", "replace"), number)
+        return partition_of(self._broker, topic, number, version=self._request.version)
 
     def _log_start(self, topic: bytes, number: int) -> int:
         try:
@@ -253,6 +253,25 @@ class _Producing:
         if self._acks is not Acks.NONE:
             version = self._request.version
             self._request.respond(write_response(version, self._body.topics, self._rows))
+
+
+def named(topic: bytes, version: int) -> str | TopicId:
+    """Return what a request calls a topic: its name, or its id."""
+    return TopicId(topic) if version >= TOPIC_ID_FROM else str(topic, "utf-8", "replace")
+
+
+def partition_of(
+    broker: "BrokerPort", topic: bytes, number: int, *, version: int
+) -> "HostedPartition":
+    """Return the partition that a request names.
+
+    Raises:
+        RequestError: it is not here.
+    """
+    called = named(topic, version)
+    if isinstance(called, str):
+        return broker.partition(called, number)
+    return broker.partition_by_id(called, number)
 
 
 def is_transactional(batch: memoryview) -> bool:

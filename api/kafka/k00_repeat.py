@@ -23,13 +23,14 @@ from api.kafka.k00_produce import (
     ZSTD_FROM,
     ProduceRequest,
     Topic,
+    named,
+    partition_of,
     wants_log_start,
     write_refusal,
     write_response,
 )
 from api.kafka.request import Request
 from model.errors import RequestError
-from model.ids import TopicId
 
 if TYPE_CHECKING:
     from api.kafka.broker_port import BrokerPort
@@ -92,12 +93,17 @@ class Template:
         partition = self._partition
         if partition is None or partition.gone:
             self._partition = None  # also if there is no other: what has gone is held by nobody
-            if self.version >= TOPIC_ID_FROM:
-                partition = broker.partition_by_id(TopicId(self._topic), self.number)
-            else:
-                partition = broker.partition(str(self._topic, "utf-8", "replace"), self.number)
+            partition = partition_of(broker, self._topic, self.number, version=self.version)
             self._partition = partition
         return partition
+
+    def not_found(
+        self, broker: "BrokerPort", records: memoryview, refusal: RequestError
+    ) -> RequestError:
+        """Note that a batch was refused since its partition is not here; return why."""
+        called = named(self._topic, self.version)
+        broker.batch_not_found(called, self.number, records, refusal=refusal)
+        return refusal
 
     def success(self, correlation_id: int, produced: Produced) -> bytes:
         """Return the whole answer, its length included."""

@@ -106,7 +106,12 @@ class Producing:
                 new_records(batch.records, now, one_key=not batch.HasField("partition"))
             offered.chosen(slot, number)
             return
-        partition = hosted(self._broker, batch.topic, number)
+        try:
+            partition = hosted(self._broker, batch.topic, number)
+        except RequestError as refusal:
+            sent = _stamp(batch) if payload is None else memoryview(payload)
+            self._broker.batch_not_found(batch.topic, number, sent, refusal=refusal)
+            raise
         offered.chosen(slot, number)
         done = partial(elsewhere.done, slot)
         if payload is not None:

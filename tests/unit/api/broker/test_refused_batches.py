@@ -16,6 +16,7 @@ from tests.broker_node import NOON, BrokerNode, batch_of, broker_node
 
 PRODUCER = (7, 0)
 A, B, C = ([value] for value in (b"a", b"b", b"c"))
+ORDERS = "orders"
 WHERE = PartitionId(TopicId(bytes(16)), 0)
 
 
@@ -30,6 +31,10 @@ def elect(node: BrokerNode, partition: HostedPartition, leader: int | None) -> N
     )
     delta = MetadataDelta(changed=(replace(topic, partitions=(changed,)),))
     node.node.partitions.apply(MetadataImage(), delta)
+
+
+def refusal(code: ErrorCode) -> RequestError:
+    return RequestError(code, "not here")
 
 
 async def test_behind_one_that_came_before_its_leader_it_is_refused_for_the_moment() -> None:
@@ -79,26 +84,57 @@ def test_a_gap_is_told_that_has_another_reason(
     refused = RefusedBatches(clock)
     no_leader = RequestError(ErrorCode.LEADER_NOT_AVAILABLE, "none yet")
     batch = bytearray(batch_of(B, producer=producer))
-    assert refused.told(partition, batch, no_leader) is no_leader
+    assert refused.told(partition, batch, no_leader, topic=ORDERS) is no_leader
     clock.advance(after_ms)
     gap = RequestError(ErrorCode.OUT_OF_ORDER_SEQUENCE, "a gap", expected_sequence="1")
-    assert refused.told(WHERE, bytearray(batch_of(C, producer=(*PRODUCER, 3))), gap) is gap
+    assert (
+        refused.told(WHERE, bytearray(batch_of(C, producer=(*PRODUCER, 3))), gap, topic=ORDERS)
+        is gap
+    )
 
 
 def test_who_is_told_that_another_node_leads_sends_what_follows_here_all_the_same() -> None:
     refused = RefusedBatches(SimClock(wall=NOON))
     elsewhere = RequestError(ErrorCode.NOT_LEADER, "node 7 leads", leader="7")
-    refused.told(WHERE, bytearray(batch_of(B, producer=(*PRODUCER, 1))), elsewhere)
+    refused.told(WHERE, bytearray(batch_of(B, producer=(*PRODUCER, 1))), elsewhere, topic=ORDERS)
     gap = RequestError(ErrorCode.OUT_OF_ORDER_SEQUENCE, "a gap", expected_sequence="1")
-    told = refused.told(WHERE, bytearray(batch_of(C, producer=(*PRODUCER, 2))), gap)
+    told = refused.told(WHERE, bytearray(batch_of(C, producer=(*PRODUCER, 2))), gap, topic=ORDERS)
     assert (told.code, told.metadata["refused"]) == (ErrorCode.LEADER_NOT_AVAILABLE, "NOT_LEADER")
+
+
+@pytest.mark.parametrize("called", [ORDERS, WHERE.topic], ids=["name", "id"])
+@pytest.mark.parametrize(
+    "code", [ErrorCode.UNKNOWN_TOPIC, ErrorCode.UNKNOWN_PARTITION, ErrorCode.NOT_LEADER]
+)
+def test_behind_one_that_found_no_partition_it_is_refused_for_the_moment(
+    called: str | TopicId, code: ErrorCode
+) -> None:
+    """P20: what the client calls the topic is all that is known of where it was to go."""
+    refused = RefusedBatches(SimClock(wall=NOON))
+    refused.not_found(
+        called, 0, memoryview(batch_of(A, producer=(*PRODUCER, 0))), refusal=refusal(code)
+    )
+    gap = RequestError(ErrorCode.UNKNOWN_PRODUCER_ID, "a gap", expected_sequence="0")
+    behind = bytearray(batch_of(B, producer=(*PRODUCER, 1)))
+    told = refused.told(WHERE, behind, gap, topic=ORDERS)
+    assert (told.code, told.metadata["refused"]) == (ErrorCode.LEADER_NOT_AVAILABLE, code.name)
+    assert refused.told(WHERE._replace(number=1), behind, gap, topic=ORDERS) is gap
+    assert refused.told(PartitionId(TopicId(b"2" * 16), 0), behind, gap, topic="others") is gap
+
+
+def test_what_was_refused_for_good_is_not_remembered() -> None:
+    refused = RefusedBatches(SimClock(wall=NOON))
+    batch = memoryview(batch_of(A, producer=(*PRODUCER, 0)))
+    refused.not_found(ORDERS, 0, batch, refusal=refusal(ErrorCode.INVALID_TOPIC_NAME))
+    refused.not_found("x" * 250, 0, batch, refusal=refusal(ErrorCode.UNKNOWN_TOPIC))
+    assert not refused._refused, "remembered"
 
 
 @pytest.mark.parametrize("batch", [b"", bytes(61), batch_of(A)], ids=["none", "zeros", "plain"])
 def test_what_is_no_batch_or_of_no_producer_is_not_remembered(batch: bytes) -> None:
     refused = RefusedBatches(SimClock(wall=NOON))
     full = RequestError(ErrorCode.DISK_FULL, "full")
-    assert refused.told(WHERE, bytearray(batch), full) is full
+    assert refused.told(WHERE, bytearray(batch), full, topic=ORDERS) is full
     assert not refused._refused, "remembered"
 
 
@@ -106,9 +142,11 @@ def test_of_very_many_the_oldest_are_forgotten() -> None:
     refused = RefusedBatches(SimClock(wall=NOON))
     full = RequestError(ErrorCode.OVERLOADED, "full")
     for sequence in range(KEPT_MAX + 1):
-        refused.told(WHERE, bytearray(batch_of(A, producer=(*PRODUCER, sequence))), full)
+        refused.told(
+            WHERE, bytearray(batch_of(A, producer=(*PRODUCER, sequence))), full, topic=ORDERS
+        )
     gap = RequestError(ErrorCode.OUT_OF_ORDER_SEQUENCE, "a gap", expected_sequence="0")
     late = bytearray(batch_of(A, producer=(*PRODUCER, KEPT_MAX + 1)))
-    assert refused.told(WHERE, late, gap) is gap
+    assert refused.told(WHERE, late, gap, topic=ORDERS) is gap
     kept = RequestError(ErrorCode.OUT_OF_ORDER_SEQUENCE, "a gap", expected_sequence="1")
-    assert refused.told(WHERE, late, kept).code is ErrorCode.OVERLOADED
+    assert refused.told(WHERE, late, kept, topic=ORDERS).code is ErrorCode.OVERLOADED

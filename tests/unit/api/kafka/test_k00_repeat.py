@@ -45,6 +45,7 @@ class Partitions:
     known: bool = True
     given: list[Named] = field(default_factory=list)
     produced: list[tuple[Any, ...]] = field(default_factory=list)
+    not_found: list[tuple[Any, ...]] = field(default_factory=list)
 
     def partition(self, topic: Any, number: int) -> Any:
         if not self.known:
@@ -53,6 +54,9 @@ class Partitions:
         return self.given[-1]
 
     partition_by_id = partition
+
+    def batch_not_found(self, topic: Any, number: int, records: memoryview, **_: Any) -> None:
+        self.not_found.append((topic, number, bytes(records)))
 
     def produce(self, principal: Any, partition: Any, records: memoryview, **more: Any) -> None:
         place = (partition.topic, partition.number)
@@ -210,6 +214,7 @@ def test_a_topic_that_has_gone_is_said_to_be_unknown() -> None:
     alone = script(broker)
     alone.send(produce(12, b"records", correlation_id=2))
     assert client.answered[1:] == alone.answered
+    assert broker.not_found == [("orders", 2, b"records")] * 2
 
 
 @pytest.mark.parametrize("version", [8, 13])
