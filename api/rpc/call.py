@@ -2,20 +2,38 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote
 
 from api.rpc.leader_trailers import Leaders
 from api.rpc.until_sent import UntilSent
 from model.errors import ErrorCode, RequestError
-from model.ids import NodeId
+from model.ids import MonotonicMs, NodeId
 from model.limits import PRODUCE_WAIT_MS_MAX
 from model.names import check_client_name
+from model.ports import Clock
 from model.principal import ANONYMOUS, Principal
 
 CLIENT_ID: Final = "tidelog-client-id"
 CLUSTER_ID: Final = "tidelog-cluster-id"
 NO_FORWARD: Final = "tidelog-no-forward"
+
+
+class Begun(NamedTuple):
+    """When something has begun, on the clock by which it is seen how much of its time is left."""
+
+    clock: Clock
+    at: MonotonicMs
+
+    @classmethod
+    def now(cls, clock: Clock) -> "Begun":
+        """Begin now."""
+        return cls(clock, clock.monotonic_ms())
+
+    @property
+    def passed_ms(self) -> int:
+        """How long ago that was."""
+        return self.clock.monotonic_ms() - self.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +54,15 @@ class Call:
     until_sent: UntilSent | None = None
     """What is held until its client has the answer; None: whoever asks counts it himself."""
 
+    begun: Begun | None = None
+    """When it came here; None: just now."""
+
+    @property
+    def left_ms(self) -> int | None:
+        """What is left of its deadline now; None: it has none."""
+        passed_ms = 0 if self.begun is None else self.begun.passed_ms
+        return None if self.remaining_ms is None else max(0, self.remaining_ms - passed_ms)
+
     def when_sent(self, let_go: Callable[[], None]) -> None:
         """Let go what the answer holds once its client has it; at once where nobody tells."""
         if self.until_sent is None:
@@ -49,8 +76,8 @@ class Call:
         return self.brought_by is None and not self.stays
 
     def wait_ms(self, asked_ms: int | None) -> int:
-        """Return how long to wait: what is asked for, else the deadline; clamped to 30 s."""
-        wait = self.remaining_ms if asked_ms is None else asked_ms
+        """Return how long to wait: what is asked for, else until the deadline; at most 30 s."""
+        wait = self.left_ms if asked_ms is None else asked_ms
         limit = PRODUCE_WAIT_MS_MAX.value
         return limit if wait is None else max(0, min(wait, limit))
 

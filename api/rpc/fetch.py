@@ -248,10 +248,13 @@ def _terms(request: log_service_pb2.FetchRequest, call: Call) -> _Terms:
     asked = WAIT_MS_DEFAULT if request.min_bytes else 0
     if request.HasField("max_wait"):
         asked = duration_ms("max_wait", request.max_wait)
+    wait_ms = call.wait_ms(asked)
+    if call.brought_by is not None:  # its client's hanging up is not heard of here
+        wait_ms = min(wait_ms, call.wait_ms(None))
     return _Terms(
         request.partition_max_bytes or FETCH_PARTITION_BYTES_DEFAULT.value,
         request.max_bytes or limit,
         request.min_bytes,
-        call.wait_ms(asked),
+        wait_ms,
         wants_records(request.encoding),
     )

@@ -1,5 +1,10 @@
-"""Calls that other nodes bring: served by the same handlers, and brought no further."""
+"""Calls that other nodes bring: served by the same handlers, and brought no further.
 
+Each brings along how much time its client has left. Who serves it keeps to that, as it does to
+what its own clients have: what nobody waits for any more is given up.
+"""
+
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -9,7 +14,7 @@ from google.protobuf.message_factory import GetMessageClass
 
 from api.broker.memory import MemoryBudget
 from api.rpc import pulled, spoken
-from api.rpc.call import Call
+from api.rpc.call import Begun, Call
 from api.rpc.guard import Guard
 from api.rpc.handlers import Bidirectional, Handler, ServerStream, Unary
 from api.rpc.pulled import PulledStreams
@@ -17,9 +22,13 @@ from api.rpc.resolve_elsewhere import ONWARD
 from api.rpc.surface import methods
 from cluster.peer.forward import Forward
 from model.errors import ErrorCode, RequestError, StorageFailed
-from model.ids import NodeId
+from model.ids import MonotonicMs, NodeId
+from model.ports import Clock
 
 _METHODS: Final = methods()
+LATE_MS: Final = 1_000
+"""After its time a call is broken off. What keeps the time by itself says so before, in its own
+words; and whoever has brought the call waits longer still (`api.broker.forward.GRACE_MS`)."""
 
 
 class ForwardedCalls:
@@ -32,8 +41,13 @@ class ForwardedCalls:
         streams: PulledStreams,
         *,
         memory: MemoryBudget,
+        clock: Clock,
     ) -> None:
-        """Serve these, by `LogService/Fetch` and so on; what is brought is counted in `memory`."""
+        """Serve these, by `LogService/Fetch` and so on; what is brought is counted in `memory`.
+
+        `clock`: by which a call is given up once its client's time is over.
+        """
+        self._clock = clock
         self._guard = guard
         self._handlers = handlers
         self._streams = streams
@@ -44,12 +58,14 @@ class ForwardedCalls:
 
         Raises:
             RequestError: the call's own refusal; NOT_IMPLEMENTED, no such call here; INTERNAL;
-                NO_QUORUM, this node has not joined the cluster yet; SHUTTING_DOWN.
+                NO_QUORUM, this node has not joined the cluster yet; SHUTTING_DOWN;
+                REQUEST_TIMED_OUT, its client's time is over: *unknown*.
         """
         with self._guard.under_way(), self._memory.counted(len(call.payload)):
             return await self._taken(node, call)
 
     async def _taken(self, node: NodeId, call: Forward) -> bytes:
+        begun = Begun.now(self._clock)
         if not self._guard.joining.is_over:
             await self._guard.joining.over(call.left_ms)
         name, mark, what = call.name.partition("#")
@@ -59,10 +75,30 @@ class ForwardedCalls:
         if not isinstance(handler, Unary) or (mark and call.name != ONWARD):
             raise _not_taken(call.name)
         request = self._read(name, node, call)
-        facts = Call(call.name, call.principal, call.left_ms, node)
-        answer = await self._guarded(call.name, handler.serve, request, facts)
+        facts = Call(call.name, call.principal, call.left_ms, node, begun=begun)
+        work = self._guarded(call.name, handler.serve, request, facts)
+        answer = await self._in_time(work, call, begun)
         serialized: bytes = answer.SerializeToString(deterministic=True)
         return serialized
+
+    async def _in_time(self, work: Awaitable[Any], call: Forward, begun: Begun) -> Any:
+        """Await a call's answer for as long as its client does, and a little longer.
+
+        Raises:
+            RequestError: REQUEST_TIMED_OUT: *unknown*.
+        """
+        scope, now = asyncio.timeout(None), asyncio.get_running_loop().time
+        until = MonotonicMs(begun.at + call.left_ms + LATE_MS)
+        cancel = self._clock.call_at(until, lambda: scope.reschedule(now()))
+        try:
+            async with scope:
+                return await work
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise _too_late(call) from None
+        finally:
+            cancel()
 
     async def _guarded(self, name: str, serve: Callable[..., Awaitable[Any]], *given: Any) -> Any:
         """Serve a call as its door would: whatever goes wrong is a refusal, and nobody else's."""
@@ -111,6 +147,11 @@ class ForwardedCalls:
             detail = f"{name}: what node {node} has brought cannot be read"
             raise RequestError(ErrorCode.INVALID_REQUEST, detail, field=name) from wrong
         return request
+
+
+def _too_late(call: Forward) -> RequestError:
+    detail = f"{call.name}: no answer within the {call.left_ms} ms that were left of the call"
+    return RequestError(ErrorCode.REQUEST_TIMED_OUT, detail, call=call.name[:100])
 
 
 def _not_taken(name: str) -> RequestError:

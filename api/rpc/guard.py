@@ -17,7 +17,7 @@ from grpc import aio
 from api.broker.broker import Broker
 from api.broker.joining import Joining
 from api.errors import grpc_status
-from api.rpc.call import Call, read_metadata, stays
+from api.rpc.call import Begun, Call, read_metadata, stays
 from api.rpc.details import text_of, trailers
 from api.rpc.leader_trailers import Trailers, name_endpoints, with_endpoint
 from api.rpc.until_sent import UntilSent
@@ -192,7 +192,10 @@ class Guard:
         remaining: float | None = context.time_remaining()
         left_ms = None if remaining is None else int(remaining * 1000)
         until_sent = UntilSent(context)
-        return Call(name, principal, left_ms, stays=stays(metadata), until_sent=until_sent)
+        begun = Begun.now(self._broker.context.clock)
+        return Call(
+            name, principal, left_ms, stays=stays(metadata), until_sent=until_sent, begun=begun
+        )
 
     def hold(self, answer: Message, call: Call, *, sheds: bool) -> None:
         """Hold room for the one answer of a call until its client has it; see `UntilSent.hold`."""

@@ -186,5 +186,5 @@ def serve_other_nodes(
         broker.group_standing.remote = RemoteCommits(forwarding)
         streams = PulledStreams(context.spawn, context.clock, context.answers)
         handlers = handlers_of(broker, guard)
-        calls = ForwardedCalls(guard, handlers, streams, memory=context.memory)
+        calls = ForwardedCalls(guard, handlers, streams, memory=context.memory, clock=context.clock)
         forwarding.serve(calls, streams.lost)

@@ -2,8 +2,10 @@
 
 import pytest
 
-from api.rpc.call import Call, host_of, read_metadata
+from api.rpc.call import Begun, Call, host_of, read_metadata
+from api.sim.clock import SimClock
 from model.errors import ErrorCode, RequestError
+from model.ids import WallMs
 from model.principal import ANONYMOUS
 
 
@@ -57,3 +59,15 @@ def test_the_right_cluster_and_no_forwarding() -> None:
 )
 def test_waits_are_clamped(remaining_ms: int | None, asked_ms: int | None, wait_ms: int) -> None:
     assert Call("x", ANONYMOUS, remaining_ms).wait_ms(asked_ms) == wait_ms
+
+
+def test_its_time_passes_while_it_is_under_way() -> None:
+    """What is taken to another node later has no more time there than its client still waits."""
+    clock = SimClock(wall=WallMs(0))
+    call = Call("x", ANONYMOUS, 2_000, begun=Begun.now(clock))
+    endless = Call("x", ANONYMOUS, None, begun=Begun.now(clock))
+    clock.advance(1_500)
+    assert (call.left_ms, call.wait_ms(None), call.wait_ms(100)) == (500, 500, 100)
+    assert (endless.left_ms, endless.wait_ms(None)) == (None, 30_000)
+    clock.advance(1_500)
+    assert (call.left_ms, call.wait_ms(None)) == (0, 0)

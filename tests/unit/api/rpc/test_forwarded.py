@@ -9,7 +9,8 @@ import pytest
 from api.broker.memory import MemoryBudget
 from api.node.system_rand import SystemRand
 from api.rpc.call import Call
-from api.rpc.forwarded import ForwardedCalls
+from api.rpc.fetch import FetchCall
+from api.rpc.forwarded import LATE_MS, ForwardedCalls
 from api.rpc.guard import Guard
 from api.rpc.handlers import ServerStream, Unary
 from api.rpc.pulled import NEXT, OPEN, PulledStreams
@@ -36,7 +37,7 @@ def calls_of(node: BrokerNode, guard: Guard, **handlers: Any) -> ForwardedCalls:
     context, memory = node.broker.context, MemoryBudget(1 << 20)
     streams = PulledStreams(context.spawn, context.clock, context.answers)
     named = {f"LogService/{name}": handler for name, handler in handlers.items()}
-    return ForwardedCalls(guard, named, streams, memory=memory)
+    return ForwardedCalls(guard, named, streams, memory=memory, clock=context.clock)
 
 
 def brought(calls: ForwardedCalls, name: str, payload: bytes = b"") -> "asyncio.Future[bytes]":
@@ -92,3 +93,46 @@ async def test_a_bug_in_what_others_bring_is_counted(node: BrokerNode) -> None:
         await brought(calls_of(node, guard, Produce=Unary(produce)), PRODUCE)
     assert refusal.value.code is ErrorCode.INTERNAL
     assert guard.counters.bugs == 1
+
+
+async def test_what_nobody_waits_for_any_more_is_given_up(node: BrokerNode) -> None:
+    """The client's time came along with the call; when it is over, so is what is done for it."""
+    guard, ended, left = Guard(node.broker, rand=SystemRand(), note=Log()), [], list[int | None]()
+
+    async def endless(_: Any, call: Call) -> log_service_pb2.ProduceResponse:
+        left.append(call.left_ms)
+        try:
+            return await asyncio.Future[log_service_pb2.ProduceResponse]()
+        finally:
+            ended.append(node.clock.monotonic_ms())
+            left.append(call.left_ms)
+
+    calls = calls_of(node, guard, Fetch=Unary(endless))
+    began = node.clock.monotonic_ms()
+    answer = asyncio.ensure_future(calls(READER, Forward("LogService/Fetch", ANONYMOUS, 300, b"")))
+    await turns()
+    node.clock.advance(300 + LATE_MS - 1)
+    await turns()
+    assert ended == [], "who keeps the time himself says so before"
+    node.clock.advance(1)
+    with pytest.raises(RequestError) as refusal:
+        await answer
+    assert refusal.value.code is ErrorCode.REQUEST_TIMED_OUT
+    assert ended == [began + 300 + LATE_MS]
+    assert left == [300, 0]
+    assert guard.counters.running == 0
+
+
+async def test_a_fetch_that_was_brought_waits_no_longer_than_its_client(node: BrokerNode) -> None:
+    orders = await node.create("orders")
+    guard = Guard(node.broker, rand=SystemRand(), note=Log())
+    calls = calls_of(node, guard, Fetch=Unary(FetchCall(node.broker, guard)))
+    request = log_service_pb2.FetchRequest(min_bytes=1)
+    request.cursors.add(topic=orders.topic.name)
+    request.max_wait.FromMilliseconds(20_000)
+    call = Forward("LogService/Fetch", ANONYMOUS, 300, request.SerializeToString())
+    answer = asyncio.ensure_future(calls(READER, call))
+    await turns()
+    node.clock.advance(300)
+    (row,) = log_service_pb2.FetchResponse.FromString(await answer).results
+    assert row.records.next.offset == 0

@@ -10,6 +10,7 @@ from grpc import StatusCode, aio
 from api.broker.joining import WAIT_MS_MAX, Joining
 from api.node.log_events import EVENTS
 from api.node.system_rand import SystemRand
+from api.rpc.call import Call
 from api.rpc.guard import Guard
 from api.settings import LogLevel
 from api.sim.clock import SimClock
@@ -24,7 +25,9 @@ def guard(*, joined: bool = True) -> Guard:
     joining = Joining(NodeId(4), CLOCK)
     if joined:
         joining.end()
-    broker: Any = SimpleNamespace(context=SimpleNamespace(joining=joining), cluster_id="tide")
+    broker: Any = SimpleNamespace(
+        context=SimpleNamespace(joining=joining, clock=CLOCK), cluster_id="tide"
+    )
     return Guard(broker, rand=SystemRand(), note=Log())
 
 
@@ -62,6 +65,7 @@ class Hanging:
 
     def __init__(self, *, cancelled: bool) -> None:
         self._cancelled = cancelled
+        self.remaining_s: float | None = None
         self.aborted: list[Any] = []
 
     def cancelled(self) -> bool:
@@ -73,8 +77,11 @@ class Hanging:
     def peer(self) -> str:
         return "ipv4:127.0.0.1:1"
 
-    def time_remaining(self) -> None:
-        return None
+    def time_remaining(self) -> float | None:
+        return self.remaining_s
+
+    def add_done_callback(self, _: Any) -> None:
+        """It is never done."""
 
     async def abort(self, *told: Any) -> None:
         self.aborted.append(told)
@@ -171,3 +178,15 @@ async def test_a_node_that_stops_before_it_has_joined_keeps_no_call() -> None:
 
 async def _served(_: Any) -> str:
     return "served"
+
+
+async def test_a_call_knows_what_is_left_of_its_deadline() -> None:
+    context, left = Hanging(cancelled=False), list[int | None]()
+    context.remaining_s = 2.0
+
+    async def act(call: Call) -> None:
+        CLOCK.advance(500)
+        left.append(call.left_ms)
+
+    await guard().run("LogService/Fetch", context, act)  # type: ignore[arg-type]
+    assert left == [1_500]

@@ -132,7 +132,9 @@ async def test_what_another_node_has_brought_is_counted_while_it_is_served(
         return log_service_pb2.ProduceResponse()
 
     streams = PulledStreams(node.broker.context.spawn, node.clock, MemoryBudget(1 << 20))
-    calls = ForwardedCalls(guard_of(node), {PRODUCE: Unary(serve)}, streams, memory=memory)
+    calls = ForwardedCalls(
+        guard_of(node), {PRODUCE: Unary(serve)}, streams, memory=memory, clock=node.clock
+    )
     await calls(READER, Forward(PRODUCE, ANONYMOUS, 1_000, request.SerializeToString()))
     assert found == [request.ByteSize()]
     assert memory.taken_bytes == 0
