@@ -2,6 +2,7 @@
 
 What comes from files takes its room before it is read, as much as it may be at most: else all who
 wait for room would hold, uncounted, what they wait with. What is in memory anyway takes it after.
+All who wait stand in the budget's row (`room_row.py`), and are served as they came.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from api.broker.memory import MemoryBudget
+from api.broker.room_row import RoomPlace
 from model.limits import STREAM_SILENCE_MS_MAX
 
 WAIT_S_MAX: Final = STREAM_SILENCE_MS_MAX.value / 2 / 1000
@@ -19,13 +21,15 @@ WAIT_S_MAX: Final = STREAM_SILENCE_MS_MAX.value / 2 / 1000
 class AnswerRoom:
     """What the parts of one answer hold that come by themselves. Loop only."""
 
-    __slots__ = ("_answers", "_held_bytes", "_lent_bytes")
+    __slots__ = ("_answers", "_held_bytes", "_lent_bytes", "_place")
 
     def __init__(self, answers: MemoryBudget) -> None:
         """Hold nothing yet."""
         self._answers = answers
         self._held_bytes = 0
         self._lent_bytes = 0
+        self._place: RoomPlace | None = None
+        """Of what waits for room, or was given it and does not know yet; None: nothing does."""
 
     @property
     def held_bytes(self) -> int:
@@ -33,29 +37,56 @@ class AnswerRoom:
         return self._held_bytes
 
     async def take(self, size_bytes: int) -> None:
-        """Hold more bytes, once there is room.
+        """Hold more bytes, once it is this one's turn and there is room.
 
         Raises:
             RequestError: OVERLOADED, other readers have taken nothing for a while.
         """
         answers = self._answers
-        if not answers.fits(size_bytes):
+        if not answers.try_take(size_bytes):
+            given = asyncio.Event()
+            place = answers.row.join(size_bytes, given.set)
             try:
                 async with asyncio.timeout(WAIT_S_MAX):
-                    while not answers.fits(size_bytes):
-                        await answers.relief()
+                    await given.wait()
             except TimeoutError:
-                pass  # `check` says why
-        answers.check(size_bytes)
-        self.count(size_bytes)
+                if not place.is_given:
+                    answers.row.leave(place)
+                    raise answers.overloaded() from None
+            except BaseException:
+                answers.row.leave(place)
+                raise
+        self._held_bytes += size_bytes
+
+    def try_now(self, size_bytes: int) -> bool:
+        """Hold more bytes and return true, if there is room and nobody waits for it."""
+        if not self._answers.try_take(size_bytes):
+            return False
+        self._held_bytes += size_bytes
+        return True
 
     def try_take(self, size_bytes: int, call: Callable[[], None]) -> bool:
-        """Hold more bytes and return true if there is room; else call once there may be some."""
-        if not self._answers.fits(size_bytes):
-            self._answers.when_relieved(call)
+        """Do the same; else stand in the row, and call once there is room: say this again then.
+
+        Whoever does not come again, or wants nothing any more, says `forget`.
+        """
+        place = self._place
+        if place is None:
+            if self.try_now(size_bytes):
+                return True
+        elif not place.is_given:
+            place.size_bytes = size_bytes
+            self._answers.row.go_on()
             return False
-        self.count(size_bytes)
-        return True
+        elif place.size_bytes >= size_bytes:
+            self._place = None
+            self._held_bytes += place.size_bytes
+            self.give_back(place.size_bytes - size_bytes)
+            return True
+        else:  # it wants more by now
+            self.forget()
+        self._place = self._answers.row.join(size_bytes, call)
+        return False
 
     def lend(self) -> None:
         """Let others have it for as long as nothing is here or read: a wait may be long."""
@@ -69,9 +100,11 @@ class AnswerRoom:
         self._lent_bytes = 0
         return True
 
-    def forget(self, call: Callable[[], None]) -> None:
-        """Do not call any more: nobody waits."""
-        self._answers.forget(call)
+    def forget(self) -> None:
+        """Leave the row: nobody waits, nor comes for what was given meanwhile."""
+        place, self._place = self._place, None
+        if place is not None:
+            self._answers.row.leave(place)
 
     async def settle(self, size_bytes: int) -> None:
         """Hold just so many bytes from now on: what was read is known.

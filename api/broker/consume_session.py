@@ -172,7 +172,7 @@ class ConsumeSession:
         finally:
             self._heard_something()
             self._room.clear()
-            self._room.forget(self._ring)
+            self._room.forget()
             if self._finding is not None:
                 self._finding.cancel()
 
@@ -254,6 +254,7 @@ class ConsumeSession:
         self._starved = False
         if not self._credit.may_send():
             self._kept = []
+            self._room.forget()
             return []
         events: list[Event] = []
         steps = [(held, step) for held, step in self._kept if self._wanted(held, step)]
@@ -274,6 +275,7 @@ class ConsumeSession:
         """Read on in every partition that has news, once."""
         reading = [held for held in self._places.in_turn() if held.has_news]
         if not reading:
+            self._room.forget()
             return [], []
         size = min(STEP_BYTES, self._credit.size_bytes)
         self._room.clear()

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple, TypeAlias
 from api.broker.answer_room import AnswerRoom
 from api.broker.context import BrokerContext
 from api.broker.fetch_refusals import check_epoch, deleted, out_of_range
-from api.broker.memory import MemoryBudget
+from api.broker.fetch_room import FetchRoom
 from api.broker.reach import reach_of
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.partition_log import ReadPlan, ReadResult
@@ -57,9 +57,6 @@ class Fetched(NamedTuple):
 
 Done: TypeAlias = Callable[[Sequence[Fetched]], None]
 UNKNOWN = Offset(-1)
-SHARE: Final = 16
-"""An answer takes no more than one part in so many of the room that is left for answers, unless it
-is one batch: it takes more than a few clients that read slowly to leave others nothing."""
 
 
 class Fetch:
@@ -89,7 +86,7 @@ class Fetch:
         """
         del principal  # every principal may read until there are access rules
         running = _Running(self._node, wants, min_bytes=min_bytes, max_bytes=max_bytes, done=done)
-        running.answers = self._node.answers
+        running.room = FetchRoom(answers=self._node.answers)
         running.begin(max_wait_ms)
         return running.cancel
 
@@ -115,7 +112,7 @@ class Fetch:
                 answer.set_result(fetched)
 
         running = _Running(self._node, wants, min_bytes=min_bytes, max_bytes=max_bytes, done=done)
-        running.room = room
+        running.room = FetchRoom(door=room)
         running.begin(max_wait_ms)
         try:
             return await answer
@@ -137,8 +134,7 @@ class _Running:
 
     __slots__ = (
         "_cancel_timer", "_done", "_ended", "_marks", "_max_bytes", "_min_bytes", "_node",
-        "_pending", "_pool_bytes", "_results", "_starved", "_waiting", "_wants", "_woken",
-        "answers", "room",
+        "_pending", "_results", "_waiting", "_wants", "_woken", "room",
     )  # fmt: skip
 
     def __init__(
@@ -159,13 +155,7 @@ class _Running:
         self._marks: list[Offset | None] = []
         """High watermarks when the read pool was asked, None for what is not there; else empty."""
         self._pending = 0
-        self._pool_bytes = 0
-        """What the read pool brings at most, counted among the answers until it is here."""
-        self.answers: MemoryBudget | None = None
-        """Answers beside which this one must find room; None: its door sees to it, with `room`."""
-        self.room: AnswerRoom | None = None
-        self._starved = False
-        """There was no room for records."""
+        self.room = FetchRoom()
         self._ended = False
         self._woken = False
         self._waiting = False
@@ -208,11 +198,7 @@ class _Running:
         self._waiting = True
         if any(result is not None and result.size_bytes for result in self._results):
             self._results = []  # a wait may be long, and nobody counts them: read again at its end
-        if self.room is not None:
-            self.room.lend()
-        if self._starved:
-            if self.answers is not None:
-                self.answers.when_relieved(self._wake)
+        if self.room.wait(self._wake):
             return
         for want in self._wants:
             if isinstance(want.partition, HostedPartition):
@@ -265,9 +251,7 @@ class _Running:
     def _stop_waiting(self) -> None:
         if self._waiting:
             self._waiting = False
-            for one in (self.answers, self.room):
-                if one is not None:
-                    one.forget(self._wake)
+            self.room.forget()
             for want in self._wants:
                 if isinstance(want.partition, HostedPartition):
                     want.partition.unwatch(self._wake)
@@ -278,8 +262,8 @@ class _Running:
     def _read(self, then: Callable[[], None]) -> None:
         """Read every partition; go on with `then` when the last has its part."""
         self._results = [None] * len(self._wants)
-        room = self._room()
-        first = not self._starved  # it is served even if it is larger than there is room
+        room = self.room.bytes_now(self._max_bytes, self._wake)
+        first = not self.room.is_starved  # it is served even if it is larger than there is room
         self._pending = 1
         self._marks = []
         for slot, want in enumerate(self._wants):
@@ -296,7 +280,7 @@ class _Running:
                 continue
             if isinstance(found, ReadPlan):
                 self._pending += 1
-                self._pool_bytes += size_max
+                self.room.pooled(size_max)
                 self._marks = self._marks or [_mark(one) for one in self._wants]
                 asked = _Asked(slot, partition, want.offset, size_max)
                 self._node.read_pool.submit(
@@ -308,18 +292,7 @@ class _Running:
             else:
                 self._results[slot] = found
                 room, first = max(0, room - found.size_bytes), first and not found.size_bytes
-        if self._pool_bytes and self.answers is not None:
-            self.answers.take(self._pool_bytes)
         self._one_less(then)
-
-    def _room(self) -> int:
-        """Return how many bytes of records may be read now."""
-        answers, room = self.answers, self.room
-        self._starved = answers is not None and answers.congested
-        self._starved |= room is not None and not room.take_back(self._wake)
-        if answers is None or self._starved:
-            return 0 if self._starved else self._max_bytes
-        return min(self._max_bytes, answers.free_bytes // SHARE)
 
     def _read_one(
         self, partition: HostedPartition, want: Want, max_bytes: int, *, first: bool
@@ -356,9 +329,7 @@ class _Running:
     def _one_less(self, then: Callable[[], None]) -> None:
         self._pending -= 1
         if self._pending == 0:
-            if self._pool_bytes and self.answers is not None:
-                self.answers.give_back(self._pool_bytes)  # its door counts it from here
-            self._pool_bytes = 0
+            self.room.arrived()
             if not self._ended:
                 then()
 

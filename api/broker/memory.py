@@ -9,7 +9,7 @@ memory.
 The other counts answers that clients have not taken yet. It is the smaller one, and apart, so that
 slow readers can use up their own share and never the writers' (P52, P58). Beyond it a read over
 gRPC is shed with OVERLOADED, once it has waited a while, and a Fetch is answered without records;
-either client comes again and goes on where it was.
+either client comes again and goes on where it was. Those who wait stand in one row (`room_row.py`).
 
 Invariants:
     MEMORY_NEVER_NEGATIVE    nothing is given back that was not taken.
@@ -19,13 +19,14 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from api.broker.room_row import RoomRow
 from model.errors import ErrorCode, RequestError
 
 
 class MemoryBudget:
     """Bytes taken against a limit; plain arithmetic and a list of those who wait."""
 
-    __slots__ = ("_limit_bytes", "_relieved", "_taken_bytes", "_what")
+    __slots__ = ("_limit_bytes", "_relieved", "_taken_bytes", "_what", "row")
 
     def __init__(self, limit_bytes: int, what: str = "wait for the disk") -> None:
         """Start with nothing taken. `what`: the bytes and what they do, for people."""
@@ -33,6 +34,8 @@ class MemoryBudget:
         self._what = what
         self._taken_bytes = 0
         self._relieved: dict[Callable[[], None], None] = {}
+        self.row = RoomRow(self)
+        """Those who wait for so much room, and not just for relief."""
 
     @property
     def taken_bytes(self) -> int:
@@ -43,6 +46,11 @@ class MemoryBudget:
     def free_bytes(self) -> int:
         """Bytes that may still be taken."""
         return max(0, self._limit_bytes - self._taken_bytes)
+
+    @property
+    def relief_bytes(self) -> int:
+        """What is free, at least, where the budget is not congested."""
+        return self._limit_bytes // 4
 
     @property
     def is_over(self) -> bool:
@@ -61,7 +69,7 @@ class MemoryBudget:
             RequestError: OVERLOADED, with the limit; retryable in a moment.
         """
         if not self.fits(size_bytes):
-            raise self._overloaded()
+            raise self.overloaded()
 
     def check_counted(self, size_bytes: int, *, behind: int) -> None:
         """Refuse what is taken already, if that is too much even without what came `behind` it.
@@ -71,9 +79,10 @@ class MemoryBudget:
         """
         taken = self._taken_bytes - behind
         if taken > self._limit_bytes and taken > size_bytes:
-            raise self._overloaded()
+            raise self.overloaded()
 
-    def _overloaded(self) -> RequestError:
+    def overloaded(self) -> RequestError:
+        """Return the refusal of what does not fit: OVERLOADED, with the limit."""
         return RequestError(
             ErrorCode.OVERLOADED,
             f"{self._taken_bytes} bytes {self._what}, the budget is {self._limit_bytes}",
@@ -85,13 +94,22 @@ class MemoryBudget:
         """Count bytes that are held from now on."""
         self._taken_bytes += size_bytes
 
-    def give_back(self, size_bytes: int) -> None:
-        """Count bytes that were let go; tell those who wait, in their order, while there is room.
+    def try_take(self, size_bytes: int) -> bool:
+        """Count bytes as held and return true, if there is room and nobody waits for it."""
+        if self.row or not self.fits(size_bytes):
+            return False
+        self.take(size_bytes)
+        return True
 
-        Each is told once; who finds that he needs more waits behind the others.
+    def give_back(self, size_bytes: int) -> None:
+        """Count bytes that were let go; give them to the row, else tell those who wait for relief.
+
+        These are told in their order while there is room, each once; who finds that he needs more
+        waits behind the others.
         """
         self._taken_bytes -= size_bytes
         assert self._taken_bytes >= 0, "MEMORY_NEVER_NEGATIVE"
+        self.row.go_on()
         for _ in range(len(self._relieved)):
             if self.congested or not self._relieved:
                 return

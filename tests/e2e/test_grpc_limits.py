@@ -216,7 +216,7 @@ async def test_a_read_waits_a_while_for_others_to_take_theirs(served: GrpcNode) 
     reading = asyncio.ensure_future(
         served.logs.Fetch(Fetch(cursors=[common_pb2.Cursor(topic="orders")]))
     )
-    while not answers._relieved:
+    while not answers.row:
         await served.turn()
     assert not reading.done()
     answers.give_back(1 << 40)

@@ -174,7 +174,7 @@ async def test_it_takes_its_room_again_before_it_reads(*, relieved: bool) -> Non
         if not relieved:
             answers.give_back(taken)
         assert answers.taken_bytes == 0
-        assert not answers._relieved
+        assert not answers.row
 
 
 @dataclass
@@ -239,3 +239,23 @@ async def test_a_member_that_pauses_lets_the_room_go_of_what_it_has_not_been_sen
         await until(lambda: answers.taken_bytes == 0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_member_that_pauses_while_it_waits_for_room_leaves_the_row() -> None:
+    async with asyncio.timeout(20), on_disk() as (node, _):
+        answers = node.node.answers
+        taken = filled(answers)
+        opening = Opening(
+            group=BILLING, topics=(ORDERS,), start=Earliest(), records=10, size_bytes=STEP_BYTES
+        )
+        member = SlowMember(await node.broker.consume(ME, opening))
+        task = asyncio.create_task(member.listen())
+        await until(lambda: len(answers.row) == 1)
+        await member.session.act(Pause((("orders", 0),), paused=True))
+        await until(lambda: not answers.row)
+        await member.session.act(Pause((("orders", 0),), paused=False))
+        await until(lambda: len(answers.row) == 1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert (len(answers.row), answers.taken_bytes) == (0, taken)
+        answers.give_back(taken)
