@@ -36,8 +36,10 @@ class AnswerRoom:
         """What is held now."""
         return self._held_bytes
 
-    async def take(self, size_bytes: int) -> None:
+    async def take(self, size_bytes: int, *, wait_s: float | None = None) -> None:
         """Hold more bytes, once it is this one's turn and there is room.
+
+        `wait_s`: how long to wait, if that is less than `WAIT_S_MAX`.
 
         Raises:
             RequestError: OVERLOADED, other readers have taken nothing for a while.
@@ -47,7 +49,9 @@ class AnswerRoom:
             given = asyncio.Event()
             place = answers.row.join(size_bytes, given.set)
             try:
-                async with asyncio.timeout(WAIT_S_MAX):
+                async with asyncio.timeout(
+                    WAIT_S_MAX if wait_s is None else min(wait_s, WAIT_S_MAX)
+                ):
                     await given.wait()
             except TimeoutError:
                 if not place.is_given:
@@ -106,7 +110,7 @@ class AnswerRoom:
         if place is not None:
             self._answers.row.leave(place)
 
-    async def settle(self, size_bytes: int) -> None:
+    async def settle(self, size_bytes: int, *, wait_s: float | None = None) -> None:
         """Hold just so many bytes from now on: what was read is known.
 
         Raises:
@@ -115,7 +119,7 @@ class AnswerRoom:
         if self._held_bytes:
             self.hold(size_bytes)
         elif size_bytes:
-            await self.take(size_bytes)
+            await self.take(size_bytes, wait_s=wait_s)
 
     def hold(self, size_bytes: int) -> None:
         """Hold just so many bytes, whether they fit or not: they are here."""

@@ -57,6 +57,8 @@ class Opening:
     records: int = 0
     """First credit."""
     size_bytes: int = 0
+    brought: bool = False
+    """Another node takes what the member is told, for its client."""
     decoded: bool = False
     """Records are sent one by one: they cost what they are then, not what is stored."""
 

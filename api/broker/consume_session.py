@@ -79,7 +79,8 @@ class ConsumeSession:
         self._decoded = opening.decoded
         self._kept: list[tuple[Held, Step]] = []
         """Read, and not yet delivered: one step's size at most."""
-        self._room = AnswerRoom(doors.node.answers)
+        shares = doors.node.shares
+        self._room = AnswerRoom(shares.relayed if opening.brought else shares.clients)
         """For what was read, until it is delivered, and the message made of it."""
         self._starved = False
         """There was no room to read; it rings when there is."""

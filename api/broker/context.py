@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from api.broker.answer_shares import AnswerShares
 from api.broker.damage import Damage, Note
 from api.broker.forward import Forwarding
 from api.broker.joining import Joining
@@ -43,7 +44,7 @@ class BrokerContext:
     """What came in and is not on the disk yet."""
     room: ReadRoom
     """What is being read of Kafka requests."""
-    answers: MemoryBudget
+    shares: AnswerShares
     """What goes out and was not taken yet."""
     partitions: Partitions
     quorum: QuorumPort
@@ -62,6 +63,11 @@ class BrokerContext:
     """Batches that were appended; only grows."""
     served_bytes: int = 0
     """Batches that readers were given; only grows."""
+
+    @property
+    def answers(self) -> MemoryBudget:
+        """What goes out to this node's own clients."""
+        return self.shares.clients
 
     def append_time(self) -> AppendTimeMs:
         """Return the append time of a batch that is accepted now."""

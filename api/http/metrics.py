@@ -222,7 +222,7 @@ def _node(view: NodeView, samples: dict[str, list[Sample]]) -> None:
         "tidelog_unclean_elections_total": view.broker.lossy_elections.count,
         "tidelog_buffers_bytes": view.broker.context.memory.taken_bytes,
         "tidelog_read_buffers_bytes": view.broker.context.room.taken_bytes,
-        "tidelog_answer_buffers_bytes": view.broker.context.answers.taken_bytes,
+        "tidelog_answer_buffers_bytes": view.broker.context.shares.taken_bytes,
         "tidelog_tasks": view.tasks(),
         "tidelog_event_loop_lag_max_seconds": view.lag.max_us / 1e6,
     }

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
+from api.broker.answer_shares import answer_shares
 from api.broker.broker import Broker
 from api.broker.context import BrokerContext
 from api.broker.damage import Damage
@@ -81,9 +82,10 @@ class Node:
         self.memory = MemoryBudget(
             world.memory_bytes - answers_bytes - room_bytes, "wait for the disk"
         )
-        self.answers = MemoryBudget(answers_bytes, "are on their way to readers")
         self._keep_logs(settings, world)
         self._membership = self._member(settings, world)
+        self.shares = answer_shares(answers_bytes, alone=self._membership.others is None)
+        self.answers = self.shares.clients
         self._joining = Joining(self.node_id, world.clock)
         self._join_task: asyncio.Task[object] | None = None
         self._is_leaving = False
@@ -225,7 +227,7 @@ class Node:
             read_pool=self._read_pool,
             memory=self.memory,
             room=self.room,
-            answers=self.answers,
+            shares=self.shares,
             partitions=self.partitions,
             quorum=self._quorum,
             joining=self._joining,

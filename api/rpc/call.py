@@ -54,6 +54,8 @@ class Call:
     until_sent: UntilSent | None = None
     """What is held until its client has the answer; None: whoever asks counts it himself."""
 
+    is_part: bool = False
+    """This node asks itself, for an answer that it puts together."""
     begun: Begun | None = None
     """When it came here; None: just now."""
 
@@ -80,6 +82,14 @@ class Call:
         wait = self.left_ms if asked_ms is None else asked_ms
         limit = PRODUCE_WAIT_MS_MAX.value
         return limit if wait is None else max(0, min(wait, limit))
+
+    def part_ms(self, longest_ms: int) -> int:
+        """Return how long one of several nodes may take for its part of the answer.
+
+        It is less than the client waits: what the others say is to reach it, beside that one's
+        error.
+        """
+        return min(longest_ms, self.wait_ms(None) * 3 // 4)
 
 
 def read_metadata(metadata: Mapping[str, str | bytes], peer: str, cluster_id: str) -> Principal:

@@ -7,6 +7,7 @@ another node coordinates the group, the stream is taken there; while nobody does
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Final, TypeAlias
 
 from api.broker.broker import Broker
@@ -110,6 +111,7 @@ class ConsumeCall:
         until = clock.monotonic_ms() + WAIT_MS
         while True:
             opening = _Joining(broker, first.join, decode=decode).opening()
+            opening = replace(opening, brought=call.brought_by is not None)
             lost: RequestError | None
             try:
                 return await broker.consume(call.principal, opening)

@@ -77,10 +77,14 @@ class FetchCall:
         for one in request.cursors:
             places.append(self._place(one, terms))
             await turns.give_way()
-        room = AnswerRoom(self._broker.context.answers)
+        shares = self._broker.context.shares
+        is_whole = call.brought_by is None and not call.is_part
+        room = AnswerRoom(shares.clients if is_whole else shares.parts)
+        wait_s = None if is_whole else call.wait_ms(None) / 2 / 1_000
         try:
             if any(map(_reads_files, places)):
-                await room.take(2 * min(terms.max_bytes, MESSAGE_BYTES_MAX))
+                size_bytes = 2 * min(terms.max_bytes, MESSAGE_BYTES_MAX)
+                await room.take(size_bytes, wait_s=wait_s)
             read = await self._guard.interruptible(
                 self._broker.read_on(
                     call.principal,
@@ -91,7 +95,7 @@ class FetchCall:
                     room=room,
                 )
             )
-            await room.settle(_held_bytes(read))
+            await room.settle(_held_bytes(read), wait_s=wait_s)
             answer = await self._answer(request.cursors, read, terms)
         except BaseException:
             room.clear()

@@ -5,6 +5,11 @@ first has something; what the others said before stands in their rows then.
 
 Nothing tells another node that its answer is not wanted any more. So a wait there is a short one,
 made again and again: what was given up, by the client or here, does not pile up at other leaders.
+A leader that does not answer in time costs its own rows, and not those of the others.
+
+Whoever holds a part of his answer does not wait for room for the rest: all might do so, each with
+what the others need. Who holds nothing waits once; what there is no room for then is left for the
+next fetch, as if it were not there yet.
 """
 
 import asyncio
@@ -16,7 +21,7 @@ from api.broker.answer_room import AnswerRoom
 from api.broker.broker import Broker
 from api.broker.forward import Forwarding, passing, passing_elsewhere
 from api.rpc.answers import check_rows, passed, read_answer, storage_error
-from api.rpc.call import Call
+from api.rpc.call import Begun, Call
 from api.rpc.details import record_error
 from api.rpc.step_messages import MESSAGE_BYTES_MAX
 from model.errors import RequestError, StorageFailed
@@ -26,6 +31,8 @@ from tidelog.v1 import common_pb2, log_service_pb2
 FETCH: Final = "LogService/Fetch"
 WAIT_MS: Final = 1_000
 """The longest single wait at another node."""
+PART_MS: Final = 2_000
+"""For what a leader has at hand, the way included."""
 
 _Request: TypeAlias = log_service_pb2.FetchRequest
 _Response: TypeAlias = log_service_pb2.FetchResponse
@@ -62,6 +69,8 @@ class SpreadFetch:
         self._clock = broker.context.clock
         self._room = AnswerRoom(broker.context.answers)
         self._request, self._call, self._local = request, call, local
+        self._has_waited = False
+        """For room: it does so once, for whichever part comes first."""
 
     async def answer(self, groups: _Groups, max_wait_ms: int) -> _Response:
         """Return the rows of all, in the order of the request.
@@ -122,13 +131,15 @@ class SpreadFetch:
         for slot in slots:
             request.cursors.add().CopyFrom(self._request.cursors[slot])
         request.max_wait.FromMilliseconds(wait_ms)
+        part_ms = wait_ms + self._call.part_ms(PART_MS)
         try:
             if node is None:
-                answer = await self._local(request, replace(self._call, until_sent=None))
+                answer = await self._local(request, self._own_part(part_ms))
             else:
-                answer = await self._elsewhere(node, request, wait_ms=wait_ms)
-            if any(map(_has_records, answer.results)):  # its rows, and the message made of all
-                await self._room.take(2 * answer.ByteSize())
+                answer = await self._elsewhere(node, request, left_ms=part_ms)
+            if any(map(_has_records, answer.results)) and not await self._has_room(answer):
+                for slot, row in zip(slots, answer.results, strict=True):
+                    _leave_for_later(row, self._request.cursors[slot])
         except (RequestError, StorageFailed) as failed:
             refusal = failed if isinstance(failed, RequestError) else storage_error(failed)
             refusal = passing(refusal) if node is None else passing_elsewhere(refusal)
@@ -140,12 +151,30 @@ class SpreadFetch:
                 row.error.CopyFrom(passed(row.error))
         rows.update(zip(slots, answer.results, strict=True))
 
-    async def _elsewhere(self, node: NodeId, request: _Request, *, wait_ms: int) -> _Response:
-        call = self._call
-        left_ms = wait_ms if call.remaining_ms is None else max(wait_ms, call.remaining_ms)
-        payload = request.SerializeToString()
+    def _own_part(self, left_ms: int) -> Call:
+        """Return the call by which this node answers for itself, as another one would."""
+        begun = Begun.now(self._clock)
+        return replace(self._call, remaining_ms=left_ms, begun=begun, until_sent=None, is_part=True)
+
+    async def _has_room(self, answer: _Response) -> bool:
+        """Hold room for a part, and the message made of all; tell whether there is some.
+
+        Raises:
+            RequestError: OVERLOADED, there is none for anything after a wait.
+        """
+        size_bytes = 2 * answer.ByteSize()
+        if self._room.try_now(size_bytes):
+            return True
+        if self._has_waited or self._room.held_bytes:
+            return False
+        self._has_waited = True
+        await self._room.take(size_bytes)
+        return True
+
+    async def _elsewhere(self, node: NodeId, request: _Request, *, left_ms: int) -> _Response:
+        principal, payload = self._call.principal, request.SerializeToString()
         told = await self._forwarding.call(
-            node, FETCH, call.principal, payload=payload, left_ms=left_ms
+            node, FETCH, principal, payload=payload, left_ms=left_ms, grace_ms=0
         )
         answer = read_answer(node, _Response, told)
         check_rows(node, answer.results, len(request.cursors))
@@ -159,10 +188,16 @@ class SpreadFetch:
             size_bytes += row.ByteSize()
             if size_bytes > MESSAGE_BYTES_MAX and row.HasField("records") and slot:
                 size_bytes -= row.ByteSize()
-                row.records.ClearField("batches")
-                row.records.next.CopyFrom(cursor)
+                _leave_for_later(row, cursor)
             response.results.add().CopyFrom(row)
         return response
+
+
+def _leave_for_later(row: log_service_pb2.FetchResult, cursor: common_pb2.Cursor) -> None:
+    """Take the records out of a row, if it has some."""
+    if row.HasField("records"):
+        row.records.ClearField("batches")
+        row.records.next.CopyFrom(cursor)
 
 
 def _tells_something(row: log_service_pb2.FetchResult) -> bool:

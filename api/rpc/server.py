@@ -184,7 +184,7 @@ def serve_other_nodes(
         guard = guard or Guard(broker, rand=rand, note=note)
         broker.read_elsewhere_by(RemoteReads(broker, forwarding))
         broker.group_standing.remote = RemoteCommits(forwarding)
-        streams = PulledStreams(context.spawn, context.clock, context.answers)
+        streams = PulledStreams(context.spawn, context.clock, context.shares.relayed)
         handlers = handlers_of(broker, guard)
         calls = ForwardedCalls(guard, handlers, streams, memory=context.memory, clock=context.clock)
         forwarding.serve(calls, streams.lost)

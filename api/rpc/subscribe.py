@@ -89,7 +89,8 @@ class SubscribeCall:
         decode = _check(request)
         wanted = await _Opening(self._broker, request, call).subscription()
         telling = _Telling(self._broker, send, wanted, decode=decode)
-        room = AnswerRoom(self._broker.context.answers)
+        shares = self._broker.context.shares
+        room = AnswerRoom(shares.clients if call.brought_by is None else shares.relayed)
         try:
             async with aclosing(self._broker.subscribe(call.principal, wanted, room)) as events:
                 async for event in events:

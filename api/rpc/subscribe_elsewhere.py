@@ -310,7 +310,8 @@ class SpreadSubscribe:
 
         async def say(message: _Response) -> None:
             size_bytes = message.ByteSize()
-            if part.node is None:
+            # Until all parts have opened nobody goes on: that must not wait for what they hold.
+            if part.node is None or message.HasField("opened"):
                 self._room.count(size_bytes)
             else:
                 await self._room.take(size_bytes)

@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from api.broker import answer_room
 from api.broker.answer_room import AnswerRoom
+from api.broker.answer_shares import answer_shares
 from api.broker.consume_events import Assigned, Grant, Heartbeat, Opening, Pause
 from api.broker.consume_session import HEARTBEAT_MS, STEP_BYTES
 from api.broker.memory import MemoryBudget
@@ -259,3 +260,21 @@ async def test_a_member_that_pauses_while_it_waits_for_room_leaves_the_row() -> 
         await asyncio.gather(task, return_exceptions=True)
         assert (len(answers.row), answers.taken_bytes) == (0, taken)
         answers.give_back(taken)
+
+
+async def test_a_member_whose_client_is_at_another_node_needs_no_room_of_clients_here() -> None:
+    """Else nodes whose members read across would wait for each other's clients."""
+    async with asyncio.timeout(20), on_disk() as (node, _):
+        shares = node.broker.context.shares = answer_shares(1 << 22, alone=False)
+        taken = filled(shares.clients)
+        opening = Opening(
+            group=BILLING, topics=(ORDERS,), start=Earliest(), records=10, size_bytes=STEP,
+            brought=True,
+        )  # fmt: skip
+        member = SlowMember(await node.broker.consume(ME, opening))
+        task = asyncio.create_task(member.listen())
+        await until(lambda: bool(member.delivered()))
+        assert shares.relayed.taken_bytes > 0
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert shares.taken_bytes == taken

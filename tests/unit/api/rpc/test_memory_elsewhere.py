@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from api.broker import answer_room
+from api.broker.answer_shares import answer_shares
 from api.broker.memory import MemoryBudget
 from api.node.system_rand import SystemRand
 from api.rpc.call import Call
@@ -20,11 +21,12 @@ from api.rpc.produce_elsewhere import PRODUCE
 from api.rpc.pulled import CLOSE, NEXT, OPEN, PulledStreams
 from api.rpc.subscribe_elsewhere import SUBSCRIBE, SpreadSubscribe
 from api.sim.clock import SimClock
+from api.sim.disk import SimDisk
 from cluster.peer.forward import Forward
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId, WallMs
 from model.principal import ANONYMOUS
-from tests.broker_node import BrokerNode, batch_of, broker_node
+from tests.broker_node import BrokerNode, batch_of, broker_node, cold
 from tests.controller_world import Tasks
 from tests.elsewhere import OTHER, THIRD, Elsewhere, led_by
 from tests.quorum import turns
@@ -200,19 +202,64 @@ async def test_rows_of_leaders_are_counted_until_all_have_answered(node: BrokerN
     assert answers.taken_bytes == 0
 
 
-async def test_rows_for_which_there_is_no_room_are_shed(
-    node: BrokerNode, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(answer_room, "WAIT_S_MAX", 0)
+async def test_rows_for_which_there_is_no_room_are_left_for_later(node: BrokerNode) -> None:
+    """Who holds one part does not wait for the other: others might hold what it needs so."""
     answers = node.broker.context.answers
     others = Held(node, fetched)
     for free in others.free.values():
         free.set()
     with answers.held(answers.free_bytes - 3 * len(BATCH)):  # for one of the two
         answer = await FetchCall(node.broker, guard_of(node))(both(), CALL)
-    reasons = sorted(row.error.reason for row in answer.results)
-    assert reasons == ["", ErrorCode.OVERLOADED.name]
+    assert sorted(len(row.records.batches) for row in answer.results) == [0, 1]
+    for number, row in enumerate(answer.results):
+        assert row.records.next.partition == number or row.records.batches
     assert answers.taken_bytes == 0
+
+
+async def test_what_is_read_here_for_a_part_needs_no_room_of_clients() -> None:
+    """It would wait for that while its fetch holds another part."""
+    disk = SimDisk()
+    await cold(disk, "here")
+    async with asyncio.timeout(20), broker_node(disk) as node:
+        await led_by(node, "orders", OTHER)
+        context = node.broker.context
+        context.shares = answer_shares(1 << 18, alone=False)
+
+        async def elsewhere(_: NodeId, __: str, payload: bytes) -> bytes:
+            return fetched(payload)
+
+        Elsewhere(node, elsewhere)
+        cursors = [common_pb2.Cursor(topic=name) for name in ("here", "orders")]
+        request = log_service_pb2.FetchRequest(cursors=cursors)
+        with context.answers.held(context.answers.free_bytes - 3 * len(BATCH)):
+            answer = await FetchCall(node.broker, guard_of(node))(request, CALL)
+        assert [row.error.reason for row in answer.results] == ["", ""]
+        assert [len(row.records.batches) for row in answer.results].count(0) <= 1
+        assert context.shares.taken_bytes == 0
+
+
+async def test_a_fetch_waits_once_for_room_for_all_of_its_rows(
+    node: BrokerNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = list[object]()
+
+    async def take(self: answer_room.AnswerRoom, size_bytes: int, **_: Any) -> None:
+        waits.append(self)
+        await turns()
+        raise self._answers.overloaded()
+
+    monkeypatch.setattr(answer_room.AnswerRoom, "take", take)
+    answers = node.broker.context.answers
+    others = Held(node, fetched)
+    others.free[OTHER].set()
+    with answers.held(answers.free_bytes - len(BATCH)):  # for none
+        answer = asyncio.ensure_future(FetchCall(node.broker, guard_of(node))(both(), CALL))
+        await turns(20)
+        others.free[THIRD].set()  # when the other part was refused
+        rows = (await answer).results
+    assert [row.error.reason for row in rows] == [ErrorCode.OVERLOADED.name, ""]
+    assert len(waits) == 1
+    assert not rows[1].records.batches
 
 
 async def test_messages_of_leaders_are_counted_until_the_client_has_taken_them(
