@@ -18,6 +18,8 @@ from tidelog.v1 import common_pb2, log_service_pb2
 RESOLVE: Final = "LogService/ResolveOffsets"
 ONWARD: Final = f"{RESOLVE}#onward"
 """As another node asks for a group that is sent to a time (`AtTime.onward`)."""
+PART_MS: Final = 10_000
+"""For what a leader may have to search for, the way included."""
 
 
 async def resolved_elsewhere(
@@ -30,6 +32,7 @@ async def resolved_elsewhere(
 ) -> None:
     """Let leaders fill in the rows that were refused here as theirs.
 
+    Each has a time of its own: one that does not answer costs its own rows, not all of them.
     `place`: what `seek` means on this node's clock; a time before now is taken once.
     """
     forwarding = broker.context.forwarding
@@ -63,10 +66,14 @@ async def _ask(
     request = log_service_pb2.ResolveOffsetsRequest(
         partitions=[row.partition for row in rows], seek=seek
     )
-    left_ms = call.wait_ms(None)
     try:
         answer = await forwarding.call(
-            node, RESOLVE, call.principal, payload=request.SerializeToString(), left_ms=left_ms
+            node,
+            RESOLVE,
+            call.principal,
+            payload=request.SerializeToString(),
+            left_ms=call.part_ms(PART_MS),
+            grace_ms=0,
         )
         told = read_answer(node, log_service_pb2.ResolveOffsetsResponse, answer)
         found = check_rows(node, told.resolved, len(rows))

@@ -21,6 +21,8 @@ _Ask: TypeAlias = Callable[[NodeId, list[int]], Coroutine[object, object, None]]
 
 GET: Final = "TopicService/GetTopic"
 TRIM: Final = "TopicService/TrimTopic"
+TRIM_MS: Final = 10_000
+"""For what a leader trims, the way included."""
 
 
 async def partitions_elsewhere(
@@ -55,9 +57,13 @@ async def trimmed_elsewhere(
 ) -> dict[int, topic_service_pb2.TrimTopicResponse.Trimmed]:
     """Have other nodes trim what they lead; return the rows, by number.
 
-    `before`: what the request's place means on this node's clock.
+    `before`: what the request's place means on this node's clock. Each node has a time of its own:
+    of one that does not answer it is not known what it did, and the others' rows are told.
     """
     rows: dict[int, topic_service_pb2.TrimTopicResponse.Trimmed] = {}
+    forwarding = broker.context.forwarding
+    if forwarding is None:
+        return rows
 
     async def ask(node: NodeId, mine: list[int]) -> None:
         wanted = topic_service_pb2.TrimTopicRequest()
@@ -66,10 +72,14 @@ async def trimmed_elsewhere(
         wanted.partitions.extend(mine)
         if isinstance(before, AtTime):
             wanted.before.time.CopyFrom(timestamp(before.time_ms))
-        left_ms, principal = call.wait_ms(None), call.principal
         try:
-            answer = await called(
-                broker, node, TRIM, request=wanted, principal=principal, left_ms=left_ms
+            answer = await forwarding.call(
+                node,
+                TRIM,
+                call.principal,
+                payload=wanted.SerializeToString(),
+                left_ms=call.part_ms(TRIM_MS),
+                grace_ms=0,
             )
             told = read_answer(node, topic_service_pb2.TrimTopicResponse, answer)
             trimmed = [row for row in told.trimmed if row.partition in mine]

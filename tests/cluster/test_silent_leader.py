@@ -10,7 +10,10 @@ from cluster.peer.forward import Forward
 from model.ids import NodeId
 from tests.cluster.test_any_node import PARTITIONS, TOPIC, batches, called, cursors, values
 from tests.cluster_nodes import Nodes
+from tidelog.v1 import common_pb2, log_service_pb2, topic_service_pb2
 
+LEFT_MS = 10_000
+"""What `called` gives a call."""
 SILENT = 3
 
 
@@ -64,3 +67,23 @@ async def test_a_fetch_gives_what_the_others_have(nodes: Nodes) -> None:
     told = [values(row) for number, row in enumerate(answer.results) if not leads(nodes, number)]
     assert told == [[b"%d" % number] for number in range(PARTITIONS) if not leads(nodes, number)]
     assert took_ms <= 2_000
+
+
+async def test_a_time_lookup_tells_what_the_others_say(nodes: Nodes) -> None:
+    seek = common_pb2.Seek(edge=common_pb2.EDGE_LATEST)
+    request = log_service_pb2.ResolveOffsetsRequest(topics=[TOPIC], seek=seek)
+    answer, took_ms = await asked(nodes, "LogService/ResolveOffsets", request)
+    rows = sorted(answer.resolved, key=lambda row: row.partition.partition)
+    check(nodes, rows)
+    assert all(row.high_watermark == 1 for row in rows if not row.HasField("error"))
+    assert took_ms < LEFT_MS
+
+
+async def test_a_trim_tells_what_the_others_did(nodes: Nodes) -> None:
+    before = common_pb2.Seek(edge=common_pb2.EDGE_LATEST)
+    request = topic_service_pb2.TrimTopicRequest(name=TOPIC, before=before)
+    answer, took_ms = await asked(nodes, "TopicService/TrimTopic", request)
+    rows = sorted(answer.trimmed, key=lambda row: row.partition)
+    check(nodes, rows)
+    assert all(row.after == 1 for row in rows if not row.HasField("error"))
+    assert took_ms < LEFT_MS
