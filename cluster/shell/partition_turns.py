@@ -72,5 +72,12 @@ class PartitionTurns:
                 self._awake.update((one.log.id, None) for one in self._partitions)
             self._row = deque(self._awake)
             self._at_once = len(self._row) if lost else -(-len(self._row) // LOOK_BEATS)
-        turns = [self._row.popleft() for _ in range(min(self._at_once, len(self._row)))]
-        return [one for one in map(self._partitions.by_id, turns) if one is not None]
+        hosted: list[HostedPartition] = []
+        for _ in range(min(self._at_once, len(self._row))):
+            where = self._row.popleft()
+            partition = self._partitions.by_id(where)
+            if partition is None:
+                self.rest(where)  # woken when it was gone, by what was under way for it
+            else:
+                hosted.append(partition)
+        return hosted

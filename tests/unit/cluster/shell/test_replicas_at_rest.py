@@ -4,6 +4,7 @@ import pytest
 
 from api.broker.place import AtOffset
 from api.sim.clock import SimClock
+from cluster.controller.image import MetadataDelta, MetadataImage
 from cluster.shell.followed_leaders import FollowedLeaders
 from cluster.shell.no_replicas import NoReplicas
 from cluster.shell.partition_turns import LOOK_BEATS, REST_LOOKS
@@ -109,6 +110,30 @@ def test_a_log_start_that_moves_is_told_at_once() -> None:
     one.one.begins_later()
     world.run()
     assert world.nodes[TWO].log.log_start == world.nodes[THREE].log.log_start == 1
+
+
+def test_what_comes_late_for_a_topic_that_is_gone_keeps_nothing_awake(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = Cluster()
+    one = world.nodes[ONE]
+    world.cut(ONE, TWO)
+    one.append(b"a")
+    world.pass_time(4 * LOOK_MS)
+    one.slow = True
+    world.link(ONE, TWO)
+    world.run()
+    (read,) = one.jobs  # what the follower has missed has left the memory
+    one.partitions.apply(MetadataImage(), MetadataDelta(deleted=(TOPIC,)))
+    read()
+    one.jobs.remove(read)
+    for node in (TWO, THREE):
+        world.cut(ONE, node)
+    world.pass_time(2 * LOOK_MS)
+    asked: list[PartitionId] = []
+    monkeypatch.setattr(one.partitions, "by_id", asked.append)
+    world.pass_time(2 * LOOK_MS)
+    assert not asked
 
 
 def announced(monkeypatch: pytest.MonkeyPatch) -> list[PartitionId]:
