@@ -112,6 +112,7 @@ class ReplicaBeats:
         for partition in self._turns.next(session_held=judged.session_held):
             where = partition.log.id
             if partition.leads:
+                self._full.discard(where)  # there is no leader to ask
                 partition.replica.told(now, judged)
                 partition.tick_ended(now)  # retention may have moved its log start
             elif self._turns.opens and not self._refused.waits(where, partition.leader_epoch):

@@ -11,6 +11,7 @@ from cluster.shell.partition_turns import LOOK_BEATS, REST_LOOKS
 from cluster.shell.replica import Replica
 from cluster.shell.replica_beats import BEAT_MS
 from logstore.settings import HOUR_MS
+from model.errors import ErrorCode, RequestError
 from model.ids import NodeId, Offset, PartitionId
 from model.principal import ANONYMOUS
 from tests.broker_node import batch_of, broker_node
@@ -134,6 +135,24 @@ def test_what_comes_late_for_a_topic_that_is_gone_keeps_nothing_awake(
     monkeypatch.setattr(one.partitions, "by_id", asked.append)
     world.pass_time(2 * LOOK_MS)
     assert not asked
+
+
+def test_who_leads_after_its_disk_was_full_comes_to_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = rested()
+    with monkeypatch.context() as patched:
+        patched.setattr(world.nodes[TWO].directory, "accepts", no_room)
+        world.nodes[ONE].append(b"b")
+        world.run()
+        world.elect(TWO, ONE, TWO, THREE)
+    world.pass_time(4 * LOOK_MS)
+    assert world.nodes[TWO].one.replica.at_rest
+    assert looks(world, 4 * LOOK_MS, monkeypatch) == 0
+
+
+def no_room(size_bytes: int, *, into_reserve: bool) -> None:
+    raise RequestError(ErrorCode.DISK_FULL, f"{size_bytes} bytes, {into_reserve=}")
 
 
 def announced(monkeypatch: pytest.MonkeyPatch) -> list[PartitionId]:
