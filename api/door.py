@@ -9,6 +9,11 @@ class Address(NamedTuple):
     host: str
     port: int
 
+    @property
+    def text(self) -> str:
+        """As a setting names it: an IPv6 address in brackets, its colons are no port's."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
 
 class Door(Protocol):
     """A listener for one protocol. Loop only."""
@@ -40,6 +45,6 @@ class DoorTaken(Exception):  # noqa: N818 - says what happened
 
     def __init__(self, door: str, address: Address, why: str) -> None:
         """Name the door, the address, and what the system said."""
-        super().__init__(f"{door}: cannot listen on {address.host}:{address.port}: {why}")
+        super().__init__(f"{door}: cannot listen on {address.text}: {why}")
         self.door = door
         self.address = address

@@ -240,7 +240,7 @@ class _Run:
         self._is_ready = True
         self._health.passed("listeners", "open")
         self._doors.opened(addresses)
-        self._log("node_ready", **{door: f"{at.host}:{at.port}" for door, at in addresses.items()})
+        self._log("node_ready", **{door: at.text for door, at in addresses.items()})
         self._world.spawn.start(self._tell_doubts(), "advertised addresses")
         self._audience.ready(self._node, addresses, self._lifecycle.request_stop)
 

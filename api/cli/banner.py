@@ -28,8 +28,7 @@ def _doors(addresses: Mapping[str, Address]) -> Iterator[str]:
     for door, shown_name in _NAMES.items():
         if door not in addresses:
             continue
-        host, port = addresses[door]
-        at = f"{host}:{port}"
+        at = addresses[door].text
         shown = f"http://{at}" if door == "http" else at
         example = {
             "kafka": f"kcat -b {at} -L",
@@ -40,12 +39,12 @@ def _doors(addresses: Mapping[str, Address]) -> Iterator[str]:
 
 def _tries(addresses: Mapping[str, Address]) -> Iterator[str]:
     if "grpc" in addresses:
-        host, port = addresses["grpc"]
-        at = "" if port == 9095 else f" -X client.address={host}:{port}"
+        served = addresses["grpc"]
+        at = "" if served.port == 9095 else f" -X client.address={served.text}"
         yield f"tidelog topic create orders -p 6{at}"
         yield f"tidelog produce orders -k alice{at} <<< '{{\"total\": 9.5}}'"
         yield f"tidelog consume orders -o start{at}"
     elif "kafka" in addresses:
-        host, port = addresses["kafka"]
-        yield f"echo hello | kcat -b {host}:{port} -t orders -P"
-        yield f"kcat -b {host}:{port} -t orders -C -o beginning -e"
+        at = addresses["kafka"].text
+        yield f"echo hello | kcat -b {at} -t orders -P"
+        yield f"kcat -b {at} -t orders -C -o beginning -e"

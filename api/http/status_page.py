@@ -104,7 +104,7 @@ class StatusPage:
         """Yield name and value of what the node's table shows."""
         view, context = self._view, self._view.broker.context
         for door, address in view.addresses.items():
-            yield f"{door} listener", f"{address.host}:{address.port}"
+            yield f"{door} listener", address.text
         used = sum(one.log.size_bytes for one in context.partitions)
         free, total = view.space()
         yield "data directory", view.settings.node.data_dir

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from api.config_file import ConfigRefused
-from api.door import DoorTaken
+from api.door import Address, DoorTaken
 from api.node.lifecycle import EXIT_REFUSED
 from api.settings import NodeSettings
 from model.errors import DirectoryExit, DirectoryRefused, StorageFailed
@@ -46,7 +46,7 @@ def refusal_of(error: BaseException, *, data_dir: str, option: Option) -> Refusa
             )
         case DoorTaken(door=door, address=address):
             port = address.port + 10_000 if address.port < 50_000 else 0
-            other = option(f"listeners.{door}.bind", f"{address.host}:{port}")
+            other = option(f"listeners.{door}.bind", address._replace(port=port).text)
             return Refusal(
                 str(error),
                 f"stop the program that has the port, or take another: {other}",
@@ -99,10 +99,7 @@ def exposure(settings: NodeSettings) -> Refusal | None:
     if not exposed or settings.security.mode.value == "open":
         return None
     binds = settings.listeners()
-    shown = ", ".join(
-        f"{name} = {binds[name.split('.')[1]][0]}:{binds[name.split('.')[1]][1]}"
-        for name in exposed
-    )
+    shown = ", ".join(f"{name} = {Address(*binds[name.split('.')[1]]).text}" for name in exposed)
     return Refusal(
         f"{shown}: other machines could connect, and no client is asked for a password",
         'listen on 127.0.0.1 only; or say that everybody may: security.mode = "open" in the file, '

@@ -99,6 +99,18 @@ def test_a_taken_port_is_told_with_the_option_of_the_command(door: str, in_dev: 
         assert refusal.hint == f"stop the program that has the port, or take another: {option}"
 
 
+def test_a_refused_address_is_told_as_a_setting_names_it() -> None:
+    """`::1:29095` is one IPv6 address, and no setting takes it for a host and a port."""
+    taken = DoorTaken("grpc", Address("::1", 19_095), "in use")
+    refusal = refusal_of(taken, data_dir="d", option=ServeAudience({}).option)
+    assert refusal is not None
+    assert refusal.text == "grpc: cannot listen on [::1]:19095: in use"
+    assert refusal.hint.endswith("take another: -X listeners.grpc.bind=[::1]:29095")
+    assert given("listeners.grpc.bind=[::1]:29095").listeners()["grpc"] == ("::1", 29_095)
+    wide = exposure(given("listeners.http.bind=[::]:8080"))
+    assert wide is not None and wide.text.startswith("listeners.http.bind = [::]:8080: ")
+
+
 @pytest.mark.parametrize(
     ("bound", "advertise", "clients_are_told"),
     [

@@ -268,3 +268,11 @@ def test_signals_that_cannot_be_given_are_refused_before_anything_is_opened(
     assert first == f"error: {said}"
     assert hint in second
     assert not (tmp_path / "d").exists()
+
+
+def test_the_banner_can_be_copied_where_a_node_listens_on_ipv6() -> None:
+    both = {"kafka": Address("::1", 9092), "grpc": Address("::1", 9096)}
+    text = banner(both, version="0.1.0", data_dir="./.tidelog", is_open=False)
+    assert "kcat -b [::1]:9092 -L" in text
+    assert "-X client.address=[::1]:9096" in text
+    assert " ::1:" not in text
