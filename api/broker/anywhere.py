@@ -205,6 +205,7 @@ def _nothing(place: ReadFrom) -> Step:
         partition.high_watermark,
         partition.last_stable_offset,
         AppendTimeMs(0),
+        is_told=False,
     )
 
 

@@ -10,9 +10,10 @@ from api.broker.subscribe import Bounds
 from consumer_groups.native.credits import Credits
 from consumer_groups.records import Owned
 from model.errors import ErrorCode, RequestError
-from model.ids import LeaderEpoch, PartitionId
+from model.ids import LeaderEpoch, Offset, PartitionId
 from model.record import COMPRESSION_MASK
 
+UNTOLD: Final = Offset(0)
 ENVELOPE_BYTES: Final = 32
 """What a batch, or a decoded record, has around it on the wire, at most; for the cut alone."""
 _ATTRIBUTES_AT: Final = 22
@@ -27,6 +28,8 @@ class Held:
     bounds: Bounds
     fresh: bool = True
     """Nothing was read since it stands there: gap and divergence show at the first read."""
+    told_end: Offset = UNTOLD
+    """How far it goes, as its leader said when it was read last: a replica here may be behind."""
     read_in: LeaderEpoch | None = None
     """In which leadership this node served when it was read last; None: it did not."""
     paused: bool = False
@@ -53,9 +56,19 @@ class Held:
         or another leadership begins. Else the leader may know more than this node: it is asked.
         """
         partition, start, end = self.bounds.partition, self.bounds.start, self.bounds.end
-        if self.fresh or start <= end:
-            return self.fresh or start < end
+        if self.may_have_more or start <= end:
+            return self.may_have_more or start < end
         return not partition.serves or partition.leader_epoch != self.read_in
+
+    @property
+    def may_have_more(self) -> bool:
+        """Whether its leader has told of more than its reader has, or nothing yet."""
+        return self.fresh or self.bounds.start < self.told_end
+
+    def saw(self, step: Step) -> None:
+        """Note what a read tells of how far the partition goes."""
+        if step.is_told:
+            self.fresh, self.told_end = False, step.high_watermark
 
     @property
     def serving_epoch(self) -> LeaderEpoch | None:

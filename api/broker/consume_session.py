@@ -237,7 +237,7 @@ class ConsumeSession:
         delivered = [held for held in self._places.every() if held.delivers]
         if self._assignment.seeks or not (delivered or self._is_idle()):
             return []
-        if not self._live and any(held.fresh for held in delivered):
+        if not self._live and any(held.may_have_more for held in delivered):
             return []
         bounds = [held.bounds for held in delivered]
         before, self._live = self._live, is_live(bounds, before=self._live)
@@ -296,11 +296,13 @@ class ConsumeSession:
         for held, epoch, found in zip(reading, epochs, read, strict=True):
             if not (self._places.has(held) and held.delivers):
                 continue  # given back, paused or sent elsewhere while it was read
-            held.fresh, held.read_in = False, epoch
+            held.read_in = epoch
             if isinstance(found, Step):
+                held.saw(found)
                 if found.batches or found.next_offset > held.bounds.start:
                     steps.append((held, found))
             else:
+                held.fresh = False
                 events += told(held, found)
         self._room.hold(2 * sum(step.size_bytes for _, step in steps))
         if not events and not steps:

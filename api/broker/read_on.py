@@ -48,6 +48,8 @@ class Step(NamedTuple):
     last_stable_offset: Offset
     closed_time: AppendTimeMs
     """No record at or beyond the high watermark has, or will have, a lesser append time."""
+    is_told: bool = True
+    """Whoever leads the partition says so; else nobody could be asked, and it may go further."""
 
     @property
     def size_bytes(self) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from api.broker.anywhere import AGAIN_MS
 from api.broker.broker import Broker
 from api.broker.consume_events import Assigned, Committed, CommitTo, Joined, Rejoin, Stand
 from api.broker.group_commits import NamedCursor
@@ -14,10 +15,12 @@ from api.broker.read_on import Gap, Read, ReadFrom, Step
 from api.broker.readable import Readable
 from api.broker.resolve import Resolved
 from api.broker.subscribe import CaughtUp
+from cluster.controller.topics import CreateTopic
+from cluster.shell.hosted_partition import HostedPartition
 from consumer_groups.records import GroupEpoch
 from consumer_groups.requests import FromOutside
 from model.errors import ErrorCode, RequestError
-from model.ids import AppendTimeMs, GroupId, LeaderEpoch, Offset
+from model.ids import AppendTimeMs, GroupId, LeaderEpoch, Offset, TopicName
 from model.principal import ANONYMOUS, Principal
 from tests.broker_node import BrokerNode, broker_node
 from tests.elsewhere import OTHER, led_by
@@ -138,3 +141,46 @@ async def test_what_lies_behind_a_gap_elsewhere_is_read_before_its_reader_is_cau
         assert isinstance(gap, Gap) and (gap.expected_offset, gap.next_offset) == (1, BEGIN)
         assert isinstance(steps, list) and steps[0].next_offset == END
         assert isinstance(caught_up, CaughtUp)
+
+
+class Slow(Remote):
+    """Leaders of which the first read finds none; the second gives a part of what there is."""
+
+    def __init__(self, *, refusals: int = 0) -> None:
+        super().__init__()
+        self.refusals = refusals
+
+    async def read(self, _: Principal, places: Sequence[ReadFrom], *, max_bytes: int) -> list[Read]:
+        del max_bytes
+        self.refusals -= 1
+        if self.refusals >= 0:
+            return [RequestError(ErrorCode.NODE_UNREACHABLE, "not connected")] * len(places)
+        start, end = Offset(0), END
+        return [
+            Step(
+                one.partition, one.offset, (), BEGIN if one.offset < BEGIN else end,
+                start, end, end, AppendTimeMs(0),
+            )
+            for one in places
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("refusals", [0, 1, 2])
+@pytest.mark.parametrize("replica_here", [False, True])
+async def test_who_has_not_read_all_that_a_leader_has_is_not_caught_up(
+    node: BrokerNode, refusals: int, *, replica_here: bool
+) -> None:
+    """Neither where nobody could be asked yet, nor where a replica here knows of less."""
+    name = "replicated" if replica_here else "orders"
+    if replica_here:
+        await node.broker.context.quorum.propose(
+            CreateTopic(name=name, assignments=((OTHER, node.broker.node_id),))
+        )
+    reads_by(node.broker, Slow(refusals=refusals))
+    assert isinstance(node.broker.every.get(name, 0), HostedPartition) == replica_here
+    async with listening(node, records=100, topic=TopicName(name)) as stream, asyncio.timeout(20):
+        while not any(isinstance(one, CaughtUp) for one in stream.events):
+            node.clock.advance(AGAIN_MS)
+            await asyncio.sleep(0)
+        read = [one for one in stream.events if isinstance(one, CaughtUp | list)]
+        assert [type(one) for one in read] == [list, list, CaughtUp]

@@ -77,10 +77,11 @@ async def listening(
     records: int = 0,
     rejoin: Rejoin | None = None,
     start: Place = EARLIEST,
+    topic: TopicName = ORDERS,
 ) -> AsyncIterator[Stream]:
     opening = Opening(
         group=BILLING,
-        topics=(ORDERS,),
+        topics=(topic,),
         rejoin=rejoin,
         start=start,
         records=records,
