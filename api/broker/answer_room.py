@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from api.broker.memory import MemoryBudget
-from api.broker.room_row import RoomPlace
+from api.broker.room_row import Lane, RoomPlace
 from model.limits import STREAM_SILENCE_MS_MAX
 
 WAIT_S_MAX: Final = STREAM_SILENCE_MS_MAX.value / 2 / 1000
@@ -47,7 +47,7 @@ class AnswerRoom:
         answers = self._answers
         if not answers.try_take(size_bytes):
             given = asyncio.Event()
-            place = answers.row.join(size_bytes, given.set)
+            place = answers.row.join(size_bytes, given.set, Lane.CALLS)
             try:
                 async with asyncio.timeout(
                     WAIT_S_MAX if wait_s is None else min(wait_s, WAIT_S_MAX)
@@ -69,7 +69,7 @@ class AnswerRoom:
         self._held_bytes += size_bytes
         return True
 
-    def try_take(self, size_bytes: int, call: Callable[[], None]) -> bool:
+    def try_take(self, size_bytes: int, call: Callable[[], None], lane: Lane = Lane.STAYS) -> bool:
         """Do the same; else stand in the row, and call once there is room: say this again then.
 
         Whoever does not come again, or wants nothing any more, says `forget`.
@@ -89,7 +89,7 @@ class AnswerRoom:
             return True
         else:  # it wants more by now
             self.forget()
-        self._place = self._answers.row.join(size_bytes, call)
+        self._place = self._answers.row.join(size_bytes, call, lane)
         return False
 
     def lend(self) -> None:
@@ -99,7 +99,7 @@ class AnswerRoom:
 
     def take_back(self, call: Callable[[], None]) -> bool:
         """Hold again what was lent and return true if there is room; else as `try_take`."""
-        if self._lent_bytes and not self.try_take(self._lent_bytes, call):
+        if self._lent_bytes and not self.try_take(self._lent_bytes, call, Lane.FETCHES):
             return False
         self._lent_bytes = 0
         return True

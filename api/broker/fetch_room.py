@@ -9,7 +9,7 @@ from typing import Final
 
 from api.broker.answer_room import AnswerRoom
 from api.broker.memory import MemoryBudget
-from api.broker.room_row import RoomPlace
+from api.broker.room_row import Lane, RoomPlace
 
 SHARE: Final = 16
 """An answer takes no more than one part in so many of the room that is left for answers, unless it
@@ -47,7 +47,7 @@ class FetchRoom:
             self._door.lend()
         answers = self._answers
         if self.is_starved and answers is not None and self._place is None:
-            self._place = answers.row.join(answers.relief_bytes, wake)
+            self._place = answers.row.join(answers.relief_bytes, wake, Lane.FETCHES)
         return self.is_starved
 
     def forget(self) -> None:

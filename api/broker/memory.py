@@ -9,7 +9,7 @@ memory.
 The other counts answers that clients have not taken yet. It is the smaller one, and apart, so that
 slow readers can use up their own share and never the writers' (P52, P58). Beyond it a read over
 gRPC is shed with OVERLOADED, once it has waited a while, and a Fetch is answered without records;
-either client comes again and goes on where it was. Those who wait stand in one row (`room_row.py`).
+either client comes again and goes on where it was. Those who wait stand in a row (`room_row.py`).
 
 Invariants:
     MEMORY_NEVER_NEGATIVE    nothing is given back that was not taken.

@@ -158,6 +158,36 @@ async def test_a_kafka_fetch_stands_in_the_same_row() -> None:
         await last
 
 
+async def test_who_waits_for_a_short_time_has_room_as_often_as_who_waits_for_long() -> None:
+    """A fetch leaves when its time is over, and comes again behind all others: of its own kind."""
+    async with asyncio.timeout(20), broker_node() as node:
+        orders = await node.create("orders")
+        await node.produce(orders, batch_of([b"v"]))
+        answers = node.node.answers
+        size = answers.free_bytes
+        answers.take(size)
+        rooms = [AnswerRoom(answers) for _ in range(4)]
+        taking = [asyncio.ensure_future(room.take(size)) for room in rooms[:2]]
+        await turns()
+        members = [room.try_take(size, lambda: None) for room in rooms[2:]]
+        assert members == [False, False]
+        fetch(node, max_wait_ms=1_000)
+        await turns()
+        node.clock.advance(1_000)
+        told = fetch(node, max_wait_ms=60_000)
+        await turns()
+        answers.give_back(size)  # to the first member's stream
+        assert not taking[0].done()
+        rooms[2].forget()
+        await taking[0]
+        rooms[0].clear()
+        await until(lambda: bool(told))
+        assert told[0].size_bytes > 0
+        assert len(answers.row) == 1, "the second member's has its turn, the second call is next"
+        rooms[3].forget()
+        await taking[1]
+
+
 async def test_a_kafka_fetch_whose_time_is_over_leaves_the_row() -> None:
     disk = SimDisk()
     await cold(disk, "orders")
