@@ -9,8 +9,10 @@ import pytest
 from api.broker import answer_room
 from api.broker.answer_shares import answer_shares
 from api.broker.memory import MemoryBudget
+from api.broker.room_row import Lane
 from api.node.system_rand import SystemRand
 from api.rpc.call import Call
+from api.rpc.consume_elsewhere import ConsumeElsewhere
 from api.rpc.fetch import FetchCall
 from api.rpc.forwarded import ForwardedCalls
 from api.rpc.guard import Guard
@@ -31,7 +33,7 @@ from tests.controller_world import Tasks
 from tests.elsewhere import OTHER, THIRD, Elsewhere, led_by
 from tests.quorum import turns
 from tests.world import Log
-from tidelog.v1 import common_pb2, log_service_pb2
+from tidelog.v1 import common_pb2, group_service_pb2, log_service_pb2
 
 READER = NodeId(3)
 CALL = Call(PRODUCE, ANONYMOUS, None)
@@ -313,6 +315,36 @@ async def test_messages_of_leaders_are_counted_until_the_client_has_taken_them(
     with pytest.raises(asyncio.CancelledError):
         await running
     assert answers.taken_bytes == 0
+
+
+async def test_a_sign_of_life_from_a_coordinator_elsewhere_waits_for_no_room(
+    node: BrokerNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is some, and others wait for more: who is told nothing for so long has no group."""
+    monkeypatch.setattr(answer_room, "WAIT_S_MAX", 0.01)
+    answers, told = node.broker.context.answers, list[group_service_pb2.ConsumeResponse]()
+    sign = group_service_pb2.ConsumeResponse()
+    sign.heartbeat.SetInParent()
+    parts = [b"\2" + sign.SerializeToString(), b"\1"]
+
+    async def coordinator(_: NodeId, name: str, __: bytes) -> bytes:
+        return parts.pop(0) if name.endswith(NEXT) else bytes(8)
+
+    async def send(message: group_service_pb2.ConsumeResponse) -> None:
+        assert answers.taken_bytes == taken + message.ByteSize()
+        told.append(message)
+
+    async def requests() -> AsyncIterator[group_service_pb2.ConsumeRequest]:
+        await asyncio.Event().wait()
+        yield group_service_pb2.ConsumeRequest()
+
+    client = ConsumeElsewhere(node.broker, Elsewhere(node, coordinator), CALL, send=send)
+    taken = answers.free_bytes - 1_000
+    with answers.held(taken):
+        place = answers.row.join(2_000, lambda: None, Lane.CALLS)
+        assert await client.run(OTHER, group_service_pb2.ConsumeRequest(), requests()) is None
+        answers.row.leave(place)
+    assert [message.WhichOneof("event") for message in told] == ["heartbeat"]
 
 
 async def test_a_room_gives_back_what_is_left_of_it() -> None:
