@@ -263,7 +263,9 @@ class Leader:
                 assert log.snapshot is not None, "RAFT_SNAPSHOT_COVERS_THE_GONE"
                 follower.begin_snapshot(log.snapshot)
                 break
-            entries = log.read_some(follower.next, bytes_max=limits.append_bytes_max)
+            entries: tuple[Entry, ...] = ()
+            if not follower.repeats_probe:
+                entries = log.read_some(follower.next, bytes_max=limits.append_bytes_max)
             if not entries and follower.feeding is Feeding.REPLICATE:
                 break
             self._send_append(to, follower, entries)

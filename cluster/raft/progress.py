@@ -1,8 +1,9 @@
 """What a leader knows of one follower: how far it is, how it is fed, what is under way to it.
 
-A follower is *probed* until the leader knows where the two logs part: one request at a time. Then
-its log is *replicated*: requests leave without waiting for answers, as far as its window reaches.
-One that lacks what the leader has let go is sent the *snapshot*, one chunk at a time.
+A follower is *probed* until the leader knows where the two logs part: one request at a time, which
+is repeated without its entries, as they may be long and on their way still. Then its log is
+*replicated*: requests leave without waiting for answers, as far as its window reaches. One that
+lacks what the leader has let go is sent the *snapshot*, one chunk at a time.
 
 Invariants:
     RAFT_NEXT_IS_BEHIND_MATCHED   what a follower has durably is not sent again.
@@ -40,6 +41,7 @@ class Progress:
         "next",
         "offset",
         "probe_sent",
+        "probed",
         "quiet",
         "silent_ticks",
         "snapshot",
@@ -60,6 +62,8 @@ class Progress:
         """Counts the probings: what an earlier one had under way is refused without meaning."""
         self.probe_sent = False
         """A probe is under way; the next one waits for an answer or a heartbeat's."""
+        self.probed = False
+        """The entries of this probing have left: it is repeated without them."""
         self.active = True
         """It has been heard since the leader last counted its quorum."""
         self.silent_ticks = limits.election_ticks + 1
@@ -87,6 +91,14 @@ class Progress:
         )
 
     @property
+    def repeats_probe(self) -> bool:
+        """Whether the next append asks once more what the last one did.
+
+        An answer to it that comes before the first one's tells that the entries are lost.
+        """
+        return self.feeding is Feeding.PROBE and self.probed
+
+    @property
     def under_way(self) -> int:
         """How many appends have left and were not acknowledged."""
         return len(self._window)
@@ -94,7 +106,7 @@ class Progress:
     def sent(self, last_index: Index, size_bytes: int) -> None:
         """Note an append that left: it ends with `last_index`."""
         if self.feeding is Feeding.PROBE:
-            self.probe_sent = True
+            self.probe_sent = self.probed = True
             return
         self.next = Index(last_index + 1)
         if size_bytes:
@@ -130,7 +142,7 @@ class Progress:
         """Find out anew where the follower is; forget what is under way."""
         self.feeding = Feeding.PROBE
         self.attempt += 1
-        self.probe_sent = False
+        self.probe_sent = self.probed = False
         self.next = next_index
         self._forget()
 
