@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 from api.broker import read_on
 from api.broker.consume_starts import Starts
 from cluster.raft import candidate, snapshot
+from cluster.raft.entry import EntryKind
 from cluster.raft.log import RaftLog
 from cluster.raft.messages import AppendReply, VoteReply
 from cluster.raft.node import RaftNode
@@ -58,6 +59,14 @@ def says_at_once(*kinds: type) -> Callable[[Any], Any]:
 def believes_what_is_before(self: RaftLog, prev: tuple[Index, Any], entries: Any) -> bool:
     known = self.term_at(prev[0])
     return _merge(self, (prev[0], prev[1] if known is None else known), entries)
+
+
+def mishears_an_entry(self: RaftLog, prev: tuple[Index, Any], entries: Any) -> bool:
+    heard = [
+        replace(one, payload=one.payload[:-1]) if one.kind == EntryKind.RECORDS else one
+        for one in entries
+    ]
+    return _merge(self, prev, heard)
 
 
 def commits_what_it_is_told(self: RaftLog, index: Index) -> bool:
@@ -181,7 +190,7 @@ def of_replication(seed: int) -> None:
 
 FAULTS: Final = (
     Planted(raft.run, "ELECTION_SAFETY", candidate, "majority_vote", wins_with_its_own_vote, 3),
-    Planted(raft.run, "LOG_MATCHING", candidate, "majority_vote", wins_with_its_own_vote),
+    Planted(raft.run, "LOG_MATCHING", RaftLog, "merge", mishears_an_entry),
     Planted(raft.run, "STATE_MACHINE_SAFETY", RaftLog, "merge", believes_what_is_before, 32),
     Planted(raft.run, "COMMITTED_NEVER_FALLS", RaftLog, "commit", commits_what_it_is_told),
     Planted(raft.run, "SNAPSHOT_IS_REPLAY", raft_member, "decode", half_a_snapshot),

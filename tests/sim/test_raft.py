@@ -1,7 +1,7 @@
 """Seeds of the world of the quorum: they hold, they repeat, and they catch what is planted."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import pytest
@@ -24,7 +24,7 @@ itself, is cut off before that is committed, and has the longest log, twice. And
 judge: a leader whose votes came late, a term after others; one that was still paused at the end."""
 
 
-def first_breach(seeds: range) -> str:
+def first_breach(seeds: Iterable[int]) -> str:
     """Return the invariant that breaks first; empty: none."""
     for seed in seeds:
         try:
@@ -58,7 +58,7 @@ def test_invariants_hold_and_everything_that_can_happen_happens() -> None:
         "AddLearner": 20, "Promote": 5, "Remove": 20, "CHANGE_PENDING": 20,
         "TERM_NOT_COMMITTED": 20, "TRANSFERRING": 20, "transfers": 20, "cut off": 1_000,
         "lost": 1_000, "doubled": 1_000, "paused": 100, "disk stuck": 20, "killed": 50,
-        "killed in a disk job": 10, "stopped": 50,
+        "killed in a disk job": 10, "stopped": 40,
         "directories lost": 10, "leaders": 100, "votes": 200, "log cut or replaced": 30,
         "snapshots taken": 100, "snapshots installed": 20, "reads of a leader": 100,
         "reads of a follower": 100, "reads lost": 50, "proposed": 3_000,
@@ -116,10 +116,12 @@ FAULTS: Final[dict[str, tuple[object, str, Callable[..., Any], str]]] = {
     "half commits": (leader, "majority_commit", half_commits, "DECIDED_IS_DURABLE"),
     "its own quorum": (RaftLog, "restore", has_its_own_quorum, "CONFIGURATION_IS_KNOWN"),
 }
+RARER: Final = {"answers unasked": range(200, 260)}
+"""Seeds besides, for a fault that shows in one of a hundred."""
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_what_is_planted_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     where, what, fault, breach = FAULTS[name]
     monkeypatch.setattr(where, what, fault)
-    assert first_breach(SMOKE) == breach
+    assert first_breach((*SMOKE, *RARER.get(name, ()))) == breach
