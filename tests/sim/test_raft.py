@@ -16,7 +16,7 @@ from cluster.raft.reads import Confirmed, Read
 from model.ids import Index
 from tests.sim.raft import World, run
 
-SMOKE: Final = range(60)
+SMOKE: Final = range(66)
 REGRESSIONS: Final = (1, 3, 14, 966, 1129, 2726, 2760)
 """Seeds that have found something: a snapshot needed in the middle of a window; a flood of refusals
 after late words; a leader that resigns with the very commit that removes it; one that removes
@@ -58,7 +58,7 @@ def test_invariants_hold_and_everything_that_can_happen_happens() -> None:
         "AddLearner": 20, "Promote": 5, "Remove": 20, "CHANGE_PENDING": 20,
         "TERM_NOT_COMMITTED": 20, "TRANSFERRING": 20, "transfers": 20, "cut off": 1_000,
         "lost": 1_000, "doubled": 1_000, "paused": 100, "disk stuck": 20, "killed": 50,
-        "killed in a disk job": 10, "stopped": 40,
+        "killed in a disk job": 10, "stopped": 50,
         "directories lost": 10, "leaders": 100, "votes": 200, "log cut or replaced": 30,
         "snapshots taken": 100, "snapshots installed": 20, "reads of a leader": 100,
         "reads of a follower": 100, "reads lost": 50, "proposed": 3_000,
