@@ -46,9 +46,11 @@ class Cluster:
         log_settings: LogSettings = LOG,
         replicas: tuple[NodeId, ...] = (ONE, TWO, THREE),
         settings: TopicSettings | None = None,
+        replica_lag_ms_max: int = 2_500,
     ) -> None:
         self.clock = SimClock(wall=NOON, monotonic=MonotonicMs(10_000))
         self.log_settings = log_settings
+        self.replica_lag_ms_max = replica_lag_ms_max
         row = PartitionImage(0, replicas[0], LeaderEpoch(1), replicas, replicas, partition_epoch=1)
         self.topic = TopicImage(
             name=TopicName("orders"),

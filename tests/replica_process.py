@@ -106,7 +106,7 @@ class Process:
             node,
             directory=self.directory,
             clock=self.clock,
-            replica_lag_ms_max=2_500,
+            replica_lag_ms_max=cluster.replica_lag_ms_max,
             changed=self.writer.ask,
             dropped=_dropped,
         )

@@ -310,11 +310,12 @@ class SpreadSubscribe:
 
         async def say(message: _Response) -> None:
             size_bytes = message.ByteSize()
-            # Until all parts have opened nobody goes on: that must not wait for what they hold.
-            if part.node is None or message.HasField("opened"):
-                self._room.count(size_bytes)
-            else:
+            # Only records are worth a wait: nobody goes on until all parts have opened, and a few
+            # bytes that say where a reader stands must not come late for others' records.
+            if part.node is not None and message.HasField("records"):
                 await self._room.take(size_bytes)
+            else:
+                self._room.count(size_bytes)
             if not message.HasField("opened"):
                 await gate.wait()
             await said.put((number, message))

@@ -60,7 +60,7 @@ class Partitions:
         self._here = Here(node, NO_REPLICAS)
         self._directory = directory
         self._clock = clock
-        self._replica_lag_ms_max = replica_lag_ms_max
+        self.replica_lag_ms_max = replica_lag_ms_max
         self._changed = changed
         self._dropped = dropped
         self._by_id: dict[PartitionId, HostedPartition] = {}
@@ -198,7 +198,7 @@ class Partitions:
         return CommitRule(
             flush=topic.settings.flush,
             min_insync_replicas=topic.settings.min_insync_replicas,
-            replica_lag_ms_max=self._replica_lag_ms_max,
+            replica_lag_ms_max=self.replica_lag_ms_max,
         )
 
     def _drop(self, topic_id: TopicId) -> None:

@@ -111,7 +111,10 @@ class Outlet(Protocol):
         ...
 
     def promised(self) -> Mapping[NodeId, AppendTimeMs]:
-        """Return below which append time each other node would stamp nothing, should it lead."""
+        """Return below which append time each other node would stamp nothing, should it lead.
+
+        Newer promises are asked for: whoever wants to know asks again.
+        """
         ...
 
     def halted(self, where: PartitionId, why: str) -> None:

@@ -347,6 +347,40 @@ async def test_a_sign_of_life_from_a_coordinator_elsewhere_waits_for_no_room(
     assert [message.WhichOneof("event") for message in told] == ["heartbeat"]
 
 
+async def test_where_a_reader_stands_elsewhere_waits_for_no_room(
+    node: BrokerNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its leaders have a few bytes to say of it, while others wait for room for records."""
+    monkeypatch.setattr(answer_room, "WAIT_S_MAX", 0.01)
+    answers, told = node.broker.context.answers, list[log_service_pb2.SubscribeResponse]()
+    opened, gap, caught_up = (log_service_pb2.SubscribeResponse() for _ in range(3))
+    place = common_pb2.TopicPartition(topic="orders", partition=0)
+    opened.opened.bounds.add(start=common_pb2.Cursor(topic="orders", partition=0))
+    gap.gap.partition.CopyFrom(place)
+    gap.gap.next_offset = 7
+    caught_up.caught_up.SetInParent()
+    said = [b"\2" + one.SerializeToString() for one in (opened, gap, caught_up)]
+
+    async def leader(_: NodeId, name: str, __: bytes) -> bytes:
+        return (said.pop(0) if said else b"\1") if name.endswith(NEXT) else bytes(8)
+
+    async def send(message: log_service_pb2.SubscribeResponse) -> None:
+        told.append(message)
+
+    async def local(*_: Any) -> None:
+        raise AssertionError("nothing of it is here")
+
+    Elsewhere(node, leader)
+    request = log_service_pb2.SubscribeRequest(partitions=[place], stop=common_pb2.Seek(offset=7))
+    spread = SpreadSubscribe(node.broker, request, CALL, local=local)
+    with answers.held(answers.free_bytes - 1_000):
+        waiter = answers.row.join(2_000, lambda: None, Lane.CALLS)
+        await spread.run(send)
+        answers.row.leave(waiter)
+    assert [one.WhichOneof("event") for one in told] == ["opened", "gap", "caught_up"]
+    assert told[-1].caught_up.cursors[0].offset == 7
+
+
 async def test_a_room_gives_back_what_is_left_of_it() -> None:
     answers = MemoryBudget(1_000)
     room = answer_room.AnswerRoom(answers)

@@ -6,13 +6,14 @@ from cluster.controller.image import MetadataDelta, MetadataImage
 from cluster.peer.replica import Credit, Leave
 from cluster.peer.replica_frames import encode, encode_stream
 from cluster.peer.table import FrameType, parse
+from cluster.shell.replica_beats import BEAT_MS, CALM_BEATS
 from cluster.shell.replica_read import FileRead, Sent
 from cluster.shell.replica_stream import FRAME_BYTES, ROOM_BYTES
 from logstore.tail import ReadResult
 from model.errors import ErrorCode, MalformedError, RequestError
 from model.ids import AppendTimeMs, LeaderEpoch, NodeId, RegistrationEpoch
 from tests.replica_cluster import ONE, THREE, TWO, Cluster
-from tests.replica_process import NOON, PLACE
+from tests.replica_process import NOON, PLACE, Process
 
 PROGRESS = FrameType.PROGRESS
 
@@ -70,16 +71,56 @@ def test_a_node_does_not_hold_more_than_its_room() -> None:
     assert two.log.log_end == 60
 
 
+def closed_at(one: Process) -> AppendTimeMs:
+    """Ask what is closed of a node's partition, as a reader does."""
+    now = one.append_clock.read(one.clock.monotonic_ms(), one.clock.wall_ms())
+    if one.append_clock.needs_reserve(now):
+        one.directory.reserve_clock(one.append_clock.reserve_until(now))
+        one.writer.ask()
+    return one.one.closed_time(one.append_clock.closed_time(now))
+
+
+def beats(world: Cluster, ms: int) -> tuple[int, int]:
+    """Let time pass; return how often node 1 spoke of itself to node 2, and was answered."""
+    world.seen.clear()
+    world.pass_time(ms)
+    told = [(one, to, FrameType(frame.type)) for one, to, frame in world.seen]
+    return told.count((ONE, TWO, FrameType.BEAT)), told.count((TWO, ONE, FrameType.BEAT_ANSWER))
+
+
+def test_a_clock_that_nobody_asks_for_is_not_told() -> None:
+    world = Cluster()
+    one = world.nodes[ONE]
+    one.append(b"a")
+    world.pass_time(1_000)
+    written = world.nodes[TWO].append_clock.reserved_until
+    assert beats(world, 20 * CALM_BEATS * BEAT_MS) == (20, 0)
+    assert world.nodes[TWO].append_clock.reserved_until == written, "nothing was synced for it"
+    before = closed_at(one)
+    world.run()
+    assert closed_at(one) >= before + 9_000, "at once, without waiting for a beat"
+    assert beats(world, 1_000) == (10, 10)
+    world.pass_time(2_000)
+    assert beats(world, 20 * CALM_BEATS * BEAT_MS) == (20, 0)
+
+
+def test_signs_of_life_come_often_enough_for_who_judges_by_them() -> None:
+    world = Cluster(replica_lag_ms_max=1_000)
+    world.pass_time(1_000)
+    assert beats(world, 2_000) == (10, 0)
+    world = Cluster(replica_lag_ms_max=100)
+    world.pass_time(1_000)
+    assert beats(world, 1_000) == (10, 0)
+
+
 def test_closed_time_is_what_every_replica_in_sync_has_promised() -> None:
     world = Cluster()
     one = world.nodes[ONE]
 
     def closed() -> AppendTimeMs:
-        now = one.append_clock.read(world.clock.monotonic_ms(), world.clock.wall_ms())
-        if one.append_clock.needs_reserve(now):
-            one.directory.reserve_clock(one.append_clock.reserve_until(now))
-            one.writer.ask()
-        return one.one.closed_time(one.append_clock.closed_time(now))
+        closed_at(one)
+        world.run()  # who asks again has what was promised meanwhile
+        return closed_at(one)
 
     world.pass_time(1_000)
     closed()
@@ -104,8 +145,8 @@ def test_who_has_promised_a_time_stamps_nothing_below_it() -> None:
     one, two = world.nodes[ONE], world.nodes[TWO]
     one.append_clock.not_below(AppendTimeMs(NOON + 40_000))
     one.append(b"ahead")
+    closed_at(one)
     world.run()
-    world.pass_time(200)
     assert two.append_clock.reserved_until >= NOON + 40_000
     world.elect(TWO, ONE, TWO, THREE)
     world.run()
@@ -194,8 +235,8 @@ def test_nothing_is_reported_before_what_was_told_closed_is_reserved() -> None:
 
 def test_a_promise_ends_with_its_stream() -> None:
     world = Cluster()
-    world.pass_time(500)
     promised = world.nodes[ONE].streams.promised()
+    world.pass_time(500)
     assert set(promised) == {TWO, THREE}
     world.cut(ONE, TWO)
     world.link(ONE, TWO)
