@@ -7,7 +7,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from api.broker.broker import Broker
-from api.broker.forward import GRACE_MS
+from api.broker.forward import GRACE_MS, Forwarding
 from api.rpc.answers import read_answer
 from api.rpc.call import Call
 from model.errors import RequestError
@@ -42,6 +42,26 @@ async def called(
     left_ms = LOOK_MS if left_ms is None else left_ms
     return await forwarding.call(
         node, name, principal, payload=payload, left_ms=left_ms, grace_ms=grace_ms
+    )
+
+
+async def part_of(
+    forwarding: Forwarding,
+    node: NodeId,
+    name: str,
+    *,
+    request: Message,
+    call: Call,
+    part_ms: int,
+) -> bytes:
+    """Return what one of several leaders answers to a call; it has `part_ms` at most, and no grace.
+
+    Raises:
+        RequestError: its refusal, or that it does not answer.
+    """
+    payload, left_ms = request.SerializeToString(), call.part_ms(part_ms)
+    return await forwarding.call(
+        node, name, call.principal, payload=payload, left_ms=left_ms, grace_ms=0
     )
 
 

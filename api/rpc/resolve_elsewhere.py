@@ -9,6 +9,7 @@ from api.broker.forward import Forwarding, passing
 from api.broker.place import AtTime, Place
 from api.rpc.answers import check_rows, passed, read_answer
 from api.rpc.call import Call
+from api.rpc.cluster_elsewhere import part_of
 from api.rpc.convert import timestamp
 from api.rpc.details import record_error
 from model.errors import ErrorCode, RequestError
@@ -67,13 +68,8 @@ async def _ask(
         partitions=[row.partition for row in rows], seek=seek
     )
     try:
-        answer = await forwarding.call(
-            node,
-            RESOLVE,
-            call.principal,
-            payload=request.SerializeToString(),
-            left_ms=call.part_ms(PART_MS),
-            grace_ms=0,
+        answer = await part_of(
+            forwarding, node, RESOLVE, request=request, call=call, part_ms=PART_MS
         )
         told = read_answer(node, log_service_pb2.ResolveOffsetsResponse, answer)
         found = check_rows(node, told.resolved, len(rows))

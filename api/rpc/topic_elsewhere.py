@@ -9,7 +9,7 @@ from api.broker.forward import passing
 from api.broker.place import AtTime, Place
 from api.rpc.answers import check_rows, passed, read_answer
 from api.rpc.call import Call
-from api.rpc.cluster_elsewhere import called
+from api.rpc.cluster_elsewhere import called, part_of
 from api.rpc.convert import timestamp, uuid_text
 from api.rpc.details import record_error
 from cluster.controller.image import TopicImage
@@ -73,13 +73,8 @@ async def trimmed_elsewhere(
         if isinstance(before, AtTime):
             wanted.before.time.CopyFrom(timestamp(before.time_ms))
         try:
-            answer = await forwarding.call(
-                node,
-                TRIM,
-                call.principal,
-                payload=wanted.SerializeToString(),
-                left_ms=call.part_ms(TRIM_MS),
-                grace_ms=0,
+            answer = await part_of(
+                forwarding, node, TRIM, request=wanted, call=call, part_ms=TRIM_MS
             )
             told = read_answer(node, topic_service_pb2.TrimTopicResponse, answer)
             trimmed = [row for row in told.trimmed if row.partition in mine]
