@@ -18,7 +18,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 def environment() -> dict[str, str]:
     """Return the environment of a node: an installed program has its bytecode, so this has it."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("TIDELOG_")}
-    env.pop("PYTHONDONTWRITEBYTECODE", None)
+    env["PYTHONDONTWRITEBYTECODE"] = ""  # also where it is added to ours
     env["PYTHONPYCACHEPREFIX"] = str(CACHE / "bytecode")
     env["PYTHONPATH"] = str(ROOT)
     return env

@@ -63,8 +63,7 @@ def carry(source: socket.socket, sink: socket.socket, rate: int | None) -> None:
             sink.sendall(data)
             if rate is not None:
                 due = max(due, monotonic() - 0.005) + len(data) / rate
-                if due > monotonic():
-                    sleep(due - monotonic())
+                sleep(max(0.0, due - monotonic()))
     except OSError:
         return
 

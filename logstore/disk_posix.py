@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 from typing import Final
 
+from logstore.early_write import begin_writing
 from logstore.unfilled import unfilled
 from model.errors import DirectoryExit, DirectoryRefused
 from model.ids import Position
@@ -119,6 +120,12 @@ class PosixFile:
         except OSError as error:
             error.filename = self._path
             raise
+
+    def begin_sync(self, size: int, position: Position) -> None:
+        """Let the disk begin with bytes that were written; where it cannot, nothing happens."""
+        descriptor = self._open()
+        if number := begin_writing(descriptor.number, position, size):
+            raise OSError(number, os.strerror(number), self._path)
 
     def fdatasync(self) -> None:
         """Return once every byte written before, and the size, is durable. Never on the loop."""

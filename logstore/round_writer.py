@@ -163,6 +163,7 @@ class RoundWriter:
                     continue
                 file = self._file(run.log_name)
                 file.pwrite(run.buffers, run.position)
+                file.begin_sync(run.size_bytes, run.position)
                 crc = 0
                 for buffer in run.buffers:
                     crc = crc32c(buffer, crc)

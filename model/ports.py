@@ -59,6 +59,13 @@ class File(Protocol):
         """Write all of it, one buffer after the other, or raise. Durable only after a sync."""
         ...
 
+    def begin_sync(self, size: int, position: Position) -> None:
+        """Let the disk begin with bytes that were written: a later sync waits for less.
+
+        Nothing is durable by it.
+        """
+        ...
+
     def fdatasync(self) -> None:
         """Return once every byte written before, and the size, is durable. Never on the loop."""
         ...

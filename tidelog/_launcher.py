@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import click
 
 SERVER_VERBS: Final = ("dev", "serve", "local", "verify", "dump", "sim")
+_NODES: Final = frozenset({"dev", "serve"})
+"""A node says when it looks for garbage once all is loaded that it keeps."""
 EXIT_USAGE: Final = 2
 EXIT_REFUSED: Final = 10  # a node may not run like this
 _ONLY_IN_SERVER: Final = "grpc_health"
@@ -43,7 +45,6 @@ def closed(verb: str) -> tuple[str, str | None, int] | None:
 
 def server_command(verb: str) -> "click.Command":
     """Import one server-side command. The caller has asked `closed`."""
-    gc.set_threshold(*_USUAL)  # a node lives long, and its pauses are to be short
     command: click.Command
     match verb:
         case "dev":
@@ -72,6 +73,8 @@ def server_command(verb: str) -> "click.Command":
             command = sim
         case _:
             raise ValueError(verb)
+    if verb not in _NODES:
+        gc.set_threshold(*_USUAL)
     return command
 
 

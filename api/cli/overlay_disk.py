@@ -44,6 +44,9 @@ class OverlayFile:
         self._writes.append((position, content))
         self._size = max(self._size, position + len(content))
 
+    def begin_sync(self, size: int, position: Position) -> None:
+        """Nothing is to be synced."""
+
     def fdatasync(self) -> None:
         """Nothing is to be synced."""
 

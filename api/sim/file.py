@@ -57,6 +57,9 @@ class SimFile:
             if size or rule:
                 raise failed(rule.error if rule else errno.ENOSPC, self._name)
 
+    def begin_sync(self, size: int, position: Position) -> None:
+        """Nothing: what is pending may be on the platter after a cut anyway, or not."""
+
     def fdatasync(self) -> None:
         """Make the file's bytes and length durable; a failure loses what was pending."""
         with self._device.guard:

@@ -183,14 +183,16 @@ class FieldReader:
         if partition_epoch < 0 or not -1 <= lossy_epoch <= epoch:
             why = f"epochs {partition_epoch} and {lossy_epoch} of partition {number}"
             raise MalformedError("metadata record", at, why)
+        in_elr = replicas + isr
+        nodes = self._nodes(in_elr + elr + lost)  # at once: a start reads every change of a row
         return PartitionImage(
             number,
             None if leader == _NO_LEADER else NodeId(leader),
             LeaderEpoch(epoch),
-            self._nodes(replicas),
-            self._nodes(isr),
-            self._nodes(elr),
-            lost=self._nodes(lost),
+            nodes[:replicas],
+            nodes[replicas:in_elr],
+            nodes[in_elr : in_elr + elr],
+            lost=nodes[in_elr + elr :],
             unclean=tuple(self._unclean() for _ in range(marks)),
             partition_epoch=partition_epoch,
             lossy_epoch=LeaderEpoch(lossy_epoch),
@@ -202,7 +204,9 @@ class FieldReader:
             raise MalformedError("metadata record", at, f"partition {number}")
 
     def _nodes(self, count: int) -> tuple[NodeId, ...]:
-        return tuple(map(NodeId, self.unpack(struct.Struct(f">{count}i"))))
+        at = self._take(count * _I32.size)
+        nodes: tuple[NodeId, ...] = struct.unpack_from(f">{count}i", self._body, at)
+        return nodes
 
     def _unclean(self) -> Unclean:
         at = self._at

@@ -59,8 +59,13 @@ class PartitionTurns:
         """Note that a beat has gone by, also one with which nobody is looked at."""
         self._beats += 1
 
+    def is_due(self, *, session_held: bool) -> bool:
+        """Tell whether anybody may be looked at with this beat: with most of them nobody is."""
+        is_lost = self._was_held and not session_held
+        return is_lost or bool(self._row) or self._beats % LOOK_BEATS == 0
+
     def next(self, *, session_held: bool) -> list[HostedPartition]:
-        """Return who is to be looked at with this beat.
+        """Return who is to be looked at with this beat, one that `is_due`.
 
         All of them, once the node's session is over: whoever produces to them is to be told.
         """

@@ -44,7 +44,8 @@ from cluster.shell.peer_doors import (
 )
 from cluster.shell.peer_link_owner import LinkOwner
 from cluster.shell.peer_loss import Loss, loss_of
-from cluster.shell.peer_outbox import AHEAD_BYTES, Outbox
+from cluster.shell.peer_outbox import Outbox
+from cluster.shell.peer_pace import Pace
 from cluster.shell.peer_silence import LOOK_MS, Seen, Silence, Step
 from cluster.shell.peer_socket import bound_acknowledgements, bound_unsent
 from cluster.shell.wire import Buffer, FrameConnection
@@ -94,7 +95,8 @@ class PeerLink(FrameConnection):
         self._asks = Asks(doors.clock)
         self._silence: Silence | None = None
         self._received_at = MonotonicMs(0)
-        self._outbox = Outbox()
+        self._pace = Pace()
+        self._outbox = Outbox(self._pace)
         self._is_full = False
         """The transport has as much as it should: bulk waits."""
         self._assembly = Assembly()
@@ -167,7 +169,7 @@ class PeerLink(FrameConnection):
         bound_acknowledgements(self._transport)
         bound_unsent(self._transport)
         if self._transport is not None:
-            self._transport.set_write_buffer_limits(high=AHEAD_BYTES)
+            self._transport.set_write_buffer_limits(high=self._pace.ahead_bytes)
         self._set_timer(HANDSHAKE_MS, self._too_slow)
         self._owner.opened(self)
         self._answer_hello(self._handshake.begin())
@@ -202,9 +204,20 @@ class PeerLink(FrameConnection):
 
     def gather(self) -> list[Buffer]:
         """Return the frames of this tick, of bulk no more than is to be on its way at once."""
-        leaving = self._outbox.take(0 if self._is_full else AHEAD_BYTES - self.unwritten_bytes)
+        room_bytes = 0 if self._is_full else self._see_pace() - self.unwritten_bytes
+        leaving = self._outbox.take(room_bytes)
         self._asks.sent(self._outbox.asked())
         return leaving
+
+    def _see_pace(self) -> int:
+        """Return how much of bulk may be with the transport, by what the network takes."""
+        if not self._outbox.waits:
+            self._pace.rests()
+        elif self._transport is not None:
+            taken_bytes = self.written_bytes - self.unwritten_bytes
+            if self._pace.took(self._clock.monotonic_ms(), taken_bytes):
+                self._transport.set_write_buffer_limits(high=self._pace.ahead_bytes)
+        return self._pace.ahead_bytes
 
     def flushed(self) -> None:
         """See how much the other end leaves unread: answers that nobody takes hold it back."""

@@ -2,10 +2,10 @@
 
 Heartbeats and the quorum's messages are small, and late ones cost elections; batches and clients'
 calls are large, and whatever has been handed to the kernel stands before all that comes later. So
-bulk is handed over a little at a time, in parts of at most `PART_BYTES`, and waits here otherwise.
-So do long frames of the urgent families, before bulk; what follows them in their family stays
-behind them, but for heartbeats, which say nothing of what was said before. Parts of two frames are
-never mixed: what is begun is finished first.
+bulk is handed over a little at a time (`Pace`), in parts where a frame is longer than that, and
+waits here otherwise. So do long frames of the urgent families, before bulk, always in parts; what
+follows them in their family stays behind them, but for heartbeats, which say nothing of what was
+said before. Parts of two frames are never mixed: what is begun is finished first.
 Each kind leaves in the order in which it was given.
 """
 
@@ -15,11 +15,10 @@ from typing import Final, NamedTuple
 
 from cluster.peer.part import PART_BYTES, PART_HEAD_BYTES, parts_of
 from cluster.peer.table import TABLE, Family, FrameType
+from cluster.shell.peer_pace import Pace
 from cluster.shell.read_buffer import LENGTH, PREFIX_BYTES
 from cluster.shell.wire import Buffer
 
-AHEAD_BYTES: Final = 256 << 10
-"""Of bulk, with the transport and not yet with the kernel; the last part may go beyond it."""
 _URGENT: Final = frozenset(
     number
     for number, row in TABLE.items()
@@ -52,12 +51,13 @@ class Outbox:
     """Of one link. Loop only."""
 
     __slots__ = (
-        "_asked", "_begun", "_bulk", "_held", "_long", "_urgent", "_urgent_asks", "_urgent_bytes",
-        "waiting_bytes",
+        "_asked", "_begun", "_bulk", "_held", "_long", "_pace", "_urgent", "_urgent_asks",
+        "_urgent_bytes", "waiting_bytes",
     )  # fmt: skip
 
-    def __init__(self) -> None:
-        """Begin with nothing."""
+    def __init__(self, pace: Pace) -> None:
+        """Begin with nothing; cut bulk by a pace."""
+        self._pace = pace
         self._urgent: list[Buffer] = []
         self._urgent_bytes = 0
         self._urgent_asks: list[int] = []
@@ -88,7 +88,7 @@ class Outbox:
         family = TABLE[kind].family
         urgent = kind in _URGENT
         row = self._long if urgent else self._bulk
-        if size > PART_BYTES:
+        if size > (PART_BYTES if urgent else self._pace.ahead_bytes):
             for length, part in parts_of(pieces, size):
                 size -= length - PART_HEAD_BYTES
                 self._wait(row, _Piece(length, part, asks, size, family))

@@ -140,7 +140,10 @@ class ReplicaBeats:
 
     def _look_after(self, now: MonotonicMs) -> None:
         """Look at those partitions whose turn it is."""
-        judged = Judged(self._doors.links.heard_at(), self._doors.controller.session_held())
+        session_held = self._doors.controller.session_held()
+        if not self._turns.is_due(session_held=session_held):
+            return
+        judged = Judged(self._doors.links.heard_at(), session_held)
         if any(judged.heard_at.get(one, 0) < now - _QUIET_MS for one in self._linked):
             self._turns.wake_all()  # whoever is not heard is judged, however little there is to do
         for partition in self._turns.next(session_held=judged.session_held):

@@ -4,7 +4,8 @@ python -m tests.chaos.nodes_sdk_writers ADDRESS FOLDER RATE
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
@@ -41,6 +42,16 @@ def until_told() -> Event:
 
     Thread(target=read, daemon=True).start()
     return over
+
+
+def together(jobs: Sequence[Callable[[], None]], over: Event) -> None:
+    """Run each job in a thread of its own; with one that fails all are over, and it is told."""
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        running = [threads.submit(job) for job in jobs]
+        wait(running, return_when=FIRST_EXCEPTION)
+        over.set()
+    for one in running:
+        one.result()
 
 
 def histories(folder: Path, name: str) -> Iterator[History]:

@@ -4,13 +4,14 @@ See `nodes_client.py`. They go on for ever; high watermarks that they are told a
 """
 
 import sys
-from threading import Event, Thread
+from functools import partial
+from threading import Event
 from typing import Any, Final
 
 from confluent_kafka import Consumer, TopicPartition
 
 from tests.chaos.history import Begin, Closed, History, Shown
-from tests.chaos.nodes_client import Orders, orders, tell, until_told
+from tests.chaos.nodes_client import Orders, orders, tell, together, until_told
 from tests.chaos.nodes_plan import PARTITIONS, READERS, TOPIC
 from tests.chaos.recorder import Seen, note_records
 
@@ -73,15 +74,12 @@ def _seen(message: Any) -> Seen:
 def main(told: Orders) -> None:
     """Run all readers, each in a thread of its own."""
     over = until_told()
-    threads = []
+    jobs = []
     for number in range(READERS):
         history = History(told.folder, f"r-kafka-{number + 1}")
         reader = Reader(told, history, range(number, PARTITIONS, READERS))
-        threads.append(Thread(target=reader.run, args=(over,)))
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+        jobs.append(partial(reader.run, over))
+    together(jobs, over)
 
 
 if __name__ == "__main__":

@@ -5,14 +5,15 @@ A producer that librdkafka has given up, however it says so, is followed by anot
 
 import sys
 from collections.abc import Callable
-from threading import Event, Thread
+from functools import partial
+from threading import Event
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import Producer as KafkaProducer
 
 from tests.chaos.history import History
-from tests.chaos.nodes_client import Orders, Pace, histories, orders, tell, until_told
+from tests.chaos.nodes_client import Orders, Pace, histories, orders, tell, together, until_told
 from tests.chaos.nodes_plan import TOPIC, VALUE_BYTES, WRITER, WRITERS
 from tests.chaos.recorder_kafka import RecordedKafkaProducer
 
@@ -103,14 +104,10 @@ def keep_writing(told: Orders, name: str, over: Event) -> None:
 
 
 def main(told: Orders) -> None:
-    """Run all producers, each in a thread of its own."""
+    """Run all producers, each in a thread of its own; with one that fails all end."""
     over = until_told()
     names = [f"{WRITER}kafka-{number}" for number in range(1, WRITERS + 1)]
-    threads = [Thread(target=keep_writing, args=(told, name, over)) for name in names]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    together([partial(keep_writing, told, name, over) for name in names], over)
 
 
 if __name__ == "__main__":

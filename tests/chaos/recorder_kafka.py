@@ -84,8 +84,8 @@ class RecordedKafkaProducer:
         at, n = sent
         t = self._history.clock()
         if error is None:
-            offset = message.offset()
-            self._history.note(Ack(t, at=at, n=n, offset=offset if offset >= 0 else None))
+            # None: librdkafka takes it for written, as a later batch of the same producer was.
+            self._history.note(Ack(t, at=at, n=n, offset=message.offset()))
         elif error.name() in NEVER_SENT:
             self._history.note(Fail(t, at=at, n=n, why=error.name()))
         else:

@@ -149,3 +149,24 @@ def written(lost_in: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list
     events = list(read_in_order(folder))
     assert check(events).anomalies == []
     return events
+
+
+def test_one_that_fails_ends_all_and_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that dies unnoticed leaves a campaign without half of its load."""
+    from tests.chaos import nodes_kafka_writers  # noqa: PLC0415 - needs confluent-kafka
+
+    over, went_on = Event(), list[str]()
+
+    def keep_writing(told: Orders, name: str, over: Event) -> None:
+        if name.endswith("1"):
+            raise SystemError(name)
+        assert over.wait(60)
+        went_on.append(name)
+
+    monkeypatch.setattr(nodes_kafka_writers, "until_told", lambda: over)
+    monkeypatch.setattr(nodes_kafka_writers, "keep_writing", keep_writing)
+    with pytest.raises(SystemError, match="kafka-1"):
+        nodes_kafka_writers.main(Orders("nobody:1", tmp_path, 1_000.0))
+    assert went_on

@@ -98,8 +98,11 @@ class _Error:
 
 
 class _Message:
-    def offset(self) -> int:
-        return 5
+    def __init__(self, offset: int | None = 5) -> None:
+        self._offset = offset
+
+    def offset(self) -> int | None:
+        return self._offset
 
 
 def _events(folder: Path) -> list[AnyEvent]:
@@ -123,6 +126,17 @@ def test_what_librdkafka_may_have_sent_is_unknown(tmp_path: Path) -> None:
         (Unknown, 1),
         (Fail, 2),
     ]
+
+
+def test_an_ack_of_librdkafka_may_come_without_an_offset(tmp_path: Path) -> None:
+    """It infers some from that of a later batch."""
+    kafka, history = _Librdkafka(), History(tmp_path, "k")
+    producer = RecordedKafkaProducer(kafka, {"acks": "all", "enable.idempotence": True}, history)
+    for offset in (5, None):
+        producer.produce("orders", 0)
+        kafka.callbacks[-1](None, _Message(offset))
+    acks = [event for event in _events(tmp_path) if isinstance(event, Ack)]
+    assert [ack.offset for ack in acks] == [5, None]
 
 
 def test_records_become_runs_and_what_nobody_sent_stands_out(tmp_path: Path) -> None:

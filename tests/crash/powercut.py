@@ -24,6 +24,7 @@ from typing import Final
 from api.sim.disk import SimDisk
 from logstore.disk_posix import PosixDisk, PosixFile
 from model.errors import StorageFailed
+from model.ids import Position
 from model.ports import Disk
 from tests.crash.driver import Driver
 from tests.crash.history import History
@@ -46,6 +47,9 @@ class Enough(Exception):  # noqa: N818 - the end of a repetition, no error
 
 class UnsyncedFile(PosixFile):
     """A file whose syncs do nothing."""
+
+    def begin_sync(self, size: int, position: Position) -> None:
+        """Lie."""
 
     def fdatasync(self) -> None:
         """Lie."""

@@ -34,6 +34,7 @@ class WitnessedFile:
         self.pread = file.pread
         self.pread_cached = file.pread_cached
         self.size = file.size
+        self.begin_sync = file.begin_sync
         self.drop_cache = file.drop_cache
         self.close = file.close
 

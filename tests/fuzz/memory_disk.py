@@ -39,6 +39,9 @@ class MemoryFile:
             content[at : at + len(buffer)] = buffer
             at += len(buffer)
 
+    def begin_sync(self, size: int, position: Position) -> None:
+        """Nothing is pending."""
+
     def fdatasync(self) -> None:
         """Nothing is pending."""
 

@@ -13,7 +13,8 @@ from cluster.peer import part
 from cluster.peer.hello import Reason, Side
 from cluster.peer.part import PART_BYTES, Assembly, Part
 from cluster.peer.table import FRAME_BYTES_MAX, HEAD, Frame, FrameType, parse
-from cluster.shell.peer_outbox import AHEAD_BYTES, Outbox
+from cluster.shell.peer_outbox import Outbox
+from cluster.shell.peer_pace import Pace
 from cluster.shell.wire import Buffer
 from model.errors import ErrorCode, MalformedError, Outcome, RequestError
 from model.ids import NodeId, RegistrationEpoch
@@ -45,7 +46,7 @@ def taken(outbox: Outbox, room: int) -> list[bytes]:
 
 
 def test_what_is_urgent_overtakes_bulk_and_nothing_of_its_own_kind() -> None:
-    outbox = Outbox()
+    outbox = Outbox(Pace())
     frames: list[list[Buffer]] = [
         batches(100),
         [BEAT],
@@ -73,7 +74,7 @@ def put(outbox: Outbox, *frames: bytes) -> None:
 
 
 def test_a_long_urgent_frame_is_not_overtaken_by_its_family_but_by_heartbeats() -> None:
-    outbox = Outbox()
+    outbox = Outbox(Pace())
     long = raft(FrameType.APPEND_REQUEST, 4 * PART_BYTES)
     newer = raft(FrameType.APPEND_REQUEST, 60, fill=2)
     last = raft(FrameType.APPEND_REQUEST, 2 * PART_BYTES, fill=3)
@@ -93,7 +94,7 @@ def test_a_long_urgent_frame_is_not_overtaken_by_its_family_but_by_heartbeats() 
 
 
 def test_long_urgent_frames_go_before_bulk_but_not_into_the_middle_of_a_frame() -> None:
-    outbox = Outbox()
+    outbox = Outbox(Pace())
     bulk, urgent = b"".join(batches(3 * PART_BYTES)), raft(FrameType.APPEND_REQUEST, 3 * PART_BYTES)
     put(outbox, bulk)
     came = taken(outbox, 1)
@@ -118,7 +119,7 @@ def test_a_large_append_goes_through_a_full_link_with_heartbeats_between_its_par
         beats += 1
         alone.transport.drained()
         frames += alone.sent()
-        assert alone.link.unwritten_bytes <= AHEAD_BYTES + PART_BYTES + 100
+        assert alone.link.unwritten_bytes <= 2 * PART_BYTES + 100
     whole = [frame for frame in assembled(frames) if frame[0] == FrameType.APPEND_REQUEST]
     assert whole == [long, newer]
     assert beats > 10
@@ -128,7 +129,7 @@ def test_whatever_the_sizes_the_same_bytes_arrive_in_their_order() -> None:
     chance = Random(3)
     near = [PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES, 5 * PART_BYTES + 3]
     for _ in range(30):
-        outbox, given, came = Outbox(), list[bytes](), list[bytes]()
+        outbox, given, came = Outbox(Pace()), list[bytes](), list[bytes]()
         for number in range(6):
             size = chance.choice([*near, chance.randrange(HEAD.size, 3 * PART_BYTES)])
             frame = b"".join(batches(size, fill=number))
@@ -149,7 +150,7 @@ def test_on_a_full_link_a_heartbeat_leaves_at_once_and_bulk_waits() -> None:
     for _ in range(8):
         assert alone.link.say(batches(1 << 20))
     first = alone.sent()
-    assert alone.link.unwritten_bytes <= AHEAD_BYTES + PART_BYTES + 100
+    assert alone.link.unwritten_bytes <= 2 * PART_BYTES + 100
     assert alone.link.say(HEARTBEAT)
     assert alone.sent() == [HEARTBEAT]
     frames = first
@@ -242,7 +243,7 @@ def test_what_was_said_before_the_end_still_leaves(side: Side) -> None:
 
 def test_a_heartbeat_between_two_parts_is_handled_before_the_frame_is_whole() -> None:
     alone = Alone(Side.LISTENS).proven()
-    outbox = Outbox()
+    outbox = Outbox(Pace())
     frame = batches(PART_BYTES + 10)
     outbox.put(frame, PART_BYTES + 10)
     first, last = taken(outbox, EVERYTHING)
