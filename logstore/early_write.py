@@ -12,7 +12,8 @@ from typing import Final
 
 _WRITE: Final = 2
 """SYNC_FILE_RANGE_WRITE: begin, and wait for nothing (sync_file_range(2))."""
-_UNSUPPORTED: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.ESPIPE, errno.EOPNOTSUPP})
+_LOST: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})
+"""Bytes could not be written. Whatever else it says, a sync will say whether they are."""
 
 Begin = Callable[[int, int, int], int]
 
@@ -21,7 +22,7 @@ def begin_by(system: ctypes.CDLL) -> Begin:
     """Return what lets the disk begin with (descriptor, position, size), by a C library.
 
     It returns the number of the error with which bytes could not be written, 0 if there was none;
-    also where the library or the file system cannot begin.
+    also where nobody can begin, or may.
     """
     call = getattr(system, "sync_file_range", None)
     if call is None:
@@ -34,7 +35,7 @@ def begin_by(system: ctypes.CDLL) -> Begin:
         if call(descriptor, position, size, _WRITE) == 0:
             return 0
         number = ctypes.get_errno()
-        return 0 if number in _UNSUPPORTED else number
+        return number if number in _LOST else 0
 
     return begin
 

@@ -17,6 +17,7 @@ from cluster.peer.handshake import FIRST_FRAME_BYTES_MAX
 from cluster.peer.hello import NONCE_BYTES, Hello
 from cluster.peer.table import FRAME_BYTES_MAX
 from cluster.shell.peer_network import Network
+from cluster.shell.peer_pace import AHEAD_BYTES_MAX
 from cluster.shell.tick import Tick
 from cluster.shell.wire import FrameConnection
 from cluster.shell.wire_limits import Reader, WireLimits
@@ -54,7 +55,7 @@ PROVEN_LIMITS: Final = WireLimits(
     frame_bytes_max=FRAME_BYTES_MAX,
     read_buffer_bytes=_READ_BUFFER_BYTES,
     kept_buffer_bytes_max=4 * MIB,
-    unwritten_bytes_max=MIB,
+    unwritten_bytes_max=MIB + 2 * AHEAD_BYTES_MAX,  # of what is urgent 1 MiB, beside bulk
 )
 
 

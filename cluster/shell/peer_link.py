@@ -204,26 +204,28 @@ class PeerLink(FrameConnection):
 
     def gather(self) -> list[Buffer]:
         """Return the frames of this tick, of bulk no more than is to be on its way at once."""
-        room_bytes = 0 if self._is_full else self._see_pace() - self.unwritten_bytes
-        leaving = self._outbox.take(room_bytes)
+        ahead_bytes = 0 if self._is_full else self._pace.ahead_bytes - self.unwritten_bytes
+        leaving = self._outbox.take(ahead_bytes)
         self._asks.sent(self._outbox.asked())
+        self._see_pace()
         return leaving
 
-    def _see_pace(self) -> int:
-        """Return how much of bulk may be with the transport, by what the network takes."""
+    def _see_pace(self) -> None:
+        """See how much the network takes while more is waiting for it."""
         if not self._outbox.waits:
             self._pace.rests()
         elif self._transport is not None:
             taken_bytes = self.written_bytes - self.unwritten_bytes
             if self._pace.took(self._clock.monotonic_ms(), taken_bytes):
                 self._transport.set_write_buffer_limits(high=self._pace.ahead_bytes)
-        return self._pace.ahead_bytes
 
     def flushed(self) -> None:
         """See how much the other end leaves unread: answers that nobody takes hold it back."""
         self._behind_bytes = self.unwritten_bytes
         self.count_unread()
-        if self.side is Side.LISTENS and self._behind_bytes > self.limits.unwritten_bytes_max:
+        # Only while the transport is full: it tells when it is not, and nobody else would.
+        held = self._is_full and self._behind_bytes > self.limits.unwritten_bytes_max
+        if held and self.side is Side.LISTENS:
             super().pause_writing()
         self._go_on()
 

@@ -10,7 +10,7 @@ Each kind leaves in the order in which it was given.
 """
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from cluster.peer.part import PART_BYTES, PART_HEAD_BYTES, parts_of
@@ -45,6 +45,7 @@ class _Piece(NamedTuple):
     left: int
     """Bytes of the same frame that follow in later pieces."""
     family: Family
+    is_part: bool = False
 
 
 class Outbox:
@@ -86,15 +87,14 @@ class Outbox:
         pieces = [piece for piece in frame if len(piece)]
         kind = FrameType(frame[0][0])
         family = TABLE[kind].family
-        urgent = kind in _URGENT
-        row = self._long if urgent else self._bulk
-        if size > (PART_BYTES if urgent else self._pace.ahead_bytes):
-            for length, part in parts_of(pieces, size):
-                size -= length - PART_HEAD_BYTES
-                self._wait(row, _Piece(length, part, asks, size, family))
-                asks = 0
-        elif not urgent or (self._held[family] and kind not in _HEARTBEATS):
-            self._wait(row, _Piece(size, pieces, asks, 0, family))
+        whole = _Piece(size, pieces, asks, 0, family)
+        if kind not in _URGENT:  # how long its parts may be is known when it leaves
+            self._wait(self._bulk, whole)
+        elif size > PART_BYTES:
+            for part in _in_parts(whole):
+                self._wait(self._long, part)
+        elif self._held[family] and kind not in _HEARTBEATS:
+            self._wait(self._long, whole)
         else:
             self.waiting_bytes += PREFIX_BYTES + size
             self._urgent_bytes += PREFIX_BYTES + size
@@ -110,6 +110,8 @@ class Outbox:
         self._asked += self._urgent_asks
         self._urgent_asks = []
         while room_bytes > 0 and (row := self._begun or self._long or self._bulk):
+            if row is self._bulk:
+                self._cut_next()
             piece = row.popleft()
             self._begun = row if piece.left else None
             if row is self._long:
@@ -121,6 +123,16 @@ class Outbox:
             self.waiting_bytes -= PREFIX_BYTES + piece.size
         return leaving
 
+    def _cut_next(self) -> None:
+        """Cut the first frame of bulk, if it is longer than what may stand before urgent ones."""
+        whole = self._bulk[0]
+        if whole.is_part or whole.size <= self._pace.ahead_bytes:
+            return
+        parts = list(_in_parts(self._bulk.popleft()))
+        self.waiting_bytes += sum(PREFIX_BYTES + part.size for part in parts)
+        self.waiting_bytes -= PREFIX_BYTES + whole.size
+        self._bulk.extendleft(reversed(parts))
+
     def _wait(self, row: deque[_Piece], piece: _Piece) -> None:
         row.append(piece)
         self.waiting_bytes += PREFIX_BYTES + piece.size
@@ -131,3 +143,12 @@ class Outbox:
         """Return what was asked with frames that have left since the last call, if only in part."""
         asked, self._asked = self._asked, []
         return asked
+
+
+def _in_parts(whole: _Piece) -> Iterator[_Piece]:
+    """Yield the parts of a frame; with the first what is asked is told."""
+    left, asks = whole.size, whole.asks
+    for length, part in parts_of(whole.pieces, left):
+        left -= length - PART_HEAD_BYTES
+        yield _Piece(length, part, asks, left, whole.family, is_part=True)
+        asks = 0

@@ -2,8 +2,8 @@
 
 Whatever was handed over leaves before all that comes later, so it is to be little; but each time
 costs both ends the same, so on a fast network it may be more. What the kernel has taken while more
-was waiting tells how fast the network is, in steps of one moment; it may be slower than that, when
-this node had no time to hand over more, never faster.
+was waiting tells how fast the network is, in steps of one moment. It may be faster, where this node
+had no time to hand over more; and for a moment it may be slower, as the kernel takes ahead.
 """
 
 from typing import Final

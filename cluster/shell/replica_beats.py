@@ -1,8 +1,8 @@
 """What replicas do with time: each beat tells the others the clock, and looks after some of them.
 
-The clock is told so that append time can be closed; each time costs every node a word, and now and
-then a sync. While nobody wants to know what is closed, there are signs of life only, and fewer; who
-asks has the clock told at once, and with each beat for a while.
+The clock is told so that append time can be closed; each time costs every node two words. While
+nobody wants to know what is closed, that is done less often, as a sign of life; who asks has the
+clock told at once, and with each beat for a while.
 
 Leaders are told who was heard, and judge their followers by it; followers that were refused, or not
 answered, ask again.
@@ -26,12 +26,12 @@ BEAT_MS: Final = MonotonicMs(100)
 """How often each node tells the others what its append clock reads, while somebody asks for closed
 time: it lags by so much."""
 CALM_BEATS: Final = 5
-"""Beats from one sign of life to the next, while nobody asks; fewer with a `replica_lag_ms_max`
-that has no room for five of these."""
+"""Beats from one sign of life to the next, while nobody asks: closed time lags by so many; fewer
+with a `replica_lag_ms_max` that has no room for five of these."""
 _SIGNS: Final = 5
 """Signs of life that a node gives within `replica_lag_ms_max`."""
-_ASKED_BEATS: Final = 20
-"""How long closed time counts as asked for: a reader that waits asks at least so often."""
+_ASKED_BEATS: Final = 50
+"""How long closed time counts as asked for: a reader to whom nothing comes is told it every 4 s."""
 _QUIET_MS: Final = 1_000
 """A node that lives says something twice in this time; less than `replica_lag_ms_max`."""
 _STOOD_STILL_MS: Final = 300
@@ -47,18 +47,13 @@ class ReplicaBeats:
         partitions: Partitions,
         *,
         linked: Collection[NodeId],
-        tell_clock: Callable[[], None],
-        give_sign: Callable[[], None],
+        tell: Callable[[], None],
     ) -> None:
-        """Stand still until `start`.
-
-        `tell_clock` tells the `linked` nodes what this one's clock reads, `give_sign` only that it
-        lives.
-        """
+        """Stand still until `start`; `tell` tells all who are `linked` what the clock reads."""
         self._doors = doors
         self._partitions = partitions
         self._linked = linked
-        self._tell_clock, self._give_sign = tell_clock, give_sign
+        self._tell = tell
         self._turns = PartitionTurns(partitions)
         self._refused = RefusedReplicas()
         self._full: set[PartitionId] = set()
@@ -66,7 +61,7 @@ class ReplicaBeats:
         signs_ms = partitions.replica_lag_ms_max // _SIGNS
         self._calm_beats = max(1, min(CALM_BEATS, signs_ms // BEAT_MS))
         self._silent = self._asked = 0
-        """Beats since the others were told something, and so many more that tell the clock."""
+        """Beats since the clock was told, and so many more that tell it."""
         self._next_beat = MonotonicMs(0)
         self._stop: Callable[[], None] | None = None
 
@@ -83,7 +78,8 @@ class ReplicaBeats:
     def asked(self) -> None:
         """Somebody wants to know what is closed: tell the clock often from here on."""
         if not self._asked:
-            self._tell_clock()
+            self._silent = 0
+            self._tell()
         self._asked = _ASKED_BEATS
 
     def refused(self, partition: HostedPartition) -> None:
@@ -123,13 +119,10 @@ class ReplicaBeats:
         late_ms = now - self._next_beat
         self._turns.beat()
         self._silent += 1
-        if self._asked:
+        if self._asked or self._silent >= self._calm_beats:
             self._silent = 0
-            self._asked -= 1
-            self._tell_clock()
-        elif self._silent >= self._calm_beats:
-            self._silent = 0
-            self._give_sign()
+            self._tell()
+        self._asked = max(self._asked - 1, 0)
         for where, epoch in self._refused.due(now).items():
             partition = self._partitions.by_id(where)
             if partition is not None and partition.leader_epoch == epoch:

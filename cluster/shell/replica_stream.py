@@ -48,7 +48,7 @@ class ReplicaStream:
         self.say([encode_stream(message)])
 
     def beat(self, closed_time: AppendTimeMs) -> None:
-        """Tell what this node's append clock reads; `NO_CLOCK`: only that it lives."""
+        """Tell what this node's append clock reads."""
         self.say_stream(Beat(closed_time))
 
     def answer_beat(self, reserved_until: AppendTimeMs) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 
 from cluster.controller.isr import IsrProposal, RowVersion
 from cluster.peer.replica import (
-    NO_CLOCK,
     Batches,
     Beat,
     BeatAnswer,
@@ -52,13 +51,7 @@ class ReplicaStreams:
         self._doors = doors
         self._partitions = partitions
         self._streams: dict[NodeId, ReplicaStream] = {}
-        self._beats = ReplicaBeats(
-            doors,
-            partitions,
-            linked=self._streams,
-            tell_clock=self._tell_clock,
-            give_sign=lambda: self._beat(NO_CLOCK),
-        )
+        self._beats = ReplicaBeats(doors, partitions, linked=self._streams, tell=self._beat)
         self._sender = ReplicaSender(
             doors, partitions.by_id, ended=self._has_ended, woken=self._beats.wake
         )
@@ -237,7 +230,8 @@ class ReplicaStreams:
     def promised(self) -> Mapping[NodeId, AppendTimeMs]:
         """Return below which append time each other node would stamp nothing, should it lead.
 
-        Who asks is about to ask again: newer promises are seen to.
+        Where nobody has asked for a while, as of the last sign of life; whoever asks again has
+        newer ones.
         """
         self._beats.asked()
         return self._promised
@@ -284,7 +278,7 @@ class ReplicaStreams:
 
     def _beaten(self, stream: ReplicaStream, closed_time: AppendTimeMs) -> None:
         """Follow the append clock of a node that leads something here."""
-        if closed_time != NO_CLOCK and stream.node in self._leaders:
+        if stream.node in self._leaders:
             stream.owes_beat = closed_time
             self._reserve(closed_time)
             stream.answer_beat(self._doors.append_clock.reserved_until)
@@ -372,12 +366,10 @@ class ReplicaStreams:
             answers, self._answers = self._answers, []
             self._doors.controller.answer_for(answers)
 
-    def _tell_clock(self) -> None:
-        """Tell the others what the append clock reads."""
+    def _beat(self) -> None:
+        """Tell the others what the clock reads."""
         if self._streams:
-            self._beat(self._sender.append_time())
-
-    def _beat(self, closed_time: AppendTimeMs) -> None:
-        for stream in self._streams.values():
-            stream.beat(closed_time)
+            closed_time = self._sender.append_time()
+            for stream in self._streams.values():
+                stream.beat(closed_time)
         self._ask_end()

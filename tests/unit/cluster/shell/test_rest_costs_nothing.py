@@ -32,6 +32,7 @@ class Story:
     """One seed's troubles in one world."""
 
     def __init__(self, seed: int) -> None:
+        self.seed = seed
         self.rng = Random(seed)
         self.world = Cluster()
         self.full: set[NodeId] = set()
@@ -41,7 +42,8 @@ class Story:
     def tell(self) -> None:
         """Let some troubles happen, with time between some of them."""
         self.world.pass_time(self.rng.choice([0, 3_000, 31_000]))
-        for _ in range(self.rng.randrange(3, 14)):
+        for number in range(self.rng.randrange(3, 14)):
+            self.rng = Random(f"{self.seed}-{number}")  # whatever the ones before have drawn
             self.rng.choice(TROUBLES)(self)
             if self.rng.random() < 0.6:
                 self.world.run()
