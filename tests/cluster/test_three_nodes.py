@@ -197,12 +197,15 @@ async def test_a_topic_that_is_deleted_while_a_node_is_down_is_gone_from_it_when
     assert topic.topic_id not in {one.topic for one in nodes.lives[3].context.directory.partitions}
 
 
-@pytest.mark.parametrize("controls", [True, False])
-async def test_a_death_is_proven_long_before_a_session_ends(nodes: Nodes, controls: bool) -> None:
+@pytest.mark.parametrize(("controls", "most_ms"), [(True, 900), (False, 500)])
+async def test_a_death_is_proven_long_before_a_session_ends(
+    nodes: Nodes, controls: bool, most_ms: int
+) -> None:
     """P51: its kernel has reset the links and refuses new ones: nobody waits for its silence.
 
     It is refused for 300 ms, seen by attempts that are up to 250 ms apart by then. An election of
-    the quorum, if that is to be led anew as well, begins with the proof, not after 800 ms.
+    the quorum, if that is to be led anew as well, begins with the proof, not after 800 ms; a member
+    waits by chance then. By silence alone it would be 2.5 s, or the election before it.
     """
     active = next(
         number
@@ -221,4 +224,4 @@ async def test_a_death_is_proven_long_before_a_session_ends(nodes: Nodes, contro
     await nodes.kill(leader.number)
     await nodes.leader(TOPIC)
     took = nodes.net.clock.monotonic_ms() - died
-    assert 300 <= took < 700, took
+    assert 300 <= took < most_ms, took

@@ -20,9 +20,9 @@ CALLS = {
     "pwritev2": "write", "fsync": "sync", "fdatasync": "sync", "ftruncate": "truncate",
     "truncate": "truncate", "rename": "rename", "renameat": "rename", "renameat2": "rename",
     "unlink": "remove", "rmdir": "remove", "unlinkat": "remove", "mkdir": "make_directory",
-    "mkdirat": "make_directory",
+    "mkdirat": "make_directory", "sync_file_range": "begin",
 }  # fmt: skip
-NEVER = {"mmap", "msync", "copy_file_range", "sendfile", "sync_file_range", "fallocate", "splice"}
+NEVER = {"mmap", "msync", "copy_file_range", "sendfile", "fallocate", "splice"}
 LINE = re.compile(r"^(?:\d+\s+)?(\w+)\((.*)\)\s+= (-?\d+)")
 
 
@@ -45,6 +45,9 @@ def kernel_changes(log: str, root: str) -> Iterator[Change]:
                 yield Change("write", name, result, int(position))
             case "truncate":
                 yield Change("truncate", name, int(numbers[-1]))
+            case "begin":  # it waits for nothing, and reports nothing that a sync would
+                assert arguments.endswith(", SYNC_FILE_RANGE_WRITE"), line
+                yield Change("begin", name, int(numbers[-1]), int(numbers[-2]))
             case what:
                 yield Change(what, name)
 

@@ -34,7 +34,6 @@ class WitnessedFile:
         self.pread = file.pread
         self.pread_cached = file.pread_cached
         self.size = file.size
-        self.begin_sync = file.begin_sync
         self.drop_cache = file.drop_cache
         self.close = file.close
 
@@ -42,6 +41,11 @@ class WitnessedFile:
         """Write, and note it."""
         self._file.pwrite(buffers, position)
         self._changes.append(Change("write", self._name, sum(map(len, buffers)), position))
+
+    def begin_sync(self, size: int, position: Position) -> None:
+        """Let the disk begin, and note it."""
+        self._file.begin_sync(size, position)
+        self._changes.append(Change("begin", self._name, size, position))
 
     def fdatasync(self) -> None:
         """Sync, and note it."""
