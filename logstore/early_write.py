@@ -12,8 +12,14 @@ from typing import Final
 
 _WRITE: Final = 2
 """SYNC_FILE_RANGE_WRITE: begin, and wait for nothing (sync_file_range(2))."""
-_LOST: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})
-"""Bytes could not be written. Whatever else it says, a sync will say whether they are."""
+_NOT_BEGUN: Final = frozenset(
+    {
+        errno.ENOSYS, errno.EINVAL, errno.ESPIPE, errno.EOPNOTSUPP, errno.EPERM, errno.EACCES,
+        errno.ENOMEM, errno.EINTR,
+    }
+)  # fmt: skip
+"""Nobody can begin, or may: the bytes are where they were, for a sync. After anything else they may
+be gone, and told here only: ext4 drops pages that it cannot give a place (EUCLEAN)."""
 
 Begin = Callable[[int, int, int], int]
 
@@ -35,7 +41,7 @@ def begin_by(system: ctypes.CDLL) -> Begin:
         if call(descriptor, position, size, _WRITE) == 0:
             return 0
         number = ctypes.get_errno()
-        return number if number in _LOST else 0
+        return 0 if number in _NOT_BEGUN else number
 
     return begin
 

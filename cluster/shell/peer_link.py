@@ -204,6 +204,8 @@ class PeerLink(FrameConnection):
 
     def gather(self) -> list[Buffer]:
         """Return the frames of this tick, of bulk no more than is to be on its way at once."""
+        if self._pace.measures:  # how slow it has become is known before more is handed over
+            self._see_pace()
         ahead_bytes = 0 if self._is_full else self._pace.ahead_bytes - self.unwritten_bytes
         leaving = self._outbox.take(ahead_bytes)
         self._asks.sent(self._outbox.asked())

@@ -25,9 +25,15 @@ class Pace:
     def __init__(self) -> None:
         """Take the network for a slow one."""
         self.ahead_bytes = PART_BYTES
-        """Of bulk, with the transport and not yet with the kernel; the last part may go beyond."""
+        """Of bulk, with the transport and not yet with the kernel; the last frame or part may go
+        beyond."""
         self._since: MonotonicMs | None = None
         self._taken = 0
+
+    @property
+    def measures(self) -> bool:
+        """Whether more has waited ever since the kernel was last looked at."""
+        return self._since is not None
 
     def rests(self) -> None:
         """Nothing waits: what the kernel takes now says nothing."""

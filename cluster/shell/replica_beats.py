@@ -1,8 +1,8 @@
 """What replicas do with time: each beat tells the others the clock, and looks after some of them.
 
-The clock is told so that append time can be closed; each time costs every node two words. While
-nobody wants to know what is closed, that is done less often, as a sign of life; who asks has the
-clock told at once, and with each beat for a while.
+The clock is told so that append time can be closed; each time costs every node two words, and now
+and then a sync. While nobody wants to know what is closed, that is done less often, as a sign of
+life; who asks has the clock told at once, and with each beat for a while.
 
 Leaders are told who was heard, and judge their followers by it; followers that were refused, or not
 answered, ask again.
@@ -77,10 +77,10 @@ class ReplicaBeats:
 
     def asked(self) -> None:
         """Somebody wants to know what is closed: tell the clock often from here on."""
-        if not self._asked:
+        is_news, self._asked = not self._asked, _ASKED_BEATS
+        if is_news:
             self._silent = 0
             self._tell()
-        self._asked = _ASKED_BEATS
 
     def refused(self, partition: HostedPartition) -> None:
         """Its leader sends it nothing: let it ask again, after a pause."""
