@@ -1,8 +1,8 @@
 """Let the disk begin with bytes that a sync is going to wait for: `sync_file_range` of Linux.
 
 A round syncs one file after the other. Without this the disk has nothing to do while they are
-written, and then one thing at a time: a follower that catches up over six partitions takes 400
-MiB/s, with it as much as the disk.
+written, and then one thing at a time: rounds of 16 MiB over six files took 19 to 20 ms each, with
+this 12 to 13, on a virtual disk and nothing else.
 """
 
 import ctypes

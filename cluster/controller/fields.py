@@ -183,16 +183,16 @@ class FieldReader:
         if partition_epoch < 0 or not -1 <= lossy_epoch <= epoch:
             why = f"epochs {partition_epoch} and {lossy_epoch} of partition {number}"
             raise MalformedError("metadata record", at, why)
-        in_elr = replicas + isr
-        nodes = self._nodes(in_elr + elr + lost)  # at once: a start reads every change of a row
+        isr_end = replicas + isr
+        nodes = self._nodes(isr_end + elr + lost)  # at once: a start reads every change of a row
         return PartitionImage(
             number,
             None if leader == _NO_LEADER else NodeId(leader),
             LeaderEpoch(epoch),
             nodes[:replicas],
-            nodes[replicas:in_elr],
-            nodes[in_elr : in_elr + elr],
-            lost=nodes[in_elr + elr :],
+            nodes[replicas:isr_end],
+            nodes[isr_end : isr_end + elr],
+            lost=nodes[isr_end + elr :],
             unclean=tuple(self._unclean() for _ in range(marks)),
             partition_epoch=partition_epoch,
             lossy_epoch=LeaderEpoch(lossy_epoch),

@@ -61,6 +61,7 @@ class Partitions:
         self._directory = directory
         self._clock = clock
         self.replica_lag_ms_max = replica_lag_ms_max
+        """A follower that is behind, or not heard, for longer leaves the ISR."""
         self._changed = changed
         self._dropped = dropped
         self._by_id: dict[PartitionId, HostedPartition] = {}

@@ -45,7 +45,7 @@ def kernel_changes(log: str, root: str) -> Iterator[Change]:
                 yield Change("write", name, result, int(position))
             case "truncate":
                 yield Change("truncate", name, int(numbers[-1]))
-            case "begin":  # it waits for nothing, and reports nothing that a sync would
+            case "begin":  # with any other flag it would wait, and take errors that are for a sync
                 assert arguments.endswith(", SYNC_FILE_RANGE_WRITE"), line
                 yield Change("begin", name, int(numbers[-1]), int(numbers[-2]))
             case what:
