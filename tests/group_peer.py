@@ -50,6 +50,8 @@ class GroupFaults:
     refuse_commits: deque[RequestError] = field(default_factory=deque)
     """Given to the rows of the next commits instead of doing them."""
     refuse_joins: deque[RequestError] = field(default_factory=deque)
+    hold_joins: asyncio.Event | None = None
+    """Joins take effect, and are answered and what is said behind them heard once this is set."""
     hold_commits: asyncio.Event | None = None
     """Commits are looked at once this is set."""
 
@@ -151,6 +153,8 @@ class GroupPeer(rpc.ConsumerGroupServiceServicer):
             if self.faults.refuse_joins:
                 raise self.faults.refuse_joins.popleft()
             session = Session(self, join)
+            if self.faults.hold_joins is not None:
+                await self.faults.hold_joins.wait()
             self.open_streams.add(session.member_id)
             hearing = asyncio.create_task(session.hear(asked))
             try:

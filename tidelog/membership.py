@@ -94,9 +94,9 @@ class Membership:
         self._leaving = True
         self._connection.consumers.discard(self)
         try:
-            if self._runner is not None and self._say(
-                wire.ConsumeRequest(leave=wire.ConsumeRequest.Leave())
-            ):
+            if self._runner is not None and self._stream is not None:
+                # Behind a join without an answer too: it may have made a member, unknown here.
+                self._stream.put(wire.ConsumeRequest(leave=wire.ConsumeRequest.Leave()))
                 await asyncio.wait({self._runner}, timeout=LEAVE_S)
         finally:
             tasks = list(self._tasks)
@@ -386,12 +386,10 @@ class Membership:
         pause = wire.ConsumeRequest.Pause(partitions=partitions, paused=paused)
         self._say(wire.ConsumeRequest(pause=pause))
 
-    def _say(self, request: wire.ConsumeRequest) -> bool:
-        """Say something if a stream is open; tell whether it is."""
-        if self._stream is None or not self._stream.joined:
-            return False
-        self._stream.put(request)
-        return True
+    def _say(self, request: wire.ConsumeRequest) -> None:
+        """Say something if a stream is open and joined."""
+        if self._stream is not None and self._stream.joined:
+            self._stream.put(request)
 
 
 def _nothing() -> None:

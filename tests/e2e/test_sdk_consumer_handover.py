@@ -111,6 +111,22 @@ async def test_a_member_whose_time_ran_out_joins_anew(world: World) -> None:
     assert world.groups.committed("g", "orders") == 1
 
 
+async def test_who_leaves_before_its_join_is_answered_holds_nothing(world: World) -> None:
+    groups = world.groups
+    async with consuming(world) as consumer:
+        gate = groups.faults.hold_joins = asyncio.Event()
+        groups.seek("g", "orders", 0)  # its place is lost, and it joins anew
+        await eventually(lambda: len(groups.joins) == 2 and len(groups.members("g")) == 1)
+
+        async def answer_who_leaves() -> None:
+            await eventually(lambda: consumer._membership._leaving)
+            gate.set()
+
+        answering = asyncio.ensure_future(answer_who_leaves())
+    await answering
+    await groups.until(lambda: not groups.members("g"))
+
+
 async def test_a_commit_of_a_place_that_is_lost_is_refused(world: World) -> None:
     world.store("1", "2")
     world.groups.faults.hold_commits = asyncio.Event()
