@@ -51,12 +51,14 @@ class Fetched(NamedTuple):
     next_offset: Offset
     """Where to go on; the offset asked for when there is nothing yet."""
     high_watermark: Offset
+    """`UNKNOWN` where it is refused, as the next two."""
     last_stable_offset: Offset
     log_start: Offset
 
 
 Done: TypeAlias = Callable[[Sequence[Fetched]], None]
-UNKNOWN = Offset(-1)
+UNKNOWN: Final = Offset(-1)
+"""Librdkafka takes the marks of a refusal for what is committed, unless they are this."""
 
 
 class Fetch:
@@ -79,7 +81,7 @@ class Fetch:
         """Answer through `done`, at once or within `max_wait_ms`; return what cancels it.
 
         One batch is returned even if it is larger than `max_bytes`, so that every reader gets on.
-        Errors stand in the rows: OFFSET_OUT_OF_RANGE (with log_start_offset and high_watermark),
+        Errors stand in the rows: OFFSET_OUT_OF_RANGE (log_start_offset and high_watermark are in it),
         FENCED_EPOCH, UNKNOWN_EPOCH, NOT_LEADER, LEADER_NOT_AVAILABLE, OFFSET_NOT_AVAILABLE,
         CORRUPT_LOG, UNKNOWN_TOPIC (deleted meanwhile), STORAGE_ERROR, and those that `wants`
         brought along.
@@ -269,14 +271,14 @@ class _Running:
         for slot, want in enumerate(self._wants):
             partition = want.partition
             if isinstance(partition, RequestError):
-                self._results[slot] = _refused(partition, None, want.offset)
+                self._results[slot] = _refused(partition, want.offset)
                 continue
             try:
                 size_max = min(want.max_bytes, room)
                 found = self._read_one(partition, want, size_max, first=first)
             except RequestError as met:
                 refusal = self._node.refusal_of_read(met, partition)
-                self._results[slot] = _refused(refusal, partition, want.offset)
+                self._results[slot] = _refused(refusal, want.offset)
                 continue
             if isinstance(found, ReadPlan):
                 self._pending += 1
@@ -323,7 +325,7 @@ class _Running:
     def _failed(self, asked: _Asked, then: Callable[[], None], error: Exception) -> None:
         error = self._node.refusal_of_read(error, asked.partition)
         if not self._ended:
-            self._results[asked.slot] = _refused(error, asked.partition, asked.offset)
+            self._results[asked.slot] = _refused(error, asked.offset)
         self._one_less(then)
 
     def _one_less(self, then: Callable[[], None]) -> None:
@@ -346,7 +348,7 @@ def _joined(asked: _Asked, result: ReadResult) -> Fetched:
     """Return what the read pool has brought, and what lies behind it in memory."""
     partition = asked.partition
     if not partition.serves:  # it was read on a leader, and what it says may be cut off by now
-        return _refused(partition.not_serving(), partition, asked.offset)
+        return _refused(partition.not_serving(), asked.offset)
     mark = partition.high_watermark
     result = partition.log.tail.joined(result, asked.max_bytes, end=mark)
     return _fetched(partition, asked.offset, result)
@@ -364,8 +366,6 @@ def _fetched(partition: HostedPartition, offset: Offset, result: ReadResult | No
     )
 
 
-def _refused(error: RequestError, partition: HostedPartition | None, offset: Offset) -> Fetched:
-    if partition is None:
-        return Fetched(error, (), 0, offset, UNKNOWN, UNKNOWN, UNKNOWN)
-    marks = partition.high_watermark, partition.last_stable_offset, partition.log_start
-    return Fetched(error, (), 0, offset, *marks)
+def _refused(error: RequestError, offset: Offset) -> Fetched:
+    """Return a row without marks: who is refused may have been told of more by another leader."""
+    return Fetched(error, (), 0, offset, UNKNOWN, UNKNOWN, UNKNOWN)

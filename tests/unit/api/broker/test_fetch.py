@@ -6,7 +6,7 @@ import errno
 import pytest
 
 from api.broker.acks import Acks
-from api.broker.fetch import Fetched, Want
+from api.broker.fetch import UNKNOWN, Fetched, Want
 from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
 from cluster.shell.hosted_partition import HostedPartition
@@ -134,6 +134,20 @@ async def test_an_asker_with_another_leader_epoch_is_refused(shift: int, code: E
         found = await node.fetch(orders, 0, epoch=5 + shift)
         assert found.error is not None
         assert found.error.code is code
+
+
+async def test_who_is_refused_is_told_no_mark_for_another_leader_may_have_told_more() -> None:
+    """P12: Kafka clients take what stands beside a refusal for what is committed."""
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        await node.produce(orders, batch_of([b"a"]))
+        refused = [await node.fetch(orders, 0, epoch=orders.leader_epoch + 1)]
+        orders.serves = False  # a new leader, which does not know yet what the last one told
+        refused.append(await node.fetch(orders, 0))
+        for found in refused:
+            assert found.error is not None
+            marks = found.high_watermark, found.last_stable_offset, found.log_start
+            assert marks == (UNKNOWN, UNKNOWN, UNKNOWN)
 
 
 async def test_a_poll_on_a_deleted_topic_is_told_so() -> None:
