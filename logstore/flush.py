@@ -317,7 +317,7 @@ def _replay_of(log: PartitionLog, end: Offset, segments: list[Segment]) -> Repla
     stretches: list[Stretch] = []
     for segment in segments:
         segment.adopt()
-        origin = source(segment, log.index_interval_bytes)
+        origin = source(segment, log.index_interval_bytes, log.leader_epochs)
         rows = (segment.times, segment.times_whole)
         stretches.append(Stretch(origin, segment.base_offset, segment.size_bytes, *rows))
     first = log.segment_list[0].base_offset

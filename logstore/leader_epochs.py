@@ -37,6 +37,16 @@ class EpochStart(NamedTuple):
     start: Offset
 
 
+class EpochBounds(NamedTuple):
+    """Of which epochs batches can be, both included: epochs rise along the log."""
+
+    floor: LeaderEpoch
+    ceiling: LeaderEpoch
+
+
+UNBOUNDED: Final = EpochBounds(LeaderEpoch(0), LeaderEpoch((1 << 31) - 1))
+
+
 class LeaderEpochs:
     """The table of one partition, oldest first."""
 
@@ -129,6 +139,16 @@ class LeaderEpochs:
         kept = self._rows[slot:]
         self._rows = [EpochStart(kept[0].epoch, log_start), *kept[1:]]
         self.changed = True
+
+
+def bounds_of(table: LeaderEpochs | None, start: Offset, end: Offset) -> EpochBounds:
+    """Return of which epochs the batches in [start, end) can be, by a table, if there is one."""
+    if table is None:
+        return UNBOUNDED
+    first, last = table.epoch_at(start), table.epoch_at(Offset(end - 1))
+    return EpochBounds(
+        UNBOUNDED.floor if first is None else first, UNBOUNDED.ceiling if last is None else last
+    )
 
 
 def encode(table: LeaderEpochs) -> bytes:

@@ -6,7 +6,7 @@ The latter two are functions of the batches; snapshots save reading all of them.
 from collections.abc import Iterable
 
 from logstore.checkpoint import CheckpointRow
-from logstore.leader_epochs import LeaderEpochs
+from logstore.leader_epochs import UNBOUNDED, EpochBounds, LeaderEpochs, bounds_of
 from logstore.leader_epochs import decode as decode_epochs
 from logstore.owner import Owner
 from logstore.partition_log import PartitionLog
@@ -18,8 +18,9 @@ from logstore.replace_file import read_file
 from logstore.replicated import whole_from
 from logstore.scanned import row_before
 from logstore.segment import Segment
-from logstore.segment_loader import contiguous, iter_headers, load, load_times, start_of
+from logstore.segment_loader import Loaded, contiguous, iter_headers, load, load_times, start_of
 from logstore.settings import LogSettings, PartitionSettings
+from logstore.times import decode as decode_times
 from model.errors import MalformedError
 from model.ids import LeaderEpoch, Offset, Position
 from model.ports import Disk
@@ -113,9 +114,10 @@ def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> list[Se
         log.leader_epochs, rows = LeaderEpochs(), ()
     # Of a log without a record the segment may still be there that tells its last epoch.
     known = rows[-1].start if rows else log.segment_list[0].base_offset
-    for segment in log.segment_list:
+    rising = _Rising(disk, log)
+    for number, segment in enumerate(log.segment_list):
         if segment.size_bytes and segment.end_offset > known:
-            loaded = load_times(disk, source(segment, log.index_interval_bytes))
+            loaded = rising.load(number)
             segment.damage = loaded.damage
             # What is made up counts too: the least that it can be. Of nothing less could be told
             # that a batch there is of another epoch. A row that closes the file begins nothing.
@@ -129,6 +131,45 @@ def _restore_epochs(disk: Disk, log: PartitionLog, *, believed: bool) -> list[Se
                 if log.leader_epochs.lost_from is None:
                     log.leader_epochs.lost_from = loaded.lost_from
     return lost
+
+
+class _Rising:
+    """Reads append times, where some are lost within what the rows of other segments allow.
+
+    Epochs rise along the log, and no checksum covers the one that a batch says. Believed, one that
+    is too high would be that of all that follows, and nobody else's batches would fit.
+    """
+
+    def __init__(self, disk: Disk, log: PartitionLog) -> None:
+        self._disk = disk
+        self._log = log
+        self._ceilings: list[LeaderEpoch] = []
+
+    def load(self, number: int) -> Loaded:
+        """Return the rows of a segment; the table has the epochs of those before it."""
+        log, segment = self._log, self._log.segment_list[number]
+        origin = source(segment, log.index_interval_bytes, None)
+        loaded = load_times(self._disk, origin)
+        if loaded.guessed is None:
+            return loaded
+        self._ceilings = self._ceilings or self._all_ceilings()
+        floor, _ = bounds_of(log.leader_epochs, segment.base_offset, segment.end_offset)
+        bounds = EpochBounds(floor, self._ceilings[number])
+        return load_times(self._disk, origin._replace(epochs=bounds))
+
+    def _all_ceilings(self) -> list[LeaderEpoch]:
+        """Return for each segment the epoch of the first whole row behind it."""
+        ceilings = [UNBOUNDED.ceiling]
+        for segment in reversed(self._log.segment_list[1:]):
+            file = read_file(self._disk, segment.times_name) or b""
+            try:
+                times = decode_times(file[: segment.times_bytes], segment.base_offset).times
+            except MalformedError:
+                ceilings.append(ceilings[-1])
+            else:
+                first = times.row(0).leader_epoch if len(times) else ceilings[-1]
+                ceilings.append(min(first, ceilings[-1]))
+        return ceilings[::-1]
 
 
 def _names_newest(disk: Disk, log: PartitionLog) -> bool:
@@ -154,7 +195,7 @@ def _follow_batches(
     for segment in log.segment_list:
         if segment.end_offset <= start or not segment.size_bytes:
             continue
-        origin = source(segment, log.index_interval_bytes)
+        origin = source(segment, log.index_interval_bytes, log.leader_epochs)
         try:
             file = disk.open(segment.log_name)
         except FileNotFoundError:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 
 from logstore.crc32c import crc32c
-from logstore.leader_epochs import LeaderEpochs
+from logstore.leader_epochs import LeaderEpochs, bounds_of
 from logstore.recovery_report import Finding
 from logstore.segment import Segment
 from logstore.segment_loader import Source, load
@@ -58,7 +58,9 @@ class ReadPlan:
         self._max_bytes = max_bytes
         self._limit = segment.written_bytes
         self._block = segment.block_of(offset)
-        self._source = None if self._block is not None else source(segment, interval_bytes)
+        self._source = (
+            None if self._block is not None else source(segment, interval_bytes, segment.epochs)
+        )
 
     def now(self) -> ReadResult | None:
         """Read if no disk is needed; None: use `blocking` in the read pool. Loop only.
@@ -264,8 +266,8 @@ def out_of_range(offset: Offset, start: Offset, end: Offset) -> RequestError:
     )
 
 
-def source(segment: Segment, interval_bytes: int) -> Source:
-    """Return what the pool needs to load the rows of a segment. Loop only."""
+def source(segment: Segment, interval_bytes: int, epochs: LeaderEpochs | None) -> Source:
+    """Return what the pool needs to load the rows of a segment. `epochs`: its log's. Loop only."""
     return Source(
         segment.log_name,
         segment.times_name,
@@ -277,6 +279,7 @@ def source(segment: Segment, interval_bytes: int) -> Source:
         segment.first_append_time,
         segment.last_append_time,
         interval_bytes,
+        bounds_of(epochs, segment.base_offset, segment.opened_offset),
     )
 
 

@@ -12,6 +12,7 @@ import struct
 from typing import Final, NamedTuple
 
 from logstore.crc32c import crc32c
+from logstore.leader_epochs import LeaderEpochs, bounds_of
 from logstore.recovery_report import Finding
 from logstore.segment import Segment
 from logstore.segment_loader import Source, load_times
@@ -77,8 +78,10 @@ class SegmentScrub:
         "segment",
     )
 
-    def __init__(self, disk: Disk, segment: Segment, *, interval_bytes: int) -> None:
-        """Begin with a segment of which `may_scrub` holds."""
+    def __init__(
+        self, disk: Disk, segment: Segment, *, interval_bytes: int, epochs: LeaderEpochs
+    ) -> None:
+        """Begin with a segment of which `may_scrub` holds. `epochs`: its log's."""
         self.segment = segment
         self.guessed: tuple[Offset, Offset] | None = None
         """Between these base offsets lies every batch whose row is lost; after the first step."""
@@ -95,6 +98,7 @@ class SegmentScrub:
             segment.first_append_time,
             segment.last_append_time,
             interval_bytes,
+            bounds_of(epochs, segment.base_offset, segment.end_offset),
         )
         self._file: File | None = None
         self._times: Times | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from logstore.index_builder import IndexBuilder
+from logstore.leader_epochs import EpochBounds
 from logstore.offset_index import OffsetIndex, Witness
 from logstore.recovery_report import Finding
 from logstore.replace_file import read_file
@@ -36,6 +37,8 @@ class Source(NamedTuple):
     first_append_time: AppendTimeMs
     last_append_time: AppendTimeMs
     interval_bytes: int
+    epochs: EpochBounds
+    """What the log's table knows of its batches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +223,7 @@ def _load_times(disk: Disk, log: File | None, source: Source) -> Loaded:
         floor=source.first_append_time,
         ceiling=source.last_append_time,
         end=source.end_offset,
+        epochs=source.epochs,
     )
     if repaired.guessed is None:
         return Loaded(None, repaired.times, ())

@@ -43,7 +43,7 @@ class SegmentView:
         self._kept = kept
         self._generation = live.generation
         self._trust = live.verified
-        self._source = source(live, interval_bytes)
+        self._source = source(live, interval_bytes, live.epochs)
         self.live = live
         """The segment itself, which may have grown by now: for its log alone."""
         self.base_offset = live.base_offset

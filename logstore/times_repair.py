@@ -2,14 +2,17 @@
 
 The guess is the running maximum of the timestamps that the batches claim, rounded down to a tick,
 and never outside what the rows before and after allow; when the last batch was appended is known
-without its row. Leader epochs are not guessed: each batch carries its own. Where batches are lost
-as well, the epoch before goes on; where that is so up to the segment's end, it is told.
+without its row. Leader epochs are not guessed: each batch carries its own. No checksum covers it,
+but epochs rise along the log: one that cannot stand between its neighbours' is damage as well.
+There, and where batches are lost, the epoch before goes on; where they are lost up to the segment's
+end, it is told.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from logstore.append_clock import TICK_MS
+from logstore.leader_epochs import UNBOUNDED, EpochBounds
 from logstore.times import DecodedTimes, Times, TimesRow
 from model.ids import AppendTimeMs, LeaderEpoch, Offset
 from model.record import BatchHeader
@@ -33,6 +36,7 @@ def repair(
     floor: AppendTimeMs,
     ceiling: AppendTimeMs,
     end: Offset,
+    epochs: EpochBounds = UNBOUNDED,
 ) -> Repaired:
     """Return rows for all batches of the segment, in the order of the log.
 
@@ -41,14 +45,16 @@ def repair(
     batches stop early, before damage, the rows behind it stay, and reach that time too: whoever
     looks such a time up is led to the damage, and told of it. What may begin where a row is missing
     among them counts as guessed: an index file may still lead readers to it.
+
+    `epochs`: what is known of the segment's without its rows.
     """
     times = Times(decoded.times.base_offset)
     guessed: list[Offset] = []
     holes: list[Offset] = []
-    rows = _Rows(decoded, floor, ceiling)
+    rows = _Rows(decoded, floor, ceiling, epoch_ceiling=epochs.ceiling)
     newest = TimesRow(times.base_offset, LeaderEpoch(-1), floor)
     reached = times.base_offset
-    for header in batches:
+    for header, following in _with_next(batches):
         offset = header.base_offset
         for row in rows.before(offset):  # of batches that are passed over: this one's offset lies
             newest = _add(times, row, newest)
@@ -61,7 +67,9 @@ def repair(
             time = max(newest.append_time, min(claimed, rows.ceiling))
             if header.end_offset == end:
                 time = max(time, rows.ceiling)
-            known = TimesRow(offset, header.leader_epoch, AppendTimeMs(time))
+            least = max(newest.leader_epoch, epochs.floor)
+            epoch = _epoch(header, following, floor=least, ceiling=rows.epoch_ceiling)
+            known = TimesRow(offset, epoch, AppendTimeMs(time))
         newest = _add(times, known._replace(offset=offset), newest)
     for row in rows.rest():
         newest = _add(times, row, newest)
@@ -69,7 +77,7 @@ def repair(
     if not len(times) and times.base_offset <= last:
         # Neither a row nor a batch can be read: there are two times, or one.
         time = floor if times.base_offset < last else rows.ceiling
-        newest = TimesRow(times.base_offset, LeaderEpoch(0), time)
+        newest = TimesRow(times.base_offset, epochs.floor, time)
         times.append(*newest)
     if newest.append_time < rows.ceiling and newest.offset < last:
         times.append(last, newest.leader_epoch, rows.ceiling)
@@ -77,6 +85,36 @@ def repair(
     stretch = [*guessed[:1], *guessed[-1:], *holes, *unread]
     lost_from = (*guessed, reached)[0] if unread and max(unread) == last else None
     return Repaired(times, (min(stretch), max(stretch)) if stretch else None, lost_from)
+
+
+def _with_next(
+    batches: Iterable[BatchHeader],
+) -> Iterator[tuple[BatchHeader, BatchHeader | None]]:
+    """Yield each batch, and the one behind it."""
+    before: BatchHeader | None = None
+    for header in batches:
+        if before is not None:
+            yield before, header
+        before = header
+    if before is not None:
+        yield before, None
+
+
+def _epoch(
+    header: BatchHeader,
+    following: BatchHeader | None,
+    *,
+    floor: LeaderEpoch,
+    ceiling: LeaderEpoch,
+) -> LeaderEpoch:
+    """Return the epoch of a batch without a row: its own, if the neighbours do not contradict it.
+
+    `following` says its own as well, without a row perhaps: one below `floor` says nothing.
+    """
+    if following is not None and following.leader_epoch >= floor:
+        ceiling = min(ceiling, following.leader_epoch)
+    floor = min(floor, ceiling)
+    return header.leader_epoch if floor <= header.leader_epoch <= ceiling else floor
 
 
 def _add(times: Times, row: TimesRow, newest: TimesRow) -> TimesRow:
@@ -98,11 +136,19 @@ def _add(times: Times, row: TimesRow, newest: TimesRow) -> TimesRow:
 class _Rows:
     """The rows that are left, and behind which of them some are missing."""
 
-    def __init__(self, decoded: DecodedTimes, floor: AppendTimeMs, ceiling: AppendTimeMs) -> None:
+    def __init__(
+        self,
+        decoded: DecodedTimes,
+        floor: AppendTimeMs,
+        ceiling: AppendTimeMs,
+        *,
+        epoch_ceiling: LeaderEpoch,
+    ) -> None:
         self._rows = list(decoded.times.rows())
         # A damaged row stood behind as many whole ones as its number less the damaged before it.
         self._gaps = {number - before for before, number in enumerate(decoded.damaged)}
         self._ceiling = max(floor, ceiling)
+        self._epoch_ceiling = epoch_ceiling
         self._next = 0
 
     def before(self, offset: Offset) -> Iterator[TimesRow]:
@@ -142,3 +188,10 @@ class _Rows:
         if self._next < len(self._rows):
             return self._rows[self._next].append_time
         return self._ceiling
+
+    @property
+    def epoch_ceiling(self) -> LeaderEpoch:
+        """The latest leader epoch that it can have."""
+        if self._next < len(self._rows):
+            return self._rows[self._next].leader_epoch
+        return self._epoch_ceiling

@@ -92,8 +92,13 @@ class Scrubber:
             there = not partition.log.deleted and segment in partition.log.segment_list
             if there and may_scrub(segment):
                 self._whose = partition
-                interval = partition.log.index_interval_bytes
-                return SegmentScrub(self._disk, segment, interval_bytes=interval)
+                log = partition.log
+                return SegmentScrub(
+                    self._disk,
+                    segment,
+                    interval_bytes=log.index_interval_bytes,
+                    epochs=log.leader_epochs,
+                )
         return None
 
     async def _read(self, scrub: SegmentScrub) -> None:

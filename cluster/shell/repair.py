@@ -192,8 +192,12 @@ class SegmentRepair:
 
     async def _is_sound(self) -> bool:
         """Look at all of the segment on the disk: whoever met damage may have met another file."""
-        interval = self._log.index_interval_bytes
-        scrub = SegmentScrub(self._doors.disk, self._segment, interval_bytes=interval)
+        scrub = SegmentScrub(
+            self._doors.disk,
+            self._segment,
+            interval_bytes=self._log.index_interval_bytes,
+            epochs=self._log.leader_epochs,
+        )
         while True:
             found = await self._doors.read_pool.run(scrub.step)
             if found.findings:

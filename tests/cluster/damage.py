@@ -41,6 +41,8 @@ SETTINGS: Final = (
 HEALED_S: Final = 150.0
 """Two passes of the scrub, and what they have begun."""
 SEGMENT_BYTES: Final = 1 << 10
+EVERY_S: Final = 0.01
+"""A record so often: each dozen is a segment, of which every one is harmed, and made again."""
 
 
 class Damage(Story):
@@ -49,6 +51,7 @@ class Damage(Story):
     def __init__(self, folder: Path, say: Callable[[str], None], *, seed: int) -> None:
         """Begin in a folder that is empty."""
         super().__init__(folder, say, settings=SETTINGS)
+        self.load = Load(self.nodes.kafka(), partitions=NUMBERS, every_s=EVERY_S)
         self._chance = Random(seed)
 
     def suffer(self, rows: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ each partition gets them in turn.
 """
 
 from threading import Event, Thread
+from time import monotonic
 from typing import Final
 
 from confluent_kafka import Message, Producer
@@ -125,7 +126,9 @@ class Load(Counted):
                 producer.poll(0.1)
                 continue
             self._next += 1
-            producer.poll(self._every_s)
+            due = monotonic() + self._every_s
+            while (left := due - monotonic()) > 0:
+                producer.poll(left)  # it returns for each answer
         if self._abandon.is_set():
             producer.purge()
         producer.flush(TIMEOUT_MS / 1_000)

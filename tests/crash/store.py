@@ -236,7 +236,12 @@ def _scrubbed(found: Found, log: PartitionLog, disk: Disk) -> Found:
     """Read every segment once more, whole, also what no reader is given."""
     damage = list(found.damage)
     for segment in log.segment_list:
-        scrub = SegmentScrub(disk, segment, interval_bytes=SMALL.index_interval_bytes)
+        scrub = SegmentScrub(
+            disk,
+            segment,
+            interval_bytes=SMALL.index_interval_bytes,
+            epochs=log.leader_epochs,
+        )
         ended = not segment.size_bytes
         while not ended:
             step = scrub.step()

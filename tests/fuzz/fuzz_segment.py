@@ -10,6 +10,7 @@ from api.sim.image import Image
 from logstore.batch import encode_batch
 from logstore.dump import index_rows, segment_rows, times_rows
 from logstore.index_builder import IndexBuilder
+from logstore.leader_epochs import UNBOUNDED
 from logstore.offset_index import OffsetIndex
 from logstore.paths import INDEX, LOG, PARTITIONS, TIMES, by_offset, partition_directory
 from logstore.recovering import Recovering, RecoveringSegment
@@ -79,7 +80,7 @@ def fuzz(data: bytes) -> None:
 def _load(disk: Disk, name: dict[str, str], size: int) -> None:
     source = Source(
         name[LOG], name[TIMES], name[INDEX], Offset(0), Offset(3 * BATCHES), size,
-        24 * (BATCHES + 1), START, AppendTimeMs(START + 10 * BATCHES), INTERVAL_BYTES,
+        24 * (BATCHES + 1), START, AppendTimeMs(START + 10 * BATCHES), INTERVAL_BYTES, UNBOUNDED,
     )  # fmt: skip
     loaded = load(disk, source, with_index=True)
     assert loaded.index is not None

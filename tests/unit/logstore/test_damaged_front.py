@@ -108,7 +108,9 @@ def test_it_is_opened_and_what_is_made_up_is_told() -> None:
     assert log.log_end == BATCHES
     assert next_sequence(log) == BATCHES
     (segment, *_) = log.segment_list
-    loaded = load(disk, source(segment, log.index_interval_bytes), with_index=True)
+    loaded = load(
+        disk, source(segment, log.index_interval_bytes, log.leader_epochs), with_index=True
+    )
     for offset in range(BATCHES):
         time = loaded.times.at(Offset(offset)).append_time - TIME
         assert time == (0 if offset < LOST else 10 * offset), offset

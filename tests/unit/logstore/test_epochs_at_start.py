@@ -72,3 +72,30 @@ def test_a_row_that_closes_a_segment_begins_no_epoch(epochs: int) -> None:
     assert [row.start for row in log.leader_epochs.rows if row.epoch > 2] == [6] * (epochs - 2)
     append(log, epoch=4)
     assert log.leader_epochs.rows[-1] == (4, epochs * RECORDS)
+
+
+@pytest.mark.parametrize("wrong", range(RECORDS))
+def test_an_epoch_that_a_batch_says_wrongly_is_not_that_of_all_behind_it(wrong: int) -> None:
+    """One bit of the `.log` and one of the `.times` of a segment, after a kill."""
+    disk = SimDisk()
+    directory = opened(disk, replace(SMALL, journal_file_bytes=256 * KIB)).directory
+    log = directory.create(pid(0), ASYNC)
+    for epoch in (1, 2):
+        for _ in range(RECORDS):
+            append(log, epoch=epoch)
+        log.roll()
+    settle(directory)
+    checkpoint(directory)
+    batch_bytes = log.segment_list[0].size_bytes // RECORDS
+    disk.kill()
+    times, batches = (
+        f"{log.directory_name}/{by_offset(Offset(0), ending)}" for ending in (TIMES, LOG)
+    )
+    for name in (times, batches):
+        disk.open(name).fdatasync()
+    disk.flip_bit(times, Position(0), 1)  # no row of the segment is believed
+    disk.flip_bit(batches, Position(wrong * batch_bytes + 12), 6)  # its leader epoch's first byte
+    disk.unlink(f"{log.directory_name}/{EPOCHS}")
+    disk.sync_directory(log.directory_name)
+    log = opened(disk).directory.partitions[pid(0)]
+    assert [row for row in log.leader_epochs.rows if row.epoch > 1] == [(2, RECORDS)]

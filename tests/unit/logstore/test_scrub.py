@@ -51,7 +51,9 @@ def scrubbed(disk: SimDisk, log: PartitionLog) -> list[Finding]:
     """Scrub the first segment; return what was found."""
     segment = log.segment_list[0]
     assert may_scrub(segment)
-    scrub = SegmentScrub(disk, segment, interval_bytes=log.index_interval_bytes)
+    scrub = SegmentScrub(
+        disk, segment, interval_bytes=log.index_interval_bytes, epochs=log.leader_epochs
+    )
     findings: list[Finding] = []
     for _ in range(100):
         found = scrub.step()
@@ -169,7 +171,9 @@ def test_a_segment_that_goes_meanwhile_is_no_damage(begun: int) -> None:
     disk = SimDisk()
     directory, log = closed(disk)
     segment = log.segment_list[0]
-    scrub = SegmentScrub(disk, segment, interval_bytes=log.index_interval_bytes)
+    scrub = SegmentScrub(
+        disk, segment, interval_bytes=log.index_interval_bytes, epochs=log.leader_epochs
+    )
     for _ in range(begun):
         assert not scrub.step().ended
     log.trim(Offset(RECORDS))

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from logstore.leader_epochs import UNBOUNDED, EpochBounds
 from logstore.times import ROW_BYTES, DecodedTimes, Times, TimesRow, decode
 from logstore.times_repair import repair
 from model.errors import MalformedError
@@ -241,6 +242,45 @@ def test_a_lost_head_loses_all_and_is_guessed_from_the_batches() -> None:
     repaired = repair(nothing, headers(batches), floor=floor, ceiling=ceiling, end=Offset(53))
     assert list(repaired.times.rows()) == [row(50, 1, 110), row(52, 3, 500)]
     assert repaired.guessed == (50, 52)
+
+
+@pytest.mark.parametrize(
+    ("said", "known", "told"),
+    [
+        ((1, 65, 1, 3), UNBOUNDED, (1, 1, 1, 3)),
+        ((65, 1, 1, 3), UNBOUNDED, (0, 1, 1, 3)),  # or 1: nobody can tell
+        ((3, 3, 1, 3), UNBOUNDED, (3, 3, 3, 3)),
+        ((1, 1, 3, 67), EpochBounds(LeaderEpoch(1), LeaderEpoch(3)), (1, 1, 3, 3)),
+        ((2, -5, 3, 3), EpochBounds(LeaderEpoch(2), LeaderEpoch(3)), (2, 2, 3, 3)),
+        ((64, 65, 66, 67), EpochBounds(LeaderEpoch(2), LeaderEpoch(2)), (2, 2, 2, 2)),
+    ],
+)
+def test_an_epoch_that_cannot_stand_between_its_neighbours_is_not_believed(
+    said: tuple[int, ...], known: EpochBounds, told: tuple[int, ...]
+) -> None:
+    """No checksum covers it, and one that is too high would be that of all that follows."""
+    batches = [(50 + at, epoch, 100, 115) for at, epoch in enumerate(said)]
+    nothing = DecodedTimes(Times(BASE), (0,), 0)
+    floor, ceiling = AppendTimeMs(90), AppendTimeMs(500)
+    repaired = repair(
+        nothing, headers(batches), floor=floor, ceiling=ceiling, end=Offset(54), epochs=known
+    )
+    assert tuple(repaired.times.at(Offset(at)).leader_epoch for at in range(50, 54)) == told
+
+
+def test_a_whole_row_behind_it_bounds_an_epoch() -> None:
+    rows = timed((50, 1, 100), (51, 1, 110), (52, 2, 120))
+    file = bytearray(rows.encode_head() + rows.encode_rows())
+    file[ROW_BYTES * 2 + 20] ^= 1
+    batches = [(50, 1, 100, 95), (51, 9, 110, 95), (52, 9, 120, 95)]
+    repaired = repair(
+        decode(bytes(file), BASE),
+        headers(batches),
+        floor=AppendTimeMs(90),
+        ceiling=AppendTimeMs(120),
+        end=Offset(53),
+    )
+    assert [one.leader_epoch for one in repaired.times.rows()] == [1, 2]
 
 
 @pytest.mark.parametrize(("end", "times"), [(51, [500]), (53, [100, 500])])
