@@ -48,8 +48,7 @@ class Consumer(
         """Take what the client has checked."""
         self._connection = connection
         self._settings = settings
-        self._on_assigned = on_assigned
-        self._on_revoked = on_revoked
+        self._on_assigned, self._on_revoked = on_assigned, on_revoked
         self._membership = Membership(connection, settings, announce=on_assigned is not None)
         self._holdings = self._membership.holdings
         self._in_hand: set[Held] = set()
@@ -60,8 +59,7 @@ class Consumer(
             key=key, value=value, gaps=gaps, commits=settings.commit != "manual",
         )  # fmt: skip
         self._membership.on_revoke = self._give_back_idle
-        self._opened = False
-        self._closed = False
+        self._opened = self._closed = False
         self._turns = Turns(connection.clock)
 
     async def __aenter__(self) -> "Consumer[K, V]":
@@ -351,6 +349,8 @@ class Consumer(
         by_key = self._holdings.by_key
         membership.arrived = [one for one in membership.arrived if by_key.get(one.at) is one]
         arrived = [one for one in membership.arrived if one.revoke_by_s is None]
+        for held in arrived:
+            held.untold = False
         if arrived and self._on_assigned is not None:
             await self._on_assigned(self, [TopicPartition(*held.at) for held in arrived])
         for held in arrived:
@@ -383,9 +383,8 @@ class Consumer(
             await self._on_revoked(self, list(known))
 
     def _give_back_idle(self) -> None:
-        """Give back what nobody works on; with a callback, the program is told of it first."""
-        if self._on_revoked is None:
-            self._settlement.give_back(self._settlement.idle())
+        """Give back what nobody works on; with a callback, at once only what it never heard of."""
+        self._settlement.give_back_idle(only_untold=self._on_revoked is not None)
 
     def _finish(self) -> None:
         """Take note that the program is done with what it has in hand."""

@@ -43,6 +43,7 @@ class Held:
     __slots__ = (
         "announced", "asked", "asked_back_on", "at", "began", "committed", "done", "going",
         "had_time", "handed", "items", "kept", "next", "paused", "place", "revoke_by_s", "told",
+        "untold",
     )  # fmt: skip
 
     def __init__(self, at: Key, offset: int, epoch: int | None, *, announced: bool) -> None:
@@ -70,6 +71,8 @@ class Held:
         self.paused = False
         self.announced = announced
         """The program's callback knows of it; nothing is handed out before."""
+        self.untold = not announced
+        """Nor has that callback been called for it: the program cannot know of it."""
         self.revoke_by_s: float | None = None
         """Monotonic seconds by which it must be given back; None: it is kept."""
         self.asked_back_on: object = None

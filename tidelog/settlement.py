@@ -228,6 +228,10 @@ class Settlement:
             if held.revoke_by_s is not None and not held.going and held not in self._in_hand
         ]
 
+    def give_back_idle(self, *, only_untold: bool) -> None:
+        """Give back what nobody works on; `only_untold`: of which the program has not heard."""
+        self.give_back([held for held in self.idle() if held.untold or not only_untold])
+
     def give_back(self, going: Sequence[Held]) -> None:
         """Give partitions back, beside whatever the program does; but none that went meanwhile."""
         going = [held for held in going if self._is_held(held)]

@@ -285,6 +285,47 @@ async def test_what_the_program_could_not_be_told_it_is_told_again(world: World)
         assert program.told == [("+", {0, 1}), ("-", {0, 1}), ("-", {0, 1}), ("+", {0, 1})]
 
 
+async def test_what_it_never_heard_of_goes_back_while_it_is_told_of_something_else(
+    world: World,
+) -> None:
+    """Nobody waits for a program that has nothing to do with what is wanted back."""
+    world.store("a1", partition=0)
+    program = Callbacks()
+    async with consuming(world, commit="manual", **program.options) as first:
+        await take(first, 1)
+        world.groups.seek("g", "orders", 0)
+        await eventually(lambda: len(first.assignment) == 2)
+        task = await waiting(first)
+        await program.asked.wait()  # it is told of what it lost, not yet of what came
+        async with consuming(world, commit="manual"):
+            await world.groups.until(lambda: world.groups.handed_over == [MOVES])
+            program.go_on.set()
+        task.cancel()
+
+
+async def test_but_not_while_it_is_told_that_it_came(world: World) -> None:
+    program = Callbacks()
+    program.go_on.set()
+    heard, go_on = asyncio.Event(), asyncio.Event()
+
+    async def assigned(*_: object) -> None:
+        heard.set()
+        await go_on.wait()
+
+    options = {**program.options, "on_assigned": assigned}
+    async with consuming(world, commit="manual", **options) as first:
+        task = await waiting(first)
+        await heard.wait()
+        async with consuming(world, commit="manual"):
+            await eventually(lambda: len(first.assignment) == 1)
+            await answered(first)
+            assert world.groups.handed_over == []
+            go_on.set()
+            await world.groups.until(lambda: world.groups.handed_over == [MOVES])
+            assert program.told == [("-", {1})]
+        task.cancel()
+
+
 async def test_what_comes_and_goes_untold_is_not_told(world: World) -> None:
     program = Callbacks()
     program.go_on.set()
