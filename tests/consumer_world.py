@@ -100,3 +100,9 @@ async def seconds_until(world: World, true: Callable[[], bool]) -> None:
 
 def keys_of(partitions: Sequence[tidelog.TopicPartition]) -> set[tuple[str, int]]:
     return {(one.topic, one.partition) for one in partitions}
+
+
+async def answered(consumer: Consumer[bytes, bytes]) -> None:
+    """Let whatever is on its way to the node come back."""
+    for _ in range(20):
+        await consumer.lag()

@@ -6,7 +6,7 @@ frames. The topic has one partition, which "billing" and the other names of `GRO
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, TypeVar
@@ -18,6 +18,7 @@ from cluster.controller.quorum_status import QuorumStatus
 from cluster.controller.request import Request
 from cluster.peer.snapshot import AskState, StatePart, decode, encode_ask, encode_part
 from cluster.peer.table import parse
+from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.state_doors import StateDoors, StateElsewhere
 from cluster.shell.state_partitions import StatePartitions
 from cluster.shell.state_replica import StateReplica
@@ -88,6 +89,7 @@ class Coordinator:
         self.quorum = Quorum(cluster, process.node)
         self.machines: list[GroupMachine] = []
         self.jobs: deque[Callable[[], None]] = deque()
+        self.handed_over: Sequence[NodeId] = ()
         self.slow = False
         """Its thread does nothing for now."""
         topic = StateTopic(
@@ -104,7 +106,9 @@ class Coordinator:
             checkpoint=process.writer.ask,
             failed=process.failures.append,
             snapshot_records=EVERY,
-            elsewhere=StateElsewhere(node=process.node, links=self, clock=process.clock),
+            elsewhere=StateElsewhere(
+                node=process.node, links=self, clock=process.clock, hand_over=self._hand_over
+            ),
         )
         self.state = StatePartitions(topic, process.partitions, quorum=self.quorum, doors=doors)
         process.streams.subscribe(self.state.role_changed)
@@ -119,6 +123,18 @@ class Coordinator:
     def snapshots(self) -> list[Offset]:
         """Offsets of those on the disk."""
         return offsets(self.process.disk, PLACE)
+
+    def _hand_over(self, hosted: HostedPartition, others: Sequence[NodeId]) -> None:
+        """Have the controller let one that is there lead, as soon as everybody has had a turn."""
+        if not self.handed_over:
+            self.handed_over = others
+            self.process.later.append(self._elect_another)
+
+    def _elect_another(self) -> None:
+        others, self.handed_over = self.handed_over, ()
+        there = [node for node in others if self.cluster.nodes[node].alive]
+        if there:
+            self.cluster.elect(there[0], *self.cluster.isr)
 
     def _machine(self) -> GroupMachine:
         self.machines.append(GroupMachine(GroupSettings()))

@@ -5,7 +5,7 @@ told with the name of its topic, and kept for the metrics, the status page, the 
 GetCluster. Places of segments that retention or a deletion has removed are dropped.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from cluster.shell.hosted_partition import HostedPartition
@@ -14,6 +14,7 @@ from logstore.paths import PARTITIONS
 from logstore.recovery_report import Finding
 from logstore.segment import Segment
 from model.errors import ErrorCode, RequestError
+from model.ids import NodeId
 
 PLACES_MAX: Final = 1_000
 """Kept; a disk that loses more than that is not understood by looking at places."""
@@ -32,6 +33,10 @@ class Mending(Protocol):
 
     def found(self, hosted: HostedPartition, segment: Segment, /) -> None:
         """Repair a segment, unless that is under way."""
+        ...
+
+    def let_lead(self, hosted: HostedPartition, others: Sequence[NodeId], /) -> None:
+        """Have one of these replicas lead a partition whose state this node lacks."""
         ...
 
     def tell(

@@ -5,7 +5,7 @@ that was not stopped in order, whatever its last stop was, and tells elections o
 whole (P3, P45).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from api.node.parts import Parts
 from cluster.controller.image import NO_EPOCH, LogEnd
@@ -33,6 +33,8 @@ class Mending:
         self._lost_any = bool(self._lost)
         self._quorum: QuorumPort | None = None
         self._repairs: Repairs | None = None
+        self._leaving: set[PartitionId] = set()
+        """Of which another replica is being asked to lead."""
         self._collect: Callable[[HostedPartition], None] = _nobody
         self._mended: Callable[[HostedPartition, Segment], None] = _nobody_else
         self._gone: Callable[[HostedPartition, Segment], None] = _nobody_else
@@ -105,6 +107,32 @@ class Mending:
 
     def _forget(self, segment: Segment) -> None:
         self._lost -= {segment.log_name}  # another one may get its name
+
+    def let_lead(self, hosted: HostedPartition, others: Sequence[NodeId]) -> None:
+        """Have one of these replicas lead a partition whose state this node lacks.
+
+        To be called again as long as none does; while it is being asked, that does nothing.
+        """
+        if self._quorum is not None and hosted.log.id not in self._leaving:
+            self._leaving.add(hosted.log.id)
+            doing = self._one_leads(self._quorum, hosted, others)
+            self._parts.world.spawn.start(doing, "leadership of a state that is not here")
+
+    async def _one_leads(
+        self, quorum: QuorumPort, hosted: HostedPartition, others: Sequence[NodeId]
+    ) -> None:
+        name, number = hosted.topic.name, hosted.number
+        try:
+            for node in others:
+                try:
+                    await quorum.propose(TransferLeader(topic=name, number=number, to=node))
+                except RequestError:  # it is away, perhaps; who wants it asks again
+                    continue
+                note = self._parts.world.note
+                note("state_handed_over", topic=name, partition=number, to=node)
+                return
+        finally:
+            self._leaving.discard(hosted.log.id)
 
     async def _hand_over(self, hosted: HostedPartition, to: NodeId) -> None:
         quorum, name, number = self._quorum, hosted.topic.name, hosted.number

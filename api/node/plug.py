@@ -52,7 +52,12 @@ def plug_groups(
         snapshot_records=settings.cluster.state_snapshot_records,
         elsewhere=None
         if others is None
-        else StateElsewhere(node=context.node, links=others.state, clock=context.clock),
+        else StateElsewhere(
+            node=context.node,
+            links=others.state,
+            clock=context.clock,
+            hand_over=others.mending.let_lead,
+        ),
     )
     state = StatePartitions(topic, context.partitions, quorum=context.quorum, doors=doors)
     if others is not None:

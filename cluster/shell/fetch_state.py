@@ -22,7 +22,7 @@ AGAIN_MS: Final = 200
 class StateFetch:
     """One fetch. Loop only."""
 
-    __slots__ = ("_asked", "_cancel", "_elsewhere", "_hosted", "_receipt", "_take")
+    __slots__ = ("_asked", "_cancel", "_elsewhere", "_hosted", "_nobody", "_receipt", "_take")
 
     def __init__(
         self,
@@ -30,15 +30,18 @@ class StateFetch:
         elsewhere: StateElsewhere,
         take: Callable[[bytes], None],
         *,
+        nobody: Callable[[], None],
         at_least: Offset,
     ) -> None:
         """Begin, for a snapshot that reaches so far.
 
-        `take` gets each file that is whole, later, and calls `again` if it is none.
+        `take` gets each file that is whole, later, and calls `again` if it is none. `nobody` is
+        called each time that there is no leader to ask, also at once; it may call `stop`.
         """
         self._hosted = hosted
         self._elsewhere = elsewhere
         self._take = take
+        self._nobody = nobody
         self._receipt = Receipt(hosted.log.id, at_least=at_least)
         self._asked = 0
         """Number of the question whose answer is waited for; others come late."""
@@ -63,6 +66,7 @@ class StateFetch:
         leader = self._hosted.replica.follows
         if leader is None:
             self._later()
+            self._nobody()
         else:
             done = partial(self._answered, self._asked)
             self._elsewhere.links.ask_state(leader, self._receipt.ask(), done)

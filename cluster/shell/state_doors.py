@@ -8,11 +8,12 @@ Whoever assembles a node gives `StateDoors`, and on a node among others `StateEl
     been called no frame of another node may come in.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from cluster.peer.snapshot import AskState, StatePart
+from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.state_log import Intake
 from cluster.shell.worker import Worker
 from model.ids import NodeId
@@ -40,6 +41,9 @@ class StateElsewhere:
     """This one."""
     links: StateLinks
     clock: Clock
+    hand_over: Callable[[HostedPartition, Sequence[NodeId]], None]
+    """Called, again and again, where this node is to lead a partition of which it lacks the state:
+    one of these replicas is to lead instead. At least one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,8 @@ is a thread's while a job runs.
 
 A replica whose log does not tell the whole state, because it began anew or a snapshot is damaged,
 fetches the leader's snapshot; until it has it, it is held: it neither opens its leader's log nor
-leads, so that nobody counts on it.
+begins to lead, so that nobody counts on it. If it is chosen to lead all the same, because it is
+still counted in sync, or leads when it meets the damage, another one is to lead.
 
 Invariants:
     STATE_ONE_JOB    a standby is in the hands of one job at a time.
@@ -117,9 +118,17 @@ class StateReplica(Generic[MachineT, RecordT]):
             self._go_on()
 
     def look(self) -> None:
-        """See what the metadata have made of this replica."""
-        elsewhere, leader = self._doors.elsewhere, self.hosted.replica.assignment.leader
-        if self._fetch is not None and elsewhere is not None and leader == elsewhere.node:
+        """See what the metadata have made of this replica.
+
+        If it is to lead, and lacks its state, another one in sync is to lead instead.
+        """
+        elsewhere, said = self._doors.elsewhere, self.hosted.replica.assignment
+        if self._fetch is None or elsewhere is None or said.leader != elsewhere.node:
+            return
+        others = sorted(said.isr - {elsewhere.node})
+        if others:
+            elsewhere.hand_over(self.hosted, others)
+        else:
             self._fail(refused(f"{self._log.directory_name}: no leader to fetch a snapshot from"))
 
     def close(self) -> None:
@@ -223,11 +232,15 @@ class StateReplica(Generic[MachineT, RecordT]):
     def _lacks(self, why: str, *, at_least: Offset) -> None:
         """Have a snapshot fetched that reaches so far, if there can be one elsewhere."""
         elsewhere = self._doors.elsewhere
-        if elsewhere is None or self.hosted.leads:
+        if elsewhere is None or (
+            self.hosted.leads and self.hosted.replica.assignment.isr == {elsewhere.node}
+        ):
             self._fail(refused(why))
             return
         self.held = True
-        self._fetch = StateFetch(self.hosted, elsewhere, self._fetched, at_least=at_least)
+        self._fetch = StateFetch(
+            self.hosted, elsewhere, self._fetched, nobody=self.look, at_least=at_least
+        )
         self.look()
 
     def _fetched(self, file: bytes) -> None:
@@ -254,7 +267,7 @@ class StateReplica(Generic[MachineT, RecordT]):
     def _refused(self, error: Exception) -> None:
         """A job has failed: damage that the leader's snapshot goes beyond is no end."""
         damage = isinstance(error, DirectoryRefused) and error.exit_code is DirectoryExit.FAILED
-        if not damage or self._doors.elsewhere is None or self.hosted.leads:
+        if not damage or self._doors.elsewhere is None:
             self._fail(error)
             return
         at = self._reach if self._standby is None else self._standby.at + 1

@@ -4,9 +4,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from api.broker.damage import Mending
 from logstore.paths import DAMAGED, INDEX, LOG, TIMES
 from model.errors import ErrorCode
-from model.ids import Position
+from model.ids import NodeId, Position
+from tests.cluster_nodes import Life
 from tests.damage_nodes import TOPIC, DamageNodes
 
 SCRUBBED_MS = 130_000
@@ -64,6 +66,33 @@ async def test_a_leader_whose_log_is_damaged_gives_its_leadership_up(nodes: Dama
     await nodes.until(lambda: nodes.row(TOPIC).leader not in {None, victim})
     assert nodes.row(TOPIC).leader_epoch > epoch
     await healed(nodes)
+
+
+def mending_of(life: Life) -> Mending:
+    others = life.node._membership.others
+    assert others is not None
+    return others.mending
+
+
+async def test_who_lacks_the_state_of_what_it_leads_has_another_one_lead(
+    nodes: DamageNodes,
+) -> None:
+    leader = await nodes.fill()
+    first, second = (NodeId(number) for number in nodes.lives if number != leader.number)
+    mending = mending_of(leader)
+    for _ in range(3):  # as whoever waits for it does
+        mending.let_lead(leader.hosted(TOPIC), [first, second])
+    await nodes.until(lambda: nodes.row(TOPIC).leader == first)
+    await nodes.until(lambda: len(nodes.life(leader.number).told("state_handed_over")) == 1)
+
+
+async def test_and_the_next_one_where_the_first_is_away(nodes: DamageNodes) -> None:
+    leader = await nodes.fill()
+    first, second = (NodeId(number) for number in nodes.lives if number != leader.number)
+    await nodes.kill(first)
+    await nodes.until(lambda: first not in nodes.row(TOPIC).isr)
+    mending_of(leader).let_lead(leader.hosted(TOPIC), [first, second])
+    await nodes.until(lambda: nodes.row(TOPIC).leader == second)
 
 
 Harm = Callable[[DamageNodes, int], None]

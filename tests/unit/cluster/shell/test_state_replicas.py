@@ -7,7 +7,7 @@ import pytest
 from cluster.state_partition.snapshot import read_part
 from consumer_groups.machine import GroupMachine
 from model.errors import ErrorCode, Outcome, RequestError
-from model.ids import GroupId, Offset, Position
+from model.ids import GroupId, Offset
 from tests.group_state import ORDERS
 from tests.replica_cluster import ONE, THREE, TWO
 from tests.replica_process import PLACE
@@ -314,25 +314,6 @@ async def test_all_nodes_start_again_and_whoever_leads_has_all() -> None:
         assert all(task.done() for task in world.restoring)
 
 
-async def test_damaged_snapshots_are_had_from_the_leader() -> None:
-    world = StateCluster()
-    await world.commits(ONE, count=EVERY * 5)
-    await world.settle(300)
-    world.kill(TWO)
-    disk = world.disks[TWO]
-    for name in [name for name in disk.list(DIRECTORY) if name.endswith(".state")]:
-        file = disk.open(f"{DIRECTORY}/{name}")
-        file.pwrite([b"\xff"], Position(20))
-        file.close()
-    back = await world.restart(TWO)
-    assert back.replica.damaged == ()
-    await world.settle(1_000)
-    assert world.asked and world.asked[0][0] == TWO
-    world.kill(ONE)
-    world.elect(TWO, TWO, THREE)
-    assert await world.committed(TWO) == EVERY * 5 - 1
-
-
 @pytest.mark.parametrize("count", [EVERY + 5, EVERY * 2 + 5])
 async def test_a_snapshot_of_what_an_unclean_election_took_goes_with_it(count: int) -> None:
     """With the second one the log was trimmed as well, and begins anew."""
@@ -369,9 +350,6 @@ async def test_a_replica_that_serves_a_part_serves_what_is_on_its_disk() -> None
     whole = read_part(world.disks[ONE], PLACE, newest, position=0, bytes_max=1 << 20)
     assert whole is not None and whole[1][3:13] == found[1] and whole[0] == len(whole[1])
     assert read_part(world.disks[ONE], PLACE, Offset(1), position=0, bytes_max=1) is None
-
-
-DIRECTORY = f"partitions/{PLACE.topic.hex()}-0"
 
 
 def offset_of(machine: GroupMachine) -> int | None:
