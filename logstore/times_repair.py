@@ -109,7 +109,9 @@ def _epoch(
 ) -> LeaderEpoch:
     """Return the epoch of a batch without a row: its own, if the neighbours do not contradict it.
 
-    `following` says its own as well, without a row perhaps: one below `floor` says nothing.
+    `following` says its own as well, without a row perhaps: one below `floor` says nothing. Of two
+    that contradict each other the one behind is believed: one too low costs a few batches, which
+    other replicas have; one too high would be that of everything behind it.
     """
     if following is not None and following.leader_epoch >= floor:
         ceiling = min(ceiling, following.leader_epoch)

@@ -81,8 +81,8 @@ class Fetch:
         """Answer through `done`, at once or within `max_wait_ms`; return what cancels it.
 
         One batch is returned even if it is larger than `max_bytes`, so that every reader gets on.
-        Errors stand in the rows: OFFSET_OUT_OF_RANGE (which has log_start_offset and
-        high_watermark), FENCED_EPOCH, UNKNOWN_EPOCH, NOT_LEADER, LEADER_NOT_AVAILABLE,
+        Errors stand in the rows: OFFSET_OUT_OF_RANGE (log_start_offset and high_watermark
+        are in its metadata), FENCED_EPOCH, UNKNOWN_EPOCH, NOT_LEADER, LEADER_NOT_AVAILABLE,
         OFFSET_NOT_AVAILABLE, CORRUPT_LOG, UNKNOWN_TOPIC (deleted meanwhile), STORAGE_ERROR, and
         those that `wants` brought along.
         """

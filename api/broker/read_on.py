@@ -214,6 +214,7 @@ def _gap(place: ReadFrom, found: Fetched) -> Gap | None:
     error = found.error
     if error is None or error.code is not ErrorCode.OFFSET_OUT_OF_RANGE:
         return None
-    if not 0 <= place.offset < found.log_start:
+    log_start = replica_here(place.partition).log_start  # who is refused is told none
+    if not 0 <= place.offset < log_start:
         return None
-    return Gap(place.partition, place.offset, found.log_start)
+    return Gap(place.partition, place.offset, log_start)

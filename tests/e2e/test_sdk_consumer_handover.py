@@ -127,6 +127,25 @@ async def test_who_leaves_before_its_join_is_answered_holds_nothing(world: World
     await groups.until(lambda: not groups.members("g"))
 
 
+async def test_nor_does_who_gives_up_before_it_has_joined(world: World) -> None:
+    groups = world.groups
+    groups.faults.hold_joins = gate = asyncio.Event()
+    joining = asyncio.ensure_future(take_nothing(world))
+    await groups.until(lambda: len(groups.joins) == 1)  # its member is made, and it does not know
+    joining.cancel()
+    for _ in range(20):
+        await asyncio.sleep(0)  # it says that it leaves, and waits for that to be heard
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await joining
+    await groups.until(lambda: not groups.members("g"))
+
+
+async def take_nothing(world: World) -> None:
+    async with consuming(world):
+        pass
+
+
 async def test_a_commit_of_a_place_that_is_lost_is_refused(world: World) -> None:
     world.store("1", "2")
     world.groups.faults.hold_commits = asyncio.Event()

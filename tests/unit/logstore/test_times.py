@@ -250,6 +250,7 @@ def test_a_lost_head_loses_all_and_is_guessed_from_the_batches() -> None:
         ((1, 65, 1, 3), UNBOUNDED, (1, 1, 1, 3)),
         ((65, 1, 1, 3), UNBOUNDED, (0, 1, 1, 3)),  # or 1: nobody can tell
         ((3, 3, 1, 3), UNBOUNDED, (3, 3, 3, 3)),
+        ((3, 1, 3, 3), UNBOUNDED, (0, 1, 3, 3)),  # who is behind is believed
         ((1, 1, 3, 67), EpochBounds(LeaderEpoch(1), LeaderEpoch(3)), (1, 1, 3, 3)),
         ((2, -5, 3, 3), EpochBounds(LeaderEpoch(2), LeaderEpoch(3)), (2, 2, 3, 3)),
         ((64, 65, 66, 67), EpochBounds(LeaderEpoch(2), LeaderEpoch(2)), (2, 2, 2, 2)),

@@ -142,6 +142,7 @@ async def test_who_is_refused_is_told_no_mark_for_another_leader_may_have_told_m
         orders = await node.create("orders")
         await node.produce(orders, batch_of([b"a"]))
         refused = [await node.fetch(orders, 0, epoch=orders.leader_epoch + 1)]
+        refused.append(await node.fetch(orders, 2))
         orders.serves = False  # a new leader, which does not know yet what the last one told
         refused.append(await node.fetch(orders, 0))
         for found in refused:
