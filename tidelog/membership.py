@@ -37,7 +37,7 @@ ELSEWHERE: Final = MOVED | {"REBALANCE_IN_PROGRESS"}
 LEAVE_S: Final = 5.0
 """How long a node has to end the call of a member that leaves."""
 LEAVE_UNANSWERED_S: Final = 1.0
-"""The same where it has not answered the join yet."""
+"""The same where it has not told yet of which member."""
 
 
 class Membership:
@@ -98,7 +98,7 @@ class Membership:
         try:
             if self._runner is not None and self._stream is not None:
                 # Behind a join without an answer too: it may have made a member, unknown here.
-                left_s = LEAVE_S if self.is_heard else LEAVE_UNANSWERED_S
+                left_s = LEAVE_S if self._member is not None else LEAVE_UNANSWERED_S
                 self._stream.put(wire.ConsumeRequest(leave=wire.ConsumeRequest.Leave()))
                 await asyncio.wait({self._runner}, timeout=left_s)
         finally:

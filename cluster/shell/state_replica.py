@@ -8,7 +8,8 @@ is a thread's while a job runs.
 A replica whose log does not tell the whole state, because it began anew or a snapshot is damaged,
 fetches the leader's snapshot; until it has it, it is held: it neither opens its leader's log nor
 begins to lead, so that nobody counts on it. If it is chosen to lead all the same, because it is
-still counted in sync, or leads when it meets the damage, another one is to lead.
+still counted in sync, or leads when it meets the damage, another one is to lead, once; who is
+chosen again before it has the state ends.
 
 Invariants:
     STATE_ONE_JOB    a standby is in the hands of one job at a time.
@@ -49,9 +50,9 @@ class StateReplica(Generic[MachineT, RecordT]):
     """See the module. It is the `LogCompanion` of its partition. Loop only."""
 
     __slots__ = (
-        "_busy", "_doors", "_era", "_fetch", "_log", "_reach", "_role", "_snapshots", "_standby",
-        "_tell", "_topic", "_watching", "damaged", "failure", "held", "hosted", "led", "ready",
-        "replayed",
+        "_busy", "_chosen_in", "_doors", "_era", "_fetch", "_log", "_reach", "_role", "_snapshots",
+        "_standby", "_tell", "_topic", "_watching", "damaged", "failure", "held", "hosted", "led",
+        "ready", "replayed",
     )  # fmt: skip
 
     def __init__(
@@ -81,6 +82,8 @@ class StateReplica(Generic[MachineT, RecordT]):
         """As far as the standby has seen the log, or will have when its job is done."""
         self._watching = False
         self._fetch: StateFetch | None = None
+        self._chosen_in: int | None = None
+        """The leader epoch in which it was to lead while it fetched what it is fetching."""
         self.hosted = hosted
         self.led: LedState[MachineT, RecordT] | None = None
         """Whom to ask; None: this node does not lead, or has not read all of its log yet."""
@@ -120,13 +123,16 @@ class StateReplica(Generic[MachineT, RecordT]):
     def look(self) -> None:
         """See what the metadata have made of this replica.
 
-        If it is to lead, and lacks its state, another one in sync is to lead instead.
+        If it is to lead, and lacks its state, another one in sync is to lead instead. Once: two
+        that lack it would hand over to each other for ever, and one that is chosen again and again
+        never leaves the ISR, which commits nothing meanwhile.
         """
         elsewhere, said = self._doors.elsewhere, self.hosted.replica.assignment
         if self._fetch is None or elsewhere is None or said.leader != elsewhere.node:
             return
         others = sorted(said.isr - {elsewhere.node})
-        if others:
+        if others and self._chosen_in in {None, said.leader_epoch}:
+            self._chosen_in = said.leader_epoch
             elsewhere.hand_over(self.hosted, others)
         else:
             self._fail(refused(f"{self._log.directory_name}: no leader to fetch a snapshot from"))
@@ -237,6 +243,7 @@ class StateReplica(Generic[MachineT, RecordT]):
         ):
             self._fail(refused(why))
             return
+        self._chosen_in = None
         self.held = True
         self._fetch = StateFetch(
             self.hosted, elsewhere, self._fetched, nobody=self.look, at_least=at_least

@@ -57,6 +57,24 @@ async def test_who_is_chosen_to_lead_without_its_state_lets_another_one_lead() -
     assert await world.committed(TWO) == EVERY * 5 - 1
 
 
+async def test_who_is_chosen_again_ends() -> None:
+    """Else two that lack it hand over to each other for ever, and whoever has it never leads."""
+    world = StateCluster()
+    await world.commits(ONE, count=EVERY * 5)
+    await world.settle(300)
+    world.no_snapshots = True
+    world.kill(TWO)
+    damage_snapshots(world, TWO)
+    back = await world.restart(TWO)
+    world.elect(TWO, *NODES)
+    await world.settle(1_000)
+    assert world.row.leader not in {None, TWO}
+    assert back.replica.held and back.replica.failure is None
+    with pytest.raises(AssertionError, match="no leader to fetch a snapshot from"):
+        world.elect(TWO, *NODES)
+        await world.settle()
+
+
 async def test_but_the_last_one_in_sync_says_that_nobody_has_it() -> None:
     world = StateCluster()
     await world.commits(ONE, count=EVERY * 5)
