@@ -358,8 +358,9 @@ class Membership:
             epoch = cursor.leader_epoch if cursor.HasField("leader_epoch") else None
             held = Held(at, cursor.offset, epoch, announced=not self._announce)
             self.holdings.add(held)
-            if known is not None and known.revoke_by_s is not None and not known.going:
-                self.hand_over([known])  # it was taken, and comes again
+            if known is not None and not known.going:  # it was taken, and comes again
+                self.lost.append(known)
+                self.hand_over([known] if known.revoke_by_s is not None else ())
             self.arrived.append(held)
             self.caught_up = False
 

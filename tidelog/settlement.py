@@ -234,7 +234,7 @@ class Settlement:
 
     def give_back(self, going: Sequence[Held]) -> None:
         """Give partitions back, beside whatever the program does; but none that went meanwhile."""
-        going = [held for held in going if self._is_held(held)]
+        going = [held for held in going if self._is_held(held) and not held.going]
         if going:
             for held in going:
                 held.going = True

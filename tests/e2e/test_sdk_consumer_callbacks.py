@@ -122,6 +122,23 @@ async def test_what_the_program_could_not_be_told_it_is_told_again(world: World)
         assert program.told == [("+", {0, 1}), ("-", {0, 1}), ("-", {0, 1}), ("+", {0, 1})]
 
 
+async def test_what_was_taken_and_came_back_before_it_was_told_is_told_as_gone_first(
+    world: World,
+) -> None:
+    world.store("b1", partition=1)
+    program = Callbacks()
+    program.go_on.set()
+    async with consuming(world, commit="manual", **program.options) as first:
+        await take(first, 1)
+        async with consuming(world, commit="manual"):
+            await eventually(lambda: len(first.assignment) == 1)
+            world.clock.advance(61)
+            world.groups.overdue("g", world.groups.members("g")[0])
+        await eventually(lambda: len(first.assignment) == 2)
+        await take(first, 1)
+        assert program.told == [("+", {0, 1}), ("-", {1}), ("+", {1})]
+
+
 async def test_what_it_never_heard_of_goes_back_while_it_is_told_of_something_else(
     world: World,
 ) -> None:
