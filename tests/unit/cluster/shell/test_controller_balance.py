@@ -13,10 +13,9 @@ from cluster.controller.image import (
     MetadataImage,
     Standing,
 )
-from cluster.shell import controller_balance
 from cluster.shell.controller_balance import CALM_MS, ROUND_MS, Balance
 from model.errors import ErrorCode, RequestError
-from model.ids import NodeId, TopicName, WallMs
+from model.ids import NodeId, TopicId, TopicName, WallMs
 from tests.controller_world import Tasks
 from tests.quorum import turns
 from tests.world import Log
@@ -24,12 +23,20 @@ from tests.world import Log
 ONE, TWO = NodeId(1), NodeId(2)
 
 
-def image(*, isr: tuple[NodeId, ...]) -> MetadataImage:
+TOPIC = TopicId(bytes(16))
+
+
+def image(*, isr: tuple[NodeId, ...], leader: NodeId | None = ONE) -> MetadataImage:
     """Return a cluster in which node 1 leads what is node 2's own."""
-    row: Any = SimpleNamespace(number=0, replicas=(TWO, ONE), isr=isr, leader=ONE)
-    topic: Any = SimpleNamespace(name="orders", partitions=(row,))
+    row: Any = SimpleNamespace(number=0, replicas=(TWO, ONE), isr=isr, leader=leader)
+    topic: Any = SimpleNamespace(name="orders", topic_id=TOPIC, partitions=(row,))
     broker: Any = SimpleNamespace(node=TWO, standing=Standing.RUNNING)
-    return replace(MetadataImage(), topics={TopicName("orders"): topic}, brokers={TWO: broker})
+    return replace(
+        MetadataImage(),
+        topics={TopicName("orders"): topic},
+        topics_by_id={TOPIC: topic},
+        brokers={TWO: broker},
+    )
 
 
 class World:
@@ -45,6 +52,11 @@ class World:
         self.proposed += 1
         if self.refusal is not None:
             raise self.refusal
+
+    def publish(self, now: MetadataImage) -> None:
+        """The partition's row has changed."""
+        self.image = now
+        self.balance.published(now, MetadataDelta(changed=tuple(now.topics.values())))
 
     async def pass_by(self, ms: int) -> None:
         self.clock.advance(ms)
@@ -65,13 +77,13 @@ async def test_changes_are_gathered_while_nothing_can_be_moved(
 ) -> None:
     """A restart of many partitions changes an ISR each: not one look at everything for each."""
     looks: list[int] = []
-    honest = controller_balance._moves
+    honest = Balance._moves
 
-    def counted(*given: Any) -> Any:
+    def counted(balance: Balance, now: MetadataImage) -> Any:
         looks.append(world.clock.monotonic_ms())
-        return honest(*given)
+        return honest(balance, now)
 
-    monkeypatch.setattr(controller_balance, "_moves", counted)
+    monkeypatch.setattr(Balance, "_moves", counted)
     world.balance.begin()
     await world.pass_by(CALM_MS)
     assert len(looks) == 1
@@ -94,3 +106,40 @@ async def test_a_round_that_moved_nothing_is_not_told(world: World) -> None:
     world.refusal = None
     await world.pass_by(ROUND_MS)
     assert (world.proposed, world.log.lines) == (2, [("leaders_balanced", {"partitions": 1})])
+
+
+@pytest.mark.parametrize("by_us", [True, False])
+async def test_a_leadership_is_given_back_once(world: World, *, by_us: bool) -> None:
+    """Who gives it away again has a reason: it would go to and fro, a pause each time."""
+    world.publish(image(isr=(ONE, TWO)))
+    world.balance.begin()
+    if by_us:
+        await world.pass_by(CALM_MS)
+        assert world.proposed == 1
+    else:
+        world.publish(image(isr=(ONE, TWO), leader=TWO))
+    world.publish(image(isr=(ONE, TWO)))
+    for _ in range(10):
+        await world.pass_by(ROUND_MS)
+    assert world.proposed == int(by_us)
+    returned = MetadataDelta(brokers=tuple(world.image.brokers.values()))
+    world.balance.published(world.image, returned)
+    await world.pass_by(CALM_MS)
+    assert world.proposed == int(by_us) + 1
+
+
+async def test_what_nobody_leads_yet_is_given_back_once_somebody_does(world: World) -> None:
+    world.publish(image(isr=(), leader=None))
+    world.balance.begin()
+    await world.pass_by(CALM_MS)
+    assert world.proposed == 0
+    world.publish(image(isr=(ONE, TWO)))
+    await world.pass_by(ROUND_MS)
+    assert world.proposed == 1
+
+
+async def test_a_topic_that_is_gone_is_owed_to_nobody(world: World) -> None:
+    world.balance.begin()
+    world.image = replace(world.image, topics={}, topics_by_id={})
+    await world.pass_by(CALM_MS)
+    assert (world.proposed, world.balance._owed) == (0, {})
