@@ -46,8 +46,10 @@ class DamagedLife(Life):
 class DamageNodes(Nodes):
     """Three nodes, one topic of small segments; each node scrubs once a minute."""
 
-    def __init__(self, *, seed: int = 1) -> None:
+    def __init__(self, *settings: str, seed: int = 1) -> None:
+        """`settings`: of each node, beside those of all such clusters."""
         super().__init__(3, seed=seed)
+        self._settings = (*SETTINGS, *settings)
         self.chance = Random(seed)
         self.values: list[bytes] = []
         """What was acknowledged, in its order."""
@@ -56,7 +58,7 @@ class DamageNodes(Nodes):
         begun: list[Life] = []
         for number in numbers or self.numbers:
             disk = self.disks.setdefault(number, SimDisk())
-            self.lives[number] = DamagedLife(self, number, *SETTINGS, disk=disk)
+            self.lives[number] = DamagedLife(self, number, *self._settings, disk=disk)
             self.lives[number].clock.ahead_ms = ahead_ms
             begun.append(self.lives[number])
         await self.done(asyncio.gather(*(life.begin() for life in begun)))

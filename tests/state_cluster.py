@@ -89,6 +89,7 @@ class Coordinator:
         self.quorum = Quorum(cluster, process.node)
         self.machines: list[GroupMachine] = []
         self.jobs: deque[Callable[[], None]] = deque()
+        self.lacked: list[str] = []
         self.handed_over: Sequence[NodeId] = ()
         self.slow = False
         """Its thread does nothing for now."""
@@ -107,7 +108,11 @@ class Coordinator:
             failed=process.failures.append,
             snapshot_records=EVERY,
             elsewhere=StateElsewhere(
-                node=process.node, links=self, clock=process.clock, hand_over=self._hand_over
+                node=process.node,
+                links=self,
+                clock=process.clock,
+                lacking=lambda _, why: self.lacked.append(why),
+                hand_over=self._hand_over,
             ),
         )
         self.state = StatePartitions(topic, process.partitions, quorum=self.quorum, doors=doors)

@@ -104,7 +104,13 @@ class Cluster:
         where = f"node {self._node.node}"
         told = [] if failed is None else [f"the log directory of {where} is offline: {failed}"]
         places = self._node.damage.places[:DAMAGE_TOLD_MAX]
-        return told + [f"damaged on the disk of {where}: {place}" for place in places]
+        told += [f"damaged on the disk of {where}: {place}" for place in places]
+        return told + [
+            f"{one.topic.name}/{one.number} has no coordinator: {where} leads it, lacks what it "
+            f"stands for ({one.companion.lacks}), and waits for a replica in sync that has it"
+            for one in self._node.partitions
+            if one.leads and one.companion is not None and one.companion.lacks is not None
+        ]
 
     def _faults(self, image: MetadataImage) -> PartitionFaults:
         if self._seen is None or self._seen[0] is not image:

@@ -35,6 +35,10 @@ class Mending(Protocol):
         """Repair a segment, unless that is under way."""
         ...
 
+    def lacking(self, hosted: HostedPartition, why: str, /) -> None:
+        """Tell that this node lacks the state of a partition of an internal topic."""
+        ...
+
     def let_lead(self, hosted: HostedPartition, others: Sequence[NodeId], /) -> None:
         """Have one of these replicas lead a partition whose state this node lacks."""
         ...

@@ -40,6 +40,7 @@ EVENTS: Final = {
     "repair_refused": LogEvent(INFO, "A replica was asked for what is damaged here: why not."),
     "repair_impossible": LogEvent(ERROR, "No replica has what is damaged here: tried again."),
     "repair_not_handed_over": LogEvent(INFO, "It leads on while it mends: who did not take over."),
+    "state_lacking": LogEvent(WARNING, "What a coordinator's log rests on is not all here: why."),
     "state_handed_over": LogEvent(INFO, "It lacks the state of what it was to lead: who leads."),
     "segment_mended": LogEvent(INFO, "A damaged segment is whole again, by other replicas."),
     "scrub_ended": LogEvent(INFO, "Every closed segment was read again; what it found so far."),

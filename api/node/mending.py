@@ -108,41 +108,47 @@ class Mending:
     def _forget(self, segment: Segment) -> None:
         self._lost -= {segment.log_name}  # another one may get its name
 
+    def lacking(self, hosted: HostedPartition, why: str) -> None:
+        """Note that this node lacks the state of an internal topic's partition."""
+        note = self._parts.world.note
+        note("state_lacking", topic=hosted.topic.name, partition=hosted.number, why=why)
+
     def let_lead(self, hosted: HostedPartition, others: Sequence[NodeId]) -> None:
         """Have one of these replicas lead a partition whose state this node lacks.
 
         To be called again as long as none does; while it is being asked, that does nothing.
         """
-        if self._quorum is not None and hosted.log.id not in self._leaving:
+        if hosted.log.id not in self._leaving:
             self._leaving.add(hosted.log.id)
-            doing = self._one_leads(self._quorum, hosted, others)
+            doing = self._one_leads(hosted, others)
             self._parts.world.spawn.start(doing, "leadership of a state that is not here")
 
-    async def _one_leads(
-        self, quorum: QuorumPort, hosted: HostedPartition, others: Sequence[NodeId]
-    ) -> None:
-        name, number = hosted.topic.name, hosted.number
+    async def _one_leads(self, hosted: HostedPartition, others: Sequence[NodeId]) -> None:
         try:
             for node in others:
-                try:
-                    await quorum.propose(TransferLeader(topic=name, number=number, to=node))
-                except RequestError:  # it is away, perhaps; who wants it asks again
-                    continue
-                note = self._parts.world.note
-                note("state_handed_over", topic=name, partition=number, to=node)
-                return
+                if await self._moved(hosted, node) is None:
+                    note, name = self._parts.world.note, hosted.topic.name
+                    note("state_handed_over", topic=name, partition=hosted.number, to=node)
+                    return
         finally:
             self._leaving.discard(hosted.log.id)
 
     async def _hand_over(self, hosted: HostedPartition, to: NodeId) -> None:
-        quorum, name, number = self._quorum, hosted.topic.name, hosted.number
+        refused = await self._moved(hosted, to)
+        if refused is not None:  # it goes on leading, and is repaired all the same
+            note, name, why = self._parts.world.note, hosted.topic.name, refused.detail
+            note("repair_not_handed_over", topic=name, partition=hosted.number, node=to, why=why)
+
+    async def _moved(self, hosted: HostedPartition, to: NodeId) -> RequestError | None:
+        """Have another replica lead; return why it does not: it is away, perhaps."""
+        quorum = self._quorum
         assert quorum is not None, "NODE_HAS_ENTERED"
+        move = TransferLeader(topic=hosted.topic.name, number=hosted.number, to=to)
         try:
-            await quorum.propose(TransferLeader(topic=name, number=number, to=to))
-        except RequestError as refused:  # it goes on leading, and is repaired all the same
-            self._parts.world.note(
-                "repair_not_handed_over", topic=name, partition=number, node=to, why=refused.detail
-            )
+            await quorum.propose(move)
+        except RequestError as refused:
+            return refused
+        return None
 
 
 def _nobody(hosted: HostedPartition) -> None:

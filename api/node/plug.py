@@ -56,6 +56,7 @@ def plug_groups(
             node=context.node,
             links=others.state,
             clock=context.clock,
+            lacking=others.mending.lacking,
             hand_over=others.mending.let_lead,
         ),
     )

@@ -348,7 +348,7 @@ class HostedPartition:
 
     @property
     def held(self) -> bool:
-        """This replica is neither to follow nor to lead before `replica.go_on`."""
+        """This replica is not to open its leader's log before `replica.go_on`."""
         return self.companion is not None and self.companion.held
 
     def exists(self) -> None:

@@ -10,7 +10,12 @@ class LogCompanion(Protocol):
 
     @property
     def held(self) -> bool:
-        """The replica is neither to follow nor to lead, until `HostedPartition.go_on`."""
+        """The replica is not to open its leader's log until `Replica.go_on`; it may lead."""
+        ...
+
+    @property
+    def lacks(self) -> str | None:
+        """Why this node cannot tell the state; None: it can, or will once it has read it."""
         ...
 
     def leader_begins(self, log_start: Offset) -> None:

@@ -229,7 +229,7 @@ class Replica:
             self.open_again(even_following=True)
 
     def go_on(self, now: MonotonicMs) -> None:
-        """Follow, or lead, after the host has held this replica back."""
+        """Follow, after the host has held this replica back."""
         self.persisted(now)
         self.open_again()
 
@@ -250,7 +250,7 @@ class Replica:
 
     @property
     def _being_cut(self) -> bool:
-        return self._anew or self._host.held or self._host.log.cut is not None
+        return self._anew or self._host.log.cut is not None
 
     def _look(self, now: MonotonicMs) -> None:
         """See whether an elected leader's log is durable to its end."""

@@ -41,6 +41,8 @@ class StateElsewhere:
     """This one."""
     links: StateLinks
     clock: Clock
+    lacking: Callable[[HostedPartition, str], None]
+    """Told of a partition whose state is not all here, and why."""
     hand_over: Callable[[HostedPartition, Sequence[NodeId]], None]
     """Called, again and again, where this node is to lead a partition of which it lacks the state:
     one of these replicas is to lead instead. At least one."""

@@ -331,10 +331,8 @@ class StatePartitions(Generic[MachineT, RecordT]):
                     leader=leader,
                     leader_epoch=refusal.metadata["leader_epoch"],
                 )
-            why = refusal.detail
-        else:
-            why = f"{where} is being read"
-        return RequestError(ErrorCode.COORDINATOR_LOADING, f"{why}; ask again")
+            return RequestError(ErrorCode.COORDINATOR_LOADING, refusal.detail)
+        return RequestError(ErrorCode.COORDINATOR_LOADING, f"{where} is being read; ask again")
 
     async def _create(self) -> None:
         """Create the topic; of several who find it absent, one does."""

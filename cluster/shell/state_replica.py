@@ -6,10 +6,11 @@ it away with the leadership: what replaces it is had from the disk again. The ma
 is a thread's while a job runs.
 
 A replica whose log does not tell the whole state, because it began anew or a snapshot is damaged,
-fetches the leader's snapshot; until it has it, it is held: it neither opens its leader's log nor
-begins to lead, so that nobody counts on it. If it is chosen to lead all the same, because it is
-still counted in sync, or leads when it meets the damage, another one is to lead, once; who is
-chosen again before it has the state ends.
+fetches the leader's snapshot; until it has it, it is held: it does not open its leader's log, so
+that it does not come to be counted in sync. If it is chosen to lead all the same, because it is
+still counted so or has the most complete log, it leads the log without a machine: nothing is
+appended, and who asks for the state is told to ask again. Others come to be in sync by that, and
+one of them is to lead in its place.
 
 Invariants:
     STATE_ONE_JOB    a standby is in the hands of one job at a time.
@@ -18,7 +19,7 @@ Invariants:
 from asyncio import Future, get_running_loop
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from cluster.peer.snapshot import AskState, StatePart
 from cluster.shell.fetch_state import StateFetch
@@ -40,7 +41,10 @@ from cluster.state_partition.machine import Machine
 from cluster.state_partition.standby import Standby, refused
 from logstore.recovery_report import Finding
 from model.errors import DirectoryExit, DirectoryRefused
-from model.ids import Offset
+from model.ids import LeaderEpoch, MonotonicMs, Offset
+
+HAND_OVER_AGAIN_MS: Final = 10_000
+"""Between two leaderships that are handed over: who leads meanwhile may have the state by then."""
 
 RecordT = TypeVar("RecordT")
 MachineT = TypeVar("MachineT", bound=Machine[Any])
@@ -50,9 +54,9 @@ class StateReplica(Generic[MachineT, RecordT]):
     """See the module. It is the `LogCompanion` of its partition. Loop only."""
 
     __slots__ = (
-        "_busy", "_chosen_in", "_doors", "_era", "_fetch", "_log", "_reach", "_role", "_snapshots",
-        "_standby", "_tell", "_topic", "_watching", "damaged", "failure", "held", "hosted", "led",
-        "ready", "replayed",
+        "_again_at", "_busy", "_chosen_in", "_doors", "_era", "_fetch", "_log", "_reach", "_role",
+        "_snapshots", "_standby", "_tell", "_topic", "_watching", "damaged", "failure", "held",
+        "hosted", "lacks", "led", "ready", "replayed",
     )  # fmt: skip
 
     def __init__(
@@ -82,13 +86,17 @@ class StateReplica(Generic[MachineT, RecordT]):
         """As far as the standby has seen the log, or will have when its job is done."""
         self._watching = False
         self._fetch: StateFetch | None = None
-        self._chosen_in: int | None = None
-        """The leader epoch in which it was to lead while it fetched what it is fetching."""
+        self._chosen_in: LeaderEpoch | None = None
+        """The last leader epoch in which it was to lead and handed that over."""
+        self._again_at = MonotonicMs(0)
+        """Before then no other leadership is handed over."""
         self.hosted = hosted
         self.led: LedState[MachineT, RecordT] | None = None
         """Whom to ask; None: this node does not lead, or has not read all of its log yet."""
         self.held = False
-        """The replica is neither to follow nor to lead."""
+        """The replica is not to open its leader's log."""
+        self.lacks: str | None = None
+        """Why what is here does not tell the state; None: it does, or is being read."""
         self.damaged: tuple[Finding, ...] = ()
         """Snapshots that were passed over."""
         self.replayed = 0
@@ -112,9 +120,9 @@ class StateReplica(Generic[MachineT, RecordT]):
         """This node has begun to lead, or does not lead any more."""
         if self.hosted.leads:
             self._go_on()
-        elif self.led is not None:
+        elif self.led is not None or self._fetch is not None:
             self._resign()
-            self._load()
+            self._load()  # what is to be fetched may be another one, too: the log may be cut now
         elif self._standby is not None and self._reach > self.hosted.high_watermark:
             self._load()  # it has seen what may vanish with the leadership
         else:
@@ -123,19 +131,18 @@ class StateReplica(Generic[MachineT, RecordT]):
     def look(self) -> None:
         """See what the metadata have made of this replica.
 
-        If it is to lead, and lacks its state, another one in sync is to lead instead. Once: two
-        that lack it would hand over to each other for ever, and one that is chosen again and again
-        never leaves the ISR, which commits nothing meanwhile.
+        If it is to lead, and lacks its state, another one in sync is to lead instead. Not time
+        after time: two that lack it would hand over to each other without an end. Where there is
+        none it leads, until one has come to be in sync by that.
         """
         elsewhere, said = self._doors.elsewhere, self.hosted.replica.assignment
-        if self._fetch is None or elsewhere is None or said.leader != elsewhere.node:
+        if self._fetch is None or elsewhere is None or said.leader != elsewhere.node or self._busy:
             return
-        others = sorted(said.isr - {elsewhere.node})
-        if others and self._chosen_in in {None, said.leader_epoch}:
+        others, now = sorted(said.isr - {elsewhere.node}), elsewhere.clock.monotonic_ms()
+        if others and (said.leader_epoch == self._chosen_in or now >= self._again_at):
             self._chosen_in = said.leader_epoch
+            self._again_at = MonotonicMs(now + HAND_OVER_AGAIN_MS)
             elsewhere.hand_over(self.hosted, others)
-        else:
-            self._fail(refused(f"{self._log.directory_name}: no leader to fetch a snapshot from"))
 
     def close(self) -> None:
         """The replica is gone from this node."""
@@ -146,6 +153,9 @@ class StateReplica(Generic[MachineT, RecordT]):
 
     def serve(self, ask: AskState, answer: Callable[[StatePart | None], None]) -> None:
         """Answer another replica that asks for a snapshot."""
+        if self.led is None and self._standby is None:
+            answer(None)  # what this one has is not known yet, or does not tell the state
+            return
         if self.led is not None and ask.offset is not None:
             if (self._snapshots.newest or 0) < ask.offset:
                 self.led.snapshot_now()
@@ -222,6 +232,7 @@ class StateReplica(Generic[MachineT, RecordT]):
         if self._fetch is not None:
             self._fetch.stop()
             self._fetch = None
+        self.lacks = None
         self._standby = opened.standby
         self._reach = opened.standby.at
         self._snapshots.found(opened.kept, opened.held)
@@ -229,7 +240,7 @@ class StateReplica(Generic[MachineT, RecordT]):
         self._go_on()
 
     def _release(self) -> None:
-        """Let the replica follow, or lead, if it was held."""
+        """Let the replica follow if it was held."""
         elsewhere = self._doors.elsewhere
         if self.held and elsewhere is not None:
             self.held = False
@@ -238,13 +249,11 @@ class StateReplica(Generic[MachineT, RecordT]):
     def _lacks(self, why: str, *, at_least: Offset) -> None:
         """Have a snapshot fetched that reaches so far, if there can be one elsewhere."""
         elsewhere = self._doors.elsewhere
-        if elsewhere is None or (
-            self.hosted.leads and self.hosted.replica.assignment.isr == {elsewhere.node}
-        ):
+        if elsewhere is None or self.hosted.only_here:
             self._fail(refused(why))
             return
-        self._chosen_in = None
-        self.held = True
+        self.held, self.lacks = True, why
+        elsewhere.lacking(self.hosted, why)
         self._fetch = StateFetch(
             self.hosted, elsewhere, self._fetched, nobody=self.look, at_least=at_least
         )

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -263,6 +265,22 @@ async def test_scrubbing_can_be_switched_off() -> None:
             await asyncio.sleep(0)
         assert node.node.scrubber is not None
         assert (node.node.scrubber.read_bytes, node.node.scrubber.passes) == (0, 0)
+
+
+async def test_a_coordinator_that_lacks_its_state_is_told() -> None:
+    """Nobody is coordinated meanwhile, and nothing else would say why."""
+    async with broker_node() as node:
+        offsets = await node.create("offsets")
+        state: Any = SimpleNamespace(held=True, lacks=None)
+        offsets.companion = state
+        assert node.broker.cluster(ANONYMOUS, {}).health.reasons == ()
+        state.lacks = "00000004.state: checksum"
+        seen = node.broker.cluster(ANONYMOUS, {})
+        (told,) = seen.health.reasons
+        assert told.startswith("offsets/0 has no coordinator: node 0 leads it, ")
+        assert "00000004.state: checksum" in told
+        assert seen.health.status is Status.UNHEALTHY
+        offsets.companion = None
 
 
 async def test_a_pass_ends_and_the_next_one_waits_for_the_interval() -> None:

@@ -1,12 +1,19 @@
 """Replicas of state partitions whose disks do not tell the state: others have it (P45)."""
 
+import asyncio
+from typing import Any
+
 import pytest
 
-from model.errors import DirectoryRefused
-from model.ids import NodeId, Position
+from cluster.shell import state_replica
+from cluster.shell.restore_state import replay
+from cluster.shell.state_replica import HAND_OVER_AGAIN_MS
+from cluster.state_partition.standby import refused
+from model.errors import DirectoryRefused, ErrorCode, RequestError
+from model.ids import NodeId, Offset, Position
 from tests.replica_cluster import ONE, THREE, TWO
 from tests.replica_process import PLACE
-from tests.state_cluster import EVERY, NODES, StateCluster
+from tests.state_cluster import EVERY, NODES, Coordinator, StateCluster
 
 DIRECTORY = f"partitions/{PLACE.topic.hex()}-0"
 
@@ -34,22 +41,27 @@ async def test_damaged_snapshots_are_had_from_the_leader() -> None:
     assert await world.committed(TWO) == EVERY * 5 - 1
 
 
-async def test_who_is_chosen_to_lead_without_its_state_lets_another_one_lead() -> None:
-    """It is counted in sync until it has been away for long; and nobody has to do anything."""
-    world = StateCluster()
-    await world.commits(ONE, count=EVERY * 5)
+async def lacking(world: StateCluster, *, count: int = EVERY * 5) -> Coordinator:
+    """Kill all nodes; start node 2 again, without the snapshots on which its log rests."""
+    await world.commits(ONE, count=count)
     await world.settle(300)
     for node in NODES:
         world.kill(node)
     damage_snapshots(world, TWO)
-    back = await world.restart(TWO)
+    return await world.restart(TWO)
+
+
+async def test_who_is_chosen_to_lead_without_its_state_lets_another_one_lead() -> None:
+    """It is counted in sync until it has been away for long; and nobody has to do anything."""
+    world = StateCluster()
+    back = await lacking(world)
     world.elect(TWO, *NODES)
     await world.settle(1_000)
     assert back.replica.held and back.replica.failure is None
     for node in (ONE, THREE):
         await world.restart(node)
     await world.settle(2_000)
-    assert not back.replica.held
+    assert not back.replica.held and back.replica.lacks is None
     leader = world.row.leader
     assert leader is not None and leader != TWO
     assert await world.committed(leader) == EVERY * 5 - 1
@@ -57,8 +69,8 @@ async def test_who_is_chosen_to_lead_without_its_state_lets_another_one_lead() -
     assert await world.committed(TWO) == EVERY * 5 - 1
 
 
-async def test_who_is_chosen_again_ends() -> None:
-    """Else two that lack it hand over to each other for ever, and whoever has it never leads."""
+async def test_who_is_chosen_again_leads_for_a_while_before_it_lets_another_one() -> None:
+    """Else two that lack it hand over to each other without an end."""
     world = StateCluster()
     await world.commits(ONE, count=EVERY * 5)
     await world.settle(300)
@@ -66,24 +78,110 @@ async def test_who_is_chosen_again_ends() -> None:
     world.kill(TWO)
     damage_snapshots(world, TWO)
     back = await world.restart(TWO)
-    world.elect(TWO, *NODES)
-    await world.settle(1_000)
-    assert world.row.leader not in {None, TWO}
-    assert back.replica.held and back.replica.failure is None
-    with pytest.raises(AssertionError, match="no leader to fetch a snapshot from"):
+    for _ in range(2):
         world.elect(TWO, *NODES)
-        await world.settle()
+        await world.settle(1_000)
+        assert world.row.leader not in {None, TWO}
+        world.elect(TWO, *NODES)
+        await world.settle(HAND_OVER_AGAIN_MS // 2)
+        assert world.row.leader == TWO
+        with pytest.raises(RequestError) as refusal:
+            await world.committed(TWO)
+        assert refusal.value.code is ErrorCode.COORDINATOR_LOADING
+        await world.settle(HAND_OVER_AGAIN_MS // 2)
+        assert world.row.leader not in {None, TWO}
+        await world.settle(HAND_OVER_AGAIN_MS)
+    assert back.replica.held and back.replica.failure is None
+    world.no_snapshots = False
+    await world.settle(1_000)
+    world.elect(TWO, *NODES)
+    assert await world.committed(TWO) == EVERY * 5 - 1
 
 
-async def test_but_the_last_one_in_sync_says_that_nobody_has_it() -> None:
+async def test_the_last_one_in_sync_leads_the_log_until_others_have_come_by_it() -> None:
+    """What is committed is in its log, perhaps in no other; the state is on the others' disks."""
+    world = StateCluster()
+    back = await lacking(world)
+    world.elect(TWO, TWO)
+    world.change(world.row._replace(isr=(TWO,)))
+    await world.settle(1_000)
+    assert back.replica.hosted.leads and back.replica.led is None
+    assert back.lacked == [back.replica.lacks]
+    with pytest.raises(RequestError) as refusal:
+        await world.committed(TWO)
+    assert refusal.value.code is ErrorCode.COORDINATOR_LOADING
+    for node in (ONE, THREE):
+        await world.restart(node)
+    await world.settle(5_000)
+    leader = world.row.leader
+    assert leader in {ONE, THREE}
+    assert await world.committed(leader) == EVERY * 5 - 1
+    assert world.isr == set(NODES) and not back.replica.held
+
+
+async def test_nobody_takes_it_for_a_log_that_needs_no_snapshot() -> None:
+    """A replica that begins anew would begin at offset 0, where nothing is any more."""
+    world = StateCluster()
+    back = await lacking(world)
+    assert back.process.log.log_start > 0
+    world.elect(TWO, TWO)
+    world.change(world.row._replace(isr=(TWO,)))
+    world.disks[THREE] = type(world.disks[THREE])()
+    anew = await world.restart(THREE)
+    await world.settle(2_000)
+    assert anew.replica.held
+    assert anew.process.log.log_start >= back.process.log.log_start
+    await world.restart(ONE)
+    await world.settle(5_000)
+    assert world.isr == set(NODES)
+    for node in NODES:
+        world.elect(node, *NODES)
+        assert await world.committed(node) == EVERY * 5 - 1
+
+
+async def test_what_is_to_be_fetched_is_looked_for_anew_once_the_leadership_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The damage lay in a tail that is cut then: no snapshot would ever reach as far."""
+    world = StateCluster()
+    await world.commits(ONE, count=EVERY)
+    await world.settle(300)
+    former, committed = world.homes[ONE], world.nodes[ONE].log.log_end
+    for other in (TWO, THREE):
+        world.cut(ONE, other)
+    tail = [world.commit(ONE, offset) for offset in range(EVERY, EVERY + 6)]
+    await world.settle()
+    assert former.process.log.log_end > committed
+
+    def damaged(standby: Any, found: Any, end: Offset) -> Any:
+        if end > committed:
+            raise refused("damaged behind what is committed")
+        return replay(standby, found, end)
+
+    monkeypatch.setattr(state_replica, "replay", damaged)
+    world.elect(ONE, *NODES)
+    await world.settle()
+    assert world.row.leader != ONE and former.lacked
+    for other in (TWO, THREE):
+        world.link(ONE, other)
+    await world.settle(2_000)
+    assert former.process.log.log_end == committed
+    assert not former.replica.held and world.isr == set(NODES)
+    assert world.asked == []
+    world.elect(ONE, *NODES)
+    assert await world.committed(ONE) == EVERY - 1
+    await asyncio.gather(*tail, return_exceptions=True)
+
+
+async def test_a_state_that_is_only_here_and_not_whole_ends_the_node() -> None:
     world = StateCluster()
     await world.commits(ONE, count=EVERY * 5)
     await world.settle(300)
     for node in NODES:
         world.kill(node)
     damage_snapshots(world, TWO)
-    back = await world.restart(TWO)
-    with pytest.raises(AssertionError, match="no leader to fetch a snapshot from"):
-        world.elect(TWO, TWO)
-        await world.settle()
-    assert isinstance(back.replica.failure, DirectoryRefused)
+    world.change(world.row._replace(replicas=(TWO,), isr=(TWO,), leader=TWO))
+    with pytest.raises(AssertionError, match="DirectoryRefused"):
+        await world.restart(TWO)
+        await world.settle(1_000)
+    assert isinstance(world.homes[TWO].replica.failure, DirectoryRefused)
