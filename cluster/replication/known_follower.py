@@ -119,8 +119,13 @@ class KnownFollower:
 
     def has_news(self, log_end: Offset, high_watermark: Offset, log_start: Offset) -> bool:
         """Tell whether there is something that it has not been sent."""
-        return self.matched and (
-            self.sent_end < log_end
-            or self.told_mark != high_watermark
-            or self.told_start != log_start
+        return self.is_behind(log_end, log_start) or (
+            self.matched and self.told_mark != high_watermark
         )
+
+    def is_behind(self, log_end: Offset, log_start: Offset) -> bool:
+        """Tell whether it is to be sent something now: a mark alone goes with what comes next.
+
+        Of a log that has just been found to be a beginning of ours it has not been told anything.
+        """
+        return self.matched and (self.sent_end < log_end or self.told_start != log_start)

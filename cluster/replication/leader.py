@@ -324,7 +324,7 @@ class PartitionLeader:
                 node in self._isr.committed or self._may_join(known)
             ):
                 members.add(node)
-        effects = self._propose(frozenset(members))
+        effects = [*self._propose(frozenset(members)), *self._announce(marks=True)]
         if self._unanswered and self._flushed >= max(self._high_watermark, self._epoch_start):
             effects.append(AnswerFor(self._partition_epoch))
         return effects
@@ -338,13 +338,17 @@ class PartitionLeader:
         registered = {node: self._followers[node].registered for node in followers}
         return [ProposeIsr(registered, self._partition_epoch)]
 
-    def _announce(self) -> list[Effect]:
-        """Say for whom there is something that was not announced yet."""
+    def _announce(self, *, marks: bool = False) -> list[Effect]:
+        """Say for whom there is something that was not announced yet.
+
+        `marks`: also a high watermark alone. No ack waits for a follower to know it, and to tell it
+        costs each of them a frame, so it goes with the next batches, or when followers are judged.
+        """
         effects: list[Effect] = []
+        news = self._log, self._high_watermark, self._log_start
         for node, known in self._followers.items():
-            if not known.announced and known.has_news(
-                self._log, self._high_watermark, self._log_start
-            ):
+            waits = known.has_news(*news) if marks else known.is_behind(self._log, self._log_start)
+            if waits and not known.announced:
                 known.announced = True
                 effects.append(Ready(node))
         return effects

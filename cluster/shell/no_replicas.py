@@ -36,7 +36,9 @@ class NoReplicas:
     def touched(self, where: PartitionId) -> None:
         """Announce nothing."""
 
-    def progress(self, where: PartitionId, to: NodeId, message: Progress) -> None:
+    def progress(
+        self, where: PartitionId, to: NodeId, message: Progress, *, soon: bool = True
+    ) -> None:
         """Tell nobody: who follows has a leader's batches."""
         raise AssertionError(_NO_LEADER)
 

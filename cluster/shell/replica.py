@@ -331,16 +331,17 @@ class Replica:
         """Carry out what the follower's core has decided, in order."""
         host, outlet, leader = self._host, self._outlet, self.assignment.leader
         assert leader is not None, "FOLLOWER_HAS_LEADER"
-        where = host.log.id
+        where, rounds = host.log.id, False
         for effect in effects:
             match effect:
                 case Append():
+                    rounds = True
                     append_replicated(host.log, self._incoming)
                     outlet.took(where, leader, sum(len(one.batch) for one in self._incoming))
                 case Committed(mark):
                     host.advanced(mark)
                 case Progress():
-                    outlet.progress(where, leader, effect)
+                    outlet.progress(where, leader, effect, soon=not rounds)
                 case Open():
                     self._open(leader, effect)
                 case Reserve(closed_time):

@@ -78,8 +78,13 @@ class Outlet(Protocol):
         """Something is to be announced to followers at the end of the tick."""
         ...
 
-    def progress(self, where: PartitionId, to: NodeId, message: Progress) -> None:
-        """Tell a leader how far this replica is, at the end of the tick."""
+    def progress(
+        self, where: PartitionId, to: NodeId, message: Progress, *, soon: bool = True
+    ) -> None:
+        """Tell a leader how far this replica is, at the end of the tick.
+
+        Not `soon`: a round is about to go further, and only if it takes long this is told, too.
+        """
         ...
 
     def reserve(self, where: PartitionId, closed_time: AppendTimeMs) -> None:

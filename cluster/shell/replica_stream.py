@@ -21,7 +21,7 @@ FRAME_BYTES: Final = 1 << 20
 class ReplicaStream:
     """One stream, both of its ends on this node. Loop only."""
 
-    __slots__ = ("_links", "broken", "intake", "node", "owes_beat", "progress", "sender")
+    __slots__ = ("_late", "_links", "broken", "intake", "node", "owes_beat", "progress", "sender")
 
     def __init__(self, node: NodeId, links: ReplicaLinks) -> None:
         """Begin with all its room."""
@@ -33,6 +33,8 @@ class ReplicaStream:
         """For partitions that it follows there."""
         self.progress: dict[PartitionId, Progress] = {}
         """The newest of each partition, to go out at the end of the tick."""
+        self._late: dict[PartitionId, Progress] = {}
+        """What only goes out if nothing newer has by the next beat."""
         self.owes_beat: AppendTimeMs | None = None
         """A promise that waits for the clock's reservation."""
         self.broken = False
@@ -58,6 +60,21 @@ class ReplicaStream:
             self.owes_beat = None
             self.say_stream(BeatAnswer(owed))
 
+    def gather(self, where: PartitionId, message: Progress, *, soon: bool) -> None:
+        """Keep a report in an older one's place: until the end of the tick, or until a beat."""
+        if soon:
+            self._late.pop(where, None)
+            self.progress[where] = message
+        elif where in self.progress:
+            self.progress[where] = message
+        else:
+            self._late[where] = message
+
+    def tell_late(self) -> None:
+        """Let go out what has waited for something newer."""
+        late, self._late = self._late, {}
+        self.progress |= late
+
     def report(self, held: "dict[PartitionId, AppendTimeMs]") -> None:
         """Tell how far partitions are, all but those that are held back; give back room."""
         if self.progress:
@@ -72,8 +89,9 @@ class ReplicaStream:
             self.say_stream(credit)
 
     def left(self, where: PartitionId) -> None:
-        """Owe the room of what a leader has sent whom this node does not follow any more."""
+        """Owe the room of what was cut, or sent by a leader whom this node does not follow."""
         self.progress.pop(where, None)
+        self._late.pop(where, None)
         self.intake.dropped(where)
 
     def forget(self, where: PartitionId) -> None:

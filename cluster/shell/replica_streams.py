@@ -171,11 +171,13 @@ class ReplicaStreams:
         self._beats.wake(where)
         self._ask_end()
 
-    def progress(self, where: PartitionId, to: NodeId, message: Progress) -> None:
-        """Tell a leader how far this replica is, at the end of the tick."""
+    def progress(
+        self, where: PartitionId, to: NodeId, message: Progress, *, soon: bool = True
+    ) -> None:
+        """Tell a leader how far this replica is, at the end of the tick; else with a beat."""
         stream = self._streams.get(to)
         if stream is not None:
-            stream.progress[where] = message
+            stream.gather(where, message, soon=soon)
             stream.intake.settled(where, settled_end(self._doors.directory.partitions[where]))
             self._ask_end()
 
@@ -194,8 +196,7 @@ class ReplicaStreams:
     def cut(self, where: PartitionId) -> None:
         """The log was cut, or begun anew: have that written, give back the room it took."""
         for stream in self._streams.values():
-            stream.progress.pop(where, None)
-            stream.intake.dropped(where)
+            stream.left(where)
         self._doors.ask_writer()
         self._ask_end()
 
@@ -372,4 +373,5 @@ class ReplicaStreams:
             closed_time = self._sender.append_time()
             for stream in self._streams.values():
                 stream.beat(closed_time)
+                stream.tell_late()
         self._ask_end()

@@ -47,5 +47,5 @@ def test_a_rest_counts_for_nobody_as_time_behind() -> None:
         one.step(later, ending)
         one.step(later, taken(THREE, one.ends.log))
         one.step(later, progress(THREE, one.ends.log))
-        assert one.step(soon, judged(TWO, THREE, at=soon)) == [], ending
+        assert proposed(one.step(soon, judged(TWO, THREE, at=soon))) == [], ending
         assert proposed(one.step(too_late, judged(TWO, THREE, at=too_late))) == [THREE], ending

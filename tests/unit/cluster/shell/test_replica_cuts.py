@@ -181,7 +181,7 @@ def test_a_lossy_election_takes_back_what_was_committed() -> None:
     one = world.nodes[ONE]
     one.append(b"a", b"b")
     world.run()
-    world.pass_time(100)
+    world.pass_time(500)
     assert world.nodes[THREE].one.high_watermark == 2
     world.kill(TWO)
     world.disks[TWO] = SimDisk()
@@ -205,7 +205,7 @@ def test_without_a_lossy_election_nothing_committed_is_cut() -> None:
     world = Cluster()
     world.nodes[ONE].append(b"a", b"b")
     world.run()
-    world.pass_time(100)
+    world.pass_time(500)
     world.kill(TWO)
     world.disks[TWO] = SimDisk()
     world.elect(None)

@@ -1,16 +1,23 @@
 """Replicas on three nodes: what is sent, taken, committed, cut, and told."""
 
+from typing import Final
+
 import pytest
 
 from cluster.controller.configs import TopicSettings
 from cluster.controller.image import Unclean
 from cluster.controller.isr import IsrProposal, RowVersion
 from cluster.peer.table import FrameType
+from cluster.shell.partition_turns import LOOK_BEATS
+from cluster.shell.replica_beats import BEAT_MS
 from logstore.settings import Flush
 from model.errors import ErrorCode, RequestError
 from model.ids import LeaderEpoch, NodeId, Offset
 from tests.replica_cluster import ONE, THREE, TWO, Cluster
 from tests.replica_process import PLACE
+
+TOLD_MS: Final = LOOK_BEATS * BEAT_MS
+"""By then every follower knows the mark, though nothing follows it."""
 
 
 def test_followers_hold_what_the_leader_took_with_its_times() -> None:
@@ -24,7 +31,8 @@ def test_followers_hold_what_the_leader_took_with_its_times() -> None:
     for node in (TWO, THREE):
         assert world.nodes[node].stored() == stored
         assert world.nodes[node].times() == world.nodes[ONE].times()
-    world.pass_time(100)
+    assert world.nodes[ONE].one.high_watermark == 2
+    world.pass_time(TOLD_MS)
     assert [one.one.high_watermark for one in world.nodes.values()] == [2, 2, 2]
     assert [one.memory for one in world.nodes.values()] == [0, 0, 0]
 

@@ -64,7 +64,31 @@ def test_an_ack_does_not_wait_for_the_slowest_sync() -> None:
     assert ends(world, THREE) == (1, 0)
     half(world, THREE)
     assert ends(world, THREE) == (1, 1)
-    assert reports(world, THREE)[-3:] == [(1, 0, 0), (1, 1, 0), (1, 1, 1)]
+    assert reports(world, THREE)[-2:] == [(1, 1, 0), (1, 1, 1)]
+
+
+def test_what_is_not_even_written_is_told_with_a_beat() -> None:
+    """A disk that stands still makes nobody a follower that is behind."""
+    world = Cluster()
+    held(world, THREE)
+    for _ in range(2 * world.replica_lag_ms_max // 500):
+        appended(world)
+        world.pass_time(500)
+        assert ends(world, THREE) == (0, 0)
+    assert world.isr == {ONE, TWO, THREE}
+    assert len(reports(world, THREE)) > 3
+    assert {one[1:] for one in reports(world, THREE)} == {(0, 0)}
+
+
+def test_but_a_round_that_ends_before_is_all_that_is_told() -> None:
+    world = Cluster()
+    world.pass_time(1_000)
+    world.seen.clear()
+    appended(world)
+    world.pass_time(1_000)
+    frames = [frame for by, _, frame in world.seen if by == THREE]
+    assert [frame.type for frame in frames].count(FrameType.PROGRESS) == 1
+    assert reports(world, THREE) == [(1, 1, 1)]
 
 
 def test_a_short_sync_is_told_once() -> None:

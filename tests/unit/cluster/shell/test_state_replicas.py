@@ -118,7 +118,7 @@ async def test_a_standby_takes_over_with_the_tail_alone() -> None:
     world = StateCluster()
     await world.commits(ONE, count=EVERY * 3 + 7)
     standby = world.homes[TWO].replica
-    await world.settle(200)
+    await world.settle(500)
     read = standby.replayed
     assert read >= EVERY * 3
     machines = len(world.homes[TWO].machines)
@@ -139,13 +139,14 @@ async def test_a_standby_takes_over_with_the_tail_alone() -> None:
 async def test_a_standby_replays_what_is_committed_and_nothing_else() -> None:
     world = StateCluster()
     await world.commits(ONE, count=3)
-    await world.settle(200)
+    await world.settle(500)
     done, lost = await one_of_two(world, 3, 99)
+    await world.settle(500)
     log = world.nodes[TWO].log
     assert world.nodes[TWO].one.high_watermark < log.log_end
     assert [offset_in(world.homes[node].machines[-1]) for node in (TWO, THREE)] == [3, 3]
     world.nodes[THREE].slow = False
-    await world.settle(200)
+    await world.settle(500)
     await asyncio.gather(done, lost)
     assert [offset_in(world.homes[node].machines[-1]) for node in (TWO, THREE)] == [99, 99]
 
