@@ -99,15 +99,15 @@ class Cluster:
         )
 
     def own_troubles(self) -> list[str]:
-        """Return what is wrong with this node's own disk, in sentences."""
+        """Return what is wrong with this node's own disk, and what it lacks, in sentences."""
         failed = self._node.directory.offline
         where = f"node {self._node.node}"
         told = [] if failed is None else [f"the log directory of {where} is offline: {failed}"]
         places = self._node.damage.places[:DAMAGE_TOLD_MAX]
         told += [f"damaged on the disk of {where}: {place}" for place in places]
         return told + [
-            f"{one.topic.name}/{one.number} has no coordinator: {where} leads it, lacks what it "
-            f"stands for ({one.companion.lacks}), and waits for a replica in sync that has it"
+            f"{one.topic.name}/{one.number} has no coordinator: {where} leads it and waits for a "
+            f"replica in sync that has its state, for here some is missing: {one.companion.lacks}"
             for one in self._node.partitions
             if one.leads and one.companion is not None and one.companion.lacks is not None
         ]

@@ -109,7 +109,11 @@ class Mending:
         self._lost -= {segment.log_name}  # another one may get its name
 
     def lacking(self, hosted: HostedPartition, why: str) -> None:
-        """Note that this node lacks the state of an internal topic's partition."""
+        """Note that this node lacks the state of an internal topic's partition.
+
+        What its replay has met is repaired: nobody else reads that log, and the scrub seldom.
+        """
+        self._collect(hosted)
         note = self._parts.world.note
         note("state_lacking", topic=hosted.topic.name, partition=hosted.number, why=why)
 

@@ -15,7 +15,7 @@ class LogCompanion(Protocol):
 
     @property
     def lacks(self) -> str | None:
-        """Why this node cannot tell the state; None: it can, or will once it has read it."""
+        """Why what was read here last does not tell the state; None: it did, or is being read."""
         ...
 
     def leader_begins(self, log_start: Offset) -> None:

@@ -231,7 +231,8 @@ class Replica:
     def go_on(self, now: MonotonicMs) -> None:
         """Follow, after the host has held this replica back."""
         self.persisted(now)
-        self.open_again()
+        # Who followed all the while may have been registered anew, and not have opened since.
+        self.open_again(even_following=True)
 
     def start_over(self) -> None:
         """Have an empty log begin at offset 0, as the leader's does. For followers."""

@@ -332,7 +332,10 @@ class StatePartitions(Generic[MachineT, RecordT]):
                     leader_epoch=refusal.metadata["leader_epoch"],
                 )
             return RequestError(ErrorCode.COORDINATOR_LOADING, refusal.detail)
-        return RequestError(ErrorCode.COORDINATOR_LOADING, f"{where} is being read; ask again")
+        replica = self._replicas.get(number)
+        lacks = replica is not None and replica.lacks is not None
+        why = "is not all on this node, and another one is to lead" if lacks else "is being read"
+        return RequestError(ErrorCode.COORDINATOR_LOADING, f"{where} {why}; ask again")
 
     async def _create(self) -> None:
         """Create the topic; of several who find it absent, one does."""

@@ -41,7 +41,7 @@ from cluster.state_partition.machine import Machine
 from cluster.state_partition.standby import Standby, refused
 from logstore.recovery_report import Finding
 from model.errors import DirectoryExit, DirectoryRefused
-from model.ids import LeaderEpoch, MonotonicMs, Offset
+from model.ids import MonotonicMs, Offset
 
 HAND_OVER_AGAIN_MS: Final = 10_000
 """Between two leaderships that are handed over: who leads meanwhile may have the state by then."""
@@ -54,7 +54,7 @@ class StateReplica(Generic[MachineT, RecordT]):
     """See the module. It is the `LogCompanion` of its partition. Loop only."""
 
     __slots__ = (
-        "_again_at", "_busy", "_chosen_in", "_doors", "_era", "_fetch", "_log", "_reach", "_role",
+        "_again_at", "_busy", "_doors", "_era", "_fetch", "_hands_over", "_log", "_reach", "_role",
         "_snapshots", "_standby", "_tell", "_topic", "_watching", "damaged", "failure", "held",
         "hosted", "lacks", "led", "ready", "replayed",
     )  # fmt: skip
@@ -86,8 +86,8 @@ class StateReplica(Generic[MachineT, RecordT]):
         """As far as the standby has seen the log, or will have when its job is done."""
         self._watching = False
         self._fetch: StateFetch | None = None
-        self._chosen_in: LeaderEpoch | None = None
-        """The last leader epoch in which it was to lead and handed that over."""
+        self._hands_over = False
+        """Others are asked to lead in its place."""
         self._again_at = MonotonicMs(0)
         """Before then no other leadership is handed over."""
         self.hosted = hosted
@@ -96,7 +96,7 @@ class StateReplica(Generic[MachineT, RecordT]):
         self.held = False
         """The replica is not to open its leader's log."""
         self.lacks: str | None = None
-        """Why what is here does not tell the state; None: it does, or is being read."""
+        """Why what was read last does not tell the state; None: it did, or none was read yet."""
         self.damaged: tuple[Finding, ...] = ()
         """Snapshots that were passed over."""
         self.replayed = 0
@@ -110,7 +110,7 @@ class StateReplica(Generic[MachineT, RecordT]):
     def begin(self, *, fresh: bool) -> None:
         """Have the machine restored; `fresh`: the log was just made, there is nothing to read."""
         if not fresh:
-            self.held = not self.hosted.leads
+            self.held = True
             self._load()
             return
         self._standby = self._new()
@@ -136,12 +136,20 @@ class StateReplica(Generic[MachineT, RecordT]):
         none it leads, until one has come to be in sync by that.
         """
         elsewhere, said = self._doors.elsewhere, self.hosted.replica.assignment
-        if self._fetch is None or elsewhere is None or said.leader != elsewhere.node or self._busy:
+        if elsewhere is None:
             return
-        others, now = sorted(said.isr - {elsewhere.node}), elsewhere.clock.monotonic_ms()
-        if others and (said.leader_epoch == self._chosen_in or now >= self._again_at):
-            self._chosen_in = said.leader_epoch
-            self._again_at = MonotonicMs(now + HAND_OVER_AGAIN_MS)
+        me, now = elsewhere.node, elsewhere.clock.monotonic_ms()
+        if said.leader != me:
+            if said.leader is not None and self._hands_over:
+                self._hands_over, self._again_at = False, MonotonicMs(now + HAND_OVER_AGAIN_MS)
+            return
+        adopts = self._busy  # what came is being taken over, and may be the state
+        if self._fetch is None or adopts or not (self._hands_over or now >= self._again_at):
+            return
+        # Round and round, each after another one: of several that lack it every other has a turn.
+        others = sorted(said.isr - {me}, key=lambda node: (node < me, node))
+        if others:
+            self._hands_over = True
             elsewhere.hand_over(self.hosted, others)
 
     def close(self) -> None:
@@ -225,23 +233,23 @@ class StateReplica(Generic[MachineT, RecordT]):
             assert self._fetch is not None, "STATE_ONE_JOB"
             self._fetch.again()
             return
-        self.damaged += opened.damaged
+        self.damaged = opened.damaged
         if opened.lacks is not None:
             self._lacks(opened.lacks, at_least=self.hosted.log_start)
             return
         if self._fetch is not None:
             self._fetch.stop()
             self._fetch = None
-        self.lacks = None
         self._standby = opened.standby
         self._reach = opened.standby.at
         self._snapshots.found(opened.kept, opened.held)
-        self._release()
-        self._go_on()
+        if self.lacks is None:
+            self._release()
+        self._go_on()  # what it lacked may lie behind the snapshot: it is seen first
 
     def _release(self) -> None:
         """Let the replica follow if it was held."""
-        elsewhere = self._doors.elsewhere
+        self.lacks, elsewhere = None, self._doors.elsewhere
         if self.held and elsewhere is not None:
             self.held = False
             self.hosted.replica.go_on(elsewhere.clock.monotonic_ms())
@@ -314,6 +322,7 @@ class StateReplica(Generic[MachineT, RecordT]):
 
     def _stand_by(self, standby: Standby[MachineT, RecordT]) -> None:
         """Write a snapshot if it is time; wait for more."""
+        self._release()
         self._snapshots.consider(standby.at, standby.freeze)
         self._snapshots.advance()
         if not self._watching:
@@ -330,6 +339,7 @@ class StateReplica(Generic[MachineT, RecordT]):
             where = self._log.directory_name
             self._fail(refused(f"{where}: a snapshot at {standby.at}, the log ends at {log_end}"))
             return
+        self._release()
         self._discard()
         led = LedState(
             self._topic, self.hosted, self._doors, snapshots=self._snapshots, tell=self._tell

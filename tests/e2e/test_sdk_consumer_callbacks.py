@@ -157,6 +157,22 @@ async def test_what_it_never_heard_of_goes_back_while_it_is_told_of_something_el
         task.cancel()
 
 
+async def test_what_goes_back_is_said_once(world: World) -> None:
+    """A second word would be taken for one of the tenure that has begun meanwhile."""
+    program = Callbacks()
+    async with consuming(world, commit="manual", **program.options) as first:
+        await eventually(lambda: len(first.assignment) == 2)
+        async with consuming(world, commit="manual"):
+            await eventually(lambda: len(first.assignment) == 1)
+            going = first._settlement.idle()
+            first._settlement.give_back(going)
+            first._settlement.give_back(going)
+            await world.groups.until(lambda: bool(world.groups.handed_over))
+            await eventually(lambda: MOVES not in first._holdings.by_key)
+            await answered(first)
+        assert world.groups.handed_over == [MOVES]
+
+
 async def test_but_not_while_it_is_told_that_it_came(world: World) -> None:
     program = Callbacks()
     program.go_on.set()

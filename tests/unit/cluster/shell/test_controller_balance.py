@@ -13,6 +13,7 @@ from cluster.controller.image import (
     MetadataImage,
     Standing,
 )
+from cluster.shell import controller_balance
 from cluster.shell.controller_balance import CALM_MS, ROUND_MS, Balance
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId, TopicId, TopicName, WallMs
@@ -129,13 +130,36 @@ async def test_a_leadership_is_given_back_once(world: World, *, by_us: bool) -> 
 
 
 async def test_what_nobody_leads_yet_is_given_back_once_somebody_does(world: World) -> None:
-    world.publish(image(isr=(), leader=None))
+    world.publish(image(isr=(TWO,), leader=None))
     world.balance.begin()
     await world.pass_by(CALM_MS)
     assert world.proposed == 0
     world.publish(image(isr=(ONE, TWO)))
     await world.pass_by(ROUND_MS)
     assert world.proposed == 1
+
+
+async def test_a_node_that_has_gone_is_owed_nothing(world: World) -> None:
+    world.publish(image(isr=(ONE, TWO)))
+    world.balance.begin()
+    world.balance.published(world.image, MetadataDelta(brokers_removed=(TWO,)))
+    await world.pass_by(CALM_MS)
+    assert world.proposed == 0
+    stopping: Any = SimpleNamespace(node=TWO, standing=Standing.STOPPING)
+    world.balance.begin()
+    world.balance.published(world.image, MetadataDelta(brokers=(stopping,)))
+    await world.pass_by(CALM_MS)
+    assert world.proposed == 0
+
+
+async def test_no_more_are_moved_at_once_than_is_short(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(controller_balance, "MOVED_MAX", 0)
+    world.publish(image(isr=(ONE, TWO)))
+    world.balance.begin()
+    await world.pass_by(CALM_MS)
+    assert world.proposed == 0
 
 
 async def test_a_topic_that_is_gone_is_owed_to_nobody(world: World) -> None:

@@ -1,6 +1,7 @@
 """Replicas of state partitions whose disks do not tell the state: others have it (P45)."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from cluster.shell.restore_state import replay
 from cluster.shell.state_replica import HAND_OVER_AGAIN_MS
 from cluster.state_partition.standby import refused
 from model.errors import DirectoryRefused, ErrorCode, RequestError
-from model.ids import NodeId, Offset, Position
+from model.ids import NodeId, Offset, Position, RegistrationEpoch
 from tests.replica_cluster import ONE, THREE, TWO
 from tests.replica_process import PLACE
 from tests.state_cluster import EVERY, NODES, Coordinator, StateCluster
@@ -185,3 +186,70 @@ async def test_a_state_that_is_only_here_and_not_whole_ends_the_node() -> None:
         await world.restart(TWO)
         await world.settle(1_000)
     assert isinstance(world.homes[TWO].replica.failure, DirectoryRefused)
+
+
+def rot(world: StateCluster, node: NodeId) -> None:
+    """Let the newest snapshot rot, and a byte of the log behind the older one."""
+    disk = world.disks[node]
+    names = sorted(disk.list(DIRECTORY))
+    log = next(name for name in names if name.endswith(".log"))
+    newest = [name for name in names if name.endswith(".state")][-1]
+    for name, at in ((newest, 20), (log, disk.open(f"{DIRECTORY}/{log}").size() // 2)):
+        file = disk.open(f"{DIRECTORY}/{name}")
+        file.fdatasync()
+        disk.flip_bit(f"{DIRECTORY}/{name}", Position(at), 3)
+
+
+@pytest.mark.parametrize("damage", [damage_snapshots, rot])
+async def test_of_two_that_lack_it_neither_keeps_the_third_from_leading(
+    damage: Callable[[StateCluster, NodeId], None],
+) -> None:
+    """They are in sync as it is, and each of them lets another one lead."""
+    world = StateCluster()
+    await world.commits(ONE, count=EVERY * 5 + 5)
+    await world.settle(500)
+    for node in NODES:
+        world.kill(node)
+    for node in (ONE, TWO):
+        damage(world, node)
+    world.elect(None, *NODES)
+    for node in NODES:
+        await world.restart(node)
+    await world.settle(500)
+    world.elect(ONE, *NODES)
+    await world.settle(1_000)
+    assert world.row.leader == THREE
+    await world.settle(HAND_OVER_AGAIN_MS * 2)
+    assert world.row.leader == THREE and world.isr == set(NODES)
+    for node in NODES:
+        world.elect(node, *NODES)
+        assert await world.committed(node) == EVERY * 5 + 4
+
+
+async def test_who_was_held_while_it_followed_is_counted_under_its_new_registration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = StateCluster()
+    await world.commits(ONE, count=EVERY + 5)
+    await world.settle(500)
+    two, damaged = world.homes[TWO], True
+
+    def read(standby: Any, found: Any, end: Offset) -> Any:
+        if damaged and standby is two.replica._standby:
+            raise refused("damaged")
+        return replay(standby, found, end)
+
+    monkeypatch.setattr(state_replica, "replay", read)
+    world.no_snapshots = True
+    await world.commits(ONE, count=1, begin=100)
+    await world.settle(500)
+    assert two.replica.held and TWO in world.isr
+    world.registered[TWO] += 1
+    two.process.streams.registered(RegistrationEpoch(world.registered[TWO]))
+    await world.settle()
+    task = world.commit(ONE, 200)
+    await world.settle(4_000)
+    assert task.done() and TWO not in world.isr
+    world.no_snapshots = damaged = False
+    await world.settle(2_000)
+    assert not two.replica.held and world.isr == set(NODES)
