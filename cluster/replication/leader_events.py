@@ -16,8 +16,8 @@ What the shell does with each effect, in the order in which they come:
 Events come from the loop: `Appended` once a tick with the end that the tail has by then, then
 `TickEnded`; `Persisted` as the disk follows; `Judged` several times within `replica_lag_ms_max`,
 but if this node itself stood still only once it has read what had come meanwhile. `TickEnded` also
-ends a tick in which the mark moved or the log start did: followers are told. What was appended goes
-to them before it is on this disk.
+ends a tick in which the log start moved: followers are told. A mark alone goes with what comes
+next, or with `Judged`. What was appended goes to them before it is on this disk.
 """
 
 from typing import TypeAlias

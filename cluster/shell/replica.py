@@ -202,7 +202,8 @@ class Replica:
             self._incoming = check_replicated(
                 log, batches, end=message.end, leader_epoch=message.leader_epoch
             )
-        self._follow(follower.step(message))
+        answers = follower.phase is Phase.OPENING
+        self._follow(follower.step(message), answers=answers)
         self._incoming = ()
         return continues
 
@@ -328,8 +329,11 @@ class Replica:
             self._being_cut,
         )
 
-    def _follow(self, effects: Sequence[FollowerEffect]) -> None:
-        """Carry out what the follower's core has decided, in order."""
+    def _follow(self, effects: Sequence[FollowerEffect], *, answers: bool = False) -> None:
+        """Carry out what the follower's core has decided, in order.
+
+        `answers`: of this stream the leader knows nothing yet, and is told even before a round.
+        """
         host, outlet, leader = self._host, self._outlet, self.assignment.leader
         assert leader is not None, "FOLLOWER_HAS_LEADER"
         where, rounds = host.log.id, False
@@ -342,7 +346,7 @@ class Replica:
                 case Committed(mark):
                     host.advanced(mark)
                 case Progress():
-                    outlet.progress(where, leader, effect, soon=not rounds)
+                    outlet.progress(where, leader, effect, soon=answers or not rounds)
                 case Open():
                     self._open(leader, effect)
                 case Reserve(closed_time):

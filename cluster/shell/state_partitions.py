@@ -334,7 +334,7 @@ class StatePartitions(Generic[MachineT, RecordT]):
             return RequestError(ErrorCode.COORDINATOR_LOADING, refusal.detail)
         replica = self._replicas.get(number)
         lacks = replica is not None and replica.lacks is not None
-        why = "is not all on this node, and another one is to lead" if lacks else "is being read"
+        why = "is not all on this node, which waits for another" if lacks else "is being read"
         return RequestError(ErrorCode.COORDINATOR_LOADING, f"{where} {why}; ask again")
 
     async def _create(self) -> None:

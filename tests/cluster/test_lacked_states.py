@@ -85,7 +85,7 @@ async def test_all_lost_power_and_who_is_to_lead_has_lost_its_snapshots(
     assert states.life(preferred).told("state_handed_over")
     led = states.row(CONSUMER_OFFSETS, NUMBER).leader_epoch
     await states.pass_by(CALM_MS + 5 * ROUND_MS)
-    assert states.row(CONSUMER_OFFSETS, NUMBER).leader_epoch == led, "not to and fro"
+    assert states.row(CONSUMER_OFFSETS, NUMBER).leader_epoch == led, "it stays there"
     for number in states.numbers:
         await states.kill(number)
         await traffic.commit()

@@ -199,7 +199,8 @@ async def test_a_cancelled_long_poll_leaves_nothing_behind(served: GrpcNode) -> 
             await served.turn()
     while served.door.counters.running:
         await served.turn()
-    assert len(asyncio.all_tasks()) <= before + 1
+    while len(asyncio.all_tasks()) > before + 1:  # gRPC's own end some turns after the calls
+        await served.turn()
     assert served.log.lines == []
 
 

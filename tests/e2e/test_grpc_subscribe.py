@@ -251,5 +251,6 @@ async def test_an_abandoned_stream_leaves_nothing_behind(served: GrpcNode) -> No
         stream.cancel()
     while served.door.counters.running or len(waiting):
         await served.turn()
-    assert len(asyncio.all_tasks()) <= before + 1
+    while len(asyncio.all_tasks()) > before + 1:  # gRPC's own end some turns after the calls
+        await served.turn()
     assert served.log.lines == []

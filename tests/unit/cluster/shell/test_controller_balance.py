@@ -111,7 +111,7 @@ async def test_a_round_that_moved_nothing_is_not_told(world: World) -> None:
 
 @pytest.mark.parametrize("by_us", [True, False])
 async def test_a_leadership_is_given_back_once(world: World, *, by_us: bool) -> None:
-    """Who gives it away again has a reason: it would go to and fro, a pause each time."""
+    """Who gives it away again has a reason, and each time is a pause for somebody."""
     world.publish(image(isr=(ONE, TWO)))
     world.balance.begin()
     if by_us:

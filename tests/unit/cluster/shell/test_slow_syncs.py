@@ -80,6 +80,19 @@ def test_what_is_not_even_written_is_told_with_a_beat() -> None:
     assert {one[1:] for one in reports(world, THREE)} == {(0, 0)}
 
 
+def test_the_first_answer_on_a_stream_waits_for_no_round() -> None:
+    """Till then its leader knows nothing of it, and would not serve, or not count it in sync."""
+    world = Cluster()
+    world.pass_time(1_000)
+    world.cut(ONE, THREE)
+    appended(world)
+    held(world, THREE)
+    world.seen.clear()
+    world.link(ONE, THREE)
+    world.run()
+    assert reports(world, THREE) == [(1, 0, 0)]
+
+
 def test_but_a_round_that_ends_before_is_all_that_is_told() -> None:
     world = Cluster()
     world.pass_time(1_000)
