@@ -10,7 +10,7 @@ What bounds it: six processes on the machine's cores, each of which takes every 
 requests Python on the event loop of the leader, and one round of the journal on two nodes; end to
 end also the wake-ups of a leader, a follower, a writer on each, and a consumer, one after another.
 
-Takes 30 minutes (quick: 6).
+Takes 10 to 30 minutes (quick: 6).
 """
 
 from collections.abc import Iterator, Mapping
