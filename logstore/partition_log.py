@@ -269,10 +269,7 @@ class PartitionLog:
         )
 
     def append_time_at(self, offset: Offset) -> AppendTimeMs | None:
-        """Return the append time of the batch that holds an offset.
-
-        None: it is on disk: read the times of the segment's view, in the read pool.
-        """
+        """Return the append time of the batch that holds an offset; None: only its file has it."""
         times = self.segment_of(offset).times_at(offset)
         return None if times is None else times.append_time
 
@@ -303,6 +300,9 @@ class PartitionLog:
         if offset >= self.log_end:
             return
         self.cut = offset
+        for segment in self.segment_list:
+            if segment.end_offset > offset:  # the writer cuts its file before the round ends
+                segment.generation += 1
         self._open_run = None
         self.log_end = offset
         self.written_end = min(self.written_end, offset)

@@ -66,7 +66,7 @@ class ReadPlan:
         """Read if no disk is needed; None: use `blocking` in the read pool. Loop only.
 
         Raises:
-            RequestError: CORRUPT_LOG.
+            RequestError: as `blocking`.
             StorageFailed: the disk refused the read.
         """
         reader = self._segment.reader
@@ -82,7 +82,8 @@ class ReadPlan:
         """Read, waiting for the disk if need be. READ POOL THREAD.
 
         Raises:
-            RequestError: CORRUPT_LOG; OFFSET_OUT_OF_RANGE: the segment was deleted meanwhile.
+            RequestError: CORRUPT_LOG; OFFSET_OUT_OF_RANGE: what was to be read was cut off, or the
+                segment removed, meanwhile.
             StorageFailed: the disk refused the read.
         """
         segment = self._segment
@@ -102,15 +103,10 @@ class ReadPlan:
                     segment.loaded = loaded
             result = self._read(reader.pread, block)
         except FileNotFoundError as gone:
-            if segment.generation == self._generation:
-                missing = corrupt(segment, Position(0), "the file is missing")
+            missing = self._damaged(Position(0), "the file is missing")
+            if missing.code is ErrorCode.CORRUPT_LOG:
                 missing.metadata["missing"] = "true"
-                raise missing from gone
-            raise RequestError(
-                ErrorCode.OFFSET_OUT_OF_RANGE,
-                f"offset {self._offset} was deleted while it was being read",
-                offset=str(self._offset),
-            ) from gone
+            raise missing from gone
         except OSError as error:
             raise StorageFailed(segment.log_name, error.errno or 0, "read") from error
         assert result is not None, "BLOCKING_READ_RETURNS"
@@ -132,21 +128,18 @@ class ReadPlan:
             if result is not None:
                 return result
             if why:
-                raise corrupt(self._segment, Position(position + valid), why)
+                raise self._damaged(Position(position + valid), why)
             if stop < len(data) and position + len(data) == self._limit:
                 # Reading on would read the same again, for ever.
-                raise corrupt(
-                    self._segment,
-                    Position(position + stop),
-                    "a batch claims to end behind what was written",
-                )
+                why = "a batch claims to end behind what was written"
+                raise self._damaged(Position(position + stop), why)
             # The next batch is longer than what was read: the reader gets at least one (P12).
             position = Position(position + stop)
             if stop:
                 begins, follows = None, end
             size = _batch_bytes(data, stop) or HEADER_BYTES + self._max_bytes
             if len(data) < asked or asked - stop >= size:
-                raise corrupt(self._segment, position, "the file ends")
+                raise self._damaged(position, "the file ends")
         if position > begun:
             raise self._misplaced(None)
         return ReadResult([], self._offset, self._offset, 0)
@@ -157,7 +150,20 @@ class ReadPlan:
         The checksum of a batch does not cover its base offset; the offsets around it tell.
         """
         why = "the segment ends" if base is None else f"a batch begins at offset {base}"
-        return corrupt(self._segment, Position(0), f"{why} where offset {self._offset} belongs")
+        return self._damaged(Position(0), f"{why} where offset {self._offset} belongs")
+
+    def _damaged(self, position: Position, why: str) -> RequestError:
+        """Return what a reader is told of bytes that are not what belongs there."""
+        is_current = self._segment.generation == self._generation
+        return corrupt(self._segment, position, why) if is_current else self._taken_away()
+
+    def _taken_away(self) -> RequestError:
+        """Return what a reader is told whose batches were cut off or removed meanwhile."""
+        return RequestError(
+            ErrorCode.OFFSET_OUT_OF_RANGE,
+            f"offset {self._offset} was deleted while it was being read",
+            offset=str(self._offset),
+        )
 
     def _find(self, data: bytes | bytearray, valid: int) -> tuple[ReadResult | None, int, Offset]:
         """Return the wanted batches among the verified ones, or where to go on looking.

@@ -72,7 +72,7 @@ class Segment:
         self.guessed: tuple[Offset, Offset] | None = None
         """The first and the last batch whose append time was lost and is made up: see `guesses`."""
         self.generation = 0
-        """Counts what takes batches away: being cut, being removed."""
+        """Counts what takes batches away: being cut, from its announcement on, being removed."""
         self.opened_bytes = self.opened_times_bytes = 0
         self.bounds_before: Bounds = NO_EVENT_TIME
         """Event times below `opened_bytes`."""
@@ -305,7 +305,6 @@ class Segment:
         `last_append_time`: of the last row that the file has now.
         """
         bounds = self.event_bounds
-        self.generation += 1
         self.end_offset = self.opened_offset = end_offset
         self.size_bytes = self.written_bytes = self.opened_bytes = size_bytes
         self._block_position = size_bytes

@@ -107,6 +107,7 @@ class SegmentView:
     def block(self, position: Position, end: Position, *, cut: bool = False) -> memoryview:
         """Return verified bytes of the `.log`. READ POOL THREAD.
 
+        Fewer of them, or none, if they were cut off meanwhile.
         `cut`: the last batch may go on behind `end`; what there is of it is not verified.
 
         Raises:
@@ -186,6 +187,6 @@ class SegmentView:
         there = len(data) if cut else valid
         if not why and there < end - position and self.is_current:
             why = "the file ends"
-        if why:
+        if why and self.is_current:
             raise corrupt(self.live, Position(position + valid), why)
-        return memoryview(data)
+        return memoryview(b"" if why else data)

@@ -324,6 +324,8 @@ class _Running:
 
     def _failed(self, asked: _Asked, then: Callable[[], None], error: Exception) -> None:
         error = self._node.refusal_of_read(error, asked.partition)
+        if not asked.partition.serves:  # what was to be read may be cut off, and be elsewhere
+            error = asked.partition.not_serving()
         if not self._ended:
             self._results[asked.slot] = _refused(error, asked.offset)
         self._one_less(then)

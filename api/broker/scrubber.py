@@ -89,10 +89,10 @@ class Scrubber:
         """Return the next segment that is still there; None: the pass is over."""
         while self._left:
             partition, segment = self._left.popleft()
-            there = not partition.log.deleted and segment in partition.log.segment_list
+            log = partition.log
+            there = not log.deleted and log.cut is None and segment in log.segment_list
             if there and may_scrub(segment):
                 self._whose = partition
-                log = partition.log
                 return SegmentScrub(
                     self._disk,
                     segment,

@@ -43,8 +43,8 @@ class Searches:
         """Return a search's answer.
 
         Raises:
-            RequestError: CORRUPT_LOG; UNKNOWN_TOPIC, it was deleted meanwhile; STORAGE_ERROR, the
-                disk refused a read.
+            RequestError: CORRUPT_LOG; UNKNOWN_TOPIC, it was deleted meanwhile; NOT_LEADER, it is
+                being cut; STORAGE_ERROR, the disk refused a read.
         """
         if log.filed_end < log.written_end:
             await self._filed(log, log.written_end)
@@ -144,9 +144,11 @@ class Searches:
 
 
 def _check_there(log: PartitionLog) -> None:
-    """Look for no file of a deleted partition: that it is gone is no failure of the disk."""
+    """Look for no file that is gone or being cut: that is no failure of the disk, and no damage."""
     if log.deleted:
         raise RequestError(ErrorCode.UNKNOWN_TOPIC, "the topic was deleted while it was searched")
+    if log.cut is not None:
+        raise RequestError(ErrorCode.NOT_LEADER, "another node leads what was searched here")
 
 
 def _settle(ended: "asyncio.Future[None]") -> None:

@@ -11,7 +11,7 @@ from api.sim.disk import SimDisk
 from api.sim.faults import Fault, Operation
 from cluster.shell.hosted_partition import HostedPartition
 from logstore.batch import decode_batch
-from model.errors import ErrorCode
+from model.errors import ErrorCode, RequestError
 from model.ids import Offset
 from model.principal import ANONYMOUS
 from model.record import iter_batches
@@ -254,6 +254,40 @@ async def test_what_is_committed_while_the_pool_reads_ends_the_poll(
             await node.broker.searches.turn()
             pool.let_go()
         assert [values(row) for row in answer.result()] == [[b"old"], [b"new"]]
+
+
+async def test_what_is_cut_off_while_the_pool_reads_is_asked_of_the_next_leader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To be out of range would send a consumer to another end of the log."""
+    disk = SimDisk()
+    await cold(disk, "orders")
+    async with broker_node(disk) as node:
+        orders = node.broker.partition("orders", 0)
+        pool = HeldPool(node.broker.context.read_pool)
+        monkeypatch.setattr(node.broker.context, "read_pool", pool)
+        answer = poll(node, orders, 0, wait_ms=60_000)
+        await node.broker.searches.turn()
+        orders.serves = False
+        segment = orders.log.segment_list[0]
+        segment.generation += 1  # as a follower's cut does
+        disk.unlink(segment.log_name)
+        pool.let_go()
+        (found,) = await answer
+        assert found.error is not None
+        assert found.error.code is ErrorCode.OFFSET_NOT_AVAILABLE
+        assert not segment.damage
+
+
+async def test_a_log_that_is_being_cut_is_searched_no_more() -> None:
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        await node.produce(orders, batch_of([b"v"]))
+        orders.log.cut = Offset(0)
+        with pytest.raises(RequestError) as refused:
+            await node.broker.searches.run(orders.log, (step for step in (None,)))
+        orders.log.cut = None
+        assert refused.value.code is ErrorCode.NOT_LEADER
 
 
 async def test_partitions_that_may_take_nothing_are_not_all_read_from_the_disk() -> None:

@@ -256,6 +256,18 @@ async def test_a_node_that_is_written_to_scrubs_at_a_quarter_of_the_rate(
         assert asked[count] is True
 
 
+async def test_what_is_being_cut_is_not_scrubbed() -> None:
+    """Its files are shorter than what the loop knows of them."""
+    async with broker_node(settings=SCRUB) as node:
+        orders = await closed(node)
+        orders.log.cut = orders.log.log_end
+        scrubber = node.node.scrubber
+        assert scrubber is not None
+        await until(node, lambda: scrubber.passes == 1, step_ms=FIRST_MS)
+        assert scrubber.segments == 0
+        orders.log.cut = None
+
+
 async def test_scrubbing_can_be_switched_off() -> None:
     off = replace(SCRUB, log=replace(SCRUB.log, scrub_bytes_per_second=0))
     async with broker_node(settings=off) as node:

@@ -1,0 +1,118 @@
+"""What was about to be read when a log is cut: gone, and no damage; what stays is read as before.
+
+The writer cuts a file before the loop hears of it. So each test stands between the two.
+"""
+
+import pytest
+
+from api.sim.disk import SimDisk
+from logstore.log_directory import LogDirectory
+from logstore.partition_log import PartitionLog, ReadPlan
+from logstore.paths import LOG
+from logstore.scrub import SegmentScrub
+from model.errors import ErrorCode, RequestError
+from model.ids import Offset, Position
+from tests.unit.logstore.test_log_directory import NOW, SMALL, opened
+from tests.unit.logstore.test_scrub import RECORDS, closed, name
+
+KEPT = [0, 1, RECORDS - 1]
+
+
+def begun() -> tuple[SimDisk, LogDirectory, PartitionLog]:
+    """Return a log that was opened again: nothing of its one closed segment is in memory."""
+    disk = SimDisk()
+    _, log = closed(disk)
+    disk.kill()
+    directory = opened(disk, SMALL).directory
+    return disk, directory, directory.partitions[log.id]
+
+
+def cut_file(directory: LogDirectory, log: PartitionLog, kept: int) -> None:
+    """Cut a log down to so many records, on the disk alone."""
+    log.truncate(Offset(kept))
+    work = directory.take_round(NOW)
+    assert work is not None
+    assert log.cutting
+    directory.run_round(work)
+
+
+def planned(log: PartitionLog, offset: int) -> ReadPlan:
+    """Plan to read one record."""
+    plan = log.read(Offset(offset), 1, end=log.log_end)
+    assert isinstance(plan, ReadPlan)
+    return plan
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_what_is_cut_off_is_gone_for_who_was_about_to_read_it(kept: int) -> None:
+    _, directory, log = begun()
+    segment = log.segment_list[0]
+    plan = planned(log, RECORDS - 1)
+    cut_file(directory, log, kept)
+    with pytest.raises(RequestError) as refused:
+        plan.blocking()
+    assert refused.value.code is ErrorCode.OFFSET_OUT_OF_RANGE
+    assert not segment.damage
+
+
+def test_so_it_is_where_no_disk_is_waited_for() -> None:
+    _, directory, log = begun()
+    segment = log.segment_list[0]
+    plan = planned(log, RECORDS - 1)
+    planned(log, 0).blocking()
+    segment.adopt()
+    cut_file(directory, log, 1)
+    with pytest.raises(RequestError) as refused:
+        plan.now()
+    assert refused.value.code is ErrorCode.OFFSET_OUT_OF_RANGE
+    assert not segment.damage
+
+
+def test_what_stays_is_read_before_and_behind_the_cut() -> None:
+    _, directory, log = begun()
+    plans = [planned(log, 0)]
+    cut_file(directory, log, 1)
+    plans.append(planned(log, 0))
+    for plan in plans:
+        found = plan.blocking()
+        assert (found.first_offset, found.next_offset) == (0, 1)
+    assert not log.segment_list[0].damage
+
+
+def test_what_is_lost_although_nobody_cuts_it_is_damage() -> None:
+    """The refusal above is for what is cut, and for nothing else."""
+    disk, directory, log = begun()
+    cut_file(directory, log, RECORDS - 1)
+    plan = planned(log, 0)
+    disk.open(name(LOG)).truncate(0)
+    with pytest.raises(RequestError) as refused:
+        plan.blocking()
+    assert refused.value.code is ErrorCode.CORRUPT_LOG
+    assert log.segment_list[0].damage
+
+
+@pytest.mark.parametrize("kept", KEPT[1:])
+def test_a_search_is_given_less_and_looks_again(kept: int) -> None:
+    _, directory, log = begun()
+    view = log.segments()[0]
+    end = Position(view.size_bytes)
+    assert len(view.block(Position(0), end)) == end
+    cut_file(directory, log, kept)
+    assert not view.is_current
+    assert len(view.block(Position(0), end)) < end
+    assert not view.live.damage
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize("kept", KEPT)
+def test_a_scrub_ends_and_finds_nothing(kept: int, steps: int) -> None:
+    disk, directory, log = begun()
+    segment = log.segment_list[0]
+    scrub = SegmentScrub(
+        disk, segment, interval_bytes=log.index_interval_bytes, epochs=log.leader_epochs
+    )
+    for _ in range(steps):
+        assert not scrub.step().ended
+    cut_file(directory, log, kept)
+    found = scrub.step()
+    assert (found.findings, found.ended) == ((), True)
