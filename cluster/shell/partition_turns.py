@@ -55,9 +55,15 @@ class PartitionTurns:
         """Look at a partition no more, before it is woken."""
         self._awake.pop(where, None)
 
-    def beat(self) -> None:
-        """Note that a beat has gone by, also one with which nobody is looked at."""
-        self._beats += 1
+    @property
+    def beats_left(self) -> int:
+        """Until somebody may be looked at: while all are at rest there are some without."""
+        at_rest = not (self._row or self._awake or self._all_awake)
+        return LOOK_BEATS - self._beats % LOOK_BEATS if at_rest else 1
+
+    def beat(self, beats: int) -> None:
+        """Note that so many beats have gone by, also those with which nobody is looked at."""
+        self._beats += beats
 
     def is_due(self, *, session_held: bool) -> bool:
         """Tell whether anybody may be looked at with this beat: with most of them nobody is."""

@@ -46,7 +46,7 @@ from cluster.shell.peer_link_owner import LinkOwner
 from cluster.shell.peer_loss import Loss, loss_of
 from cluster.shell.peer_outbox import Outbox
 from cluster.shell.peer_pace import Pace
-from cluster.shell.peer_silence import LOOK_MS, Seen, Silence, Step
+from cluster.shell.peer_silence import Seen, Silence, Step
 from cluster.shell.peer_socket import bound_acknowledgements, bound_unsent
 from cluster.shell.wire import Buffer, FrameConnection
 from model.errors import MalformedError
@@ -272,7 +272,7 @@ class PeerLink(FrameConnection):
         self._owner.heard(self.link.peer.node, now)
         if self.side is Side.DIALS:
             self._silence = Silence(now)
-            self._set_timer(LOOK_MS, self._look)
+            self._set_timer(self._silence.wait_ms, self._look)
         else:
             self._set_timer(IDLE_MS, self._look_whether_idle)
         self._owner.proven(self)
@@ -390,4 +390,4 @@ class PeerLink(FrameConnection):
         if step is Step.PING:
             ping = encode(Ping(), correlation=self._asks.correlation())
             self._append([ping], len(ping))
-        self._set_timer(LOOK_MS, self._look)
+        self._set_timer(self._silence.wait_ms, self._look)

@@ -18,7 +18,8 @@ from model.ids import MonotonicMs
 PING_MS: Final = 1_000
 SILENT_MS: Final = 2_000
 LOOK_MS: Final = 250
-"""How often a link is looked at."""
+"""How often a link is looked at that was asked, or on which something waits; others when there may
+be something to ask."""
 _LATE_MS: Final = 2 * LOOK_MS
 
 
@@ -45,9 +46,9 @@ class Seen(NamedTuple):
 
 
 class Silence:
-    """Looks at one link that this node has dialled, every `LOOK_MS`."""
+    """Looks at one link that this node has dialled."""
 
-    __slots__ = ("_looked_at", "_moved_at", "_pinged_at", "_taken_bytes", "_waited")
+    __slots__ = ("_looked_at", "_moved_at", "_pinged_at", "_taken_bytes", "_waited", "wait_ms")
 
     def __init__(self, now: MonotonicMs) -> None:
         """Begin when both ends are proven."""
@@ -56,12 +57,22 @@ class Silence:
         self._pinged_at: MonotonicMs | None = None
         self._taken_bytes = 0
         self._waited = False
+        self.wait_ms = LOOK_MS
+        """Until the next look."""
 
     def look(self, seen: Seen) -> Step:
-        """Return what to do now."""
-        now = seen.now
-        late, self._looked_at = now - self._looked_at > LOOK_MS + _LATE_MS, now
+        """Return what to do now, and know when to look again."""
+        late, self._looked_at = seen.now - self._looked_at > self.wait_ms + _LATE_MS, seen.now
         self._see_whether_it_moves(seen)
+        step = self._judge(seen, late=late)
+        self.wait_ms = LOOK_MS
+        if self._pinged_at is None and not self._waited:
+            self.wait_ms = max(LOOK_MS, seen.received_at + PING_MS - seen.now)
+        return step
+
+    def _judge(self, seen: Seen, *, late: bool) -> Step:
+        """Return what follows. `late`: what came since the last look may not be read yet."""
+        now = seen.now
         pinged_at = self._pinged_at
         if pinged_at is not None and seen.received_at >= pinged_at:
             pinged_at = None

@@ -46,6 +46,11 @@ class RefusedReplicas:
         refusal = self._refusals.get(where)
         return refusal is not None and refusal.epoch == epoch and refusal.ask_at is not None
 
+    @property
+    def any_waits(self) -> bool:
+        """Whether somebody is to ask later."""
+        return any(refusal.ask_at is not None for refusal in self._refusals.values())
+
     def due(self, now: MonotonicMs) -> dict[PartitionId, LeaderEpoch]:
         """Return who is to ask now, each with the leader epoch in which it was refused. Once."""
         due = {

@@ -62,6 +62,8 @@ class ReplicaBeats:
         self._calm_beats = max(1, min(CALM_BEATS, signs_ms // BEAT_MS))
         self._silent = self._asked = 0
         """Beats since the clock was told, and so many more that tell it."""
+        self._beats = 0
+        """From the last one to the next, and those between that bring nothing; 0: it stands."""
         self._next_beat = MonotonicMs(0)
         self._stop: Callable[[], None] | None = None
 
@@ -72,8 +74,8 @@ class ReplicaBeats:
 
     def stop(self) -> None:
         """Beat no more."""
-        if self._stop is not None:
-            self._stop()
+        self._beats = 0
+        self._stop_timer()
 
     def asked(self) -> None:
         """Somebody wants to know what is closed: tell the clock often from here on."""
@@ -81,11 +83,13 @@ class ReplicaBeats:
         if is_news:
             self._silent = 0
             self._tell()
+            self._sleep_no_more()
 
     def refused(self, partition: HostedPartition) -> None:
         """Its leader sends it nothing: let it ask again, after a pause."""
         now = self._doors.clock.monotonic_ms()
         self._refused.refused(partition.id, partition.leader_epoch, now)
+        self._sleep_no_more()
 
     def wake(self, where: PartitionId) -> None:
         """Something happens to a partition: look after it until it is at rest again."""
@@ -111,14 +115,33 @@ class ReplicaBeats:
         self._turns.rest(where)
 
     def _beat_later(self) -> None:
-        self._next_beat = MonotonicMs(self._doors.clock.monotonic_ms() + BEAT_MS)
+        """Wake up with the next beat that has something to do."""
+        self._beats = 1
+        if not self._asked and not self._refused.any_waits:
+            self._beats = min(self._turns.beats_left, self._calm_beats - self._silent)
+        self._set_timer()
+
+    def _sleep_no_more(self) -> None:
+        """Something is to be done with the next beat."""
+        if self._beats > 1:
+            self._stop_timer()
+            self._beats = 1
+            self._set_timer()
+
+    def _stop_timer(self) -> None:
+        if self._stop is not None:
+            self._stop()
+
+    def _set_timer(self) -> None:
+        now = self._doors.clock.monotonic_ms()
+        self._next_beat = MonotonicMs(now + self._beats * BEAT_MS)
         self._stop = self._doors.clock.call_at(self._next_beat, self._beat)
 
     def _beat(self) -> None:
         now = self._doors.clock.monotonic_ms()
         late_ms = now - self._next_beat
-        self._turns.beat()
-        self._silent += 1
+        self._turns.beat(self._beats)
+        self._silent += self._beats
         if self._asked or self._silent >= self._calm_beats:
             self._silent = 0
             self._tell()

@@ -84,3 +84,31 @@ def test_who_stood_still_before_it_asked_asks_first() -> None:
     link = Looked()
     assert link.after(60_000) is Step.PING
     assert [step for _, step in link.steps(PING_MS)] == [Step.END]
+
+
+def test_a_link_on_which_something_comes_is_looked_at_when_it_may_be_quiet() -> None:
+    link = Looked()
+    for _ in range(10):
+        link.received_at = link.now + 600  # after the last look, before this one
+        link.after(700)
+        assert link.silence.wait_ms == PING_MS - 100
+    assert link.after(link.silence.wait_ms) is Step.PING
+    assert link.silence.wait_ms == LOOK_MS, "it is asked"
+
+
+def test_a_link_on_which_something_waits_is_looked_at_often() -> None:
+    link = Looked()
+    link.written = link.unwritten = 1
+    link.received_at = link.now + LOOK_MS
+    link.after(LOOK_MS)
+    assert link.silence.wait_ms == LOOK_MS
+
+
+def test_who_slept_as_long_as_was_meant_did_not_stand_still() -> None:
+    """The answer to a ping is waited for from then on, and no longer for that."""
+    link = Looked()
+    link.received_at = link.heard_at = link.now
+    link.after(0)
+    assert link.silence.wait_ms == PING_MS
+    assert link.after(PING_MS) is Step.PING
+    assert link.steps(PING_MS)[-1][1] is Step.END

@@ -9,7 +9,7 @@ from cluster.shell.followed_leaders import FollowedLeaders
 from cluster.shell.no_replicas import NoReplicas
 from cluster.shell.partition_turns import LOOK_BEATS, REST_LOOKS
 from cluster.shell.replica import Replica
-from cluster.shell.replica_beats import BEAT_MS
+from cluster.shell.replica_beats import BEAT_MS, ReplicaBeats
 from logstore.settings import HOUR_MS
 from model.errors import ErrorCode, RequestError
 from model.ids import NodeId, Offset, PartitionId
@@ -90,11 +90,57 @@ def test_who_falls_silent_leaves_though_its_stream_is_there_and_nothing_happens(
     assert (ONE, THREE) in world.linked
 
 
-def test_a_leader_at_rest_learns_at_once_that_its_session_is_over() -> None:
+def woken(monkeypatch: pytest.MonkeyPatch) -> list[ReplicaBeats]:
+    """Return who wakes up for a beat from here on."""
+    beats: list[ReplicaBeats] = []
+    beat = ReplicaBeats._beat
+
+    def counted(one: ReplicaBeats) -> None:
+        beats.append(one)
+        beat(one)
+
+    monkeypatch.setattr(ReplicaBeats, "_beat", counted)
+    return beats
+
+
+def test_nodes_at_rest_sleep_until_there_is_something_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = rested()
+    beats = woken(monkeypatch)
+    one, two = (world.nodes[node].streams for node in (ONE, TWO))
+    world.pass_time(10_000)
+    assert 18 <= beats.count(one._beats) <= 22, "100 while somebody asks"
+    beats.clear()
+    one.promised()
+    world.pass_time(1_000)
+    assert beats.count(one._beats) >= 9
+    two._beats.refused(world.nodes[TWO].one)
+    beats.clear()
+    world.pass_time(BEAT_MS)
+    assert two._beats in beats, "who was refused asks again"
+
+
+def test_who_has_stopped_beats_no_more_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = rested()
+    beats = woken(monkeypatch)
+    one = world.nodes[ONE].streams
+    one.stop()
+    one.promised()
+    world.pass_time(1_000)
+    assert one._beats not in beats
+
+
+@pytest.mark.parametrize(("active", "within_ms"), [(True, BEAT_MS), (False, LOOK_MS)])
+def test_a_leader_learns_soon_that_its_session_is_over(active: bool, within_ms: int) -> None:
     world = rested()
     world.pass_time(2_000)
+    if active:
+        world.nodes[ONE].append(b"a")
+        world.pass_time(LOOK_MS)
+        world.nodes[ONE].append(b"b")
     world.without_session.add(ONE)
-    world.pass_time(BEAT_MS)
+    world.pass_time(within_ms)
     assert world.nodes[ONE].one.alone
     world.without_session.clear()
     world.pass_time(2 * LOOK_MS)
