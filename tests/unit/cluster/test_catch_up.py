@@ -57,12 +57,37 @@ def test_the_tail_goes_first_but_leaves_room_for_files() -> None:
 def test_one_read_from_files_at_a_time() -> None:
     one = sender(("far", FILES), ("further", FILES))
     grant = one.grant()
-    assert grant == Grant("far", FILES, 100)
+    assert grant == Grant("far", FILES, 75)
     assert one.grant() is None
     one.ready("a", TAIL)
     assert turn(one, 10) == "a"
-    one.done(grant, 100)
-    assert turn(one, 100) == "further"
+    one.done(grant, 60)
+    assert one.grant() == Grant("further", FILES, 15)
+
+
+def test_of_files_a_part_of_the_room_is_on_its_way() -> None:
+    """What is sent from the tail meanwhile has no more than that before it."""
+    one = sender(("a", TAIL), ("far", FILES))
+    assert turn(one, 30) == "a"
+    assert turn(one, 75) == "far"
+    for partition, source in (("a", TAIL), ("far", FILES)):
+        one.ready(partition, source)
+    assert turn(one, 20) == "a"
+    assert one.grant() is None
+    one.credited(Credit(30))
+    assert one.grant() is None, "room for what was sent first comes back first"
+    one.credited(Credit(25))
+    assert one.grant() == Grant("far", FILES, 25)
+
+
+def test_a_batch_that_is_longer_than_the_part_is_sent_and_worked_off() -> None:
+    one = sender(("far", FILES))
+    assert turn(one, 200) == "far"
+    one.ready("far", FILES)
+    one.credited(Credit(120))
+    assert one.grant() is None
+    one.credited(Credit(10))
+    assert one.grant() == Grant("far", FILES, 5)
 
 
 def test_a_grant_ends_once() -> None:
@@ -95,7 +120,7 @@ def test_more_room_than_was_taken_is_refused(size: int) -> None:
 
 
 def test_room_is_given_back_for_what_is_written() -> None:
-    intake: Intake[str] = Intake(room_bytes=400)
+    intake: Intake[str] = Intake(room_bytes=1_600)
     intake.appended("a", Offset(5), 60)
     intake.appended("a", Offset(9), 30)
     intake.appended("b", Offset(7), 200)
