@@ -302,7 +302,7 @@ class PartitionLog:
         self.cut = offset
         for segment in self.segment_list:
             if segment.end_offset > offset:  # the writer cuts its file before the round ends
-                segment.generation += 1
+                segment.generation, segment.shrinks = segment.generation + 1, True
         self._open_run = None
         self.log_end = offset
         self.written_end = min(self.written_end, offset)

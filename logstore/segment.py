@@ -44,8 +44,8 @@ class Segment:
         "base_offset", "bounds_before", "damage", "directory", "durable_bytes",
         "durable_times_bytes", "end_offset", "epochs", "first_append_time", "generation", "guessed",
         "index", "index_whole", "indexed_bytes", "last_append_time", "loaded", "log_name",
-        "opened_bytes", "opened_offset", "opened_times_bytes", "reader", "sealed", "size_bytes",
-        "stretches", "times", "times_bytes", "times_filed", "times_whole", "verified",
+        "opened_bytes", "opened_offset", "opened_times_bytes", "reader", "sealed", "shrinks",
+        "size_bytes", "stretches", "times", "times_bytes", "times_filed", "times_whole", "verified",
         "written_bytes", "written_times_bytes",
     )  # fmt: skip
 
@@ -68,7 +68,8 @@ class Segment:
         self.indexed_bytes = 0
         """How far the `.index` file describes the segment."""
         self.first_append_time = self.last_append_time = NO_TIME
-        self.sealed = False
+        # It shrinks while a cut is under way: its files may be shorter than what is known here.
+        self.sealed = self.shrinks = False
         self.guessed: tuple[Offset, Offset] | None = None
         """The first and the last batch whose append time was lost and is made up: see `guesses`."""
         self.generation = 0
@@ -223,10 +224,9 @@ class Segment:
 
     def adopt(self) -> None:
         """Join what the pool has read with what came since."""
-        loaded = self.loaded
-        if loaded is None:
+        loaded, self.loaded = self.loaded, None
+        if loaded is None or self.shrinks:
             return
-        self.loaded = None
         if loaded.index is not None:
             self.keep_index(loaded.index)
         if self.times_whole:
@@ -321,7 +321,7 @@ class Segment:
         self.indexed_bytes = 0
         self.bounds_before = bounds
         self.index, self.index_whole = None, False
-        self.loaded, self.sealed = None, True
+        self.loaded, self.sealed, self.shrinks = None, True, False
         self.verified = Verified()
         self.stretches.forget()
 

@@ -3,6 +3,8 @@
 What is not in memory is read in the read pool; what that brought is found again on the loop.
 """
 
+from typing import Final
+
 from logstore.event_bounds import Bounds
 from logstore.offset_index import OffsetIndex
 from logstore.read_plan import corrupt, source, verify
@@ -14,6 +16,9 @@ from logstore.times import Times
 from model.errors import RequestError, StorageFailed
 from model.ids import AppendTimeMs, Offset, Position
 from model.ports import Disk
+
+_NEVER: Final = -1
+"""No segment's generation."""
 
 
 class SegmentView:
@@ -41,7 +46,7 @@ class SegmentView:
         """Look at a segment of which everything below `end` is written."""
         self._disk = disk
         self._kept = kept
-        self._generation = live.generation
+        self._generation = _NEVER if live.shrinks else live.generation
         self._trust = live.verified
         self._source = source(live, interval_bytes, live.epochs)
         self.live = live

@@ -86,7 +86,10 @@ class Scrubber:
         self._all_bytes = sum(segment.size_bytes for _, segment in self._left)
 
     def _next(self) -> SegmentScrub | None:
-        """Return the next segment that is still there; None: the pass is over."""
+        """Return the next segment that is still there, of a log that is not being cut.
+
+        None: the pass is over.
+        """
         while self._left:
             partition, segment = self._left.popleft()
             log = partition.log

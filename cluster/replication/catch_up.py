@@ -3,11 +3,11 @@
 Every partition that has something for the node stands in a row; each turn reads some batches and
 goes to the back. Two rows: partitions that are sent from the tail, and those so far behind that
 their batches are read from files. A partition moves between them by itself, for each time it is
-announced with where it stands. The tail goes first, since acks wait for it; but a third of the
-node's room is kept for files while any wait, so that catching up comes to an end. Of files no more
-is on its way than a part of the room: what is sent from the tail stands behind it, on the network
-and in the node's rounds, and an ack waits for both. And only one read from files is under way, so
-that what a slow node makes this one hold is bounded by its room.
+announced with where it stands. The tail goes first, since acks wait for it; but a quarter of the
+node's room is kept for files while any wait, so that catching up comes to an end. No more than that
+is on its way from files: what is sent from the tail stands behind it, on the network and in the
+node's rounds, and an ack waits for both. And only one read from files is under way, so that what a
+slow node makes this one hold is bounded by its room.
 
 The follower gives room back (`Intake`) when rounds there are done with batches, a sync later than
 they are written: their bytes are held so long. One with a slow disk is sent no more than fits its
@@ -43,11 +43,9 @@ from model.ids import Offset
 
 KeyT = TypeVar("KeyT", bound=Hashable)
 
-_FILES_SHARE: Final = 3
-"""One part in so many of the room is kept for files."""
-_FILES_AHEAD_SHARE: Final = 4
-"""One part in so many of the room is the most that is on its way from files. Of the whole room a
-producer's p99 beside a catch-up was 165 to 250 ms, of a quarter 56 to 92, at 0.7 of the rate."""
+_FILES_SHARE: Final = 4
+"""One part in so many of the room is for files. With all of it a producer's p99 beside a catch-up
+was 165 to 250 ms, with a quarter 56 to 92, at 0.7 of the rate."""
 _GIVE_BACK_SHARE: Final = 32
 """Room is given back in parts of this many: few frames, and the sender never waits for one."""
 
@@ -111,11 +109,12 @@ class Sender(Generic[KeyT]):
 
     def grant(self) -> Grant[KeyT] | None:
         """Return whose turn it is and how much to read; None: nobody's, or no room."""
-        kept = self._room_max // _FILES_SHARE if self._files or self._reading else 0
+        for_files = self._room_max // _FILES_SHARE - self._files_ahead_bytes
+        kept = max(0, for_files) if self._files or self._reading else 0
         room = self._room - kept
         if self._tail and room > 0:
             return self._next(self._tail, Source.TAIL, room)
-        room = min(self._room, self._room_max // _FILES_AHEAD_SHARE - self._files_ahead_bytes)
+        room = min(self._room, for_files)
         if self._files and self._reading is None and room > 0:
             self._reading = self._next(self._files, Source.FILES, room)
             return self._reading

@@ -58,7 +58,7 @@ class PartitionTurns:
     @property
     def beats_left(self) -> int:
         """Until somebody may be looked at: while all are at rest there are some without."""
-        at_rest = not (self._row or self._awake or self._all_awake)
+        at_rest = not (self._row or self._awake)
         return LOOK_BEATS - self._beats % LOOK_BEATS if at_rest else 1
 
     def beat(self, beats: int) -> None:

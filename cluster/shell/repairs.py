@@ -81,9 +81,7 @@ class Repairs:
         try:
             sent = read.sent(found, guesses=False)
         except RequestError as refused:
-            if refused.code is ErrorCode.OFFSET_OUT_OF_RANGE:  # the next try tells what is there
-                refused = RequestError(ErrorCode.OFFSET_NOT_AVAILABLE, str(refused))
-            tell(refused)
+            self._failed(tell, refused)
         else:
             self._answer(ask, sent, tell)
 
@@ -96,6 +94,8 @@ class Repairs:
 
     def _failed(self, tell: Tell, error: Exception) -> None:
         if isinstance(error, RequestError):
+            if error.code is ErrorCode.OFFSET_OUT_OF_RANGE:  # the next try tells what is there
+                error = RequestError(ErrorCode.OFFSET_NOT_AVAILABLE, str(error))
             tell(error)
             return
         tell(RequestError(ErrorCode.STORAGE_ERROR, str(error)))

@@ -94,6 +94,7 @@ class ReplicaBeats:
     def wake(self, where: PartitionId) -> None:
         """Something happens to a partition: look after it until it is at rest again."""
         self._turns.wake(where)
+        self._sleep_no_more()
 
     def wake_all(self) -> None:
         """The same, of all."""
@@ -119,29 +120,34 @@ class ReplicaBeats:
         self._beats = 1
         if not self._asked and not self._refused.any_waits:
             self._beats = min(self._turns.beats_left, self._calm_beats - self._silent)
-        self._set_timer()
+        now = self._doors.clock.monotonic_ms()
+        self._set_timer(MonotonicMs(now + self._beats * BEAT_MS))
 
     def _sleep_no_more(self) -> None:
         """Something is to be done with the next beat."""
-        if self._beats > 1:
+        if self._beats <= 1:
+            return
+        left_ms = self._next_beat - self._doors.clock.monotonic_ms()
+        ahead = max(0, left_ms - 1) // BEAT_MS
+        if ahead:
             self._stop_timer()
-            self._beats = 1
-            self._set_timer()
+            self._beats -= ahead
+            self._set_timer(MonotonicMs(self._next_beat - ahead * BEAT_MS))
 
     def _stop_timer(self) -> None:
         if self._stop is not None:
             self._stop()
 
-    def _set_timer(self) -> None:
-        now = self._doors.clock.monotonic_ms()
-        self._next_beat = MonotonicMs(now + self._beats * BEAT_MS)
-        self._stop = self._doors.clock.call_at(self._next_beat, self._beat)
+    def _set_timer(self, at: MonotonicMs) -> None:
+        self._next_beat = at
+        self._stop = self._doors.clock.call_at(at, self._beat)
 
     def _beat(self) -> None:
         now = self._doors.clock.monotonic_ms()
         late_ms = now - self._next_beat
         self._turns.beat(self._beats)
         self._silent += self._beats
+        self._beats = 1  # whoever has something to do from here on is asked for the next one
         if self._asked or self._silent >= self._calm_beats:
             self._silent = 0
             self._tell()

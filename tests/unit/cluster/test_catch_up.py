@@ -46,12 +46,25 @@ def test_without_room_nothing_is_read() -> None:
 
 def test_the_tail_goes_first_but_leaves_room_for_files() -> None:
     one = sender(("far", FILES), ("a", TAIL))
-    assert turn(one, 200) == "a"
+    assert turn(one, 225) == "a"
     one.ready("a", TAIL)
     assert turn(one, 60) == "far"
     one.ready("far", FILES)
-    assert turn(one, 40) == "far"
+    assert turn(one, 15) == "far"
     assert one.grant() is None
+    one.ready("far", FILES)
+    one.credited(Credit(230))
+    assert one.grant() == Grant("a", TAIL, 100)
+
+
+def test_what_files_may_not_use_the_tail_may() -> None:
+    one = sender(("far", FILES))
+    assert turn(one, 75) == "far"
+    for partition, source in (("a", TAIL), ("far", FILES)):
+        one.ready(partition, source)
+    assert turn(one, 200) == "a"
+    one.ready("a", TAIL)
+    assert one.grant() == Grant("a", TAIL, 25)
 
 
 def test_one_read_from_files_at_a_time() -> None:

@@ -6,13 +6,14 @@ The writer cuts a file before the loop hears of it. So each test stands between 
 import pytest
 
 from api.sim.disk import SimDisk
+from cluster.shell.replica_read import FileRead, read_batches
 from logstore.log_directory import LogDirectory
 from logstore.partition_log import PartitionLog, ReadPlan
 from logstore.paths import LOG
 from logstore.scrub import SegmentScrub
 from model.errors import ErrorCode, RequestError
 from model.ids import Offset, Position
-from tests.unit.logstore.test_log_directory import NOW, SMALL, opened
+from tests.unit.logstore.test_log_directory import NOW, SMALL, TIME, opened
 from tests.unit.logstore.test_scrub import RECORDS, closed, name
 
 KEPT = [0, 1, RECORDS - 1]
@@ -77,6 +78,41 @@ def test_what_stays_is_read_before_and_behind_the_cut() -> None:
         found = plan.blocking()
         assert (found.first_offset, found.next_offset) == (0, 1)
     assert not log.segment_list[0].damage
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("kept", [1, RECORDS - 1])
+def test_append_times_of_what_is_cut_off_are_not_made_up(kept: int, before: bool) -> None:
+    """Whoever reads the rows of a file that is cut knows it as longer."""
+    _, directory, log = begun()
+    segment = log.segment_list[0]
+    read = read_batches(log, Offset(0), 1) if before else None
+    log.truncate(Offset(kept))
+    read = read or read_batches(log, Offset(0), 1)
+    assert isinstance(read, FileRead)
+    work = directory.take_round(NOW)
+    assert work is not None
+    done = directory.run_round(work)
+    found = read.job()
+    with pytest.raises(RequestError) as refused:
+        read.sent(found, guesses=False)
+    assert refused.value.code is ErrorCode.OFFSET_OUT_OF_RANGE
+    directory.finish_round(done)
+    again = read_batches(log, Offset(0), 1)
+    sent = again.sent(again.job(), guesses=False) if isinstance(again, FileRead) else again
+    assert [one.append_time for one in sent.batches] == [TIME]
+    assert not segment.damage
+
+
+def test_a_view_from_between_is_never_current() -> None:
+    _, directory, log = begun()
+    log.truncate(Offset(1))
+    work = directory.take_round(NOW)
+    assert work is not None
+    view = log.segments()[0]
+    directory.finish_round(directory.run_round(work))
+    assert not view.is_current
+    assert log.segments()[0].is_current
 
 
 def test_what_is_lost_although_nobody_cuts_it_is_damage() -> None:

@@ -8,6 +8,7 @@ from cluster.controller.image import MetadataDelta, MetadataImage
 from cluster.shell.followed_leaders import FollowedLeaders
 from cluster.shell.no_replicas import NoReplicas
 from cluster.shell.partition_turns import LOOK_BEATS, REST_LOOKS
+from cluster.shell.refused_replicas import RefusedReplicas
 from cluster.shell.replica import Replica
 from cluster.shell.replica_beats import BEAT_MS, ReplicaBeats
 from logstore.settings import HOUR_MS
@@ -121,6 +122,41 @@ def test_nodes_at_rest_sleep_until_there_is_something_to_do(
     assert two._beats in beats, "who was refused asks again"
 
 
+def test_while_somebody_was_refused_each_beat_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = rested()
+    beats = woken(monkeypatch)
+    one = world.nodes[ONE].streams._beats
+    monkeypatch.setattr(RefusedReplicas, "any_waits", True)
+    one._sleep_no_more()
+    world.pass_time(1_000)
+    assert beats.count(one) >= 9
+
+
+def test_who_is_woken_keeps_its_beats_and_its_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = rested()
+    beats = woken(monkeypatch)
+    one = world.nodes[ONE].streams._beats
+    while one not in beats:
+        world.pass_time(1)
+    before = one._turns._beats
+    world.pass_time(LOOK_MS - BEAT_MS // 2)
+    one.refused(world.nodes[ONE].one)
+    world.pass_time(BEAT_MS // 2)
+    assert one._turns._beats >= before + LOOK_BEATS, "what it slept through counts"
+
+
+def test_who_is_asked_in_a_beat_beats_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = rested()
+    one = world.nodes[ONE].streams._beats
+    with monkeypatch.context() as patched:
+        patched.setattr(ReplicaBeats, "_look_after", lambda beats, _: beats.asked())
+        world.pass_time(LOOK_MS)
+    world.pass_time(10_000)
+    beats = woken(monkeypatch)
+    world.pass_time(10_000)
+    assert beats.count(one) <= 22
+
+
 def test_who_has_stopped_beats_no_more_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     world = rested()
     beats = woken(monkeypatch)
@@ -134,11 +170,9 @@ def test_who_has_stopped_beats_no_more_whoever_asks(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(("active", "within_ms"), [(True, BEAT_MS), (False, LOOK_MS)])
 def test_a_leader_learns_soon_that_its_session_is_over(active: bool, within_ms: int) -> None:
     world = rested()
-    world.pass_time(2_000)
+    world.pass_time(2_000 + BEAT_MS)
     if active:
         world.nodes[ONE].append(b"a")
-        world.pass_time(LOOK_MS)
-        world.nodes[ONE].append(b"b")
     world.without_session.add(ONE)
     world.pass_time(within_ms)
     assert world.nodes[ONE].one.alone
