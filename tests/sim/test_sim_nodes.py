@@ -193,7 +193,7 @@ def test_a_follower_that_does_not_cut_is_caught(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_reader_told_that_its_records_are_gone_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.broker.read_on._later_epoch", lambda place: -1)
-    caught("READ_STAYS_IN_RANGE", Fault(500, Kind.DEAF, LEADER, 5_000))
+    caught("READ_STAYS_IN_RANGE", Fault(700, Kind.DEAF, LEADER, 6_000))
 
 
 # Tapes.
