@@ -32,10 +32,11 @@ _HEAD: Final = struct.Struct(">qiibIhi")
 
 
 def may_scrub(segment: Segment) -> bool:
-    """Tell whether a segment is closed and all of it is in its files."""
+    """Tell whether a segment is closed and all of it is in its files; not while it is being cut."""
     times = segment.times
     return (
         segment.sealed
+        and not segment.shrinks
         and 0 < segment.size_bytes == segment.durable_bytes
         and segment.times_bytes == segment.durable_times_bytes
         and (times is None or not segment.times_whole or segment.times_filed == len(times))

@@ -86,16 +86,13 @@ class Scrubber:
         self._all_bytes = sum(segment.size_bytes for _, segment in self._left)
 
     def _next(self) -> SegmentScrub | None:
-        """Return the next segment that is still there, of a log that is not being cut.
-
-        None: the pass is over.
-        """
+        """Return the next segment that is still there; None: the pass is over."""
         while self._left:
             partition, segment = self._left.popleft()
-            log = partition.log
-            there = not log.deleted and log.cut is None and segment in log.segment_list
+            there = not partition.log.deleted and segment in partition.log.segment_list
             if there and may_scrub(segment):
                 self._whose = partition
+                log = partition.log
                 return SegmentScrub(
                     self._disk,
                     segment,

@@ -3,6 +3,9 @@
 The writer cuts a file before the loop hears of it. So each test stands between the two.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from api.sim.disk import SimDisk
@@ -44,15 +47,20 @@ def planned(log: PartitionLog, offset: int) -> ReadPlan:
     return plan
 
 
+def see_it_gone(read: Callable[[], object]) -> None:
+    """See that a reader is told so, and of no damage."""
+    with pytest.raises(RequestError) as refused:
+        read()
+    assert refused.value.code is ErrorCode.OFFSET_OUT_OF_RANGE
+
+
 @pytest.mark.parametrize("kept", KEPT)
 def test_what_is_cut_off_is_gone_for_who_was_about_to_read_it(kept: int) -> None:
     _, directory, log = begun()
     segment = log.segment_list[0]
     plan = planned(log, RECORDS - 1)
     cut_file(directory, log, kept)
-    with pytest.raises(RequestError) as refused:
-        plan.blocking()
-    assert refused.value.code is ErrorCode.OFFSET_OUT_OF_RANGE
+    see_it_gone(plan.blocking)
     assert not segment.damage
 
 
@@ -63,9 +71,7 @@ def test_so_it_is_where_no_disk_is_waited_for() -> None:
     planned(log, 0).blocking()
     segment.adopt()
     cut_file(directory, log, 1)
-    with pytest.raises(RequestError) as refused:
-        plan.now()
-    assert refused.value.code is ErrorCode.OFFSET_OUT_OF_RANGE
+    see_it_gone(plan.now)
     assert not segment.damage
 
 
@@ -94,9 +100,7 @@ def test_append_times_of_what_is_cut_off_are_not_made_up(kept: int, before: bool
     assert work is not None
     done = directory.run_round(work)
     found = read.job()
-    with pytest.raises(RequestError) as refused:
-        read.sent(found, guesses=False)
-    assert refused.value.code is ErrorCode.OFFSET_OUT_OF_RANGE
+    see_it_gone(partial(read.sent, found, guesses=False))
     directory.finish_round(done)
     again = read_batches(log, Offset(0), 1)
     sent = again.sent(again.job(), guesses=False) if isinstance(again, FileRead) else again
