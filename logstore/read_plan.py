@@ -155,15 +155,7 @@ class ReadPlan:
     def _damaged(self, position: Position, why: str) -> RequestError:
         """Return what a reader is told of bytes that are not what belongs there."""
         is_current = self._segment.generation == self._generation
-        return corrupt(self._segment, position, why) if is_current else self._taken_away()
-
-    def _taken_away(self) -> RequestError:
-        """Return what a reader is told whose batches were cut off or removed meanwhile."""
-        return RequestError(
-            ErrorCode.OFFSET_OUT_OF_RANGE,
-            f"offset {self._offset} was deleted while it was being read",
-            offset=str(self._offset),
-        )
+        return corrupt(self._segment, position, why) if is_current else taken_away(self._offset)
 
     def _find(self, data: bytes | bytearray, valid: int) -> tuple[ReadResult | None, int, Offset]:
         """Return the wanted batches among the verified ones, or where to go on looking.
@@ -258,6 +250,15 @@ def corrupt(segment: Segment, position: Position, why: str) -> RequestError:
         f"{name} at byte {position}: {why}: the batch there cannot be served",
         file=name,
         position=str(position),
+    )
+
+
+def taken_away(offset: Offset) -> RequestError:
+    """Return what a reader is told whose batches were cut off or removed meanwhile."""
+    return RequestError(
+        ErrorCode.OFFSET_OUT_OF_RANGE,
+        f"offset {offset} was taken away while it was being read; the next try finds what is there",
+        offset=str(offset),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from cluster.peer.replica_frames import SentBatch
 from logstore.partition_log import PartitionLog
-from logstore.read_plan import ReadPlan
+from logstore.read_plan import ReadPlan, taken_away
 from logstore.recovery_report import Finding
 from logstore.replicated import whole_from
 from logstore.segment import Segment
@@ -51,7 +51,7 @@ class FileRead(NamedTuple):
                 with its times were given back; CORRUPT_LOG, the first batch's time is made up.
         """
         if self.segment.generation != self.generation:
-            raise _taken_away(found.first_offset)
+            raise taken_away(found.first_offset)
         return _with_times(found, self.segment, guesses=guesses)
 
 
@@ -149,14 +149,6 @@ def _times_from_files(log: PartitionLog, found: ReadResult) -> FileRead:
     return FileRead(job, segment, segment.generation)
 
 
-def _taken_away(offset: Offset) -> RequestError:
-    return RequestError(
-        ErrorCode.OFFSET_OUT_OF_RANGE,
-        f"offset {offset} was taken away while it was being read; the next try finds what is there",
-        offset=str(offset),
-    )
-
-
 def _with_times(found: ReadResult, segment: Segment, *, guesses: bool) -> Sent:
     batches: list[SentBatch] = []
     for buffer in found.buffers:
@@ -164,7 +156,7 @@ def _with_times(found: ReadResult, segment: Segment, *, guesses: bool) -> Sent:
             base = BatchHeader(raw).base_offset
             row = segment.times_at(base)
             if row is None:  # given back again since, by a checkpoint or for another reader
-                raise _taken_away(base)
+                raise taken_away(base)
             if segment.guesses(base) and not guesses:
                 if not batches:
                     raise _made_up(segment, base)
