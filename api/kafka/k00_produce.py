@@ -3,19 +3,21 @@
 Request: transactional id (v3+), acks, timeout, topics by name (v13+: by id), partitions, records.
 Records stay where they lie in the read buffer until the broker copies them. Versions 0-2 are
 advertised, for old librdkafka only compresses when it sees 0, but answered with error 35, as Kafka
-does. Answers: KIP-467 error text from v8, topic ids from v13 (KIP-516).
+does.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from struct import Struct
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from api.broker.acks import Acks, Produced
-from api.errors import KafkaContext, KafkaOnly, kafka_number
+from api.errors import KafkaOnly
+from api.kafka.current_leader import (
+    PRODUCE_FROM,
+    CurrentLeader,
+    current_leader,
+)
 from api.kafka.frame import (
-    COMPACT,
-    FIXED,
     I32,
     UNREADABLE,
     read_bytes,
@@ -27,7 +29,18 @@ from api.kafka.frame import (
     read_varint,
     skip_tags,
 )
-from api.kafka.request import Api, Request
+from api.kafka.k00_answer import (
+    FLEXIBLE_FROM,
+    TOPIC_ID_FROM,
+    UNKNOWN,
+    Records,
+    Topic,
+    wants_log_start,
+    write_refusal,
+    write_response,
+    write_success,
+)
+from api.kafka.request import Api, Request, Shared
 from api.kafka.schema import ITEMS_MAX
 from model.errors import ErrorCode, MalformedError, RequestError
 from model.ids import TopicId
@@ -40,22 +53,13 @@ if TYPE_CHECKING:
 KEY: Final = 0
 VERSION_MAX: Final = 13
 SERVED_FROM: Final = 3
-TIME_FROM, LOG_START_FROM, TEXT_FROM, FLEXIBLE_FROM, TOPIC_ID_FROM = 2, 5, 8, 9, 13
 ZSTD: Final = 4
 ZSTD_FROM: Final = 7
 """KIP-110: older clients cannot mean zstd."""
-UNKNOWN: Final = -1
-CHECKSUM: Final = "checksum"
-"""Stands in the metadata of a CORRUPT_BATCH that may have been damaged on its way."""
 
 ACKS: Final = {acks.value: acks for acks in Acks}
 REQUEST_HEAD: Final = Struct(">hi")  # acks, timeout
 PARTITION_HEAD: Final = Struct(">ii")  # partition, length of the records
-NOT_THROTTLED: Final = I32.pack(0)
-
-Records: TypeAlias = memoryview | None
-Topic: TypeAlias = tuple[bytes, list[tuple[int, Records]]]
-"""Name or id, and what goes to which partition."""
 
 
 class ProduceRequest(NamedTuple):
@@ -153,7 +157,7 @@ def handle(broker: "BrokerPort", request: Request, body: ProduceRequest) -> None
 class _Producing:
     """One request whose batches are on their way."""
 
-    __slots__ = ("_acks", "_body", "_broker", "_missing", "_request", "_rows")
+    __slots__ = ("_acks", "_body", "_broker", "_leaders", "_missing", "_request", "_rows")
 
     def __init__(self, broker: "BrokerPort", request: Request, body: ProduceRequest) -> None:
         self._broker = broker
@@ -161,6 +165,8 @@ class _Producing:
         self._body = body
         self._acks = ACKS.get(body.acks)
         self._rows: list[bytes] = []
+        self._leaders: list[CurrentLeader] = []
+        """Of what was refused because others lead it."""
         self._missing = 0
 
     def begin(self) -> None:
@@ -234,15 +240,23 @@ class _Producing:
         if self._acks is Acks.NONE:
             self._outcome_unasked(result)
             return
-        version, (_, number) = self._request.version, place
         if isinstance(result, RequestError | KafkaOnly):
-            log_start = self._log_start(*place) if wants_log_start(result) else UNKNOWN
-            self._rows[slot] = write_refusal(version, number, result, log_start=log_start)
+            self._rows[slot] = self._refusal(place, result)
         else:
-            self._rows[slot] = write_success(version, number, result)
+            self._rows[slot] = write_success(self._request.version, place[1], result)
         self._missing -= 1
         if not self._missing:
             self._respond()
+
+    def _refusal(self, place: tuple[bytes, int], refusal: RequestError | KafkaOnly) -> bytes:
+        """Return the row of a batch that is not in the log, with what its client goes on by."""
+        version = self._request.version
+        log_start = self._log_start(*place) if wants_log_start(refusal) else UNKNOWN
+        door = self._request.connection.door
+        leader = leader_instead(door, version, place, refusal=refusal)
+        if leader is not None:
+            self._leaders.append(leader)
+        return write_refusal(version, place[1], refusal, log_start=log_start, leader=leader)
 
     def _outcome_unasked(self, result: Produced | RequestError | KafkaOnly) -> None:
         """With acks=0 nobody is told: hanging up makes the client ask where to send, as Kafka."""
@@ -252,7 +266,8 @@ class _Producing:
     def _respond(self) -> None:
         if self._acks is not Acks.NONE:
             version = self._request.version
-            self._request.respond(write_response(version, self._body.topics, self._rows))
+            body = write_response(version, self._body.topics, self._rows, leaders=self._leaders)
+            self._request.respond(body)
 
 
 def named(topic: bytes, version: int) -> str | TopicId:
@@ -274,6 +289,16 @@ def partition_of(
     return broker.partition_by_id(called, number)
 
 
+def leader_instead(
+    door: Shared, version: int, place: tuple[bytes, int], *, refusal: RequestError | KafkaOnly
+) -> CurrentLeader | None:
+    """Return whom a request of this version is told to ask for a partition that is not led here."""
+    topic, number = place
+    if version < PRODUCE_FROM:
+        return None
+    return current_leader(door, (named(topic, version), number), refusal)
+
+
 def is_transactional(batch: memoryview) -> bool:
     """Tell whether a batch says that it is part of a transaction."""
     return len(batch) > COVERED_FROM + 1 and bool(batch[COVERED_FROM + 1] & TRANSACTIONAL)
@@ -282,87 +307,6 @@ def is_transactional(batch: memoryview) -> bool:
 def is_zstd(batch: memoryview) -> bool:
     """Tell whether a batch says that its records are compressed with zstd."""
     return len(batch) > COVERED_FROM + 1 and batch[COVERED_FROM + 1] & COMPRESSION_MASK == ZSTD
-
-
-# Rows: partition, error code, base offset; append time (v2+); log start (v5+); record errors and
-# error text (v8+), for a success both absent: that part is constant.
-ROW_0: Final = Struct(">ihq")
-ROW_2: Final = Struct(">ihqq")
-ROW_5: Final = Struct(">ihqqq")
-NO_TEXT_FIXED: Final = I32.pack(0) + b"\xff\xff"
-NO_TEXT_COMPACT: Final = b"\x01\x00\x00"  # no record errors, null, no tagged fields
-
-
-def write_success(version: int, number: int, produced: Produced) -> bytes:
-    """Return the row of a batch that is in the log."""
-    base = -1 if produced.base_offset is None else produced.base_offset
-    time = -1
-    if produced.log_append_time and produced.append_time is not None:
-        time = produced.append_time
-    if version >= FLEXIBLE_FROM:
-        return ROW_5.pack(number, 0, base, time, produced.log_start) + NO_TEXT_COMPACT
-    if version >= LOG_START_FROM:
-        row = ROW_5.pack(number, 0, base, time, produced.log_start)
-        return row + NO_TEXT_FIXED if version >= TEXT_FROM else row
-    return (
-        ROW_2.pack(number, 0, base, time) if version >= TIME_FROM else ROW_0.pack(number, 0, base)
-    )
-
-
-def wants_log_start(refusal: RequestError | KafkaOnly) -> bool:
-    """Tell whether a refusal says where the log starts: Java's producer else asks again for ever.
-
-    By it the client sees whether its last batch was deleted, and begins a new epoch (KIP-360).
-    """
-    return isinstance(refusal, RequestError) and refusal.code is ErrorCode.UNKNOWN_PRODUCER_ID
-
-
-def write_refusal(
-    version: int, number: int, refusal: RequestError | KafkaOnly, *, log_start: int = UNKNOWN
-) -> bytes:
-    """Return the row of a batch that is not in the log, or not known to be."""
-    code, text = _spelled(version, refusal)
-    if version >= FLEXIBLE_FROM:
-        row = ROW_5.pack(number, code, UNKNOWN, UNKNOWN, log_start)
-        return row + b"\x01" + COMPACT.write_text(text) + b"\x00"
-    if version >= LOG_START_FROM:
-        row = ROW_5.pack(number, code, UNKNOWN, UNKNOWN, log_start)
-        return row + I32.pack(0) + FIXED.write_text(text) if version >= TEXT_FROM else row
-    if version >= TIME_FROM:
-        return ROW_2.pack(number, code, UNKNOWN, UNKNOWN)
-    return ROW_0.pack(number, code, UNKNOWN)
-
-
-def _spelled(version: int, refusal: RequestError | KafkaOnly) -> tuple[int, str]:
-    if isinstance(refusal, KafkaOnly):
-        return int(refusal), refusal.name
-    if refusal.code is ErrorCode.UNKNOWN_TOPIC and version >= TOPIC_ID_FROM:
-        return kafka_number(refusal.code, KafkaContext.TOPIC_ID), refusal.detail
-    if refusal.code is ErrorCode.CORRUPT_BATCH and CHECKSUM not in refusal.metadata:
-        # Its lengths contradict each other, and will when it is sent again: 2 is retried, 87 not.
-        return int(KafkaOnly.INVALID_RECORD), refusal.detail
-    if refusal.code is ErrorCode.PRODUCER_FENCED:  # Produce kept the number, KIP-588 or not
-        return kafka_number(refusal.code, KafkaContext.OLD_VERSION), refusal.detail
-    return kafka_number(refusal.code, KafkaContext.PRODUCE_OR_FETCH), refusal.detail
-
-
-def write_response(version: int, topics: Sequence[Topic], rows: Sequence[bytes]) -> bytes:
-    """Return the body of an answer: one row for each partition, in the order of the request."""
-    spelling = COMPACT if version >= FLEXIBLE_FROM else FIXED
-    write_count, tags = spelling.write_count, spelling.tags
-    out = [write_count(len(topics))]
-    slot = 0
-    for topic, parts in topics:
-        out.append(topic if version >= TOPIC_ID_FROM else spelling.write_name(topic))
-        count = len(parts)
-        out.append(write_count(count))
-        out += rows[slot : slot + count]
-        out.append(tags)
-        slot += count
-    if version >= 1:
-        out.append(NOT_THROTTLED)
-    out.append(tags)
-    return b"".join(out)
 
 
 def api(request_bytes_max: int) -> Api:

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from api.broker.acks import Acks, Produced
 from api.kafka.frame import COMPACT, FIXED, I32, NO_TAGS, read_varint, write_varint
-from api.kafka.k00_produce import (
-    ACKS,
+from api.kafka.k00_answer import (
     FLEXIBLE_FROM,
     NO_TEXT_COMPACT,
     NO_TEXT_FIXED,
@@ -20,14 +19,18 @@ from api.kafka.k00_produce import (
     TEXT_FROM,
     TOPIC_ID_FROM,
     UNKNOWN,
-    ZSTD_FROM,
-    ProduceRequest,
     Topic,
-    named,
-    partition_of,
     wants_log_start,
     write_refusal,
     write_response,
+)
+from api.kafka.k00_produce import (
+    ACKS,
+    ZSTD_FROM,
+    ProduceRequest,
+    leader_instead,
+    named,
+    partition_of,
 )
 from api.kafka.request import Request
 from model.errors import RequestError
@@ -43,7 +46,7 @@ MOVES_MAX: Final = 16
 SAME_FROM: Final = 8
 """Key, version and correlation id come before; the first two are compared as numbers."""
 COMPACT_TAIL: Final = 3 * NO_TAGS  # of the partition, the topic and the request
-ROW: Final = "ihqqq"  # as k00_produce.ROW_5
+ROW: Final = "ihqqq"  # as k00_answer.ROW_5
 
 
 class Template:
@@ -122,9 +125,12 @@ class Template:
 
     def refusal(self, correlation_id: int, error: RequestError, *, log_start: int) -> bytes:
         """Return the whole answer, its length included."""
-        row = write_refusal(self.version, self.number, error, log_start=log_start)
+        place = (self._topic, self.number)
+        leader = leader_instead(self.connection.door, self.version, place, refusal=error)
+        row = write_refusal(self.version, self.number, error, log_start=log_start, leader=leader)
         topics: list[Topic] = [(self._topic, [(self.number, None)])]
-        body = write_response(self.version, topics, [row])
+        leaders = () if leader is None else (leader,)
+        body = write_response(self.version, topics, [row], leaders=leaders)
         head = I32.pack(correlation_id) + (NO_TAGS if self.tail else b"")
         return I32.pack(len(head) + len(body)) + head + body
 

@@ -3,15 +3,24 @@
 Batches leave as they are stored, in whatever codec their producer chose; the answer is a list of
 buffers. No fetch sessions are kept: every answer says session 0, which tells a client to send full
 requests (KIP-227); one that names a session all the same is told that there is none. Topic ids
-from v13 (KIP-516).
+from v13 (KIP-516), who leads what was refused (`current_leader`) from v16.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from api.broker.fetch import Fetched, Want
 from api.errors import KafkaContext, KafkaOnly, kafka_number
+from api.kafka.current_leader import (
+    FETCH_FROM,
+    FETCH_TAG,
+    CurrentLeader,
+    current_leader,
+    endpoint_tags,
+    leader_tags,
+)
 from api.kafka.frame import (
     COMPACT,
     FIXED,
@@ -44,6 +53,7 @@ READ_COMMITTED: Final = 1
 CONSUMER: Final = -1
 NEW_SESSION_EPOCH: Final = 0
 NO_SESSION_EPOCH: Final = -1
+NOBODY: Final[Mapping[int, CurrentLeader]] = MappingProxyType({})
 
 REQUEST_HEAD: Final = Struct(">iiib")  # longest wait, min bytes, max bytes, isolation
 SESSION: Final = Struct(">ii")  # id, epoch
@@ -218,7 +228,8 @@ def handle(broker: "BrokerPort", request: Request, body: FetchRequest) -> None:
     ]
 
     def done(results: Sequence[Fetched]) -> None:
-        request.respond_parts(write_response(request.version, body, results))
+        leaders = _leaders(request, body, results)
+        request.respond_parts(write_response(request.version, body, results, leaders=leaders))
 
     if not wants:
         done(())
@@ -252,6 +263,21 @@ def _partition(
         return error
 
 
+def _leaders(
+    request: Request, body: FetchRequest, results: Sequence[Fetched]
+) -> Mapping[int, CurrentLeader]:
+    """Return whom the client is told to ask instead, by the row's place in the answer."""
+    if request.version < FETCH_FROM or all([row.error is None for row in results]):
+        return NOBODY
+    places = [(TopicId(topic), part.number) for topic, parts in body.topics for part in parts]
+    door = request.connection.door
+    found = {
+        slot: current_leader(door, place, row.error)
+        for slot, (place, row) in enumerate(zip(places, results, strict=True))
+    }
+    return {slot: leader for slot, leader in found.items() if leader is not None}
+
+
 # Rows: partition, error code, high watermark, last stable offset; log start (v5+); aborted
 # transactions (null, or none for READ_COMMITTED); preferred replica (v11+: none); records.
 ROW_4: Final = Struct(">ihqqii")
@@ -271,27 +297,36 @@ def write_head(version: int, error: int, topic_count: int) -> list[Buffer]:
     return [head] if topic_count else [head + spelling.tags]
 
 
-def write_response(version: int, body: FetchRequest, results: Sequence[Fetched]) -> list[Buffer]:
-    """Return the body of an answer, in parts; the records are the store's own buffers."""
+def write_response(
+    version: int,
+    body: FetchRequest,
+    results: Sequence[Fetched],
+    *,
+    leaders: Mapping[int, CurrentLeader] = NOBODY,
+) -> list[Buffer]:
+    """Return the body of an answer, in parts; the records are the store's own buffers.
+
+    `leaders`: who leads what was refused, by the row's place, from v16.
+    """
     spelling = COMPACT if version >= FLEXIBLE_FROM else FIXED
     out = write_head(version, 0, len(body.topics))
-    rows = iter(results)
+    rows = enumerate(results)
     for topic, parts in body.topics:
         name = topic if version >= TOPIC_ID_FROM else spelling.write_name(topic)
         out.append(name + spelling.write_count(len(parts)))
         for part in parts:
-            row = next(rows)
+            slot, row = next(rows)
             code = _code(version, row)
             size = 0 if code else row.size_bytes
             out.append(_row(version, (part.number, code, size, body.read_committed), row))
             if size:
                 out += row.buffers
             if spelling.tags:
-                out.append(spelling.tags)
+                out.append(leader_tags(leaders.get(slot), FETCH_TAG) if leaders else spelling.tags)
         if spelling.tags:
             out.append(spelling.tags)
     if spelling.tags and body.topics:
-        out.append(spelling.tags)
+        out.append(endpoint_tags(leaders.values()) if leaders else spelling.tags)
     return out
 
 

@@ -15,7 +15,7 @@ from api.errors import KafkaContext, kafka_number
 from api.kafka.frame import UUID_ZERO
 from api.kafka.request import Api, Request
 from api.kafka.schema import Message, read_request, write_response
-from api.kafka.whereabouts import address_of
+from api.kafka.whereabouts import reached
 from api.kafka_settings import SMALL_REQUEST_BYTES_MAX
 from cluster.controller.image import MetadataImage, PartitionImage, TopicImage
 from model.errors import ErrorCode, RequestError
@@ -110,19 +110,12 @@ def _respond(
 
 
 def _brokers(broker: "BrokerPort", listener: str) -> Iterator[Message]:
-    """Yield every broker that clients of this listener can reach now; this node first.
-
-    One that is fenced or was stopped is left out: clients would go on asking it.
-    """
-    registered = broker.image.brokers
-    up = {node for node, known in registered.items() if known.standing.is_up}
-    for node in (broker.node_id, *sorted(up - {broker.node_id})):
-        address = address_of(broker, node, listener)
-        if address is not None:
-            host, port = address
-            known = registered.get(node)
-            rack = None if known is None else known.rack
-            yield {"node_id": node, "host": host, "port": port, "rack": rack}
+    """Yield every broker that clients of this listener can reach now; this node first."""
+    me = broker.node_id
+    for node in (me, *sorted(broker.image.brokers.keys() - {me})):
+        known = reached(broker, node, listener)
+        if known is not None:
+            yield known._asdict()
 
 
 def _without_unreachable(topics: Sequence[Message], reachable: Set[NodeId]) -> None:

@@ -28,6 +28,11 @@ class Shared(Protocol):
         ...
 
     @property
+    def broker(self) -> "BrokerPort":
+        """The node."""
+        ...
+
+    @property
     def settings(self) -> KafkaSettings:
         """What one request may ask for."""
         ...

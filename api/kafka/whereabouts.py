@@ -1,11 +1,34 @@
 """Where Kafka clients reach a node: by the listener that they came in by, on whichever it is."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from model.ids import NodeId
 
 if TYPE_CHECKING:
     from api.kafka.broker_port import BrokerPort
+
+
+class Reached(NamedTuple):
+    """A broker, as clients of one listener are told of it."""
+
+    node_id: NodeId
+    host: str
+    port: int
+    rack: str | None
+
+
+def reached(broker: "BrokerPort", node: NodeId, listener: str) -> Reached | None:
+    """Return where clients of a listener reach a node now; None: they cannot.
+
+    One that is fenced or was stopped is left out: clients would go on asking it.
+    """
+    known = broker.image.brokers.get(node)
+    if node != broker.node_id and (known is None or not known.standing.is_up):
+        return None
+    address = address_of(broker, node, listener)
+    if address is None:
+        return None
+    return Reached(node, *address, None if known is None else known.rack)
 
 
 def address_of(broker: "BrokerPort", node: NodeId, listener: str) -> tuple[str, int] | None:

@@ -7,19 +7,14 @@ import pytest
 
 from api.broker.acks import Produced
 from api.errors import KafkaOnly
-from api.kafka.k00_produce import (
-    KEY,
-    SERVED_FROM,
+from api.kafka.k00_answer import (
     TOPIC_ID_FROM,
-    VERSION_MAX,
-    ProduceRequest,
     Topic,
-    is_zstd,
-    parse,
     write_refusal,
     write_response,
     write_success,
 )
+from api.kafka.k00_produce import KEY, SERVED_FROM, VERSION_MAX, ProduceRequest, is_zstd, parse
 from api.kafka.schema import ITEMS_MAX
 from model.errors import ErrorCode, MalformedError, RequestError
 from model.ids import AppendTimeMs, Offset
