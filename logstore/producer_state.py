@@ -115,6 +115,11 @@ class ProducerState:
         """Yield what is known, least recently used first. Read only."""
         yield from self._producers.items()
 
+    def newest(self, producer_id: ProducerId) -> int:
+        """Return where the newest batch that is known of a producer begins; -1: none is."""
+        known = self._producers.get(producer_id)
+        return -1 if known is None else _newest((producer_id, known))
+
     def check(
         self,
         producer_id: ProducerId,

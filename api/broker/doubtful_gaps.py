@@ -6,9 +6,14 @@ something out. To a client that refusal is the last word: the SDK takes it for p
 is in no log, librdkafka begins a new epoch and repeats under it what it had no answer for, and
 either may store twice what the new leader has (P20). So the controllers are asked first; those who
 are refused in the meantime share the next question.
+
+Nor does a gap count at once that is no gap of the log, but of what has come. Where a leadership has
+moved, a client has a batch to send again that the old leader did not take; librdkafka, in which two
+threads see to that, may send the one behind it first, by a few milliseconds. So the first batch of
+a producer in a leadership may be out of turn for a moment, and is refused for the moment.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from api.broker.acks import Done
 from api.broker.context import BrokerContext
@@ -16,7 +21,21 @@ from api.broker.refused_batches import OUT_OF_TURN
 from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.shared_barrier import SharedBarrier
 from model.errors import ErrorCode, RequestError
-from model.ids import LeaderEpoch
+from model.ids import LeaderEpoch, MonotonicMs, PartitionId, ProducerId
+
+OVERTAKEN_MS: Final = 5_000
+"""A gap before a producer's first batch in a leadership counts when it has stood for so long: many
+times the backoff after which clients send again (`retry.backoff.ms` is 100)."""
+OVERTAKEN_MAX: Final = 1 << 12
+"""Gaps of the whole node that may close, about 1 MiB; one more is told at once."""
+
+
+class _Gap(NamedTuple):
+    partition: PartitionId
+    epoch: LeaderEpoch
+    producer: ProducerId
+    expected: str
+    """The sequence that is missing."""
 
 
 class _Refused(NamedTuple):
@@ -30,20 +49,46 @@ class _Refused(NamedTuple):
 class DoubtfulGaps:
     """Refusals that wait to be confirmed. Loop only."""
 
-    __slots__ = ("_barrier", "_spawn")
+    __slots__ = ("_barrier", "_clock", "_since", "_spawn")
 
     def __init__(self, node: BrokerContext) -> None:
         """None waits."""
+        self._clock = node.clock
         self._spawn = node.spawn
         self._barrier = SharedBarrier(node.quorum)
+        self._since: dict[_Gap, MonotonicMs] = {}
+        """When gaps that may close were first seen, the latest last."""
 
     def tell(self, partition: HostedPartition, refusal: RequestError, done: Done) -> None:
         """Tell a producer that its batch is refused: at once, or when a gap is confirmed."""
         if refusal.code not in OUT_OF_TURN or partition.only_here:
             done(refusal)
             return
+        if self._may_close(partition, refusal):
+            done(_for_the_moment(partition, "may be on its way; ask again"))
+            return
         refused = _Refused(partition, partition.leader_epoch, refusal, done)
         self._spawn.start(self._ask(refused), "gap of a producer")
+
+    def _may_close(self, partition: HostedPartition, refusal: RequestError) -> bool:
+        """Tell whether the batch that is missing may have been overtaken by this one."""
+        leader, told = partition.replica.leader, refusal.metadata
+        producer, expected = ProducerId(int(told["producer_id"])), told["expected_sequence"]
+        if leader is None or partition.log.producers.newest(producer) >= leader.epoch_start:
+            return False
+        now = self._clock.monotonic_ms()
+        gap = _Gap(partition.id, partition.leader_epoch, producer, expected)
+        since = self._since.get(gap)
+        if since is None and self._has_room(now):
+            since = self._since[gap] = now
+        return since is not None and now - since < OVERTAKEN_MS
+
+    def _has_room(self, now: MonotonicMs) -> bool:
+        """Tell whether there is room for one more; forget those that have been told long ago."""
+        since = self._since
+        while since and now - since[first := next(iter(since))] > 2 * OVERTAKEN_MS:
+            del since[first]
+        return len(since) < OVERTAKEN_MAX
 
     async def _ask(self, refused: _Refused) -> None:
         unconfirmed = None
@@ -62,10 +107,15 @@ def _verdict(refused: _Refused, unconfirmed: RequestError | None) -> RequestErro
     if not partition.leads:
         return partition.not_serving()
     why = "led anew meanwhile" if unconfirmed is None else unconfirmed.detail
+    doubt = f"is missing here, and nobody confirms that this node still leads: {why}; ask again"
+    return _for_the_moment(partition, doubt)
+
+
+def _for_the_moment(partition: HostedPartition, doubt: str) -> RequestError:
+    """Return a refusal after which a client sends the same batches again, in their order."""
     return RequestError(
         ErrorCode.LEADER_NOT_AVAILABLE,
-        f"{partition.topic.name}/{partition.number}: a batch before this one is missing here, and "
-        f"nobody confirms that this node still leads: {why}; ask again",
+        f"{partition.topic.name}/{partition.number}: a batch before this one {doubt}",
         topic=partition.topic.name,
         partition=str(partition.number),
         leader_epoch=str(partition.leader_epoch),

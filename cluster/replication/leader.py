@@ -130,6 +130,11 @@ class PartitionLeader:
         return self._high_watermark if self._high_watermark >= self._epoch_start else None
 
     @property
+    def epoch_start(self) -> Offset:
+        """Where the first batch of this leadership goes."""
+        return self._epoch_start
+
+    @property
     def ends(self) -> Ends:
         """How far the leader's own log has come."""
         return Ends(self._log, self._written, self._flushed)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from api.broker.acks import Acks, Produced
+from api.broker.doubtful_gaps import OVERTAKEN_MS
 from cluster.controller.image import MetadataDelta, MetadataImage
 from cluster.replication.high_watermark import CommitRule
 from cluster.shell.hosted_partition import HostedPartition
@@ -53,12 +54,19 @@ def elect(node: BrokerNode, partition: HostedPartition, leader: NodeId) -> None:
     node.node.partitions.apply(MetadataImage(), delta)
 
 
-async def led_here(node: BrokerNode) -> HostedPartition:
-    """Return a partition of two replicas which this node leads, with a batch of the producer."""
+async def moved_here(node: BrokerNode) -> HostedPartition:
+    """Return a partition of two replicas, with a batch of the producer, led here from now on."""
     orders = await node.create("orders")
     await node.produce(orders, batch_of([b"a"], producer=(*PRODUCER, 0)))
     elect(node, orders, NodeId(orders.topic.partitions[0].replicas[0]))
     assert orders.leads
+    return orders
+
+
+async def led_here(node: BrokerNode) -> HostedPartition:
+    """Return the same with a batch of this leadership too."""
+    orders = await moved_here(node)
+    node.begin(orders, batch_of([b"b"], producer=(*PRODUCER, 1)))
     return orders
 
 
@@ -82,8 +90,11 @@ async def test_a_gap_is_told_once_the_controllers_confirm_who_leads(
     async with broker_node() as node:
         orders = await led_here(node)
         controllers = Controllers(node, monkeypatch)
-        gone = gap(node, orders)
         unknown = node.begin(orders, batch_of([b"d"], producer=(8, 0, 3)))
+        assert (await refusal(unknown)).code is ErrorCode.LEADER_NOT_AVAILABLE
+        node.clock.advance(OVERTAKEN_MS)
+        unknown = node.begin(orders, batch_of([b"d"], producer=(8, 0, 3)))
+        gone = gap(node, orders)
         await asyncio.sleep(0)
         assert not gone.done() and not unknown.done()
         late = gap(node, orders)  # asked for later than that question: it needs one of its own
@@ -146,12 +157,58 @@ async def test_who_has_the_only_replica_or_waits_for_nothing_is_told_at_once(
         assert controllers.asked == 0
 
 
+async def test_what_overtook_another_batch_is_refused_for_the_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """P20: librdkafka sends the second of two first where a leadership has moved, now and then."""
+    async with broker_node() as node:
+        orders = await moved_here(node)
+        controllers = Controllers(node, monkeypatch)
+        for sequence in (2, 3):
+            early = node.begin(orders, batch_of([b"c"], producer=(*PRODUCER, sequence)))
+            assert early.done()
+            assert (await refusal(early)).code is ErrorCode.LEADER_NOT_AVAILABLE
+        for sequence in (1, 2, 3):
+            answer = node.begin(orders, batch_of([b"c"], producer=(*PRODUCER, sequence)))
+            assert not answer.done()  # it waits for the other replica
+        assert (orders.log.log_end, controllers.asked) == (4, 0)
+
+
+async def test_a_gap_that_stays_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with broker_node() as node:
+        orders = await moved_here(node)
+        controllers = Controllers(node, monkeypatch)
+        controllers.answer.set()
+        assert (await refusal(gap(node, orders))).code is ErrorCode.LEADER_NOT_AVAILABLE
+        node.clock.advance(OVERTAKEN_MS - 1)
+        assert (await refusal(gap(node, orders))).code is ErrorCode.LEADER_NOT_AVAILABLE
+        node.clock.advance(1)
+        assert (await refusal(gap(node, orders))).code is ErrorCode.OUT_OF_ORDER_SEQUENCE
+        elect(node, orders, NodeId(orders.topic.partitions[0].replicas[0]))
+        assert (await refusal(gap(node, orders))).code is ErrorCode.LEADER_NOT_AVAILABLE
+
+
+async def test_so_many_gaps_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def send(producer: int) -> "asyncio.Future[Produced | RequestError]":
+        return node.begin(orders, batch_of([b"d"], producer=(producer, 0, 3)))
+
+    monkeypatch.setattr("api.broker.doubtful_gaps.OVERTAKEN_MAX", 2)
+    async with broker_node() as node:
+        orders = await moved_here(node)
+        Controllers(node, monkeypatch).answer.set()
+        for producer in (11, 12, 11):
+            assert (await refusal(send(producer))).code is ErrorCode.LEADER_NOT_AVAILABLE
+        assert (await refusal(send(13))).code is ErrorCode.UNKNOWN_PRODUCER_ID
+        node.clock.advance(2 * OVERTAKEN_MS + 1)
+        assert (await refusal(send(13))).code is ErrorCode.LEADER_NOT_AVAILABLE
+
+
 async def test_other_refusals_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     async with broker_node() as node:
         orders = await led_here(node)
         want_three = CommitRule(flush=Flush.QUORUM, min_insync_replicas=3, replica_lag_ms_max=1)
         orders.changed(orders.topic, want_three, node.clock.monotonic_ms())
         Controllers(node, monkeypatch)
-        answer = node.begin(orders, batch_of([b"b"], producer=(*PRODUCER, 1)))
+        answer = node.begin(orders, batch_of([b"c"], producer=(*PRODUCER, 2)))
         assert answer.done()
         assert (await refusal(answer)).code is ErrorCode.NOT_ENOUGH_REPLICAS
