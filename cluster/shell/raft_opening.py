@@ -21,6 +21,11 @@ from cluster.shell.raft_metadata import RaftMetadata
 from model.errors import DirectoryExit, DirectoryRefused, MalformedError
 from model.ports import Disk, Rand
 
+HEARTBEATS_MIN: Final = 4
+"""In the shortest time after which members elect another leader."""
+HEARTBEAT_TICKS_MAX: Final = 2
+"""Each heartbeat of a cluster at rest wakes two processes, and its answer the first one again."""
+
 ALONE: Final = "restore the data directory from a copy: nobody else has what it held"
 AMONG_OTHERS: Final = (
     "empty the whole data directory and start this node again: it joins anew, without a vote until "
@@ -134,9 +139,15 @@ def _with_metadata(
     return opened
 
 
+def heartbeat_ticks(election_ticks: int) -> int:
+    """Return how often a leader shows itself that has nothing else to send, in ticks."""
+    return max(1, min(HEARTBEAT_TICKS_MAX, election_ticks // HEARTBEATS_MIN))
+
+
 def _core(rand: Rand, settings: ClusterSettings, *, me: Voter, stable: Stable) -> RaftNode:
     limits = RaftLimits(
         election_ticks=settings.quorum_election_ticks,
+        heartbeat_ticks=heartbeat_ticks(settings.quorum_election_ticks),
         kept_entries=min(RaftLimits().kept_entries, settings.quorum_snapshot_entries),
     )
     try:

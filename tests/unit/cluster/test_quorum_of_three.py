@@ -335,3 +335,20 @@ async def test_nobody_speaks_for_another() -> None:
             receive(peer, frame, None)
     receive(Hello(NodeId(2), two.directory, bytes(16), bytes(32), "tide"), frame, None)
     assert len(taken) == 1
+
+
+@pytest.mark.parametrize(("election_ticks", "heartbeats"), [(3, 40), (7, 40), (8, 20), (40, 20)])
+async def test_at_rest_a_leader_shows_itself_every_other_tick(
+    election_ticks: int, heartbeats: int
+) -> None:
+    """Where the others are patient enough for it: each wakes two processes, and its own again."""
+    world = QuorumWorld(settings=ClusterSettings(quorum_election_ticks=election_ticks))
+    try:
+        leader = await world.formed()
+        await world.ticks(4)
+        before = world.carried
+        await world.ticks(40)
+        assert world.carried - before == heartbeats * 2 * len(world.others(leader))
+        assert {host.quorum.leader for host in world.hosts.values()} == {leader.me.node}
+    finally:
+        await world.close()
