@@ -83,7 +83,7 @@ class ErrorCode(Enum):
     NOT_LEADER = Refusal("This node does not lead the partition.", retry=REFRESH)
     NOT_COORDINATOR = Refusal("This node does not coordinate the group.", retry=REFRESH)
     LEADER_NOT_AVAILABLE = Refusal(
-        "The partition has no leader now: an election is under way.", retry=YES
+        "The partition has no leader now, or one so new that it cannot take this yet.", retry=YES
     )
     NO_QUORUM = Refusal("The controller has no majority.", retry=YES)
     OFFSET_NOT_AVAILABLE = Refusal(

@@ -94,8 +94,9 @@ class BrokerNode:
         *,
         acks: Acks = Acks.ALL,
         timeout_ms: int = 60_000,
+        at_once: bool = True,
     ) -> "asyncio.Future[Produced | RequestError]":
-        """Append one batch, as at the end of a tick; the future has the answer."""
+        """Append one batch, as at the end of a tick, or with what comes next; return its answer."""
         answer: asyncio.Future[Produced | RequestError] = asyncio.Future()
         self.broker.produce(
             ANONYMOUS,
@@ -105,7 +106,8 @@ class BrokerNode:
             timeout_ms=timeout_ms,
             done=answer.set_result,
         )
-        self.broker.produce.accept()
+        if at_once:
+            self.broker.produce.accept()
         return answer
 
     async def produce(self, partition: HostedPartition, batch: bytes) -> Produced:

@@ -9,23 +9,27 @@ are refused in the meantime share the next question.
 
 Nor does a gap count at once that is no gap of the log, but of what has come. Where a leadership has
 moved, a client has a batch to send again that the old leader did not take; librdkafka, in which two
-threads see to that, may send the one behind it first, by a few milliseconds. So the first batch of
-a producer in a leadership may be out of turn for a moment, and is refused for the moment.
+threads see to that, may send the one behind it first, by a few milliseconds. So the batches of a
+producer of which a young leadership has stored none may be out of turn for a moment: they are
+refused for the moment, and so is what is behind them (`refused_batches`).
 """
 
 from typing import Final, NamedTuple
 
 from api.broker.acks import Done
 from api.broker.context import BrokerContext
-from api.broker.refused_batches import OUT_OF_TURN
+from api.broker.refused_batches import OUT_OF_TURN, RefusedBatches
 from cluster.shell.hosted_partition import HostedPartition
 from cluster.shell.shared_barrier import SharedBarrier
 from model.errors import ErrorCode, RequestError
 from model.ids import LeaderEpoch, MonotonicMs, PartitionId, ProducerId
 
-OVERTAKEN_MS: Final = 5_000
-"""A gap before a producer's first batch in a leadership counts when it has stood for so long: many
-times the backoff after which clients send again (`retry.backoff.ms` is 100)."""
+YOUNG_MS: Final = 120_000
+"""For so long a leadership may meet what clients had sent to the one before: they wait for the
+answer of a node that stands still (librdkafka's `socket.timeout.ms` is 60 s by default)."""
+OVERTAKEN_MS: Final = 2_000
+"""Such a gap counts when it has stood for so long: many times the backoff after which clients send
+again (`retry.backoff.ms` is 100), and less than after which the SDK tries another node."""
 OVERTAKEN_MAX: Final = 1 << 12
 """Gaps of the whole node that may close, about 1 MiB; one more is told at once."""
 
@@ -49,10 +53,11 @@ class _Refused(NamedTuple):
 class DoubtfulGaps:
     """Refusals that wait to be confirmed. Loop only."""
 
-    __slots__ = ("_barrier", "_clock", "_since", "_spawn")
+    __slots__ = ("_barrier", "_batches", "_clock", "_since", "_spawn")
 
-    def __init__(self, node: BrokerContext) -> None:
-        """None waits."""
+    def __init__(self, node: BrokerContext, batches: RefusedBatches) -> None:
+        """None waits. `batches`: where those that are refused for the moment are remembered."""
+        self._batches = batches
         self._clock = node.clock
         self._spawn = node.spawn
         self._barrier = SharedBarrier(node.quorum)
@@ -65,18 +70,20 @@ class DoubtfulGaps:
             done(refusal)
             return
         if self._may_close(partition, refusal):
-            done(_for_the_moment(partition, "may be on its way; ask again"))
+            told = _for_the_moment(partition, "may be on its way; ask again")
+            self._batches.out_of_turn(partition.id, refusal, told)
+            done(told)
             return
         refused = _Refused(partition, partition.leader_epoch, refusal, done)
         self._spawn.start(self._ask(refused), "gap of a producer")
 
     def _may_close(self, partition: HostedPartition, refusal: RequestError) -> bool:
         """Tell whether the batch that is missing may have been overtaken by this one."""
-        leader, told = partition.replica.leader, refusal.metadata
+        leader, told, now = partition.replica.leader, refusal.metadata, self._clock.monotonic_ms()
         producer, expected = ProducerId(int(told["producer_id"])), told["expected_sequence"]
-        if leader is None or partition.log.producers.newest(producer) >= leader.epoch_start:
+        newest = partition.log.producers.newest(producer)
+        if leader is None or not leader.began_above(newest, now, within_ms=YOUNG_MS):
             return False
-        now = self._clock.monotonic_ms()
         gap = _Gap(partition.id, partition.leader_epoch, producer, expected)
         since = self._since.get(gap)
         if since is None and self._has_room(now):
@@ -96,7 +103,9 @@ class DoubtfulGaps:
             await self._barrier.passed()
         except RequestError as nobody:
             unconfirmed = nobody
-        refused.done(_verdict(refused, unconfirmed))
+        told = _verdict(refused, unconfirmed)
+        self._batches.out_of_turn(refused.partition.id, refused.refusal, told)
+        refused.done(told)
 
 
 def _verdict(refused: _Refused, unconfirmed: RequestError | None) -> RequestError:

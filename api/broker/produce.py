@@ -44,7 +44,7 @@ class Produce:
         self._node = context
         self._parking = Parking(context.clock)
         self._refused = RefusedBatches(context.clock)
-        self._gaps = DoubtfulGaps(context)
+        self._gaps = DoubtfulGaps(context, self._refused)
         self._arrived: dict[HostedPartition, list[Arrival]] = {}
         self._accepting = False
 

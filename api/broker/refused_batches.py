@@ -83,6 +83,16 @@ class RefusedBatches:
             return self._behind(partition, batch, refusal, topic=topic) or refusal
         return refusal
 
+    def out_of_turn(
+        self, partition: PartitionId, refusal: RequestError, told: RequestError
+    ) -> None:
+        """Remember a batch that is out of turn, if its sender is told something for the moment."""
+        if told.code in FOR_THE_MOMENT:
+            producer, epoch, sequence = (
+                int(refusal.metadata[name]) for name in ("producer_id", "epoch", "base_sequence")
+            )
+            self._note(partition, Stamp(producer, epoch, sequence), told.code)
+
     def not_found(
         self, topic: str | TopicId, number: int, batch: memoryview | Stamp, *, refusal: RequestError
     ) -> None:

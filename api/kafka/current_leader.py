@@ -70,7 +70,7 @@ def leader_tags(leader: CurrentLeader | None, tag: int) -> bytes:
 
 def endpoint_tags(leaders: Iterable[CurrentLeader]) -> bytes:
     """Return the tagged fields of a whole answer: where the leaders in it are reached."""
-    nodes = dict.fromkeys([leader.at for leader in leaders])
+    nodes = {leader.at.node_id: leader.at for leader in leaders}
     if not nodes:
         return NO_TAGS
     rows = [
@@ -79,7 +79,7 @@ def endpoint_tags(leaders: Iterable[CurrentLeader]) -> bytes:
         + _PORT.pack(port)
         + write_compact_text(rack)
         + NO_TAGS
-        for node, host, port, rack in nodes
+        for node, host, port, rack in nodes.values()
     ]
     return _tagged(_ENDPOINTS_TAG, write_compact_count(len(rows)) + b"".join(rows))
 

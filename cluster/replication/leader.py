@@ -129,10 +129,13 @@ class PartitionLeader:
         """
         return self._high_watermark if self._high_watermark >= self._epoch_start else None
 
-    @property
-    def epoch_start(self) -> Offset:
-        """Where the first batch of this leadership goes."""
-        return self._epoch_start
+    def began_above(self, offset: int, now: MonotonicMs, *, within_ms: int) -> bool:
+        """Tell whether this leadership is so young, and what is at an offset older than it.
+
+        The first one of a partition is not: it followed none.
+        """
+        followed = self._leader_epoch > 0 and offset < self._epoch_start
+        return followed and now - self._began < within_ms
 
     @property
     def ends(self) -> Ends:

@@ -24,7 +24,7 @@ from model.errors import DirectoryExit, DirectoryRefused
 from model.ids import Index, MonotonicMs, NodeId, Term
 
 TICK_MS: Final = 100
-"""The core's unit of time: a heartbeat of the leader each, an election after some of them."""
+"""The core's unit of time: heartbeats and elections come after some of them."""
 
 
 class EntriesForgotten(DirectoryRefused):

@@ -22,7 +22,7 @@ from model.errors import DirectoryExit, DirectoryRefused, MalformedError
 from model.ports import Disk, Rand
 
 HEARTBEATS_MIN: Final = 4
-"""In the shortest time after which members elect another leader."""
+"""Wanted in the shortest time after which members elect another leader."""
 HEARTBEAT_TICKS_MAX: Final = 2
 """Each heartbeat of a cluster at rest wakes two processes, and its answer the first one again."""
 

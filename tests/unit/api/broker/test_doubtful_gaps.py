@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from api.broker.acks import Acks, Produced
-from api.broker.doubtful_gaps import OVERTAKEN_MS
+from api.broker.doubtful_gaps import OVERTAKEN_MS, YOUNG_MS
 from cluster.controller.image import MetadataDelta, MetadataImage
 from cluster.replication.high_watermark import CommitRule
 from cluster.shell.hosted_partition import HostedPartition
@@ -39,13 +39,13 @@ class Controllers:
         monkeypatch.setattr(quorum, "read_barrier", read_barrier)
 
 
-def elect(node: BrokerNode, partition: HostedPartition, leader: NodeId) -> None:
+def elect(node: BrokerNode, partition: HostedPartition, leader: NodeId, *, epochs: int = 1) -> None:
     """Let a node lead a partition that has a replica elsewhere too, from here on."""
     row = partition.topic.partitions[0]
     here = row.replicas[0]
     changed = row._replace(
         leader=leader,
-        leader_epoch=LeaderEpoch(row.leader_epoch + 1),
+        leader_epoch=LeaderEpoch(row.leader_epoch + epochs),
         replicas=(here, OTHER),
         isr=(here, OTHER),
         partition_epoch=row.partition_epoch + 1,
@@ -66,8 +66,16 @@ async def moved_here(node: BrokerNode) -> HostedPartition:
 async def led_here(node: BrokerNode) -> HostedPartition:
     """Return the same with a batch of this leadership too."""
     orders = await moved_here(node)
-    node.begin(orders, batch_of([b"b"], producer=(*PRODUCER, 1)))
+    answer = node.begin(orders, batch_of([b"b"], producer=(*PRODUCER, 1)))
+    assert not answer.done()  # it waits for the other replica
     return orders
+
+
+def send(
+    node: BrokerNode, orders: HostedPartition, sequence: int, *, at_once: bool = True
+) -> "asyncio.Future[Produced | RequestError]":
+    """Send a batch of the producer: in a tick of its own, or of what comes next."""
+    return node.begin(orders, batch_of([b"c"], producer=(*PRODUCER, sequence)), at_once=at_once)
 
 
 def gap(
@@ -157,21 +165,45 @@ async def test_who_has_the_only_replica_or_waits_for_nothing_is_told_at_once(
         assert controllers.asked == 0
 
 
+@pytest.mark.parametrize("together", [False, True])
 async def test_what_overtook_another_batch_is_refused_for_the_moment(
-    monkeypatch: pytest.MonkeyPatch,
+    together: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """P20: librdkafka sends the second of two first where a leadership has moved, now and then."""
+    """P20: librdkafka sends the second of two first where a leadership has moved, now and then.
+
+    What it has sent behind them before it hears of that is no gap either.
+    """
     async with broker_node() as node:
         orders = await moved_here(node)
         controllers = Controllers(node, monkeypatch)
-        for sequence in (2, 3):
-            early = node.begin(orders, batch_of([b"c"], producer=(*PRODUCER, sequence)))
-            assert early.done()
-            assert (await refusal(early)).code is ErrorCode.LEADER_NOT_AVAILABLE
-        for sequence in (1, 2, 3):
-            answer = node.begin(orders, batch_of([b"c"], producer=(*PRODUCER, sequence)))
-            assert not answer.done()  # it waits for the other replica
-        assert (orders.log.log_end, controllers.asked) == (4, 0)
+        answers = {}
+        for sequence in (2, 1, 3, 4):
+            answers[sequence] = send(node, orders, sequence, at_once=not together)
+        node.broker.produce.accept()
+        assert not answers.pop(1).done()  # it waits for the other replica
+        for answer in answers.values():
+            assert answer.done()
+            assert (await refusal(answer)).code is ErrorCode.LEADER_NOT_AVAILABLE
+        for sequence in (2, 3, 4):
+            assert not send(node, orders, sequence).done()
+        assert (orders.log.log_end, controllers.asked) == (5, 0)
+
+
+async def test_what_waits_for_the_controllers_is_remembered_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def nobody() -> None:
+        raise RequestError(ErrorCode.NO_QUORUM, "nobody leads the controllers")
+
+    async with broker_node() as node:
+        orders = await led_here(node)
+        controllers = Controllers(node, monkeypatch)
+        controllers.says = nobody
+        controllers.answer.set()
+        assert (await refusal(gap(node, orders))).code is ErrorCode.LEADER_NOT_AVAILABLE
+        assert not send(node, orders, 2).done()
+        assert (await refusal(send(node, orders, 4))).code is ErrorCode.LEADER_NOT_AVAILABLE
+        assert controllers.asked == 1
 
 
 async def test_a_gap_that_stays_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +218,25 @@ async def test_a_gap_that_stays_is_told(monkeypatch: pytest.MonkeyPatch) -> None
         assert (await refusal(gap(node, orders))).code is ErrorCode.OUT_OF_ORDER_SEQUENCE
         elect(node, orders, NodeId(orders.topic.partitions[0].replicas[0]))
         assert (await refusal(gap(node, orders))).code is ErrorCode.LEADER_NOT_AVAILABLE
+
+
+async def test_a_leadership_that_is_old_or_the_first_tells_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody has a batch on its way that an older leader had not taken."""
+    async with broker_node() as node:
+        orders = await moved_here(node)
+        Controllers(node, monkeypatch).answer.set()
+        assert (await refusal(gap(node, orders))).code is ErrorCode.LEADER_NOT_AVAILABLE
+        node.clock.advance(YOUNG_MS)
+        expired = node.begin(orders, batch_of([b"d"], producer=(8, 0, 3)))
+        assert (await refusal(expired)).code is ErrorCode.UNKNOWN_PRODUCER_ID
+    async with broker_node() as node:
+        orders = await node.create("orders")
+        elect(node, orders, NodeId(orders.topic.partitions[0].replicas[0]), epochs=0)
+        assert not orders.only_here
+        Controllers(node, monkeypatch).answer.set()
+        assert (await refusal(gap(node, orders))).code is ErrorCode.UNKNOWN_PRODUCER_ID
 
 
 async def test_so_many_gaps_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

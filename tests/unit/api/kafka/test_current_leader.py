@@ -1,13 +1,21 @@
 """A refusal names who leads, in the versions that can, and nobody whom the client cannot reach."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from api.kafka.connection import KafkaConnection
-from api.kafka.current_leader import FETCH_FROM, PRODUCE_FROM, CurrentLeader
+from api.kafka.current_leader import (
+    FETCH_FROM,
+    PRODUCE_FROM,
+    CurrentLeader,
+    current_leader,
+    endpoint_tags,
+)
 from api.kafka.k00_answer import (
     FLEXIBLE_FROM,
     TOPIC_ID_FROM,
@@ -15,15 +23,16 @@ from api.kafka.k00_answer import (
     write_refusal,
     write_response,
 )
+from api.kafka.request import Shared
 from api.kafka.whereabouts import Reached
 from cluster.controller.brokers import RegisterBroker
-from cluster.controller.image import Standing, TopicImage
+from cluster.controller.image import MetadataImage, Standing, TopicImage
 from cluster.controller.standing import SetStanding
-from cluster.controller.topics import CreateTopic, DeleteTopic
+from cluster.controller.topics import CreateTopic
 from model.errors import ErrorCode, RequestError
-from model.ids import LeaderEpoch
+from model.ids import LeaderEpoch, TopicId
 from tests.kafka_messages import foreign_class, rewritten
-from tests.kafka_node import Client, Serving, kafka_node
+from tests.kafka_node import LISTENER, Client, Serving, kafka_node
 from tests.unit.api.kafka.test_handlers import batch, versions
 from tests.unit.api.kafka.test_whereabouts import ENDPOINTS, OTHER, SILENT
 
@@ -32,7 +41,8 @@ NOT_LEADER, FENCED = 6, 74
 NOBODY = {"leader_id": -1, "leader_epoch": -1}
 LEADER = CurrentLeader(Reached(OTHER, "outside", 29_092, None), LeaderEpoch(300))
 REFUSAL = RequestError(ErrorCode.NOT_LEADER, "orders/0 is led by node 7")
-THERE = {"node_id": OTHER, "host": "outside", "port": 29_092, "rack": "b"}
+AT = Reached(OTHER, "outside", 29_092, "b")
+THERE = AT._asdict()
 
 
 @pytest.fixture
@@ -167,26 +177,47 @@ async def test_who_comes_with_an_older_epoch_is_told_the_newer_one(serving: Serv
     assert [node["node_id"] for node in answer["node_endpoints"]] == [me]
 
 
+def door(serving: Serving, image: MetadataImage | None = None) -> Shared:
+    """Return the listener of a node, with metadata as they may be by the time of an answer."""
+    known = serving.node.broker
+    broker = SimpleNamespace(
+        image=image or known.image, node_id=known.node_id, kafka_endpoint=known.kafka_endpoint
+    )
+    return cast(Shared, SimpleNamespace(name=LISTENER, broker=broker))
+
+
+async def test_who_leads_is_named_by_name_and_by_id(serving: Serving) -> None:
+    topic = topic_of(serving)
+    told = CurrentLeader(AT, LeaderEpoch(topic.partitions[1].leader_epoch))
+    for called in (topic.name, topic.topic_id):
+        assert current_leader(door(serving), (called, 1), REFUSAL) == told
+        assert current_leader(door(serving), (called, 2), REFUSAL) is None
+    for other in (None, RequestError(ErrorCode.LEADER_NOT_AVAILABLE, "ask again")):
+        assert current_leader(door(serving), (topic.name, 1), other) is None
+
+
 @pytest.mark.parametrize("standing", [Standing.FENCED, Standing.STOPPED])
 async def test_a_leader_that_is_not_up_is_not_named(serving: Serving, standing: Standing) -> None:
     """As in Metadata: the client would go on asking it."""
-    quorum, client = serving.node.broker.context.quorum, await serving.client()
-    epoch = quorum.image.brokers[OTHER].registration_epoch
-    await quorum.propose(SetStanding(nodes=((OTHER, epoch),), standing=standing))
-    answer = await produce(client, 13, (topic_of(serving), [1]))
-    (row,) = answer["responses"][0]["partition_responses"]
-    assert row["current_leader"] == NOBODY
-    assert answer["node_endpoints"] == []
+    image = serving.node.broker.image
+    down = replace(image.brokers[OTHER], standing=standing)
+    image = replace(image, brokers={**image.brokers, OTHER: down})
+    assert current_leader(door(serving, image), ("orders", 1), REFUSAL) is None
 
 
-async def test_of_a_topic_that_was_deleted_nobody_is_named(serving: Serving) -> None:
-    quorum, client, topic = (
-        serving.node.broker.context.quorum,
-        await serving.client(),
-        topic_of(serving),
-    )
-    await quorum.propose(DeleteTopic(name=topic.name))
-    answer = await fetch(client, 18, (topic, {1: -1}))
-    (row,) = answer["responses"][0]["partitions"]
-    assert (row["error_code"], row["current_leader"]) == (100, NOBODY)
-    assert answer["node_endpoints"] == []
+async def test_of_what_has_gone_nobody_is_named(serving: Serving) -> None:
+    """A refusal may be older than the metadata from which its answer is written."""
+    image = serving.node.broker.image
+    for place in (("orders", 4), ("orders", -1), ("gone", 1), (TopicId(bytes(16)), 1)):
+        assert current_leader(door(serving), place, REFUSAL) is None
+    topic = topic_of(serving)
+    rows = tuple(row._replace(leader=None) for row in topic.partitions)
+    leaderless = replace(topic, partitions=rows)
+    image = replace(image, topics={topic.name: leaderless})
+    assert current_leader(door(serving, image), ("orders", 1), REFUSAL) is None
+
+
+def test_a_node_stands_once_among_the_endpoints() -> None:
+    """As it was told last: it may have registered anew while batches waited."""
+    moved = LEADER._replace(at=LEADER.at._replace(port=29_093))
+    assert endpoint_tags([LEADER, moved]) == endpoint_tags([moved])
