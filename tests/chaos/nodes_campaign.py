@@ -266,7 +266,7 @@ class Campaign:
 
     def _compare(self, world: World, topic: str, wanted: Mapping[int, int]) -> None:
         compared = compare({n: world.directory(n) for n in world.nodes}, topic, wanted)
-        self.outcome.batches = compared.batches
+        self.outcome.batches, self.outcome.anew = compared.batches, compared.anew
         for problem in compared.problems:
             self._problem(problem)
         for number in world.nodes:

@@ -39,6 +39,8 @@ class Outcome:
     """Of the records that were acknowledged."""
     batches: int = 0
     """Compared between the replicas."""
+    anew: int = 0
+    """Epochs that producers of librdkafka began anew; none should."""
     dumped: int = 0
     """Records that Apache's tool has read in the files of all nodes."""
     seconds: float = 0.0
@@ -48,6 +50,7 @@ def table(outcome: Outcome) -> str:
     """Return the outcome for people."""
     lines = [f"{what:<56}{count:>12,}" for what, count in sorted(outcome.counts.items()) if count]
     lines.append(f"{'batches that are the same on all replicas':<56}{outcome.batches:>12,}")
+    lines.append(f"{'epochs that producers have begun anew':<56}{outcome.anew:>12,}")
     if outcome.dumped:
         lines.append(
             f"{'records that kafka-dump-log has read on all nodes':<56}{outcome.dumped:>12,}"

@@ -35,6 +35,8 @@ class Stored(NamedTuple):
     append_time: int
     leader_epoch: int
     """Of who appended it, as the append times say."""
+    producer: tuple[int, int]
+    """Id and epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,9 @@ class Compared:
 
     batches: int
     """Below the ends, in one replica of each partition."""
+    anew: int
+    """Epochs that producers began anew: each after a refusal that librdkafka took for a gap, and a
+    danger to what had no answer then (P20), whether or not it was stored twice."""
     problems: list[str]
 
 
@@ -52,6 +57,7 @@ def compare(directories: Mapping[int, Path], topic: str, wanted: Mapping[int, in
     `directories`: of the nodes, by number. `topic`: the topic's id, as directories have it.
     """
     problems: list[str] = []
+    producers: set[tuple[int, int]] = set()
     count = 0
     for partition, end in wanted.items():
         found: dict[int, list[Stored]] = {}
@@ -66,8 +72,10 @@ def compare(directories: Mapping[int, Path], topic: str, wanted: Mapping[int, in
             if last != end:
                 problems.append(f"node {number}, partition {partition} ends at {last}, not {end}")
         problems += _differences(partition, found)
+        producers |= {row.producer for rows in found.values() for row in rows}
         count += max(map(len, found.values()), default=0)
-    return Compared(count, problems)
+    anew = sum(epoch > 0 for _, epoch in producers)
+    return Compared(count, anew, problems)
 
 
 def stored(folder: Path) -> Iterator[Stored]:
@@ -92,6 +100,7 @@ def stored(folder: Path) -> Iterator[Stored]:
                 digest,
                 row.append_time,
                 row.leader_epoch,
+                (header.producer_id, header.producer_epoch),
             )
 
 

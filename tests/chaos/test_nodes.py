@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from shutil import which
+from types import MappingProxyType
 
 import pytest
 
@@ -129,8 +131,18 @@ def test_a_lane_that_is_far_behind_takes_records_all_the_same(tmp_path: Path) ->
     assert acks.back_since(2_999_999)
 
 
-def _replica(folder: Path, values: list[bytes], *, time: int = 1_000, cut_at: int = 99) -> Path:
-    """Write a partition of one batch for each value; a new segment begins at batch `cut_at`."""
+def _replica(
+    folder: Path,
+    values: list[bytes],
+    *,
+    time: int = 1_000,
+    cut_at: int = 99,
+    producers: Mapping[bytes, tuple[int, int]] = MappingProxyType({}),
+) -> Path:
+    """Write a partition of one batch for each value; a new segment begins at batch `cut_at`.
+
+    `producers`: id and epoch of who sent a value.
+    """
     below = folder / PARTITIONS / f"{TOPIC_ID}-0"
     below.mkdir(parents=True)
     for first, part in ((0, values[:cut_at]), (cut_at, values[cut_at:])):
@@ -139,7 +151,13 @@ def _replica(folder: Path, values: list[bytes], *, time: int = 1_000, cut_at: in
         times = Times(Offset(first))
         data = b""
         for offset, value in enumerate(part, first):
-            data += encode_batch([NewRecord(5, None, value)], base_offset=offset)
+            producer, epoch = producers.get(value, (-1, -1))
+            data += encode_batch(
+                [NewRecord(5, None, value)],
+                base_offset=offset,
+                producer_id=producer,
+                producer_epoch=epoch,
+            )
             append_time = AppendTimeMs(time + 10 * offset)
             times.append(Offset(offset), LeaderEpoch(1), append_time)
         (below / by_offset(Offset(first), LOG)).write_bytes(data)
@@ -162,7 +180,13 @@ def test_replicas_are_the_same_wherever_their_segments_begin(tmp_path: Path) -> 
         TOPIC_ID,
         {0: 4},
     )
-    assert (found.batches, found.problems) == (4, [])
+    assert (found.batches, found.anew, found.problems) == (4, 0, [])
+
+
+def test_epochs_that_producers_have_begun_anew_are_counted(tmp_path: Path) -> None:
+    producers = {b"a": (7, 0), b"b": (7, 1), b"c": (7, 1), b"d": (8, 2)}
+    found = compare({1: _replica(tmp_path / "1", VALUES, producers=producers)}, TOPIC_ID, {0: 4})
+    assert (found.anew, found.problems) == (2, [])
 
 
 @pytest.mark.parametrize(
