@@ -12,6 +12,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from api.kafka.frame import (
+    I32,
     NO_TAGS,
     SMALL_VARINTS,
     write_compact_count,
@@ -32,7 +33,6 @@ _ENDPOINTS_TAG: Final = 0
 """Of the whole answer, in both."""
 _ONE_TAG: Final = SMALL_VARINTS[1]
 _LEADER: Final = Struct(">ii")  # node, epoch
-_NODE, _PORT = Struct(">i"), Struct(">i")
 _ELSEWHERE: Final = frozenset({ErrorCode.NOT_LEADER, ErrorCode.FENCED_EPOCH})
 
 
@@ -74,9 +74,9 @@ def endpoint_tags(leaders: Iterable[CurrentLeader]) -> bytes:
     if not nodes:
         return NO_TAGS
     rows = [
-        _NODE.pack(node)
+        I32.pack(node)
         + write_compact_name(host.encode())
-        + _PORT.pack(port)
+        + I32.pack(port)
         + write_compact_text(rack)
         + NO_TAGS
         for node, host, port, rack in nodes.values()

@@ -39,6 +39,11 @@ class Controllers:
         monkeypatch.setattr(quorum, "read_barrier", read_barrier)
 
 
+def nobody() -> None:
+    """Refuse, as controllers do that have no leader."""
+    raise RequestError(ErrorCode.NO_QUORUM, "nobody leads the controllers")
+
+
 def elect(node: BrokerNode, partition: HostedPartition, leader: NodeId, *, epochs: int = 1) -> None:
     """Let a node lead a partition that has a replica elsewhere too, from here on."""
     row = partition.topic.partitions[0]
@@ -139,9 +144,6 @@ async def test_nor_who_lost_and_regained_the_leadership(monkeypatch: pytest.Monk
 async def test_nor_anybody_while_the_controllers_do_not_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def nobody() -> None:
-        raise RequestError(ErrorCode.NO_QUORUM, "nobody leads the controllers")
-
     async with broker_node() as node:
         orders = await led_here(node)
         controllers = Controllers(node, monkeypatch)
@@ -192,9 +194,6 @@ async def test_what_overtook_another_batch_is_refused_for_the_moment(
 async def test_what_waits_for_the_controllers_is_remembered_as_well(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def nobody() -> None:
-        raise RequestError(ErrorCode.NO_QUORUM, "nobody leads the controllers")
-
     async with broker_node() as node:
         orders = await led_here(node)
         controllers = Controllers(node, monkeypatch)

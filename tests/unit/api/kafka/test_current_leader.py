@@ -30,7 +30,7 @@ from cluster.controller.image import MetadataImage, Standing, TopicImage
 from cluster.controller.standing import SetStanding
 from cluster.controller.topics import CreateTopic
 from model.errors import ErrorCode, RequestError
-from model.ids import LeaderEpoch, TopicId
+from model.ids import LeaderEpoch, TopicId, TopicName
 from tests.kafka_messages import foreign_class, rewritten
 from tests.kafka_node import LISTENER, Client, Serving, kafka_node
 from tests.unit.api.kafka.test_handlers import batch, versions
@@ -62,7 +62,7 @@ async def serving(tmp_path: Path) -> AsyncIterator[Serving]:
 
 
 def topic_of(serving: Serving) -> TopicImage:
-    return serving.node.broker.image.topics["orders"]  # type: ignore[index]
+    return serving.node.broker.image.topics[TopicName("orders")]
 
 
 async def produce(client: Client, version: int, place: tuple[TopicImage, list[int]]) -> Any:
